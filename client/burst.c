@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Burst calls: receive in place and release, reserve and submit.
+ *
+ * A packet's cookie says whose it is: the attachment and lane to which its frame goes back, or a private buffer. The attachment is
+ * referenced once for each packet in the application's hands, so its frames stay mapped whatever becomes of socket and udplaned.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "client/internal.h"
+
+#define COOKIE_BUFFER 0x20u /* a struct pktbuf, aligned to 64; else a struct attach, aligned to 128 */
+#define COOKIE_LANE   0x0fu
+#define COOKIE_BITS   0x3fu
+#define RESERVE_SIZE  2048u /* bytes of a private buffer: what a slot has at least */
+
+_Static_assert(UDPLANE_MAX_WORKERS <= COOKIE_LANE + 1, "a lane fits the cookie");
+
+/* --------------------------------------------------------------------------------------------------------- receive -- */
+
+void rx_ring_pkt(struct attach *a, uint32_t lane, const struct udplane_rx_desc *d, struct udplane_pkt *p)
+{
+	p->data = rx_payload(a, d);
+	p->len = d->len;
+	p->flags = 0;
+	rx_source(a, d, &p->peer);
+	p->cookie = (uint64_t)(uintptr_t)a | lane;
+}
+
+void rx_saved_pkt(struct pktbuf *b, struct udplane_pkt *p)
+{
+	p->data = b->data;
+	p->len = b->len;
+	p->flags = b->small ? 0 : UDPLANE_PKT_KERNEL;
+	p->peer = b->peer;
+	p->cookie = (uint64_t)(uintptr_t)b | COOKIE_BUFFER;
+}
+
+int rx_kernel_pkts(struct sock *s, struct udplane_pkt *pkts, uint32_t cnt)
+{
+	struct pktbuf *buf[BURST_MAX];
+	struct sockaddr_storage name[BURST_MAX];
+	struct mmsghdr vec[BURST_MAX];
+	struct iovec iov[BURST_MAX];
+	/* Mostly there is nothing: do not prepare for much unless there was something last time. */
+	uint32_t have = pktbufs_get(buf, !s->kernel_hot ? 1 : cnt < BURST_MAX ? cnt : BURST_MAX);
+	int n;
+
+	for (uint32_t i = 0; i < have; i++) {
+		iov[i] = (struct iovec){.iov_base = buf[i]->data, .iov_len = PKTBUF_SIZE};
+		vec[i].msg_hdr = (struct msghdr){.msg_name = &name[i], .msg_namelen = sizeof(name[i]), .msg_iov = &iov[i], .msg_iovlen = 1};
+	}
+	n = have ? recvmmsg(s->kfd, vec, have, MSG_DONTWAIT, NULL) : -1;
+	if (n < 0)
+		n = have ? -errno : -ENOMEM;
+	for (uint32_t i = 0; i < have; i++) {
+		if ((int)i >= n) {
+			pktbuf_put(buf[i]);
+			continue;
+		}
+		buf[i]->len = vec[i].msg_len;
+		peer_of_name(&name[i], &buf[i]->peer);
+		rx_saved_pkt(buf[i], &pkts[i]);
+	}
+	rx_kernel_looked(s, n, have, 0);
+	return n;
+}
+
+int udplane_recv_burst(int fd, struct udplane_pkt *pkts, unsigned int cnt, int flags)
+{
+	struct rx_sink sink = {.pkts = pkts, .cnt = cnt, .flags = flags};
+
+	if (!cnt || (flags & ~MSG_DONTWAIT))
+		return set_errno(-EINVAL);
+	return set_errno(rx_call(fd, &sink));
+}
+
+/* Frames of one attachment and lane, from pkts[0] on; how many there were. */
+static uint32_t release_run(const struct udplane_pkt *pkts, uint32_t cnt)
+{
+	uint64_t cookie = pkts->cookie;
+	struct attach *a = (void *)(uintptr_t)(cookie & ~(uint64_t)COOKIE_BITS);
+	uint32_t frames[BURST_MAX], n = 0;
+
+	for (; n < cnt && n < BURST_MAX && pkts[n].cookie == cookie; n++)
+		frames[n] = (uint32_t)((size_t)((const uint8_t *)pkts[n].data - a->frames.addr) >> a->frame_shift);
+	attach_return(a, cookie & COOKIE_LANE, frames, n);
+	attach_put_many(a, n);
+	return n;
+}
+
+void udplane_release(int fd, const struct udplane_pkt *pkts, unsigned int cnt)
+{
+	(void)fd; /* it may be closed already */
+	for (uint32_t i = 0; i < cnt;) {
+		if (!(pkts[i].cookie & COOKIE_BUFFER)) {
+			i += release_run(pkts + i, cnt - i);
+			continue;
+		}
+		pktbuf_put((void *)(uintptr_t)(pkts[i].cookie & ~(uint64_t)COOKIE_BITS));
+		i++;
+	}
+}
+
+/* ------------------------------------------------------------------------------------------------------------ send -- */
+
+static void offer(struct udplane_buf *b, void *data, uint32_t size)
+{
+	memset(b, 0, sizeof(*b));
+	b->data = data;
+	b->size = size;
+}
+
+/* Keeps tx_lock and, if it comes from a ring, the lane's, until submit. */
+int udplane_reserve(int fd, struct udplane_buf *bufs, unsigned int cnt)
+{
+	struct sock *s = tx_enter(fd);
+	uint32_t n = 0;
+	struct lane *l;
+
+	if (!s || !cnt) {
+		if (s)
+			lock_drop(&s->tx_lock);
+		return set_errno(s ? -EINVAL : -EBADF);
+	}
+	l = tx_open(s, cnt);
+	if (l) {
+		n = tx_room(s, l, cnt);
+		for (uint32_t i = 0; i < n; i++)
+			offer(&bufs[i], tx_slot(s->att, l, i), s->att->tx_slot_size);
+		if (!n)
+			lock_drop(&l->tx_lock);
+	}
+	s->burst_lane = n ? l : NULL;
+	if (!n) {
+		n = pktbufs_get(s->burst_buf, cnt < BURST_MAX ? cnt : BURST_MAX);
+		for (uint32_t i = 0; i < n; i++)
+			offer(&bufs[i], s->burst_buf[i]->data, RESERVE_SIZE);
+	}
+	if (!n) {
+		lock_drop(&s->tx_lock);
+		return set_errno(-EAGAIN);
+	}
+	s->burst_owner = pthread_self();
+	__atomic_store_n(&s->burst_cnt, n, __ATOMIC_RELEASE);
+	return (int)n;
+}
+
+static socklen_t name_of(const struct sock *s, const struct udplane_peer *peer, struct sockaddr_storage *ss)
+{
+	if (!peer->family)
+		return 0;
+	/* An IPv6 destination on an IPv4 socket: let the kernel say what it thinks of it. */
+	return peer_to_name(s->domain == AF_INET && peer->family == AF_INET6 ? AF_INET6 : s->domain, peer, ss);
+}
+
+static int submit_kernel(struct sock *s, const struct udplane_buf *bufs, uint32_t cnt)
+{
+	struct sockaddr_storage name[BURST_MAX];
+	struct mmsghdr vec[BURST_MAX];
+	struct iovec iov[BURST_MAX];
+	int n;
+
+	for (uint32_t i = 0; i < cnt; i++) {
+		socklen_t len = name_of(s, &bufs[i].peer, &name[i]);
+
+		iov[i] = (struct iovec){.iov_base = bufs[i].data, .iov_len = bufs[i].len};
+		vec[i].msg_hdr = (struct msghdr){.msg_name = len ? &name[i] : NULL, .msg_namelen = len, .msg_iov = &iov[i], .msg_iovlen = 1};
+	}
+	n = sendmmsg(s->kfd, vec, cnt, 0);
+	if (n < 0)
+		return -errno;
+	tx_count_kernel(s, (uint32_t)n);
+	return n;
+}
+
+static bool buf_fast(struct sock *s, struct lane *l, const struct udplane_buf *b, struct dest *d)
+{
+	if (b->peer.family) {
+		if (!dest_of_peer(s, &b->peer, d))
+			return false;
+	} else {
+		if (!s->connected || !s->peer_fast)
+			return false;
+		*d = s->peer;
+	}
+	return dest_fast(s, l, d) && b->len <= tx_max_len(s->att, d);
+}
+
+/* Payloads are in slots base, base + 1, ... One that has to take the kernel path leaves a gap, which the next ones close. */
+static int submit_ring(struct sock *s, struct lane *l, const struct udplane_buf *bufs, uint32_t cnt)
+{
+	uint32_t ready = 0, i;
+	struct dest d;
+	int n = 1;
+
+	for (i = 0; i < cnt && n > 0; i++) {
+		if (!buf_fast(s, l, &bufs[i], &d)) {
+			tx_publish(s, l, ready);
+			ready = 0;
+			n = submit_kernel(s, &bufs[i], 1);
+			continue;
+		}
+		if (tx_slot(s->att, l, ready) != bufs[i].data)
+			memcpy(tx_slot(s->att, l, ready), bufs[i].data, bufs[i].len);
+		tx_fill(s, l, ready++, &d, bufs[i].len);
+	}
+	tx_publish(s, l, ready);
+	if (n > 0)
+		return (int)cnt;
+	errno = -n;
+	return i > 1 ? (int)i - 1 : n;
+}
+
+int udplane_submit(int fd, struct udplane_buf *bufs, unsigned int cnt)
+{
+	struct sock *s = table_get(fd);
+	uint32_t reserved = s ? __atomic_load_n(&s->burst_cnt, __ATOMIC_ACQUIRE) : 0;
+	struct lane *l;
+	bool unbound;
+	int n = 0;
+
+	if (!s || !reserved || !pthread_equal(s->burst_owner, pthread_self()))
+		return set_errno(s ? -EINVAL : -EBADF);
+	l = s->burst_lane;
+	if (cnt > reserved)
+		n = -EINVAL;
+	for (uint32_t i = 0; i < cnt && !n; i++)
+		if (bufs[i].len > bufs[i].size)
+			n = -EMSGSIZE;
+	if (!n && cnt)
+		n = l ? submit_ring(s, l, bufs, cnt) : submit_kernel(s, bufs, cnt);
+	for (uint32_t i = 0; !l && i < reserved; i++)
+		pktbuf_put(s->burst_buf[i]);
+	__atomic_store_n(&s->burst_cnt, 0, __ATOMIC_RELAXED);
+	if (l)
+		lock_drop(&l->tx_lock);
+	unbound = n > 0 && !__atomic_load_n(&s->bound, __ATOMIC_RELAXED);
+	if (unbound)
+		sock_ref(s);
+	lock_drop(&s->tx_lock);
+	if (unbound) {
+		tx_bound_by_send(s);
+		sock_unref(s);
+	}
+	return set_errno(n);
+}

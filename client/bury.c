@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The end of an attachment, and the way to the next. Whatever the reason, sockets go on with the kernel: what is in their RX rings is
+ * copied out, what udplaned has not taken from the TX rings is sent through their kernel sockets, in order. So the zones can be
+ * unmapped as soon as the application holds no packet in place: the huge pages are wanted by the next udplaned.
+ */
+#include <errno.h>
+#include <unistd.h>
+#include "client/internal.h"
+
+static void bury_sock(struct sock *s, void *arg)
+{
+	struct attach *a = arg;
+	bool mine;
+
+	lock_take(&s->rx_lock);
+	lock_take(&s->tx_lock);
+	mine = s->att == a;
+	if (mine) {
+		tx_resend(s, a);
+		s->lane = NULL;
+		claim_drop(s, true);
+		s->att = NULL;
+	}
+	if (s->held == a) {
+		s->held = NULL;
+		attach_put(a);
+	}
+	if (!s->kernel_only && s->bound)
+		sock_retry_at(s, 0); /* a refusal of the old one means nothing to the new one */
+	s->claim_wait_ns = 0;
+	if (mine)
+		rx_settle(s);
+	lock_drop(&s->tx_lock);
+	lock_drop(&s->rx_lock);
+	if (mine)
+		attach_put(a);
+}
+
+void attach_bury(struct attach *a)
+{
+	__atomic_store_n(&a->live, 0, __ATOMIC_SEQ_CST);
+	context.att = NULL;
+	context_set_reason(UDPLANE_REASON_NO_SIDECAR, "%s", a->goodbye ? "udplaned has left" : "udplaned is gone");
+	table_each(bury_sock, a);
+	attach_close_fds(a);
+	context.attach_wait_ns = 0;
+	context.next_attach_ns = now_ns() + ATTACH_RETRY_NS;
+	attach_put(a);
+}
+
+void maintain(struct sock *s, bool may_claim, bool block)
+{
+	struct attach *a;
+
+	if (block)
+		pthread_mutex_lock(&context.ctl);
+	else if (pthread_mutex_trylock(&context.ctl))
+		return;
+	a = context.att;
+	if (a) {
+		attach_look(a, now_ns());
+		if (attach_news(a) && control_dead(a))
+			attach_bury(a);
+	}
+	if (!context.att)
+		attach_try();
+	if (s && (may_claim || !s->lazy))
+		claim_try(s);
+	pthread_mutex_unlock(&context.ctl);
+}

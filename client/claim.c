@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Asking udplaned to divert a socket's port, telling it of changes, and giving the port back. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "client/internal.h"
+
+void sock_set_reason(struct sock *s, uint32_t reason, const char *text)
+{
+	lock_take(&s->tx_lock);
+	s->reason = reason;
+	snprintf(s->text, sizeof(s->text), "%s", text);
+	lock_drop(&s->tx_lock);
+}
+
+/* ------------------------------------------------------------------------------------------------------- addresses -- */
+
+/* Into a struct dest, as the TX descriptor has it. False: no address. */
+static bool dest_of_kernel(const struct sockaddr_storage *ss, struct dest *d)
+{
+	struct udplane_peer p;
+
+	memset(d, 0, sizeof(*d));
+	peer_of_name(ss, &p);
+	memcpy(d->addr, p.addr, sizeof(d->addr));
+	d->port_be = p.port_be;
+	d->ipv6 = p.family == AF_INET6;
+	d->scope_id = p.scope_id;
+	return p.family != 0;
+}
+
+void sock_read_names(struct sock *s)
+{
+	static const uint8_t zero[16];
+	struct sockaddr_storage local = {0}, peer = {0};
+	socklen_t len = sizeof(local), v_len = sizeof(int);
+	struct dest here, there;
+	int v6only = 0;
+	bool connected;
+
+	getsockname(s->kfd, (struct sockaddr *)&local, &len);
+	len = sizeof(peer);
+	connected = getpeername(s->kfd, (struct sockaddr *)&peer, &len) == 0 && dest_of_kernel(&peer, &there);
+	if (s->domain == AF_INET6)
+		getsockopt(s->kfd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &v_len);
+	dest_of_kernel(&local, &here);
+	lock_take(&s->tx_lock);
+	s->connected = connected;
+	s->v6only = v6only;
+	s->local_any = !memcmp(here.addr, zero, 16);
+	s->local_v4 = s->domain == AF_INET6 && !here.ipv6;
+	memcpy(s->local, here.addr, 16);
+	if (connected) {
+		const struct sockaddr_in6 *in6 = (const void *)&peer;
+
+		s->peer = there;
+		s->peer_fast = dest_unicast(&there) && there.port_be && (!there.ipv6 || !in6->sin6_flowinfo);
+	}
+	s->seen_seq = 1;
+	s->local_port_be = here.port_be;
+	lock_drop(&s->tx_lock);
+	__atomic_store_n(&s->bound, here.port_be != 0, __ATOMIC_RELAXED);
+}
+
+static bool port_asked(const struct attach *a, uint16_t port_be)
+{
+	const uint8_t *map = a->stats_zone.addr + a->stats->ports_off;
+	uint16_t port = (uint16_t)(port_be >> 8 | port_be << 8);
+
+	if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
+		port = port_be;
+	return __atomic_load_n(&map[port >> 3], __ATOMIC_RELAXED) >> (port & 7) & 1;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- rings -- */
+
+static int segment_add(struct attach *a, int fd, uint64_t len)
+{
+	struct zone *seg = realloc(a->segment, (a->segment_cnt + 1) * sizeof(*seg));
+
+	if (!seg)
+		return -ENOMEM;
+	a->segment = seg;
+	seg = &seg[a->segment_cnt];
+	memset(seg, 0, sizeof(*seg));
+	a->segment_cnt++; /* counted even if it cannot be mapped: udplaned counts what it sent */
+	return zone_map(seg, fd, len, PROT_READ | PROT_WRITE, MAP_POPULATE);
+}
+
+/* Where the rings are; NULL with *err: -EPROTO or why they cannot be reached. */
+static uint8_t *find_rings(struct attach *a, const struct udplane_claimed *c, struct control_answer *ans, int *err)
+{
+	struct zone *z;
+	struct stat st;
+
+	*err = -EPROTO;
+	if (ans->fd_cnt != 1u + !!c->segment_len) {
+		*err = ans->fds_cut ? -EMFILE : -EPROTO;
+		return NULL;
+	}
+	if (fstat(ans->fd[0], &st) || !S_ISFIFO(st.st_mode))
+		return NULL;
+	if (c->segment_len) {
+		if (c->segment != a->segment_cnt + 1)
+			return NULL;
+		*err = segment_add(a, ans->fd[1], c->segment_len);
+		if (*err)
+			return NULL;
+	}
+	*err = -EPROTO;
+	if (c->segment > a->segment_cnt || c->sock >= a->stats->socket_max)
+		return NULL;
+	z = c->segment ? &a->segment[c->segment - 1] : &a->channel;
+	if (!z->addr) {
+		*err = -ENOMEM;
+		return NULL;
+	}
+	if (c->ring_size < 2 || c->ring_size > 1 << 20 || (c->ring_size & (c->ring_size - 1)) || c->ring_off % 64 || c->ring_len % 64 ||
+	    c->ring_len < sizeof(struct udplane_rx_ring) + (uint64_t)c->ring_size * sizeof(struct udplane_rx_desc) ||
+	    c->ring_off > z->len || (uint64_t)c->ring_len * a->worker_cnt > z->len - c->ring_off)
+		return NULL;
+	return z->addr + c->ring_off;
+}
+
+static struct rxq *make_rxqs(const struct attach *a, const struct udplane_claimed *c, uint8_t *rings)
+{
+	struct rxq *rxq = calloc(a->worker_cnt, sizeof(*rxq));
+
+	for (uint32_t i = 0; rxq && i < a->worker_cnt; i++) {
+		struct udplane_rx_ring *shared = (void *)(rings + (size_t)i * c->ring_len);
+
+		udplane_ring_init(&rxq[i].ring, &shared->head, c->ring_size, udplane_load32(&shared->head.cons_idx));
+		rxq[i].desc = shared->desc;
+		rxq[i].shared = shared;
+	}
+	return rxq;
+}
+
+/* Takes rxq and wake_fd over. False: closed meanwhile. */
+static bool install(struct sock *s, struct attach *a, const struct udplane_claimed *c, struct rxq *rxq, int wake_fd)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+	bool open;
+
+	lock_take(&s->rx_lock);
+	lock_take(&s->tx_lock);
+	open = !s->closed && !s->kernel_only;
+	if (open) {
+		__atomic_fetch_add(&a->refs, 1, __ATOMIC_RELAXED);
+		s->att = a;
+		s->rxq = rxq;
+		s->rxq_cnt = a->worker_cnt;
+		s->rxq_next = 0;
+		s->wake_fd = wake_fd;
+		s->tokens = 0;
+		s->id = c->sock;
+		s->zone = (const void *)(a->stats_zone.addr + a->stats->socket_off + (size_t)c->sock * a->stats->socket_len);
+		s->lane = &a->lane[c->sock % a->worker_cnt];
+		s->tx_shared = rxq[0].shared;
+		s->tx_used = false;
+		s->seen_seq = 1;
+		s->reason = UDPLANE_REASON_NONE;
+		s->text[0] = 0;
+		epoll_ctl(s->fd, EPOLL_CTL_ADD, wake_fd, &ev);
+		rx_settle(s);
+	}
+	lock_drop(&s->tx_lock);
+	lock_drop(&s->rx_lock);
+	if (!open) {
+		free(rxq);
+		close(wake_fd);
+	}
+	return open;
+}
+
+void claim_drop(struct sock *s, bool save)
+{
+	for (uint32_t i = 0; i < s->rxq_cnt; i++)
+		rx_drain(s, i, save);
+	free(s->rxq);
+	s->rxq = NULL;
+	s->rxq_cnt = 0;
+	s->tokens = 0;
+	s->peeked = s->peeked == PEEKED_RING ? PEEKED_NONE : s->peeked;
+	if (s->wake_fd >= 0) {
+		epoll_ctl(s->fd, EPOLL_CTL_DEL, s->wake_fd, NULL); /* a forked child may hold it, too */
+		close(s->wake_fd);
+	}
+	s->wake_fd = -1;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- verbs -- */
+
+static void refused(struct sock *s, uint32_t reason, const char *text)
+{
+	uint64_t wait = s->claim_wait_ns ? 2 * s->claim_wait_ns : CLAIM_RETRY_NS;
+
+	s->claim_wait_ns = wait < CLAIM_RETRY_MAX_NS ? wait : CLAIM_RETRY_MAX_NS;
+	sock_retry_at(s, now_ns() + s->claim_wait_ns);
+	sock_set_reason(s, reason, text);
+	context_log(2, "socket %d stays with the kernel: %s: %s", s->fd, reason_name(reason), text);
+}
+
+static void send_release(struct attach *a, uint32_t sock, uint32_t reason, const char *text)
+{
+	struct udplane_sock_req req = {.msg.type = UDPLANE_MSG_RELEASE, .sock = sock, .reason = reason};
+	struct control_answer ans;
+
+	snprintf(req.text, sizeof(req.text), "%s", text);
+	if (!control_request(a, &req, sizeof(req), -1, UDPLANE_MSG_DONE, sizeof(struct udplane_done), &ans))
+		control_close_fds(&ans);
+}
+
+static void claimed(struct sock *s, struct attach *a, struct control_answer *ans)
+{
+	const struct udplane_claimed *c = &ans->u.claimed;
+	struct rxq *rxq = NULL;
+	uint8_t *rings;
+	int err;
+
+	rings = find_rings(a, c, ans, &err);
+	if (rings)
+		rxq = make_rxqs(a, c, rings);
+	if (rxq) {
+		s->claim_wait_ns = 0;
+		sock_retry_at(s, UINT64_MAX);
+		if (!install(s, a, c, rxq, ans->fd[0]))
+			send_release(a, c->sock, UDPLANE_REASON_NONE, "");
+		ans->fd[0] = -1;
+		context_log(2, "socket %d is claimed as %u", s->fd, c->sock);
+		return;
+	}
+	if (!rings && err == -EPROTO) {
+		refused(s, UDPLANE_REASON_BAD_MESSAGE, "udplaned's answer makes no sense");
+		a->failed = true;
+		__atomic_store_n(&a->attn, 1, __ATOMIC_RELAXED);
+		return;
+	}
+	refused(s, err == -EMFILE ? UDPLANE_REASON_DESCRIPTORS : UDPLANE_REASON_MEMORY_MAP, "the socket's rings cannot be mapped");
+	send_release(a, c->sock, UDPLANE_REASON_NONE, "");
+}
+
+static void claim_ask(struct sock *s, struct attach *a)
+{
+	struct udplane_claim req = {.msg.type = UDPLANE_MSG_CLAIM};
+	struct control_answer ans;
+	int err;
+
+	lock_take(&s->tx_lock);
+	memcpy(req.local.addr, s->local, 16);
+	req.local.port_be = s->local_port_be;
+	req.local.family = s->domain == AF_INET6 && !s->local_v4 ? AF_INET6 : AF_INET;
+	lock_drop(&s->tx_lock);
+	err = control_request(a, &req, sizeof(req), s->kfd, UDPLANE_MSG_CLAIMED, sizeof(struct udplane_claimed), &ans);
+	if (err) {
+		refused(s, err == -ETOOMANYREFS ? UDPLANE_REASON_DESCRIPTORS : UDPLANE_REASON_NO_SIDECAR, strerror(-err));
+		return;
+	}
+	if (ans.u.claimed.status)
+		refused(s, ans.u.claimed.reason, ans.u.claimed.text);
+	else
+		claimed(s, a, &ans);
+	control_close_fds(&ans);
+}
+
+void claim_try(struct sock *s)
+{
+	struct attach *a = context.att;
+
+	if (s->att || s->kernel_only || s->closed || context.disabled || !s->bound) {
+		sock_retry_at(s, UINT64_MAX);
+		return;
+	}
+	if (!a) {
+		sock_retry_at(s, context.next_attach_ns);
+		return;
+	}
+	if (a->backend == UDPLANE_BACKEND_KERNEL) {
+		sock_set_reason(s, UDPLANE_REASON_BACKEND_KERNEL, a->text);
+		sock_retry_at(s, now_ns() + ATTACH_RETRY_MAX_NS);
+		return;
+	}
+	if (a->failed || udplane_load32(&a->stats->state) > UDPLANE_STATE_RUNNING) {
+		sock_set_reason(s, UDPLANE_REASON_LEAVING, "udplaned is stopping");
+		sock_retry_at(s, now_ns() + ATTACH_RETRY_NS);
+		return;
+	}
+	if (coarse_ns() < s->retry_ns)
+		return;
+	if (!port_asked(a, s->local_port_be)) { /* spares every client socket a question */
+		refused(s, UDPLANE_REASON_NOT_ASKED, "the port is not among those that udplaned was asked to accelerate");
+		return;
+	}
+	claim_ask(s, a);
+}
+
+/* No entry of this socket may follow what udplaned is told next. */
+static void stop_sending(struct sock *s)
+{
+	lock_take(&s->tx_lock);
+	s->lane = NULL;
+	lock_drop(&s->tx_lock);
+}
+
+void claim_update(struct sock *s)
+{
+	struct udplane_sock_req req = {.msg.type = UDPLANE_MSG_UPDATE};
+	struct attach *a = s->att;
+	struct control_answer ans;
+
+	sock_read_names(s);
+	if (!a) {
+		s->claim_wait_ns = 0;
+		sock_retry_at(s, 0);
+		return;
+	}
+	stop_sending(s);
+	if (!s->bound) {
+		claim_release(s, CLAIM_AGAIN, UDPLANE_REASON_NOT_BOUND, "the socket is not bound to a port any more");
+		return;
+	}
+	req.sock = s->id;
+	if (control_request(a, &req, sizeof(req), -1, UDPLANE_MSG_DONE, sizeof(struct udplane_done), &ans))
+		return; /* it will be buried */
+	control_close_fds(&ans);
+	if (ans.u.done.status) {
+		claim_release(s, CLAIM_AGAIN, ans.u.done.reason, ans.u.done.text);
+		refused(s, ans.u.done.reason, ans.u.done.text);
+		return;
+	}
+	lock_take(&s->tx_lock);
+	s->lane = &a->lane[s->id % a->worker_cnt];
+	lock_drop(&s->tx_lock);
+}
+
+static void go_kernel(struct sock *s, uint32_t reason, const char *text)
+{
+	lock_take(&s->rx_lock);
+	lock_take(&s->tx_lock);
+	s->kernel_only = true;
+	lock_drop(&s->tx_lock);
+	lock_drop(&s->rx_lock);
+	sock_retry_at(s, UINT64_MAX);
+	sock_set_reason(s, reason, text);
+	context_log(1, "socket %d leaves the fast path: %s: %s", s->fd, reason_name(reason), text);
+}
+
+/* Frames that were returned while the worker slept would wait for its next packet; nobody else could have them till then. */
+static void nudge(struct attach *a)
+{
+	for (uint32_t i = 0; i < a->worker_cnt; i++) {
+		struct lane *l = &a->lane[i];
+		bool left;
+
+		lock_take(&l->ret_lock);
+		left = udplane_load32(&l->ret.head->cons_idx) != l->ret.idx;
+		lock_drop(&l->ret_lock);
+		if (left && !udplane_load32(&l->zone->awake) && write(l->doorbell, &(uint64_t){1}, 8) < 0)
+			return;
+	}
+}
+
+/* What is in the rings is saved after the answer, when nothing more comes, and before the next claim, which may get the same rings. */
+void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const char *text)
+{
+	struct attach *a = s->att ? s->att : s->held;
+	bool rings = s->att != NULL;
+
+	if (end == CLAIM_KERNEL)
+		go_kernel(s, reason, text);
+	else if (end == CLAIM_AGAIN)
+		sock_set_reason(s, reason, text);
+	if (!a || (!rings && end == CLAIM_KERNEL))
+		return;
+	stop_sending(s);
+	send_release(a, s->id, end == CLAIM_KERNEL ? reason : UDPLANE_REASON_NONE, end == CLAIM_KERNEL ? text : "");
+	lock_take(&s->rx_lock);
+	lock_take(&s->tx_lock);
+	if (a->failed)
+		tx_resend(s, a);
+	if (rings)
+		claim_drop(s, end != CLAIM_CLOSE);
+	s->att = NULL;
+	s->held = end == CLAIM_KERNEL ? a : NULL;
+	if (end != CLAIM_CLOSE)
+		rx_settle(s);
+	lock_drop(&s->tx_lock);
+	lock_drop(&s->rx_lock);
+	nudge(a);
+	if (end != CLAIM_KERNEL)
+		attach_put(a);
+	if (end == CLAIM_AGAIN)
+		sock_retry_at(s, 0);
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The process-wide context: environment, log, fork. */
+#include <errno.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+#include "client/internal.h"
+
+struct context context = {.ctl = PTHREAD_MUTEX_INITIALIZER};
+
+void lock_wait(struct lock *l)
+{
+	__atomic_fetch_add(&l->waiters, 1, __ATOMIC_RELAXED);
+	for (uint32_t i = 0;; i++) {
+		if (!__atomic_load_n(&l->held, __ATOMIC_RELAXED) && lock_try(l))
+			break;
+		if (i < 100)
+			udplane_pause();
+		else if (i < 200)
+			sched_yield();
+		else /* the holder may be of lower priority than we: let it run */
+			nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+	}
+	__atomic_fetch_sub(&l->waiters, 1, __ATOMIC_RELAXED);
+}
+
+const char *reason_name(uint32_t reason)
+{
+	static const char *const name[] = {
+#define UDPLANE_REASON(id, name, help) name,
+#include <udplane/reasons.h>
+#undef UDPLANE_REASON
+	};
+
+	return reason < UDPLANE_REASON_CNT ? name[reason] : "unknown";
+}
+
+void context_log(int level, const char *format, ...)
+{
+	char line[512];
+	va_list ap;
+	int n, m;
+
+	if (context.log < level)
+		return;
+	n = snprintf(line, sizeof(line), "udplane[%d]: ", (int)getpid());
+	va_start(ap, format);
+	m = vsnprintf(line + n, sizeof(line) - (size_t)n - 1, format, ap);
+	va_end(ap);
+	n = m < 0 || (size_t)(n + m) > sizeof(line) - 2 ? (int)sizeof(line) - 2 : n + m;
+	line[n] = '\n';
+	if (write(STDERR_FILENO, line, (size_t)n + 1) < 0)
+		return;
+}
+
+void context_set_reason(uint32_t reason, const char *format, ...)
+{
+	char text[UDPLANE_TEXT_LEN];
+	va_list ap;
+	bool news;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	lock_take(&context.info_lock);
+	news = context.reason != reason || strcmp(context.text, text);
+	context.reason = reason;
+	memcpy(context.text, text, sizeof(text));
+	lock_drop(&context.info_lock);
+	if (news && reason)
+		context_log(1, "not attached: %s: %s", reason_name(reason), text);
+}
+
+/* ----------------------------------------------------------------------------------------------------------- fork -- */
+
+/* No new socket and no half-said message in the child. A thread that forks from a signal handler inside the library must not hang. */
+static void fork_prepare(void)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 2;
+	pthread_mutex_timedlock(&context.ctl, &until);
+	lock_take(&context.table_lock);
+}
+
+static void fork_parent(void)
+{
+	lock_drop(&context.table_lock);
+	pthread_mutex_unlock(&context.ctl);
+}
+
+/* The parent's rings and its epoll instance are not ours: a new instance takes the place of the inherited one, now, since the
+ * application may give the descriptor to an epoll of its own before it calls us. */
+static void fork_child_sock(struct sock *s)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+	int ep;
+
+	memset(&s->rx_lock, 0, sizeof(s->rx_lock));
+	memset(&s->tx_lock, 0, sizeof(s->tx_lock));
+	__atomic_store_n(&s->refs, 1, __ATOMIC_RELAXED);
+	if (s->closed)
+		return;
+	ep = epoll_create1(EPOLL_CLOEXEC);
+	if (ep >= 0) {
+		int flags = table_fd_flags(s->fd);
+
+		epoll_ctl(ep, EPOLL_CTL_ADD, s->kfd, &ev);
+		dup3(ep, s->fd, flags);
+		close(ep);
+	}
+	s->self_signal = false;
+	s->burst_cnt = 0;
+	s->lane = NULL;
+	if (s->wake_fd >= 0)
+		close(s->wake_fd);
+	s->wake_fd = -1;
+	s->tokens = 0;
+	free(s->rxq);
+	s->rxq = NULL;
+	s->rxq_cnt = 0;
+	if (s->att)
+		attach_put(s->att);
+	s->att = NULL;
+	if (s->held)
+		attach_put(s->held);
+	s->held = NULL;
+	s->lazy = true;
+	if (s->saved)
+		rx_set_self_signal(s, true);
+	if (!s->kernel_only && !context.disabled)
+		s->retry_ns = 0;
+}
+
+static void fork_child(void)
+{
+	struct attach *a = context.att;
+
+	memset(&context.table_lock, 0, sizeof(context.table_lock));
+	memset(&context.info_lock, 0, sizeof(context.info_lock));
+	memset(&context.buf_lock, 0, sizeof(context.buf_lock));
+	pthread_mutex_init(&context.ctl, NULL);
+	if (a)
+		__atomic_store_n(&a->live, 0, __ATOMIC_RELAXED);
+	table_each_raw(fork_child_sock);
+	context.att = NULL;
+	context.next_attach_ns = 0;
+	context.attach_wait_ns = 0;
+	if (!a)
+		return;
+	attach_close_fds(a);
+	attach_put(a);
+}
+
+/* ----------------------------------------------------------------------------------------------------------- init -- */
+
+static void read_environment(void)
+{
+	const char *path = getenv("UDPLANE_SOCKET"), *spin = getenv("UDPLANE_SPIN_US");
+	const char *log = getenv("UDPLANE_LOG"), *off = getenv("UDPLANE_DISABLE");
+
+	snprintf(context.path, sizeof(context.path), "%s", path && *path ? path : UDPLANE_DEFAULT_SOCKET);
+	context.spin_ns = 1000ull * (spin && *spin ? strtoul(spin, NULL, 10) : RX_SPIN_DEFAULT_US);
+	if (context.spin_ns > 1000000000ull)
+		context.spin_ns = 1000000000ull;
+	context.log = log ? atoi(log) : 0;
+	context.disabled = off && *off && strcmp(off, "0");
+	if (context.disabled)
+		context_set_reason(UDPLANE_REASON_USER, "UDPLANE_DISABLE is set");
+	else
+		context_set_reason(UDPLANE_REASON_NO_SIDECAR, "not tried yet");
+}
+
+static void init_once(void)
+{
+	read_environment();
+	pthread_atfork(fork_prepare, fork_parent, fork_child);
+}
+
+void context_init(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, init_once);
+}
+
+void context_reset(void)
+{
+	context_init();
+	pthread_mutex_lock(&context.ctl);
+	if (context.att)
+		attach_bury(context.att);
+	context.next_attach_ns = 0;
+	context.attach_wait_ns = 0;
+	read_environment();
+	pthread_mutex_unlock(&context.ctl);
+}
+
+const char *udplane_version(void)
+{
+	return UDPLANE_VERSION;
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages to and from udplaned. One request at a time; everything here runs under context.ctl. */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+#include "client/internal.h"
+
+void control_close_fds(struct control_answer *ans)
+{
+	for (uint32_t i = 0; i < ans->fd_cnt; i++)
+		if (ans->fd[i] >= 0)
+			close(ans->fd[i]);
+	ans->fd_cnt = 0;
+}
+
+static int send_request(int fd, const void *req, size_t len, int send_fd)
+{
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = {.iov_base = (void *)req, .iov_len = len};
+	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (send_fd >= 0) {
+		struct cmsghdr *cm;
+
+		memset(&control, 0, sizeof(control));
+		mh.msg_control = control.space;
+		mh.msg_controllen = sizeof(control.space);
+		cm = CMSG_FIRSTHDR(&mh);
+		cm->cmsg_level = SOL_SOCKET;
+		cm->cmsg_type = SCM_RIGHTS;
+		cm->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(cm), &send_fd, sizeof(int));
+	}
+	return sendmsg(fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+static void take_fds(struct msghdr *mh, struct control_answer *ans)
+{
+	for (struct cmsghdr *cm = CMSG_FIRSTHDR(mh); cm; cm = CMSG_NXTHDR(mh, cm)) {
+		uint32_t cnt;
+
+		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
+			continue;
+		cnt = (uint32_t)((cm->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		for (uint32_t i = 0; i < cnt && ans->fd_cnt < CONTROL_MAX_FDS; i++)
+			memcpy(&ans->fd[ans->fd_cnt++], CMSG_DATA(cm) + i * sizeof(int), sizeof(int));
+	}
+	ans->fds_cut = mh->msg_flags & MSG_CTRUNC;
+}
+
+/* One message, if there is one: its length; 0: the other side has gone; -EAGAIN; -errno. */
+static int read_message(int fd, struct control_answer *ans)
+{
+	union {
+		char space[CMSG_SPACE(CONTROL_MAX_FDS * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = {.iov_base = ans->u.bytes, .iov_len = sizeof(ans->u.bytes)};
+	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)};
+	ssize_t n;
+
+	memset(ans, 0, sizeof(*ans));
+	do {
+		n = recvmsg(fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == ECONNRESET ? 0 : -errno;
+	take_fds(&mh, ans);
+	if (n && ((size_t)n < sizeof(ans->u.msg) || ans->u.msg.len != n || (mh.msg_flags & MSG_TRUNC))) {
+		control_close_fds(ans);
+		return -EPROTO;
+	}
+	return (int)n;
+}
+
+/* Ends texts, which are udplaned's, where they must end. */
+static void end_text(struct control_answer *ans)
+{
+	ans->u.welcome.text[UDPLANE_TEXT_LEN - 1] = 0;
+	if (ans->u.msg.type == UDPLANE_MSG_CLAIMED)
+		ans->u.claimed.text[UDPLANE_TEXT_LEN - 1] = 0;
+	if (ans->u.msg.type == UDPLANE_MSG_DONE)
+		ans->u.done.text[UDPLANE_TEXT_LEN - 1] = 0;
+}
+
+static int wait_answer(struct attach *a, uint16_t type, size_t min_len, struct control_answer *ans)
+{
+	uint64_t deadline = now_ns() + CONTROL_DEADLINE_NS, now;
+
+	for (;;) {
+		struct pollfd p = {.fd = a->control_fd, .events = POLLIN};
+		int n = read_message(a->control_fd, ans);
+
+		if (n == 0)
+			return -ECONNRESET;
+		if (n < 0 && n != -EAGAIN)
+			return n;
+		if (n > 0 && ans->u.msg.type == UDPLANE_MSG_GOODBYE)
+			a->goodbye = true;
+		if (n > 0 && ans->u.msg.seq == a->seq) {
+			if (ans->u.msg.type == type && (size_t)n >= min_len) {
+				end_text(ans);
+				return 0;
+			}
+			control_close_fds(ans);
+			return -EPROTO;
+		}
+		if (n > 0) {
+			control_close_fds(ans);
+			continue;
+		}
+		now = now_ns();
+		if (now >= deadline)
+			return -ETIMEDOUT;
+		poll(&p, 1, (int)((deadline - now) / 1000000) + 1);
+	}
+}
+
+int control_request(struct attach *a, void *req, size_t len, int send_fd, uint16_t type, size_t min_len,
+		    struct control_answer *ans)
+{
+	struct udplane_msg *m = req;
+	int err;
+
+	if (++a->seq == 0)
+		a->seq = 1;
+	m->seq = a->seq;
+	m->len = (uint16_t)len;
+	ans->fd_cnt = 0;
+	err = a->failed ? -ECONNRESET : send_request(a->control_fd, req, len, send_fd);
+	if (err == -ETOOMANYREFS) /* RLIMIT_NOFILE of descriptors in flight: not the connection's fault */
+		return err;
+	if (!err)
+		err = wait_answer(a, type, min_len, ans);
+	if (err) {
+		a->failed = true;
+		__atomic_store_n(&a->attn, 1, __ATOMIC_RELAXED);
+	}
+	return err;
+}
+
+bool control_dead(struct attach *a)
+{
+	struct control_answer ans;
+
+	__atomic_store_n(&a->attn, 0, __ATOMIC_RELAXED);
+	a->failed |= __atomic_load_n(&a->broken, __ATOMIC_RELAXED);
+	while (!a->failed && !a->goodbye) {
+		int n = read_message(a->control_fd, &ans);
+
+		if (n == -EAGAIN)
+			return false;
+		if (n <= 0)
+			a->failed = true;
+		else if (ans.u.msg.type == UDPLANE_MSG_GOODBYE)
+			a->goodbye = true;
+		control_close_fds(&ans);
+	}
+	return true;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names and meanings of everything that the stats zone numbers, from the tables in include/udplane.
+ * Read-only data. */
+#ifndef UDPLANE_CLIENT_CTL_NAMES_H
+#define UDPLANE_CLIENT_CTL_NAMES_H
+
+#include <stdint.h>
+
+#include "udplane/abi.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct counter_name {
+	const char *name, *help;
+};
+
+/* A table and how many entries it has, in the order of the enum. */
+struct counter_names {
+	const struct counter_name *entry;
+	uint32_t cnt;
+};
+
+extern const struct counter_names device_counters, worker_counters, socket_counters,
+	control_counters;
+
+/* Never NULL: a number that this build does not know gets the name "unknown". */
+const char *backend_name(uint32_t backend);
+const char *mode_name(uint32_t mode);
+const char *state_name(uint32_t state);
+const char *socket_state_name(uint32_t state);
+const char *reason_name(uint32_t reason);
+const char *reason_help(uint32_t reason); /* what to do */
+
+/* The sum of those counters whose name starts with `prefix`. */
+uint64_t counters_sum(const struct counter_names *names, const uint64_t *value, const char *prefix);
+
+/* The part of `name` behind `prefix`, or NULL if it does not start with it. */
+const char *name_after(const char *name, const char *prefix);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A private copy of udplaned's stats zone, checked and consistent, which everything in udplanectl
+ * is rendered from.
+ *
+ *     stats memfd --(attach.c)--> image --(snapshot_read)--> struct snapshot --> views, JSON, why
+ *
+ * Pure: the image is any memory. udplaned may write to it while it is read: each header word is
+ * read once, sockets under their sequence number. No image, however wrong, makes snapshot_read()
+ * read outside of it.
+ *
+ * Limits: an entry that stays odd (udplaned died while it wrote) is taken as it is after some tries
+ * and marked torn.
+ */
+#ifndef UDPLANE_CLIENT_CTL_SNAPSHOT_H
+#define UDPLANE_CLIENT_CTL_SNAPSHOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "udplane/abi.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SNAPSHOT_PORTS_SIZE 8192
+#define SNAPSHOT_ERROR_SIZE 256
+
+struct snapshot_worker {
+	bool awake, engaged;
+	int32_t cpu; /* -1: not pinned */
+	uint64_t counter[UDPLANE_WORKER_COUNTER_CNT];
+};
+
+struct snapshot_socket {
+	uint32_t id; /* index in the zone */
+	uint32_t state, reason, channel_id, flags;
+	int32_t pid;
+	bool torn;
+	struct udplane_addr local, peer;
+	uint64_t cookie;
+	uint64_t kernel_rx, kernel_tx, kernel_tx_full, engages; /* as the client reports */
+	uint64_t counter[UDPLANE_SOCKET_COUNTER_CNT];		/* over all workers */
+	char comm[17];
+	char text[UDPLANE_TEXT_LEN + 1];
+};
+
+/* Texts are printable ASCII: clients can write some of them, and terminals obey control characters.
+ */
+struct snapshot {
+	uint64_t now_ns; /* CLOCK_MONOTONIC, set by the caller of snapshot_read() */
+	uint16_t major, minor;
+	uint32_t state, backend, mode;
+	int32_t pid, ifindex;
+	uint32_t mtu;
+	uint64_t start_ns, refresh_ns, hugepage_bytes, page_bytes;
+	char version[33], ifname[17], device[65];
+	char backend_text[UDPLANE_TEXT_LEN + 1], mode_text[UDPLANE_TEXT_LEN + 1];
+	uint32_t socket_max, worker_cnt, socket_cnt, prefix_cnt;
+	struct udplane_prefix prefix[UDPLANE_MAX_PREFIXES];
+	uint64_t device_counter[UDPLANE_DEVICE_COUNTER_CNT];
+	uint64_t control_counter[UDPLANE_CONTROL_COUNTER_CNT];
+	uint64_t refused[UDPLANE_REASON_CNT];
+	uint8_t ports[SNAPSHOT_PORTS_SIZE];
+	struct snapshot_worker worker[UDPLANE_MAX_WORKERS];
+	struct snapshot_socket *sockets; /* those that are not free, by id */
+	char *info; /* facts about the device: lines of "name\tvalue\n"; "" if there are none */
+};
+
+/*
+ * Copies the image of `len` bytes into *s. Returns 0; -EPROTO, or -EPROTONOSUPPORT for another
+ * major, with what is wrong in `err` (SNAPSHOT_ERROR_SIZE bytes); or -ENOMEM. Release it with
+ * snapshot_free() after success only.
+ */
+int snapshot_read(struct snapshot *s, const void *image, size_t len, char *err);
+void snapshot_free(struct snapshot *s);
+
+static inline bool snapshot_has_port(const struct snapshot *s, uint16_t port)
+{
+	return s->ports[port >> 3] >> (port & 7) & 1;
+}
+
+/* received = delivered + passed + dropped + in_flight, for the device and its workers. */
+struct conservation {
+	uint64_t received, delivered, passed, dropped;
+	int64_t in_flight; /* in queues; below 0 when the workers went on while the device's
+			      counters were copied */
+};
+struct conservation snapshot_conservation(const struct snapshot *s);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The verbs of udplanectl, a file each. argv[0] is the verb; the result is the exit status. */
+#ifndef UDPLANE_CLIENT_CTL_VERB_H
+#define UDPLANE_CLIENT_CTL_VERB_H
+
+#define EXIT_BAD 1 /* it could not be done, or the answer is no; EXIT_USAGE: args.h */
+
+#define VERB_COMMON_USAGE                                                            \
+	"  --socket PATH        udplaned's socket (default: $UDPLANE_SOCKET, else\n" \
+	"                       /run/udplane/udplane.sock)\n"                        \
+	"  --help               this text\n"
+
+int verb_stats(const char *socket, int argc, char **argv);
+int verb_sockets(const char *socket, int argc, char **argv);
+int verb_ports(const char *socket, int argc, char **argv);
+int verb_health(const char *socket, int argc, char **argv);
+int verb_device(const char *socket, int argc, char **argv);
+int verb_preflight(const char *socket, int argc, char **argv);
+int verb_why(const char *socket, int argc, char **argv);
+
+/* A help text that was printed is success. */
+static inline int verb_args_status(int ret)
+{
+	return ret == 1 ? 0 : ret;
+}
+
+#endif

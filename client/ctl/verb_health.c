@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "client/ctl/args.h"
+#include "client/ctl/attach.h"
+#include "client/ctl/names.h"
+#include "client/ctl/verb.h"
+
+#define RETRY_MS 50
+
+static const char usage[] =
+	"Usage: udplanectl health [--quiet] [--ready]\n"
+	"Exit status 0 if udplaned answers and runs, else 1, within 2 seconds. For probes.\n"
+	"\n"
+	"  --ready              wait those 2 seconds for it to come up instead of failing at once\n"
+	"  --quiet              print nothing\n" //
+	VERB_COMMON_USAGE;
+
+struct health {
+	const char *socket;
+	bool quiet, ready;
+	char text[ATTACH_ERROR_SIZE + 64];
+};
+
+static long now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* True: it runs. */
+static bool look(struct health *h, long left_ms)
+{
+	char err[ATTACH_ERROR_SIZE];
+	struct snapshot s;
+	bool runs;
+
+	if (attach_snapshot(h->socket, (int)left_ms, &s, err)) {
+		snprintf(h->text, sizeof(h->text), "%s", err);
+		return false;
+	}
+	runs = s.state == UDPLANE_STATE_RUNNING;
+	if (runs)
+		snprintf(h->text, sizeof(h->text), "ok: running, backend %s: %s",
+			 backend_name(s.backend), s.backend_text);
+	else
+		snprintf(h->text, sizeof(h->text), "udplaned is %s, not running: %s",
+			 state_name(s.state),
+			 s.state == UDPLANE_STATE_STARTING ? "wait, or look at its log"
+							   : "start it again");
+	snapshot_free(&s);
+	return runs;
+}
+
+static int check(struct health *h)
+{
+	long deadline = now_ms() + ATTACH_TIMEOUT_MS, left = ATTACH_TIMEOUT_MS;
+	bool runs = look(h, left);
+
+	while (!runs && h->ready && (left = deadline - now_ms()) > 0) {
+		poll(NULL, 0, left < RETRY_MS ? (int)left : RETRY_MS);
+		left = deadline - now_ms();
+		runs = look(h, left > 0 ? left : 1);
+	}
+	if (!h->quiet)
+		fprintf(runs ? stdout : stderr, "%s%s\n",
+			runs ? "" : "udplanectl health: ", h->text);
+	return runs ? 0 : EXIT_BAD;
+}
+
+int verb_health(const char *socket, int argc, char **argv)
+{
+	struct health h = {0};
+	const struct flag flags[] = {
+		{"quiet", FLAG_SWITCH, &h.quiet, 0},
+		{"ready", FLAG_SWITCH, &h.ready, 0},
+		{0},
+	};
+	struct args a = {"health", usage, flags, &socket, NULL, NULL};
+	int ret = args_parse(&a, argc, argv);
+
+	if (ret)
+		return verb_args_status(ret);
+	h.socket = socket;
+	return check(&h);
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Destinations. What is not certain to be plain unicast out of udplaned's device goes to the kernel, which sends it or says why not:
+ * so errors come from the call that caused them. A doubt costs speed, never correctness.
+ */
+#include <string.h>
+#include "client/internal.h"
+
+static bool link_local(const struct dest *d)
+{
+	return d->ipv6 && d->addr[0] == 0xfe && (d->addr[1] & 0xc0) == 0x80;
+}
+
+bool dest_unicast(const struct dest *d)
+{
+	static const uint8_t loopback[16] = {[15] = 1}, zero[16];
+
+	if (!d->ipv6)
+		return d->addr[0] != 0 && d->addr[0] != 127 && d->addr[0] < 224;
+	return d->addr[0] != 0xff && memcmp(d->addr, loopback, 16) && memcmp(d->addr, zero, 16);
+}
+
+/* Can the socket send there at all, as far as families go? Sockets bound to an address of one family cannot cross to the other. */
+static bool family_fits(const struct sock *s, const struct dest *d)
+{
+	if (s->domain == AF_INET)
+		return !d->ipv6;
+	if (d->ipv6)
+		return !s->local_v4;
+	return !s->v6only && (s->local_any || s->local_v4);
+}
+
+bool dest_of_name(const struct sock *s, const void *name, socklen_t len, struct dest *d)
+{
+	const struct sockaddr_in *in = name;
+	const struct sockaddr_in6 *in6 = name;
+
+	memset(d, 0, sizeof(*d));
+	if (s->domain == AF_INET) {
+		if (len < sizeof(*in) || in->sin_family != AF_INET)
+			return false;
+		memcpy(d->addr, &in->sin_addr, 4);
+		d->port_be = in->sin_port;
+		return d->port_be != 0;
+	}
+	if (len < sizeof(*in6) || in6->sin6_family != AF_INET6 || in6->sin6_flowinfo || !in6->sin6_port)
+		return false;
+	d->port_be = in6->sin6_port;
+	d->ipv6 = !IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
+	if (d->ipv6) {
+		memcpy(d->addr, &in6->sin6_addr, 16);
+		d->scope_id = in6->sin6_scope_id;
+	} else {
+		memcpy(d->addr, in6->sin6_addr.s6_addr + 12, 4);
+	}
+	return family_fits(s, d);
+}
+
+bool dest_of_peer(const struct sock *s, const struct udplane_peer *p, struct dest *d)
+{
+	memset(d, 0, sizeof(*d));
+	if ((p->family != AF_INET && p->family != AF_INET6) || !p->port_be)
+		return false;
+	d->ipv6 = p->family == AF_INET6;
+	memcpy(d->addr, p->addr, d->ipv6 ? 16 : 4);
+	d->port_be = p->port_be;
+	d->scope_id = p->scope_id;
+	return family_fits(s, d);
+}
+
+socklen_t dest_to_name(int domain, const struct dest *d, struct sockaddr_storage *ss)
+{
+	struct udplane_peer p = {.port_be = d->port_be, .family = d->ipv6 ? AF_INET6 : AF_INET, .scope_id = d->scope_id};
+
+	memcpy(p.addr, d->addr, 16);
+	return peer_to_name(domain, &p, ss);
+}
+
+/* ------------------------------------------------------------------------------------------------------- prefixes -- */
+
+static bool prefixes_copy(struct prefix_set *set, const struct udplane_stats_zone *z)
+{
+	for (int i = 0; i < 8; i++) {
+		uint32_t seq = udplane_seq_read(&z->prefix_seq);
+
+		set->cnt = z->prefix_cnt < UDPLANE_MAX_PREFIXES ? z->prefix_cnt : UDPLANE_MAX_PREFIXES;
+		memcpy(set->prefix, (const void *)z->prefix, sizeof(set->prefix));
+		if (!udplane_seq_retry(&z->prefix_seq, seq)) {
+			set->seq = seq;
+			return true;
+		}
+		udplane_pause();
+	}
+	set->seq = 1; /* it is being written: not now */
+	return false;
+}
+
+/* Do the first bits agree? */
+static bool same_prefix(const uint8_t *a, const uint8_t *b, uint32_t bits)
+{
+	uint32_t bytes = bits / 8, rest = bits % 8;
+
+	if (memcmp(a, b, bytes))
+		return false;
+	return !rest || ((a[bytes] ^ b[bytes]) >> (8 - rest)) == 0;
+}
+
+/* The network or broadcast address of an IPv4 prefix: all host bits equal. */
+static bool edge_of(const uint8_t *addr, uint32_t len)
+{
+	uint32_t a = (uint32_t)addr[0] << 24 | (uint32_t)addr[1] << 16 | (uint32_t)addr[2] << 8 | addr[3];
+	uint32_t host = len >= 31 ? 0 : UINT32_MAX >> len;
+
+	return host && ((a & host) == 0 || (a & host) == host);
+}
+
+static bool prefixes_allow(const struct prefix_set *set, const struct dest *d)
+{
+	uint8_t family = d->ipv6 ? AF_INET6 : AF_INET;
+	bool found = false;
+
+	for (uint32_t i = 0; i < set->cnt; i++) {
+		const struct udplane_prefix *p = &set->prefix[i];
+
+		if (p->family != family || p->len > (d->ipv6 ? 128 : 32) || !same_prefix(p->addr, d->addr, p->len))
+			continue;
+		if (!d->ipv6 && p->on_link && edge_of(d->addr, p->len))
+			return false;
+		found = true;
+	}
+	return found;
+}
+
+static bool judge(struct sock *s, struct lane *l, const struct dest *d)
+{
+	if (!dest_unicast(d) || !family_fits(s, d) || !prefixes_allow(&l->prefixes, d))
+		return false;
+	if (link_local(d) && d->scope_id != (uint32_t)s->att->stats->ifindex)
+		return false;
+	return s->local_any || memcmp(s->local, d->addr, 16); /* to itself */
+}
+
+bool dest_fast(struct sock *s, struct lane *l, const struct dest *d)
+{
+	uint32_t seq = udplane_seq_read(&s->att->stats->prefix_seq);
+
+	if (unlikely(l->prefixes.seq != seq) && !prefixes_copy(&l->prefixes, s->att->stats))
+		return false;
+	if (likely(s->seen_seq == l->prefixes.seq && s->seen.ipv6 == d->ipv6 && !memcmp(s->seen.addr, d->addr, 16) &&
+		   s->seen.scope_id == d->scope_id))
+		return s->seen_fast;
+	s->seen = *d;
+	s->seen_seq = l->prefixes.seq;
+	s->seen_fast = judge(s, l, d);
+	return s->seen_fast;
+}

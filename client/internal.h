@@ -1,0 +1,608 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside libudplane. One process-wide context; in it the attachment to udplaned, if there is one, and a table of sockets by
+ * descriptor.
+ *
+ *   context ──> attach (refs) ──> lane per worker: TX ring, return ring, doorbell
+ *      └─ table[fd] ──> sock ──> attach (a reference while claimed), rxq per worker: RX ring
+ *
+ * Locks, in the order in which they are taken:
+ *
+ *   context.ctl     control messages, attach, bury, claim, release; may be held for a second. Never taken under another lock.
+ *   sock.rx_lock    everything that receiving needs; also makes sure that the sock is not closed meanwhile
+ *   sock.tx_lock    everything that sending needs; likewise
+ *   lane.tx_lock    TX ring;  lane.ret_lock  return ring;  context.table_lock, context.buf_lock, context.info_lock
+ *
+ * A call locks one side of one socket. What takes long (a system call that blocks) first takes a reference and lets go of the lock.
+ * sock memory is never returned to the system, so a thread that finds a stale pointer in the table may lock it and look.
+ *
+ * Inside, functions return 0 or a count, or -errno; errno is set at the public edge alone.
+ */
+#ifndef UDPLANE_CLIENT_INTERNAL_H
+#define UDPLANE_CLIENT_INTERNAL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <netinet/in.h>
+#include <udplane/abi.h>
+#include <udplane/ring.h>
+#pragma GCC visibility push(default) /* the rest of the library is compiled with -fvisibility=hidden */
+#include <udplane/udplane.h>
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define likely(x)   __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* -------------------------------------------------------------------------------------------------------- tunables -- */
+
+/* Receiving: the kernel socket is looked at whenever the rings are empty and after so many datagrams from them. A look at an empty
+ * one costs 0.2-0.45 us (facts.md): 5 ns a datagram. */
+#define RX_KERNEL_EVERY 64
+/* Spinning: first look at the kernel socket after so long (at once, if the last look found something), then as often. */
+#define RX_SPIN_KERNEL_FIRST_NS 10000
+#define RX_SPIN_KERNEL_NS       30000
+#define RX_SPIN_DEFAULT_US      50
+/* At the switch to the fast path the kernel's queue is emptied first; more than this is new traffic, not the queue. */
+#define RX_SWITCH_MAX 65536
+/* Frames are returned in batches of this, or when the ring is empty. */
+#define RX_BACK 32
+#define RX_PREFETCH 4
+
+/* Sending while the worker sleeps (mode balanced): waking it costs 40-100 us on a virtual machine (facts.md), a send through the
+ * kernel ~2 us. So only what looks like a burst wakes it: this many datagrams in one call, or this many within the window. */
+#define TX_ENGAGE_BURST     8
+#define TX_ENGAGE_CNT       16
+#define TX_ENGAGE_WINDOW_NS 200000
+/* Receiving through the kernel: this many without an empty look between them, or this many within the window, whatever the socket. */
+#define RX_ENGAGE_RUN       4
+#define RX_ENGAGE_CNT       8
+#define RX_ENGAGE_WINDOW_NS 100000
+#define RX_ENGAGE_AGAIN_NS  1000000 /* not more often than this */
+#define POWERSAVE_FACTOR    4       /* counts above in mode powersave */
+
+#define TX_FULL_WAIT_NS 1000000 /* a full TX ring is waited for, then the kernel path */
+#define TX_ERROR_TICKS  100000  /* connected sockets: look for a pending error so often, in ticks(): 20-100 us */
+#define DEATH_CHECK_NS  1000000 /* look at the control socket at most so often */
+#define DEATH_CHECK_TICKS 2000000
+
+#define CONTROL_DEADLINE_NS 1000000000ull
+#define ATTACH_RETRY_NS     100000000ull /* grows by doubling to the next */
+#define ATTACH_RETRY_MAX_NS 1000000000ull
+#define CLAIM_RETRY_NS      1000000000ull /* after a refusal that may pass; grows by doubling to the next */
+#define CLAIM_RETRY_MAX_NS  30000000000ull
+
+#define PKTBUF_SIZE 65536 /* any datagram */
+#define PKTBUF_KEEP 64    /* free ones kept */
+#define BURST_MAX   64    /* datagrams in one reserve, and in one look at the kernel socket */
+
+/* ----------------------------------------------------------------------------------------------------------- time -- */
+
+static inline uint64_t clock_ns(clockid_t id)
+{
+	struct timespec t;
+
+	clock_gettime(id, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+static inline uint64_t now_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+/* A tick (1-10 ms) late, a quarter of the price. Same zero as now_ns. */
+static inline uint64_t coarse_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC_COARSE);
+}
+/* Some counter of 1-5 per nanosecond, for rate limits that need no precision. */
+static inline uint64_t ticks(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	return __builtin_ia32_rdtsc();
+#else
+	return now_ns() * 2;
+#endif
+}
+
+/* ----------------------------------------------------------------------------------------------------------- lock -- */
+
+/* One locked instruction to take, a plain store to drop. Held for well under a microsecond, but for a spinning receiver, who
+ * leaves when it sees waiters. */
+struct lock {
+	uint32_t held;
+	uint32_t waiters;
+};
+
+void lock_wait(struct lock *l);
+
+static inline bool lock_try(struct lock *l)
+{
+	return __atomic_exchange_n(&l->held, 1, __ATOMIC_ACQUIRE) == 0;
+}
+static inline void lock_take(struct lock *l)
+{
+	if (unlikely(!lock_try(l)))
+		lock_wait(l);
+}
+static inline void lock_drop(struct lock *l)
+{
+	__atomic_store_n(&l->held, 0, __ATOMIC_RELEASE);
+}
+static inline bool lock_wanted(const struct lock *l)
+{
+	return __atomic_load_n(&l->waiters, __ATOMIC_RELAXED) != 0;
+}
+
+/* ------------------------------------------------------------------------------------------------------ attachment -- */
+
+struct zone {
+	uint8_t *addr; /* NULL: not mapped */
+	size_t len;
+};
+
+/* Private copy of the destinations that leave by the fast path. */
+struct prefix_set {
+	uint32_t seq; /* odd: not copied yet */
+	uint32_t cnt;
+	struct udplane_prefix prefix[UDPLANE_MAX_PREFIXES];
+};
+
+/* What a worker and this process share. */
+struct lane {
+	struct lock tx_lock;
+	struct udplane_ring tx; /* producer */
+	struct udplane_tx_desc *desc;
+	uint8_t *payload;
+	uint64_t checked_ticks; /* control socket last looked at */
+	uint64_t window_ns;     /* sends while the worker slept: since when, how many */
+	uint32_t window_cnt;
+	struct prefix_set prefixes;
+
+	struct lock ret_lock __attribute__((aligned(UDPLANE_LINE)));
+	struct udplane_ring ret; /* producer */
+	uint32_t *frame;
+
+	int doorbell;
+	const struct udplane_worker_zone *zone;
+} __attribute__((aligned(UDPLANE_LINE)));
+
+/* One connection to one udplaned. Made and buried under context.ctl. */
+struct attach {
+	uint32_t refs;  /* atomic: the context, claimed sockets, packets in the application's hands */
+	uint32_t live;  /* atomic: 0 once buried: rings are not to be written any more */
+	uint32_t attn;  /* atomic: the control socket has news, or something is wrong */
+	uint32_t broken; /* atomic: a ring holds what cannot be */
+	bool goodbye;   /* it took leave */
+	bool failed;    /* it broke the protocol, or did not answer */
+	int control_fd;
+	uint32_t seq;
+	uint32_t backend, mode, worker_cnt;
+	uint32_t frame_cnt, frame_size, frame_shift;
+	uint32_t tx_slot_size, tx_slot_shift;
+	const struct udplane_stats_zone *stats;
+	struct zone stats_zone, frames, channel;
+	struct zone *segment; /* [segment_cnt] */
+	uint32_t segment_cnt;
+	uint64_t checked_ns; /* atomic */
+	/* Receptions through the kernel, of all sockets; approximate, atomic. */
+	uint64_t rx_window_ns, rx_rang_ns;
+	uint32_t rx_window_cnt;
+	char text[UDPLANE_TEXT_LEN];
+	struct lane lane[]; /* [worker_cnt] */
+} __attribute__((aligned(UDPLANE_LINE)));
+
+/* ---------------------------------------------------------------------------------------------------------- socket -- */
+
+struct dest {
+	uint8_t addr[16]; /* IPv6, or IPv4 in the first four bytes */
+	uint16_t port_be;
+	bool ipv6;
+	uint32_t scope_id;
+};
+
+/* A datagram in private memory: of the kernel path in the burst calls, or saved from rings that went away. */
+struct pktbuf {
+	struct pktbuf *next;
+	struct udplane_peer peer;
+	uint32_t len;
+	bool small;    /* not of the pool */
+	bool switched; /* it came with UDPLANE_RX_SWITCHED: the kernel socket is to be emptied before */
+	uint8_t data[] __attribute__((aligned(64)));
+};
+
+/* Receiving end of one (socket, worker). */
+struct rxq {
+	struct udplane_ring ring; /* consumer */
+	const struct udplane_rx_desc *desc;
+	struct udplane_rx_ring *shared;
+	bool armed; /* the arm was set and the ring then seen empty: the next datagram brings a token */
+	bool taken; /* datagrams were taken since */
+	uint32_t back_cnt;
+	uint32_t back[RX_BACK]; /* frames to be returned */
+};
+
+enum peeked { PEEKED_NONE, PEEKED_KERNEL, PEEKED_RING };
+
+struct sock {
+	/* --- receive side: under rx_lock --- */
+	struct lock rx_lock;
+	int fd, kfd; /* constant: the epoll descriptor handed out; the kernel socket */
+	uint16_t domain;
+	bool closed;      /* changes under both locks */
+	bool nonblock;    /* atomic */
+	bool kernel_only; /* for good; changes under both locks */
+	bool self_signal; /* the kernel socket's writability is watched, which makes fd readable */
+	bool kernel_hot;  /* the last look at the kernel socket found something */
+	uint8_t peeked;   /* enum peeked: where the next datagram must come from, since it was shown already */
+	uint8_t yield;    /* spin with sched_yield */
+	uint32_t waits;
+	uint32_t rxq_cnt, rxq_next;
+	struct rxq *rxq;
+	struct attach *att; /* while claimed; changes under context.ctl and both locks */
+	uint32_t ring_run;  /* datagrams from rings since the last look at the kernel socket */
+	uint32_t tokens;    /* bytes in the wake pipe, or on their way into it, that belong to arms long taken */
+	uint32_t switch_run;
+	uint32_t kernel_run; /* datagrams from the kernel since the last empty look */
+	int rx_error;       /* to be reported by the next call */
+	int wake_fd;
+	struct pktbuf *saved, **saved_end;
+	uint64_t rcvtimeo_ns; /* atomic; 0: for ever */
+	uint64_t fast_rx, kernel_rx, engages;
+
+	/* --- send side: under tx_lock --- */
+	struct lock tx_lock __attribute__((aligned(UDPLANE_LINE)));
+	uint32_t id;           /* at udplaned; changes under both locks */
+	struct lane *lane;     /* NULL: nothing goes through a ring */
+	struct udplane_rx_ring *tx_shared; /* while lane is set: of worker 0, for the counters there */
+	const struct udplane_socket_zone *zone;
+	bool connected, v6only, local_any, local_v4;
+	bool more;             /* MSG_MORE: the kernel holds part of a datagram */
+	struct dest peer;      /* connected: where to */
+	bool peer_fast;        /* as far as can be known without prefixes */
+	uint16_t local_port_be;
+	uint8_t local[16];     /* as in struct dest */
+	struct dest seen;      /* last destination judged, with prefixes of seen_seq */
+	uint32_t seen_seq;
+	bool seen_fast;
+	uint32_t tx_end;       /* index behind the last entry in the lane's TX ring */
+	bool tx_used;
+	uint64_t error_ticks;  /* last looked for a pending error */
+	uint64_t fast_tx, kernel_tx, kernel_tx_full;
+	pthread_t burst_owner; /* between reserve and submit, both of one thread, which keeps tx_lock and, on the fast path, the lane's */
+	uint32_t burst_cnt;    /* atomic: entries reserved; 0: none are */
+	struct lane *burst_lane;
+	struct pktbuf *burst_buf[BURST_MAX];
+
+	/* --- under context.ctl, but for reading --- */
+	uint32_t refs __attribute__((aligned(UDPLANE_LINE))); /* atomic */
+	struct attach *held; /* released with a reason: the row in stats stays until close */
+	bool bound;         /* has a port; atomic */
+	bool lazy;          /* claim at a receive call only; atomic */
+	uint64_t retry_ns;  /* atomic: when to think about attaching and claiming again; UINT64_MAX: never */
+	uint64_t claim_wait_ns;
+	uint32_t reason;    /* under tx_lock */
+	char text[UDPLANE_TEXT_LEN];
+	struct sock *next_free;
+} __attribute__((aligned(UDPLANE_LINE)));
+
+#define TABLE_CHUNK  1024
+#define TABLE_CHUNKS 1024
+
+struct context {
+	pthread_mutex_t ctl;
+	struct attach *att;       /* ctl */
+	uint64_t next_attach_ns;  /* ctl */
+	uint64_t attach_wait_ns;  /* ctl */
+	uint64_t spin_ns;
+	int log;
+	bool disabled;
+	char path[108];
+	struct lock info_lock;
+	uint32_t reason; /* why there is no attachment: under info_lock */
+	char text[UDPLANE_TEXT_LEN];
+	struct lock table_lock;
+	struct sock *free_socks;
+	struct sock **chunk[TABLE_CHUNKS]; /* atomic */
+	struct lock buf_lock;
+	struct pktbuf *bufs;
+	uint32_t buf_cnt;
+};
+
+/* --- context.c: the one global, made at the first udplane_socket() --- */
+
+extern struct context context;
+void context_init(void);
+/* For tests: forgets the attachment and reads the environment again. No other thread may be in the library. */
+void context_reset(void);
+void context_log(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void context_set_reason(uint32_t reason, const char *format, ...) __attribute__((format(printf, 2, 3)));
+const char *reason_name(uint32_t reason);
+
+/* --- table.c --- */
+
+static inline struct sock **table_slot(int fd)
+{
+	struct sock **chunk;
+
+	if (unlikely((uint32_t)fd >= TABLE_CHUNK * TABLE_CHUNKS))
+		return NULL;
+	chunk = __atomic_load_n(&context.chunk[(uint32_t)fd / TABLE_CHUNK], __ATOMIC_ACQUIRE);
+	return likely(chunk != NULL) ? &chunk[(uint32_t)fd % TABLE_CHUNK] : NULL;
+}
+static inline struct sock *table_get(int fd)
+{
+	struct sock **slot = table_slot(fd);
+
+	return likely(slot != NULL) ? __atomic_load_n(slot, __ATOMIC_ACQUIRE) : NULL;
+}
+
+/* The socket with its receive or send side locked, or NULL: EBADF. */
+static inline struct sock *sock_lock_rx(int fd)
+{
+	struct sock *s = table_get(fd);
+
+	if (unlikely(!s))
+		return NULL;
+	lock_take(&s->rx_lock);
+	if (unlikely(table_get(fd) != s)) {
+		lock_drop(&s->rx_lock);
+		return NULL;
+	}
+	return s;
+}
+static inline struct sock *sock_lock_tx(int fd)
+{
+	struct sock *s = table_get(fd);
+
+	if (unlikely(!s))
+		return NULL;
+	lock_take(&s->tx_lock);
+	if (unlikely(table_get(fd) != s)) {
+		lock_drop(&s->tx_lock);
+		return NULL;
+	}
+	return s;
+}
+/* Keeps the sock and its descriptors alive; call it with a lock held. */
+static inline void sock_ref(struct sock *s)
+{
+	__atomic_fetch_add(&s->refs, 1, __ATOMIC_RELAXED);
+}
+void sock_unref(struct sock *s); /* the last one closes the descriptors */
+struct sock *sock_get(int fd);   /* referenced, not locked; NULL: EBADF */
+struct sock *sock_create(int fd, int kfd, int domain); /* referenced by the table; NULL: ENOMEM */
+int table_insert(struct sock *s);
+/* Calls fn for each open socket, referenced. */
+void table_each(void (*fn)(struct sock *s, void *arg), void *arg);
+/* The same in a forked child, where there is one thread and locks mean nothing. */
+void table_each_raw(void (*fn)(struct sock *s));
+int table_fd_flags(int fd); /* O_CLOEXEC or 0, as the descriptor has it */
+
+/* --- control.c: messages, under context.ctl --- */
+
+#define CONTROL_MAX_FDS (3 + UDPLANE_MAX_WORKERS)
+
+struct control_answer {
+	union {
+		struct udplane_msg msg;
+		struct udplane_welcome welcome;
+		struct udplane_claimed claimed;
+		struct udplane_done done;
+		uint8_t bytes[UDPLANE_MSG_MAX];
+	} u;
+	int fd[CONTROL_MAX_FDS];
+	uint32_t fd_cnt;
+	bool fds_cut; /* descriptors were lost: our limit is reached */
+};
+
+/* Sends req (its msg.seq and len are set here) with send_fd (or -1) and waits for the answer of the given type and at least min_len
+ * bytes. 0; or -errno, and the connection is no longer usable. */
+int control_request(struct attach *a, void *req, size_t len, int send_fd, uint16_t type, size_t min_len,
+		    struct control_answer *ans);
+void control_close_fds(struct control_answer *ans);
+/* Reads what came unasked. True: udplaned has left or is dead. */
+bool control_dead(struct attach *a);
+
+/* --- attach.c --- */
+
+/* Attaches if that is due. Sets context.att, or the reason why not and when to try again. Under ctl. */
+void attach_try(void);
+void attach_put(struct attach *a);
+void attach_put_many(struct attach *a, uint32_t cnt);
+void attach_close_fds(struct attach *a);
+/* Maps a memfd that must be at least len long, as a whole. */
+int zone_map(struct zone *z, int fd, uint64_t len, int prot, int flags);
+/* Rate-limited look at the control socket; sets a->attn if there is news. Any thread. */
+void attach_look(struct attach *a, uint64_t now);
+bool attach_awake(const struct attach *a); /* any worker */
+
+/* --- bury.c: the end of an attachment, under ctl --- */
+
+void attach_bury(struct attach *a);
+/* What is due: notices death, attaches, claims s (may be NULL) unless it is lazy and may_claim is false. Call it without locks, s
+ * referenced. If block is false it returns at once if another thread is at it. */
+void maintain(struct sock *s, bool may_claim, bool block);
+
+static inline bool attach_news(const struct attach *a)
+{
+	return __atomic_load_n(&a->attn, __ATOMIC_RELAXED) || udplane_load32(&a->stats->state) > UDPLANE_STATE_RUNNING;
+}
+/* Is something due? Any lock held. Cheap for claimed sockets. */
+static inline bool sock_news(const struct sock *s)
+{
+	uint64_t at;
+
+	if (likely(s->att != NULL))
+		return unlikely(attach_news(s->att));
+	at = __atomic_load_n(&s->retry_ns, __ATOMIC_RELAXED);
+	return at != UINT64_MAX && coarse_ns() >= at;
+}
+
+/* --- claim.c: under ctl, s referenced and unlocked --- */
+
+void claim_try(struct sock *s);
+void claim_update(struct sock *s);
+enum claim_end {
+	CLAIM_CLOSE,  /* the socket closes */
+	CLAIM_KERNEL, /* it stays on the kernel path for good, with reason and text */
+	CLAIM_AGAIN,  /* it may be claimed anew */
+};
+/* Ends the claim, if there is one. */
+void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const char *text);
+/* Takes the rings away. Datagrams in them are saved, unless the socket closes. Both locks held. */
+void claim_drop(struct sock *s, bool save);
+/* Reads addresses from the kernel after bind, connect or an automatic bind. */
+void sock_read_names(struct sock *s);
+void sock_set_reason(struct sock *s, uint32_t reason, const char *text);
+/* May be claimed (or attached for) from the next call on. */
+static inline void sock_retry_at(struct sock *s, uint64_t at)
+{
+	__atomic_store_n(&s->retry_ns, at, __ATOMIC_RELAXED);
+}
+
+/* --- wait.c: readiness and blocking, under rx_lock --- */
+
+/* Call it before rx_lock is dropped, if anything was received or looked for: leaves fd readable exactly if there is something. */
+void rx_settle(struct sock *s);
+void rx_set_self_signal(struct sock *s, bool on);
+bool rx_ready(struct sock *s); /* something in rings or saved */
+
+struct rx_wait {
+	uint64_t deadline_ns; /* 0: none */
+	uint64_t spin_end_ns, kernel_ns; /* 0: not spinning (any more) */
+	bool begun; /* rx_wait has taken a reference, which the caller puts down after rx_lock */
+};
+/* Waits until a receive is worth another try: 0; or -EAGAIN (time is up), -EINTR, -EBADF (closed meanwhile), each after a last try.
+ * Drops rx_lock while it sleeps. */
+int rx_wait(struct sock *s, struct rx_wait *w);
+
+/* --- recv.c --- */
+
+/* Where datagrams go: into messages, or handed out in place. */
+struct rx_sink {
+	struct mmsghdr *vec;
+	struct udplane_pkt *pkts; /* if vec is NULL */
+	uint32_t done;            /* entries filled */
+	uint32_t cnt;
+	int flags;
+};
+/* Fills at least one entry of the sink, waiting for it if socket and flags say so. How many; -errno. Sets MSG_DONTWAIT in sink->flags
+ * if it would not wait. */
+int rx_call(int fd, struct rx_sink *sink);
+/* Datagrams in a ring, at least as far as min(want, all). */
+static inline uint32_t rx_avail(struct sock *s, struct rxq *q, uint32_t want)
+{
+	uint32_t n = udplane_ring_avail(&q->ring, want);
+
+	if (likely(n != UDPLANE_RING_CORRUPT))
+		return n;
+	__atomic_store_n(&s->att->broken, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->att->attn, 1, __ATOMIC_RELAXED);
+	return 0;
+}
+/* Descriptor i from the ring's index on. False: it makes no sense; skip it. */
+static inline bool rx_load(const struct sock *s, const struct rxq *q, uint32_t i, struct udplane_rx_desc *d)
+{
+	*d = q->desc[udplane_ring_slot(&q->ring, q->ring.idx + i)];
+	return d->frame < s->att->frame_cnt && (uint32_t)d->offset + d->len <= s->att->frame_size &&
+	       d->offset >= (d->flags & UDPLANE_RX_IPV6 ? 48 : 28);
+}
+static inline const uint8_t *rx_payload(const struct attach *a, const struct udplane_rx_desc *d)
+{
+	return a->frames.addr + ((size_t)d->frame << a->frame_shift) + d->offset;
+}
+/* Asks for the payload of descriptor i, which the worker's core has in its cache. */
+static inline void rx_prefetch(const struct sock *s, const struct rxq *q, uint32_t i)
+{
+	__builtin_prefetch(rx_payload(s->att, &q->desc[udplane_ring_slot(&q->ring, q->ring.idx + i)]));
+}
+void rx_source(const struct attach *a, const struct udplane_rx_desc *d, struct udplane_peer *peer);
+/* Gives cnt ring entries back, and the frames of q->back if they are many. */
+void rx_taken(struct sock *s, struct rxq *q, uint32_t cnt);
+void rx_flush_back(struct attach *a, struct rxq *q, uint32_t lane);
+void attach_return(struct attach *a, uint32_t lane, const uint32_t *frames, uint32_t cnt);
+/* Empties a ring that goes away, into s->saved if save. Both locks held. */
+void rx_drain(struct sock *s, uint32_t lane, bool save);
+/* After a look at the kernel socket that brought cnt datagrams of asked, or -errno. */
+void rx_kernel_looked(struct sock *s, int cnt, uint32_t asked, int flags);
+/* burst.c: up to cnt datagrams from the kernel socket into private buffers, without waiting; -errno. */
+int rx_kernel_pkts(struct sock *s, struct udplane_pkt *pkts, uint32_t cnt);
+void rx_saved_pkt(struct pktbuf *b, struct udplane_pkt *p);
+void rx_ring_pkt(struct attach *a, uint32_t lane, const struct udplane_rx_desc *d, struct udplane_pkt *p);
+/* Must the kernel socket be looked at before the rings? */
+static inline bool rx_kernel_due(const struct sock *s)
+{
+	return s->peeked == PEEKED_KERNEL || (s->ring_run >= RX_KERNEL_EVERY && s->peeked != PEEKED_RING);
+}
+/* A datagram marked UDPLANE_RX_SWITCHED is next: may it be taken? emptied: the kernel socket was found empty in this call. */
+bool rx_switch(struct sock *s, bool emptied);
+/* Length of the next datagram, which stays the next; -EAGAIN: none, or one that comes after what is in the kernel socket, unless that
+ * is known to be empty. */
+int rx_next_len(struct sock *s, bool emptied);
+
+/* --- dest.c: where a datagram goes, and whether it may go through a ring. tx_lock held --- */
+
+/* False: the kernel's business (another family, a port of 0, too short a name, ...). */
+bool dest_of_name(const struct sock *s, const void *name, socklen_t len, struct dest *d);
+bool dest_of_peer(const struct sock *s, const struct udplane_peer *p, struct dest *d);
+/* Neither multicast, broadcast, loopback nor unspecified. */
+bool dest_unicast(const struct dest *d);
+/* Does it leave by udplaned's device as plain unicast? Lane locked. */
+bool dest_fast(struct sock *s, struct lane *l, const struct dest *d);
+socklen_t dest_to_name(int domain, const struct dest *d, struct sockaddr_storage *ss);
+
+/* --- send.c --- */
+
+/* The socket, its send side locked, after what was due is done; NULL: EBADF. */
+struct sock *tx_enter(int fd);
+/* May cnt datagrams go through the ring now? The lane, locked; or NULL. tx_lock held. */
+struct lane *tx_open(struct sock *s, uint32_t cnt);
+/* Room for up to want entries; waits a little for the first. 0: none. */
+uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want);
+/* Entry i behind the last published: payload is in its slot. */
+void tx_fill(struct sock *s, struct lane *l, uint32_t i, const struct dest *d, uint32_t len);
+/* Publishes cnt entries and rings the doorbell if need be; the lane stays locked. */
+void tx_publish(struct sock *s, struct lane *l, uint32_t cnt);
+/* A connected socket with an error to report: the kernel's call does. tx_lock held. */
+bool tx_error_pending(struct sock *s);
+void tx_bound_by_send(struct sock *s); /* no lock held, s referenced */
+static inline uint8_t *tx_slot(const struct attach *a, const struct lane *l, uint32_t i)
+{
+	return l->payload + ((size_t)udplane_ring_slot(&l->tx, l->tx.idx + i) << a->tx_slot_shift);
+}
+static inline uint32_t tx_max_len(const struct attach *a, const struct dest *d)
+{
+	uint32_t mtu = udplane_load32(&a->stats->mtu), header = d->ipv6 ? 48 : 28;
+	uint32_t max = mtu > header ? mtu - header : 0;
+
+	return max < a->tx_slot_size ? max : a->tx_slot_size;
+}
+void tx_count_kernel(struct sock *s, uint32_t cnt); /* tx_lock held */
+/* Sends what a dead udplaned has not taken through the kernel. Both locks held. */
+void tx_resend(struct sock *s, struct attach *a);
+
+/* --- kernel.c --- */
+
+uint32_t pktbufs_get(struct pktbuf **out, uint32_t cnt); /* with room for PKTBUF_SIZE; how many there were */
+struct pktbuf *pktbuf_small(uint32_t len); /* with room for len, never kept */
+void pktbuf_put(struct pktbuf *b);
+void peer_of_name(const struct sockaddr_storage *ss, struct udplane_peer *peer);
+socklen_t peer_to_name(int domain, const struct udplane_peer *peer, struct sockaddr_storage *ss);
+int set_errno(int err); /* err < 0: sets errno and returns -1; else err */
+
+/* --- option.c --- */
+
+/* Moves the socket to the kernel path, or tells udplaned, if an option that was just set asks for it. */
+void option_was_set(struct sock *s, int level, int name, const void *value, socklen_t len);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

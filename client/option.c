@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Socket options. The kernel always gets them; here it is decided what becomes of the fast path. Known to be harmless, or known to have
+ * no effect with the value given: it stays. Changes who may receive or send: udplaned looks at the socket again. Everything else, known
+ * or not: the kernel path for good, where the option does what it says.
+ */
+#include <asm/socket.h>
+#include <errno.h>
+#include <linux/in6.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+#include "client/internal.h"
+
+/* The C library's headers clash with some of the kernel's, and are older than others. */
+#ifndef IP_RECVERR_RFC4884
+#define IP_RECVERR_RFC4884 26
+#endif
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE 51
+#endif
+#ifndef UDP_CORK
+#define UDP_CORK 1
+#define UDP_ENCAP 100
+#define UDP_NO_CHECK6_TX 101
+#define UDP_NO_CHECK6_RX 102
+#define UDP_SEGMENT 103
+#define UDP_GRO 104
+#endif
+
+enum effect {
+	OPTION_KEEP,   /* honoured, or without effect on UDP */
+	OPTION_VALUE,  /* harmless with the one value in the table */
+	OPTION_VERIFY, /* udplaned is to verify the socket anew */
+	OPTION_FILTER, /* kernel path, and that is why */
+};
+
+struct option {
+	int level, name;
+	enum effect effect;
+	int value;
+	const char *text;
+};
+
+#define KEEP(level, name)         {level, name, OPTION_KEEP, 0, #name}
+#define VALUE(level, name, value) {level, name, OPTION_VALUE, value, #name}
+#define OFF(level, name)          VALUE(level, name, 0)
+#define VERIFY(level, name)       {level, name, OPTION_VERIFY, 0, #name}
+#define FILTER(level, name)       {level, name, OPTION_FILTER, 0, #name}
+
+static const struct option options[] = {
+	/* buffers: the ring does not depend on them; timeouts are ours to keep, see below */
+	KEEP(SOL_SOCKET, SO_RCVBUF),
+	KEEP(SOL_SOCKET, SO_SNDBUF),
+	KEEP(SOL_SOCKET, SO_RCVBUFFORCE),
+	KEEP(SOL_SOCKET, SO_SNDBUFFORCE),
+	KEEP(SOL_SOCKET, SO_RCVTIMEO_OLD),
+	KEEP(SOL_SOCKET, SO_SNDTIMEO_OLD),
+	KEEP(SOL_SOCKET, SO_RCVTIMEO_NEW),
+	KEEP(SOL_SOCKET, SO_SNDTIMEO_NEW),
+	/* broadcast and multicast take the kernel path anyway */
+	KEEP(SOL_SOCKET, SO_BROADCAST),
+	KEEP(IPPROTO_IP, IP_MULTICAST_TTL),
+	KEEP(IPPROTO_IP, IP_MULTICAST_LOOP),
+	KEEP(IPPROTO_IP, IP_MULTICAST_IF),
+	KEEP(IPPROTO_IP, IP_MULTICAST_ALL),
+	KEEP(IPPROTO_IP, IP_ADD_MEMBERSHIP),
+	KEEP(IPPROTO_IP, IP_DROP_MEMBERSHIP),
+	KEEP(IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP),
+	KEEP(IPPROTO_IP, IP_DROP_SOURCE_MEMBERSHIP),
+	KEEP(IPPROTO_IP, IP_BLOCK_SOURCE),
+	KEEP(IPPROTO_IP, IP_UNBLOCK_SOURCE),
+	KEEP(IPPROTO_IP, IP_MSFILTER),
+	KEEP(IPPROTO_IP, MCAST_JOIN_GROUP),
+	KEEP(IPPROTO_IP, MCAST_LEAVE_GROUP),
+	KEEP(IPPROTO_IP, MCAST_JOIN_SOURCE_GROUP),
+	KEEP(IPPROTO_IP, MCAST_LEAVE_SOURCE_GROUP),
+	KEEP(IPPROTO_IP, MCAST_BLOCK_SOURCE),
+	KEEP(IPPROTO_IP, MCAST_UNBLOCK_SOURCE),
+	KEEP(IPPROTO_IP, MCAST_MSFILTER),
+	KEEP(IPPROTO_IPV6, IPV6_MULTICAST_IF),
+	KEEP(IPPROTO_IPV6, IPV6_MULTICAST_HOPS),
+	KEEP(IPPROTO_IPV6, IPV6_MULTICAST_LOOP),
+	KEEP(IPPROTO_IPV6, IPV6_MULTICAST_ALL),
+	KEEP(IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP),
+	KEEP(IPPROTO_IPV6, IPV6_DROP_MEMBERSHIP),
+	KEEP(IPPROTO_IPV6, MCAST_JOIN_GROUP),
+	KEEP(IPPROTO_IPV6, MCAST_LEAVE_GROUP),
+	KEEP(IPPROTO_IPV6, MCAST_JOIN_SOURCE_GROUP),
+	KEEP(IPPROTO_IPV6, MCAST_LEAVE_SOURCE_GROUP),
+	KEEP(IPPROTO_IPV6, MCAST_BLOCK_SOURCE),
+	KEEP(IPPROTO_IPV6, MCAST_UNBLOCK_SOURCE),
+	KEEP(IPPROTO_IPV6, MCAST_MSFILTER),
+	/* ICMP errors reach the kernel socket, and its error queue is the application's */
+	KEEP(IPPROTO_IP, IP_RECVERR),
+	KEEP(IPPROTO_IP, IP_RECVERR_RFC4884),
+	KEEP(IPPROTO_IPV6, IPV6_RECVERR),
+	KEEP(SOL_SOCKET, SO_SELECT_ERR_QUEUE),
+	/* of the kernel's side only, or of TCP's */
+	KEEP(SOL_SOCKET, SO_DEBUG),
+	KEEP(SOL_SOCKET, SO_KEEPALIVE),
+	KEEP(SOL_SOCKET, SO_LINGER),
+	KEEP(SOL_SOCKET, SO_OOBINLINE),
+	KEEP(SOL_SOCKET, SO_RCVLOWAT),
+	KEEP(SOL_SOCKET, SO_BUSY_POLL),
+	KEEP(SOL_SOCKET, SO_PREFER_BUSY_POLL),
+	KEEP(SOL_SOCKET, SO_BUSY_POLL_BUDGET),
+	KEEP(SOL_SOCKET, SO_ZEROCOPY), /* MSG_ZEROCOPY takes the kernel path */
+	KEEP(SOL_SOCKET, SO_DETACH_FILTER),
+	KEEP(SOL_SOCKET, SO_LOCK_FILTER),
+	/* they matter when the kernel binds */
+	KEEP(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT),
+	KEEP(IPPROTO_IP, IP_LOCAL_PORT_RANGE),
+	KEEP(IPPROTO_IP, IP_FREEBIND),
+	KEEP(IPPROTO_IPV6, IPV6_FREEBIND),
+	/* who shares the port, and with which device */
+	VERIFY(SOL_SOCKET, SO_REUSEADDR),
+	VERIFY(SOL_SOCKET, SO_REUSEPORT),
+	VERIFY(SOL_SOCKET, SO_BINDTODEVICE),
+	VERIFY(SOL_SOCKET, SO_BINDTOIFINDEX),
+	VERIFY(IPPROTO_IPV6, IPV6_V6ONLY),
+	/* the fast path does as the default says */
+	VALUE(IPPROTO_IP, IP_MTU_DISCOVER, 1), /* IP_PMTUDISC_WANT */
+	VALUE(IPPROTO_IPV6, IPV6_MTU_DISCOVER, 1),
+	VALUE(IPPROTO_IP, IP_TTL, -1),
+	VALUE(IPPROTO_IPV6, IPV6_UNICAST_HOPS, -1),
+	VALUE(IPPROTO_IPV6, IPV6_TCLASS, -1),
+	VALUE(SOL_SOCKET, SO_PEEK_OFF, -1),
+	OFF(IPPROTO_IP, IP_TOS),
+	OFF(IPPROTO_IP, IP_PKTINFO),
+	OFF(IPPROTO_IP, IP_RECVTOS),
+	OFF(IPPROTO_IP, IP_RECVTTL),
+	OFF(IPPROTO_IP, IP_RECVOPTS),
+	OFF(IPPROTO_IP, IP_RETOPTS),
+	OFF(IPPROTO_IP, IP_RECVORIGDSTADDR),
+	OFF(IPPROTO_IP, IP_RECVFRAGSIZE),
+	OFF(IPPROTO_IP, IP_CHECKSUM),
+	OFF(IPPROTO_IP, IP_MINTTL),
+	OFF(IPPROTO_IP, IP_TRANSPARENT),
+	OFF(IPPROTO_IP, IP_UNICAST_IF),
+	OFF(IPPROTO_IPV6, IPV6_RECVPKTINFO),
+	OFF(IPPROTO_IPV6, IPV6_RECVHOPLIMIT),
+	OFF(IPPROTO_IPV6, IPV6_RECVTCLASS),
+	OFF(IPPROTO_IPV6, IPV6_RECVPATHMTU),
+	OFF(IPPROTO_IPV6, IPV6_RECVRTHDR),
+	OFF(IPPROTO_IPV6, IPV6_RECVHOPOPTS),
+	OFF(IPPROTO_IPV6, IPV6_RECVDSTOPTS),
+	OFF(IPPROTO_IPV6, IPV6_DONTFRAG),
+	OFF(IPPROTO_IPV6, IPV6_MINHOPCOUNT),
+	OFF(IPPROTO_IPV6, IPV6_TRANSPARENT),
+	OFF(IPPROTO_IPV6, IPV6_UNICAST_IF),
+	OFF(SOL_SOCKET, SO_DONTROUTE),
+	OFF(SOL_SOCKET, SO_PRIORITY),
+	OFF(SOL_SOCKET, SO_MARK),
+	OFF(SOL_SOCKET, SO_NO_CHECK),
+	OFF(SOL_SOCKET, SO_PASSCRED),
+	OFF(SOL_SOCKET, SO_PASSSEC),
+	OFF(SOL_SOCKET, SO_RXQ_OVFL),
+	OFF(SOL_SOCKET, SO_TIMESTAMP_OLD),
+	OFF(SOL_SOCKET, SO_TIMESTAMP_NEW),
+	OFF(SOL_SOCKET, SO_TIMESTAMPNS_OLD),
+	OFF(SOL_SOCKET, SO_TIMESTAMPNS_NEW),
+	OFF(SOL_SOCKET, SO_TIMESTAMPING_OLD),
+	OFF(SOL_SOCKET, SO_TIMESTAMPING_NEW),
+	OFF(IPPROTO_UDP, UDP_CORK),
+	OFF(IPPROTO_UDP, UDP_SEGMENT),
+	OFF(IPPROTO_UDP, UDP_GRO),
+	OFF(IPPROTO_UDP, UDP_ENCAP),
+	OFF(IPPROTO_UDP, UDP_NO_CHECK6_TX),
+	OFF(IPPROTO_UDP, UDP_NO_CHECK6_RX),
+	/* only the kernel runs programs */
+	FILTER(SOL_SOCKET, SO_ATTACH_FILTER),
+	FILTER(SOL_SOCKET, SO_ATTACH_BPF),
+	FILTER(SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF),
+	FILTER(SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF),
+	/* named for the text alone: no value of theirs is harmless */
+	VALUE(SOL_SOCKET, SO_INCOMING_CPU, INT32_MIN),
+	VALUE(SOL_SOCKET, SO_MAX_PACING_RATE, INT32_MIN),
+	VALUE(SOL_SOCKET, SO_TXTIME, INT32_MIN),
+	VALUE(IPPROTO_IP, IP_OPTIONS, INT32_MIN),
+	VALUE(IPPROTO_IPV6, IPV6_ADDRFORM, INT32_MIN),
+	VALUE(IPPROTO_IPV6, IPV6_PKTINFO, INT32_MIN),
+	VALUE(IPPROTO_IPV6, IPV6_MTU, INT32_MIN),
+	VALUE(IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, INT32_MIN),
+	VALUE(IPPROTO_IPV6, IPV6_FLOWINFO_SEND, INT32_MIN),
+	VALUE(IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, INT32_MIN),
+};
+
+static const struct option *find(int level, int name)
+{
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		if (options[i].level == level && options[i].name == name)
+			return &options[i];
+	return NULL;
+}
+
+/* As the kernel reads them: IPv4's take a byte, too. */
+static int value_of(const void *value, socklen_t len)
+{
+	int v = INT32_MIN + 1;
+
+	if (len >= sizeof(v))
+		memcpy(&v, value, sizeof(v));
+	else if (len >= 1)
+		v = *(const unsigned char *)value;
+	return v;
+}
+
+static void read_timeout(struct sock *s)
+{
+	struct timeval tv = {0};
+	socklen_t len = sizeof(tv);
+
+	if (getsockopt(s->kfd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len) == 0)
+		__atomic_store_n(&s->rcvtimeo_ns, (uint64_t)tv.tv_sec * 1000000000u + (uint64_t)tv.tv_usec * 1000u, __ATOMIC_RELAXED);
+}
+
+static void to_kernel(struct sock *s, uint32_t reason, const struct option *o, int level, int name)
+{
+	char text[UDPLANE_TEXT_LEN];
+
+	if (o)
+		snprintf(text, sizeof(text), "%s was set", o->text);
+	else
+		snprintf(text, sizeof(text), "option %d of level %d was set", name, level);
+	pthread_mutex_lock(&context.ctl);
+	claim_release(s, CLAIM_KERNEL, reason, text);
+	pthread_mutex_unlock(&context.ctl);
+}
+
+void option_was_set(struct sock *s, int level, int name, const void *value, socklen_t len)
+{
+	const struct option *o = find(level, name);
+
+	if (level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_RCVTIMEO_NEW))
+		read_timeout(s);
+	if (o && (o->effect == OPTION_KEEP || (o->effect == OPTION_VALUE && value_of(value, len) == o->value)))
+		return;
+	if (!o || o->effect != OPTION_VERIFY) {
+		to_kernel(s, o && o->effect == OPTION_FILTER ? UDPLANE_REASON_FILTER : UDPLANE_REASON_OPTION, o, level, name);
+		return;
+	}
+	pthread_mutex_lock(&context.ctl);
+	claim_update(s);
+	pthread_mutex_unlock(&context.ctl);
+}
+
+int udplane_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	struct sock *s = sock_get(fd);
+	int err = 0;
+
+	if (!s)
+		return set_errno(-EBADF);
+	if (setsockopt(s->kfd, level, name, value, len))
+		err = -errno;
+	else
+		option_was_set(s, level, name, value, len);
+	sock_unref(s);
+	return set_errno(err);
+}
+
+/* An error that a receive has come across but not reported is the socket's, too. */
+static bool own_error(struct sock *s, void *value, socklen_t *len)
+{
+	int err;
+
+	lock_take(&s->rx_lock);
+	err = -s->rx_error;
+	if (err && *len >= sizeof(int)) {
+		s->rx_error = 0;
+		memcpy(value, &err, sizeof(int));
+		*len = sizeof(int);
+		rx_settle(s);
+	}
+	lock_drop(&s->rx_lock);
+	return err != 0;
+}
+
+int udplane_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+	struct sock *s = sock_get(fd);
+	int err = 0;
+
+	if (!s)
+		return set_errno(-EBADF);
+	if (level != SOL_SOCKET || name != SO_ERROR || !own_error(s, value, len))
+		err = getsockopt(s->kfd, level, name, value, len) ? -errno : 0;
+	sock_unref(s);
+	return set_errno(err);
+}

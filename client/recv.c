@@ -1,0 +1,578 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Receiving. Order of sources: what was saved from rings that went away; the rings; the kernel socket, whenever the rings are empty,
+ * every RX_KERNEL_EVERY datagrams, and before a datagram marked UDPLANE_RX_SWITCHED. A call that returns less than it was asked for
+ * has found all of them empty, as edge-triggered programs expect.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include "client/internal.h"
+
+/* ---------------------------------------------------------------------------------------------------------- frames -- */
+
+void attach_return(struct attach *a, uint32_t lane, const uint32_t *frames, uint32_t cnt)
+{
+	struct lane *l = &a->lane[lane];
+	uint32_t free;
+
+	lock_take(&l->ret_lock);
+	free = udplane_ring_free(&l->ret, cnt);
+	if (likely(free != UDPLANE_RING_CORRUPT && free >= cnt && __atomic_load_n(&a->live, __ATOMIC_RELAXED))) {
+		for (uint32_t i = 0; i < cnt; i++)
+			l->frame[udplane_ring_slot(&l->ret, l->ret.idx + i)] = frames[i];
+		udplane_ring_publish(&l->ret, cnt);
+	}
+	lock_drop(&l->ret_lock);
+}
+
+void rx_flush_back(struct attach *a, struct rxq *q, uint32_t lane)
+{
+	if (q->back_cnt)
+		attach_return(a, lane, q->back, q->back_cnt);
+	q->back_cnt = 0;
+}
+
+static inline void rx_back(struct sock *s, struct rxq *q, uint32_t frame)
+{
+	if (unlikely(frame >= s->att->frame_cnt))
+		return;
+	if (q->back_cnt == RX_BACK)
+		rx_flush_back(s->att, q, (uint32_t)(q - s->rxq));
+	q->back[q->back_cnt++] = frame;
+}
+
+void rx_taken(struct sock *s, struct rxq *q, uint32_t cnt)
+{
+	q->taken = true;
+	s->ring_run += cnt;
+	s->peeked = PEEKED_NONE;
+	udplane_ring_consume(&q->ring, cnt);
+}
+
+void rx_source(const struct attach *a, const struct udplane_rx_desc *d, struct udplane_peer *peer)
+{
+	memset(peer, 0, sizeof(*peer));
+	peer->port_be = d->src_port_be;
+	if (likely(!(d->flags & UDPLANE_RX_IPV6))) {
+		peer->family = AF_INET;
+		memcpy(peer->addr, &d->src4_be, 4);
+		return;
+	}
+	peer->family = AF_INET6;
+	memcpy(peer->addr, rx_payload(a, d) - 40, 16); /* IPv6 header at -48, source 8 bytes in it */
+	if (peer->addr[0] == 0xfe && (peer->addr[1] & 0xc0) == 0x80)
+		peer->scope_id = (uint32_t)a->stats->ifindex;
+}
+
+static void rx_save(struct sock *s, const struct udplane_rx_desc *d)
+{
+	struct pktbuf *b = pktbuf_small(d->len);
+
+	if (!b)
+		return;
+	b->len = d->len;
+	b->switched = d->flags & UDPLANE_RX_SWITCHED;
+	rx_source(s->att, d, &b->peer);
+	memcpy(b->data, rx_payload(s->att, d), d->len);
+	*s->saved_end = b;
+	s->saved_end = &b->next;
+	s->fast_rx++;
+}
+
+void rx_drain(struct sock *s, uint32_t lane, bool save)
+{
+	struct rxq *q = &s->rxq[lane];
+	uint32_t n = rx_avail(s, q, q->ring.size);
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct udplane_rx_desc d;
+		bool good = rx_load(s, q, i, &d);
+
+		if (good && save)
+			rx_save(s, &d);
+		rx_back(s, q, d.frame);
+	}
+	udplane_ring_consume(&q->ring, n);
+	rx_flush_back(s->att, q, lane);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- engage -- */
+
+static void rx_ring_doorbells(struct sock *s)
+{
+	struct attach *a = s->att;
+
+	for (uint32_t i = 0; i < a->worker_cnt; i++)
+		if (!udplane_load32(&a->lane[i].zone->awake) && write(a->lane[i].doorbell, &(uint64_t){1}, 8) == 8)
+			s->engages++;
+	udplane_store64(&s->rxq[0].shared->engages, s->engages);
+}
+
+/* The kernel has delivered cnt datagrams of a claimed socket. Often enough to wake the worker for them? */
+static void rx_engage(struct sock *s, uint32_t cnt)
+{
+	struct attach *a = s->att;
+	uint32_t factor = a->mode == UDPLANE_MODE_POWERSAVE ? POWERSAVE_FACTOR : 1, seen;
+	uint64_t now = now_ns();
+
+	if (attach_awake(a)) { /* of another interface, or fragments; or the worker is dead */
+		attach_look(a, now);
+		return;
+	}
+	if (now - __atomic_load_n(&a->rx_window_ns, __ATOMIC_RELAXED) > RX_ENGAGE_WINDOW_NS) {
+		__atomic_store_n(&a->rx_window_ns, now, __ATOMIC_RELAXED);
+		__atomic_store_n(&a->rx_window_cnt, 0, __ATOMIC_RELAXED);
+	}
+	seen = __atomic_add_fetch(&a->rx_window_cnt, cnt, __ATOMIC_RELAXED);
+	if (seen < RX_ENGAGE_CNT * factor && s->kernel_run < RX_ENGAGE_RUN * factor && a->mode != UDPLANE_MODE_LATENCY)
+		return;
+	if (now - __atomic_load_n(&a->rx_rang_ns, __ATOMIC_RELAXED) < RX_ENGAGE_AGAIN_NS)
+		return;
+	__atomic_store_n(&a->rx_rang_ns, now, __ATOMIC_RELAXED);
+	rx_ring_doorbells(s);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- kernel -- */
+
+void rx_kernel_looked(struct sock *s, int cnt, uint32_t asked, int flags)
+{
+	s->kernel_hot = cnt > 0;
+	s->ring_run = 0;
+	if (cnt > 0 && (flags & MSG_PEEK)) {
+		s->peeked = PEEKED_KERNEL;
+		return;
+	}
+	s->peeked = PEEKED_NONE;
+	if (cnt > 0) {
+		uint64_t all = __atomic_add_fetch(&s->kernel_rx, (uint64_t)cnt, __ATOMIC_RELAXED);
+
+		s->ring_run = RX_KERNEL_EVERY - 1; /* there may be more: in turns */
+		s->switch_run += (uint32_t)cnt;
+		s->kernel_run += (uint32_t)cnt;
+		if (s->rxq_cnt) {
+			udplane_store64(&s->rxq[0].shared->kernel_rx, all);
+			rx_engage(s, (uint32_t)cnt);
+		}
+	}
+	if (cnt < (int)asked)
+		s->kernel_run = 0;
+	if (cnt <= 0 && s->att) /* nothing by either path while the worker should be serving: is it alive? At most once a ms */
+		attach_look(s->att, now_ns());
+}
+
+bool rx_switch(struct sock *s, bool emptied)
+{
+	if (!emptied && s->switch_run < RX_SWITCH_MAX)
+		return false;
+	s->switch_run = 0;
+	return true;
+}
+
+/* From the kernel socket, without waiting; -errno. */
+static int rx_kernel(struct sock *s, struct rx_sink *k)
+{
+	struct mmsghdr *vec = k->vec + k->done;
+	uint32_t cnt = k->cnt - k->done;
+	int flags = k->flags, n;
+
+	if (!k->vec)
+		return rx_kernel_pkts(s, k->pkts + k->done, cnt);
+	flags = (flags & ~MSG_WAITFORONE) | MSG_DONTWAIT;
+	if (cnt == 1) {
+		n = (int)recvmsg(s->kfd, &vec->msg_hdr, flags);
+		if (n >= 0) {
+			vec->msg_len = (unsigned int)n;
+			n = 1;
+		}
+	} else {
+		n = recvmmsg(s->kfd, vec, cnt, flags, NULL);
+	}
+	if (n < 0)
+		n = -errno;
+	rx_kernel_looked(s, n, cnt, flags);
+	return n;
+}
+
+/* -------------------------------------------------------------------------------------------------------- delivery -- */
+
+static size_t scatter(const struct msghdr *h, const uint8_t *data, size_t len)
+{
+	size_t done = 0;
+
+	for (size_t i = 0; i < h->msg_iovlen && done < len; i++) {
+		size_t n = h->msg_iov[i].iov_len < len - done ? h->msg_iov[i].iov_len : len - done;
+
+		memcpy(h->msg_iov[i].iov_base, data + done, n);
+		done += n;
+	}
+	return done;
+}
+
+static inline void deliver(const struct sock *s, struct mmsghdr *m, int flags, const uint8_t *data, uint32_t len,
+			   const struct udplane_peer *peer)
+{
+	struct msghdr *h = &m->msg_hdr;
+	size_t n;
+
+	if (likely(h->msg_iovlen == 1)) {
+		n = h->msg_iov->iov_len < len ? h->msg_iov->iov_len : len;
+		memcpy(h->msg_iov->iov_base, data, n);
+	} else {
+		n = scatter(h, data, len);
+	}
+	m->msg_len = flags & MSG_TRUNC ? len : (uint32_t)n;
+	h->msg_flags = (n < len ? MSG_TRUNC : 0) | (flags & MSG_CMSG_CLOEXEC);
+	h->msg_controllen = 0;
+	if (h->msg_name) {
+		struct sockaddr_storage ss;
+		socklen_t name_len = peer_to_name(s->domain, peer, &ss);
+
+		memcpy(h->msg_name, &ss, h->msg_namelen < name_len ? h->msg_namelen : name_len);
+		h->msg_namelen = name_len;
+	}
+}
+
+/* 1; or 0 if the kernel socket is to be emptied before. */
+static uint32_t rx_saved(struct sock *s, struct rx_sink *k, bool emptied)
+{
+	struct pktbuf *b = s->saved;
+
+	if (b->switched && !rx_switch(s, emptied))
+		return 0;
+	b->switched = false;
+	if (k->vec)
+		deliver(s, &k->vec[k->done], k->flags, b->data, b->len, &b->peer);
+	if (k->flags & MSG_PEEK)
+		return 1;
+	s->saved = b->next;
+	if (!s->saved)
+		s->saved_end = &s->saved;
+	if (k->vec)
+		pktbuf_put(b);
+	else
+		rx_saved_pkt(b, &k->pkts[k->done]);
+	return 1;
+}
+
+static inline void rx_one(struct sock *s, struct rxq *q, const struct udplane_rx_desc *d, struct rx_sink *k, uint32_t at)
+{
+	struct udplane_peer peer;
+	struct mmsghdr *m;
+
+	if (!k->vec) {
+		rx_ring_pkt(s->att, (uint32_t)(q - s->rxq), d, &k->pkts[at]);
+		return;
+	}
+	m = &k->vec[at];
+	if (m->msg_hdr.msg_name)
+		rx_source(s->att, d, &peer);
+	deliver(s, m, k->flags, rx_payload(s->att, d), d->len, &peer);
+	if (likely(!(k->flags & MSG_PEEK)))
+		rx_back(s, q, d->frame);
+}
+
+/* From one ring; *took: entries consumed. */
+static uint32_t rx_ring(struct sock *s, struct rxq *q, struct rx_sink *k, bool emptied, uint32_t *took)
+{
+	uint32_t cnt = k->flags & MSG_PEEK ? 1 : k->cnt - k->done;
+	uint32_t n = rx_avail(s, q, cnt), done = 0, i;
+
+	*took = 0;
+	if (n > cnt)
+		n = cnt;
+	for (i = 0; i < n && i < RX_PREFETCH; i++)
+		rx_prefetch(s, q, i);
+	for (i = 0; i < n; i++) {
+		struct udplane_rx_desc d;
+
+		if (i + RX_PREFETCH < n)
+			rx_prefetch(s, q, i + RX_PREFETCH);
+		if (unlikely(!rx_load(s, q, i, &d))) {
+			rx_back(s, q, d.frame);
+			continue;
+		}
+		if (unlikely(d.flags & UDPLANE_RX_SWITCHED) && (i || !rx_switch(s, emptied)))
+			break;
+		rx_one(s, q, &d, k, k->done + done++);
+	}
+	if (done && unlikely(k->flags & MSG_PEEK)) {
+		s->peeked = PEEKED_RING;
+		return done;
+	}
+	*took = i;
+	if (!i)
+		return 0;
+	if (!k->vec)
+		__atomic_fetch_add(&s->att->refs, done, __ATOMIC_RELAXED);
+	s->fast_rx += done;
+	rx_taken(s, q, i);
+	return done;
+}
+
+/* From the rings, in turns. */
+static uint32_t rx_rings(struct sock *s, struct rx_sink *k, bool emptied)
+{
+	uint32_t empty = 0, done = 0, took;
+
+	while (empty < s->rxq_cnt && !done) {
+		done = rx_ring(s, &s->rxq[s->rxq_next], k, emptied, &took);
+		if (done && (k->flags & MSG_PEEK))
+			return done; /* it stays this ring's turn */
+		empty = took ? 0 : empty + 1;
+		if (++s->rxq_next == s->rxq_cnt)
+			s->rxq_next = 0;
+	}
+	return done;
+}
+
+/* Fills the sink without waiting. How many entries; -EAGAIN or another errno if none. */
+static int rx_take(struct sock *s, struct rx_sink *k)
+{
+	bool emptied = false;
+	int n;
+
+	if (unlikely(s->rx_error)) {
+		n = s->rx_error;
+		s->rx_error = 0;
+		return n;
+	}
+	while (k->done < k->cnt) {
+		n = 0;
+		if (unlikely(s->saved != NULL) && s->peeked != PEEKED_KERNEL)
+			n = (int)rx_saved(s, k, emptied);
+		else if (emptied || !rx_kernel_due(s))
+			n = (int)rx_rings(s, k, emptied);
+		if (n == 0) {
+			if (emptied)
+				break;
+			n = rx_kernel(s, k);
+			emptied = n <= 0 || (k->vec && n < (int)(k->cnt - k->done));
+			if (n < 0 && n != -EAGAIN) {
+				if (!k->done)
+					return n;
+				s->rx_error = n;
+				break;
+			}
+		}
+		k->done += n > 0 ? (uint32_t)n : 0;
+	}
+	return k->done ? (int)k->done : -EAGAIN;
+}
+
+int rx_next_len(struct sock *s, bool emptied)
+{
+	if (s->peeked == PEEKED_KERNEL && !emptied)
+		return -EAGAIN;
+	if (s->saved)
+		return s->saved->switched && !emptied ? -EAGAIN : (int)s->saved->len;
+	for (uint32_t i = 0; i < s->rxq_cnt; i++) {
+		struct udplane_rx_desc d;
+
+		if (rx_avail(s, &s->rxq[s->rxq_next], 1)) {
+			if (!rx_load(s, &s->rxq[s->rxq_next], 0, &d) || ((d.flags & UDPLANE_RX_SWITCHED) && !emptied))
+				return -EAGAIN;
+			s->peeked = PEEKED_RING;
+			return d.len;
+		}
+		if (++s->rxq_next == s->rxq_cnt)
+			s->rxq_next = 0;
+	}
+	return -EAGAIN;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- calls -- */
+
+/* The socket, its receive side locked, after what was due is done; NULL: EBADF. */
+static struct sock *rx_enter(int fd)
+{
+	struct sock *s = sock_lock_rx(fd);
+
+	if (!s || likely(!sock_news(s)))
+		return s;
+	sock_ref(s);
+	lock_drop(&s->rx_lock);
+	maintain(s, true, false);
+	sock_unref(s);
+	return sock_lock_rx(fd);
+}
+
+/* Nothing but the kernel's own call is needed. rx_lock held, and dropped. */
+static int rx_direct(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags)
+{
+	int n;
+
+	sock_ref(s);
+	lock_drop(&s->rx_lock);
+	if (cnt == 1) {
+		n = (int)recvmsg(s->kfd, &vec->msg_hdr, flags & ~MSG_WAITFORONE);
+		if (n >= 0) {
+			vec->msg_len = (unsigned int)n;
+			n = 1;
+		}
+	} else {
+		n = recvmmsg(s->kfd, vec, cnt, flags, NULL);
+	}
+	if (n < 0)
+		n = -errno;
+	else if (!(flags & (MSG_PEEK | MSG_ERRQUEUE)))
+		__atomic_fetch_add(&s->kernel_rx, (uint64_t)n, __ATOMIC_RELAXED);
+	sock_unref(s);
+	return n;
+}
+
+/* What the kernel would refuse before it looks for a datagram. */
+static bool odd_arguments(const struct mmsghdr *vec, uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		const struct msghdr *h = &vec[i].msg_hdr;
+
+		if (h->msg_iovlen > UIO_MAXIOV || (h->msg_name && (int)h->msg_namelen < 0))
+			return true;
+		for (size_t j = 0; j < h->msg_iovlen; j++)
+			if (h->msg_iov[j].iov_len > SSIZE_MAX)
+				return true;
+	}
+	return false;
+}
+
+static bool rx_is_direct(struct sock *s, const struct mmsghdr *vec, uint32_t cnt, int flags)
+{
+	if (!vec)
+		return false;
+	if (flags & (MSG_ERRQUEUE | (int)0x80000000)) /* the latter: MSG_CMSG_COMPAT, EINVAL */
+		return true;
+	if (!s->rxq_cnt && !s->saved && !s->rx_error)
+		return s->kernel_only || (flags & MSG_DONTWAIT) || __atomic_load_n(&s->nonblock, __ATOMIC_RELAXED) ||
+		       __atomic_load_n(&s->retry_ns, __ATOMIC_RELAXED) == UINT64_MAX;
+	return odd_arguments(vec, cnt);
+}
+
+int rx_call(int fd, struct rx_sink *k)
+{
+	struct rx_wait wait = {0};
+	struct sock *s = rx_enter(fd);
+	int n, err = 0;
+
+	if (!s)
+		return -EBADF;
+	if (__atomic_load_n(&s->nonblock, __ATOMIC_RELAXED))
+		k->flags |= MSG_DONTWAIT;
+	if (rx_is_direct(s, k->vec, k->cnt, k->flags))
+		return rx_direct(s, k->vec, k->cnt, k->flags);
+	for (;;) {
+		n = rx_take(s, k);
+		if (n != -EAGAIN || err)
+			break;
+		if (k->flags & MSG_DONTWAIT) {
+			if (s->att)
+				attach_look(s->att, now_ns());
+			break;
+		}
+		err = rx_wait(s, &wait);
+		if (err == -EBADF)
+			break;
+	}
+	if (!s->closed)
+		rx_settle(s);
+	lock_drop(&s->rx_lock);
+	if (wait.begun)
+		sock_unref(s);
+	return n == -EAGAIN && err ? err : n;
+}
+
+static void rx_keep_error(int fd, int err)
+{
+	struct sock *s = sock_lock_rx(fd);
+
+	if (!s)
+		return;
+	s->rx_error = err;
+	rx_settle(s);
+	lock_drop(&s->rx_lock);
+}
+
+ssize_t udplane_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *from, socklen_t *fromlen)
+{
+	struct iovec iov = {.iov_base = buf, .iov_len = len < INT_MAX ? len : INT_MAX};
+	struct mmsghdr m = {.msg_hdr = {.msg_name = from, .msg_namelen = from && fromlen ? *fromlen : 0, .msg_iov = &iov, .msg_iovlen = 1}};
+	struct rx_sink sink = {.vec = &m, .cnt = 1, .flags = flags};
+	int n;
+
+	if (from && !fromlen)
+		return set_errno(-EFAULT);
+	n = rx_call(fd, &sink);
+	if (n < 0)
+		return set_errno(n);
+	if (from)
+		*fromlen = m.msg_hdr.msg_namelen;
+	return (ssize_t)m.msg_len;
+}
+
+ssize_t udplane_recv(int fd, void *buf, size_t len, int flags)
+{
+	return udplane_recvfrom(fd, buf, len, flags, NULL, NULL);
+}
+
+ssize_t udplane_recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	struct mmsghdr m = {.msg_hdr = *msg};
+	struct rx_sink sink = {.vec = &m, .cnt = 1, .flags = flags};
+	int n = rx_call(fd, &sink);
+
+	if (n < 0)
+		return set_errno(n);
+	*msg = m.msg_hdr;
+	return (ssize_t)m.msg_len;
+}
+
+/* As Linux: the timeout is looked at after each datagram alone (here: after each few that were there at once), and an error after the
+ * first datagram is reported by the next call. */
+int udplane_recvmmsg(int fd, struct mmsghdr *vec, unsigned int cnt, int flags, struct timespec *timeout)
+{
+	uint64_t end = 0, now = 0;
+	struct rx_sink sink;
+	uint32_t done = 0;
+	int n = 0;
+
+	if (timeout) {
+		if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= 1000000000)
+			return set_errno(-EINVAL);
+		now = now_ns();
+		end = (uint64_t)timeout->tv_sec > UINT64_MAX / 4000000000u ? UINT64_MAX / 2
+									   : (uint64_t)timeout->tv_sec * 1000000000u + (uint64_t)timeout->tv_nsec;
+		end += now;
+	}
+	while (done < cnt) {
+		uint32_t chunk = cnt - done < 1024 ? cnt - done : 1024;
+
+		if (timeout && chunk > (done ? 8u : 1u))
+			chunk = done ? 8 : 1;
+		sink = (struct rx_sink){.vec = vec + done, .cnt = chunk, .flags = flags};
+		n = rx_call(fd, &sink);
+		flags = sink.flags;
+		if (n < 0)
+			break;
+		done += (uint32_t)n;
+		if (flags & MSG_WAITFORONE)
+			flags |= MSG_DONTWAIT;
+		if (n < (int)chunk && (flags & MSG_DONTWAIT))
+			break;
+		if (timeout && (now = now_ns()) >= end)
+			break;
+	}
+	if (timeout) {
+		end = end > now ? end - now : 0;
+		timeout->tv_sec = (time_t)(end / 1000000000u);
+		timeout->tv_nsec = (long)(end % 1000000000u);
+	}
+	if (!cnt)
+		return table_get(fd) ? 0 : set_errno(-EBADF);
+	if (!done)
+		return set_errno(n);
+	if (n < 0 && n != -EAGAIN && n != -EINTR && n != -EBADF)
+		rx_keep_error(fd, n);
+	return (int)done;
+}

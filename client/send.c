@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sending. Through the TX ring goes what is plain: no control data, no flag with a meaning, a destination that leaves by udplaned's
+ * device, a length that fits one packet; and only while a worker is awake, or a burst makes it worth waking it. Everything else takes
+ * the kernel socket, and its result.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include "client/internal.h"
+
+/* ------------------------------------------------------------------------------------------------------------ ring -- */
+
+void tx_count_kernel(struct sock *s, uint32_t cnt)
+{
+	s->kernel_tx += cnt;
+	if (s->lane)
+		udplane_store64(&s->tx_shared->kernel_tx, s->kernel_tx);
+}
+
+bool tx_error_pending(struct sock *s)
+{
+	struct pollfd p = {.fd = s->kfd};
+	uint64_t now;
+
+	if (!s->connected)
+		return false;
+	now = ticks();
+	if (now - s->error_ticks < TX_ERROR_TICKS)
+		return false;
+	s->error_ticks = now;
+	return poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
+}
+
+/* Is waking a sleeping worker worth it? Lane locked. */
+static bool worth_waking(const struct attach *a, struct lane *l, uint32_t cnt)
+{
+	uint32_t factor = a->mode == UDPLANE_MODE_POWERSAVE ? POWERSAVE_FACTOR : 1;
+	uint64_t now;
+
+	if (a->mode == UDPLANE_MODE_LATENCY || cnt >= TX_ENGAGE_BURST * factor)
+		return true;
+	if (udplane_load32(&l->tx.head->cons_idx) != l->tx.idx)
+		return true; /* it was rung already: keep the order */
+	now = now_ns();
+	if (now - l->window_ns > TX_ENGAGE_WINDOW_NS) {
+		l->window_ns = now;
+		l->window_cnt = 0;
+	}
+	l->window_cnt += cnt;
+	return l->window_cnt >= TX_ENGAGE_CNT * factor;
+}
+
+static void look_for_death(struct attach *a, struct lane *l)
+{
+	uint64_t now = ticks();
+
+	if (now - l->checked_ticks < DEATH_CHECK_TICKS)
+		return;
+	l->checked_ticks = now;
+	attach_look(a, now_ns());
+}
+
+struct lane *tx_open(struct sock *s, uint32_t cnt)
+{
+	struct attach *a = s->att;
+	struct lane *l = s->lane;
+	uint32_t state;
+
+	if (!l || unlikely(s->more))
+		return NULL;
+	state = udplane_load32(&s->zone->state);
+	if (unlikely((state != UDPLANE_SOCKET_ACTIVE && state != UDPLANE_SOCKET_PENDING) || tx_error_pending(s)))
+		return NULL;
+	lock_take(&l->tx_lock);
+	look_for_death(a, l);
+	if (likely(!attach_news(a) && __atomic_load_n(&a->live, __ATOMIC_RELAXED)) &&
+	    (likely(udplane_load32(&l->zone->awake)) || worth_waking(a, l, cnt)))
+		return l;
+	lock_drop(&l->tx_lock);
+	return NULL;
+}
+
+static uint32_t tx_free(struct sock *s, struct lane *l, uint32_t want)
+{
+	uint32_t n = udplane_ring_free(&l->tx, want);
+
+	if (likely(n != UDPLANE_RING_CORRUPT))
+		return n;
+	__atomic_store_n(&s->att->broken, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->att->attn, 1, __ATOMIC_RELAXED);
+	return 0;
+}
+
+/* A little room at a time makes small batches: waits for a quarter of the ring or what is wanted. */
+uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want)
+{
+	uint32_t n = tx_free(s, l, want), enough = want < l->tx.size / 4 ? want : l->tx.size / 4;
+	uint64_t end;
+
+	if (likely(n > 0))
+		return n < want ? n : want;
+	end = now_ns() + TX_FULL_WAIT_NS;
+	do {
+		sched_yield();
+		n = tx_free(s, l, enough);
+	} while (n < enough && !attach_news(s->att) && now_ns() < end);
+	if (!n) {
+		s->kernel_tx_full++;
+		udplane_store64(&s->tx_shared->kernel_tx_full, s->kernel_tx_full);
+		attach_look(s->att, now_ns());
+	}
+	return n < want ? n : want;
+}
+
+void tx_fill(struct sock *s, struct lane *l, uint32_t i, const struct dest *d, uint32_t len)
+{
+	struct udplane_tx_desc *t = &l->desc[udplane_ring_slot(&l->tx, l->tx.idx + i)];
+
+	t->sock = s->id;
+	t->len = (uint16_t)len;
+	t->dst_port_be = d->port_be;
+	t->flags = d->ipv6 ? UDPLANE_TX_IPV6 : 0;
+	memcpy(t->dst, d->addr, 16);
+}
+
+void tx_publish(struct sock *s, struct lane *l, uint32_t cnt)
+{
+	if (!cnt)
+		return;
+	udplane_ring_publish(&l->tx, cnt);
+	s->tx_used = true;
+	s->tx_end = l->tx.idx;
+	s->fast_tx += cnt;
+	udplane_fence(); /* pairs with the worker's, between its `awake` = 0 and its last look at the ring */
+	if (unlikely(!udplane_load32(&l->zone->awake)) && write(l->doorbell, &(uint64_t){1}, 8) == 8)
+		udplane_store64(&s->tx_shared->engages, ++s->engages);
+}
+
+/* --------------------------------------------------------------------------------------------------------- resending -- */
+
+static void resend_one(struct sock *s, const struct udplane_tx_desc *t, const uint8_t *payload)
+{
+	struct dest d = {.port_be = t->dst_port_be, .ipv6 = t->flags & UDPLANE_TX_IPV6};
+	struct pollfd p = {.fd = s->kfd, .events = POLLOUT};
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	memcpy(d.addr, t->dst, 16);
+	if (d.ipv6 && d.addr[0] == 0xfe && (d.addr[1] & 0xc0) == 0x80)
+		d.scope_id = (uint32_t)s->att->stats->ifindex;
+	len = dest_to_name(s->domain, &d, &ss);
+	for (int i = 0; i < 10; i++) {
+		if (sendto(s->kfd, payload, t->len, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&ss, len) >= 0) {
+			s->kernel_tx++;
+			s->fast_tx--;
+			return;
+		}
+		if (errno == EAGAIN)
+			poll(&p, 1, 10);
+		else if (errno != EINTR && errno != ECONNREFUSED) /* the latter: an old error, now taken */
+			return;
+	}
+}
+
+void tx_resend(struct sock *s, struct attach *a)
+{
+	struct lane *l = &a->lane[s->id % a->worker_cnt];
+	uint32_t cons, cnt;
+
+	if (!s->tx_used)
+		return;
+	lock_take(&l->tx_lock);
+	cons = udplane_load32(&l->tx.head->cons_idx);
+	if (l->tx.idx - cons <= l->tx.size && (int32_t)(s->tx_end - cons) > 0) {
+		cnt = s->tx_end - cons;
+		for (uint32_t i = 0; i < cnt; i++) {
+			uint32_t slot = udplane_ring_slot(&l->tx, cons + i);
+
+			if (l->desc[slot].sock == s->id)
+				resend_one(s, &l->desc[slot], l->payload + ((size_t)slot << a->tx_slot_shift));
+		}
+		context_log(2, "socket %d: %u TX entries were left", s->fd, cnt);
+	}
+	s->tx_used = false;
+	lock_drop(&l->tx_lock);
+}
+
+/* -------------------------------------------------------------------------------------------------------- messages -- */
+
+static size_t gather(uint8_t *to, const struct msghdr *h)
+{
+	size_t done = 0;
+
+	for (size_t i = 0; i < h->msg_iovlen; i++) {
+		memcpy(to + done, h->msg_iov[i].iov_base, h->msg_iov[i].iov_len);
+		done += h->msg_iov[i].iov_len;
+	}
+	return done;
+}
+
+static size_t total_len(const struct msghdr *h, size_t max)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < h->msg_iovlen && len <= max; i++)
+		len = h->msg_iov[i].iov_len > max ? max + 1 : len + h->msg_iov[i].iov_len;
+	return len;
+}
+
+/* May this message go through the ring? */
+static bool msg_fast(struct sock *s, struct lane *l, const struct msghdr *h, struct dest *d, uint32_t *len)
+{
+	size_t max, n;
+
+	if (unlikely(h->msg_controllen || h->msg_iovlen > 64))
+		return false;
+	if (h->msg_name) {
+		if (!dest_of_name(s, h->msg_name, h->msg_namelen, d))
+			return false;
+	} else {
+		if (!s->connected || !s->peer_fast)
+			return false;
+		*d = s->peer;
+	}
+	if (!dest_fast(s, l, d))
+		return false;
+	max = tx_max_len(s->att, d);
+	n = h->msg_iovlen == 1 ? h->msg_iov->iov_len : total_len(h, max);
+	*len = (uint32_t)n;
+	return n <= max;
+}
+
+/* Sends messages from the first on through the ring, as many as may go and fit. Returns how many; *slow: how many follow that belong
+ * to the kernel path. tx_lock held. */
+static uint32_t tx_ring_msgs(struct sock *s, struct mmsghdr *vec, uint32_t cnt, uint32_t *slow)
+{
+	struct lane *l = tx_open(s, cnt);
+	uint32_t n = 0, room, len;
+	struct dest d;
+
+	*slow = cnt;
+	if (!l)
+		return 0;
+	if (!msg_fast(s, l, &vec->msg_hdr, &d, &len))
+		goto rest;
+	room = tx_room(s, l, cnt);
+	while (n < room && (n == 0 || msg_fast(s, l, &vec[n].msg_hdr, &d, &len))) {
+		uint8_t *slot = tx_slot(s->att, l, n);
+		const struct msghdr *h = &vec[n].msg_hdr;
+
+		if (likely(h->msg_iovlen == 1))
+			memcpy(slot, h->msg_iov->iov_base, len);
+		else
+			gather(slot, h);
+		tx_fill(s, l, n, &d, len);
+		vec[n++].msg_len = len;
+	}
+	tx_publish(s, l, n);
+rest:
+	for (*slow = 0; n + *slow < cnt && !msg_fast(s, l, &vec[n + *slow].msg_hdr, &d, &len); ++*slow)
+		;
+	if (!n && !*slow)
+		*slow = 1; /* no room in time */
+	lock_drop(&l->tx_lock);
+	return n;
+}
+
+static int tx_kernel_msgs(int kfd, struct mmsghdr *vec, uint32_t cnt, int flags)
+{
+	ssize_t n;
+
+	if (cnt > 1) {
+		int m = sendmmsg(kfd, vec, cnt, flags);
+
+		return m < 0 ? -errno : m;
+	}
+	n = sendmsg(kfd, &vec->msg_hdr, flags);
+	if (n < 0)
+		return -errno;
+	vec->msg_len = (unsigned int)n;
+	return 1;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- calls -- */
+
+struct sock *tx_enter(int fd)
+{
+	struct sock *s = sock_lock_tx(fd);
+
+	if (!s || likely(!sock_news(s)) || (s->lazy && !s->att))
+		return s;
+	sock_ref(s);
+	lock_drop(&s->tx_lock);
+	maintain(s, false, false);
+	sock_unref(s);
+	return sock_lock_tx(fd);
+}
+
+/* The kernel has bound the socket by itself: there is a port to be claimed. */
+void tx_bound_by_send(struct sock *s)
+{
+	pthread_mutex_lock(&context.ctl);
+	if (!s->bound)
+		claim_update(s);
+	pthread_mutex_unlock(&context.ctl);
+	maintain(s, false, true);
+}
+
+/* Messages through the kernel socket; tx_lock is dropped meanwhile, s stays. */
+static int tx_slow(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags)
+{
+	bool news;
+	int n;
+
+	sock_ref(s);
+	news = s->att && attach_news(s->att);
+	lock_drop(&s->tx_lock);
+	if (news)
+		maintain(s, false, false); /* what a dead udplaned has not taken goes out before this */
+	n = tx_kernel_msgs(s->kfd, vec, cnt, flags);
+	if (n > 0 && unlikely(!__atomic_load_n(&s->bound, __ATOMIC_RELAXED)))
+		tx_bound_by_send(s);
+	lock_take(&s->tx_lock);
+	if (n > 0) {
+		s->more = flags & MSG_MORE;
+		tx_count_kernel(s, (uint32_t)n);
+	}
+	return n;
+}
+
+/* How many were sent; -errno if none. *err: what stopped it, if fewer. */
+static int tx_call(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
+{
+	struct sock *s = tx_enter(fd);
+	uint32_t done = 0, slow;
+	int n = 0;
+
+	if (!s)
+		return -EBADF;
+	while (done < cnt) {
+		bool plain = !(flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL));
+
+		slow = cnt - done;
+		if (plain && s->lane)
+			done += tx_ring_msgs(s, vec + done, cnt - done, &slow);
+		if (!slow)
+			continue;
+		n = tx_slow(s, vec + done, slow, flags);
+		if (s->closed || n < (int)slow) {
+			done += n > 0 ? (uint32_t)n : 0;
+			lock_drop(&s->tx_lock);
+			sock_unref(s);
+			return done ? (int)done : n;
+		}
+		done += (uint32_t)n;
+		__atomic_fetch_sub(&s->refs, 1, __ATOMIC_RELAXED); /* not closed, so not the last */
+	}
+	lock_drop(&s->tx_lock);
+	return (int)done;
+}
+
+ssize_t udplane_sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *to, socklen_t tolen)
+{
+	struct iovec iov = {.iov_base = (void *)buf, .iov_len = len < INT_MAX ? len : INT_MAX};
+	struct mmsghdr m = {.msg_hdr = {.msg_name = (void *)to, .msg_namelen = to ? tolen : 0, .msg_iov = &iov, .msg_iovlen = 1}};
+	int n;
+
+	if (to && !tolen)
+		m.msg_hdr.msg_namelen = 1; /* to sendmsg(2), 0 would mean no address; to sendto(2) both are too short */
+	n = tx_call(fd, &m, 1, flags);
+	return n < 0 ? set_errno(n) : (ssize_t)m.msg_len;
+}
+
+ssize_t udplane_send(int fd, const void *buf, size_t len, int flags)
+{
+	return udplane_sendto(fd, buf, len, flags, NULL, 0);
+}
+
+ssize_t udplane_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	struct mmsghdr m = {.msg_hdr = *msg};
+	int n = tx_call(fd, &m, 1, flags);
+
+	return n < 0 ? set_errno(n) : (ssize_t)m.msg_len;
+}
+
+int udplane_sendmmsg(int fd, struct mmsghdr *vec, unsigned int cnt, int flags)
+{
+	return set_errno(tx_call(fd, vec, cnt < UIO_MAXIOV ? cnt : UIO_MAXIOV, flags));
+}

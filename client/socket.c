@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A socket's life: create, bind, connect, close, and what concerns its descriptors. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include "client/internal.h"
+
+#define CLOSE_WAIT_NS 100000000ull /* for calls of other threads to leave */
+
+static int open_fds(int domain, int type, int fds[2])
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+	int err;
+
+	fds[1] = socket(domain, SOCK_DGRAM | SOCK_CLOEXEC | (type & SOCK_NONBLOCK), IPPROTO_UDP);
+	if (fds[1] < 0)
+		return -errno;
+	fds[0] = epoll_create1(type & SOCK_CLOEXEC ? EPOLL_CLOEXEC : 0);
+	if (fds[0] >= 0 && epoll_ctl(fds[0], EPOLL_CTL_ADD, fds[1], &ev) == 0)
+		return 0;
+	err = errno;
+	close(fds[1]);
+	if (fds[0] >= 0)
+		close(fds[0]);
+	return -err;
+}
+
+int udplane_socket(int domain, int type, int protocol)
+{
+	struct sock *s;
+	int fds[2] = {-1, -1}, err;
+
+	if (domain != AF_INET && domain != AF_INET6)
+		return set_errno(-EAFNOSUPPORT);
+	if ((type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != SOCK_DGRAM || (protocol && protocol != IPPROTO_UDP))
+		return set_errno(-EPROTONOSUPPORT);
+	context_init();
+	err = open_fds(domain, type, fds);
+	if (err)
+		return set_errno(err);
+	s = sock_create(fds[0], fds[1], domain);
+	if (!s) {
+		close(fds[0]);
+		close(fds[1]);
+		return set_errno(-ENOMEM);
+	}
+	s->nonblock = type & SOCK_NONBLOCK;
+	err = table_insert(s);
+	if (err) {
+		sock_unref(s);
+		return set_errno(err);
+	}
+	return fds[0];
+}
+
+/* The socket's addresses have changed: udplaned is told, or asked. */
+static void renamed(struct sock *s)
+{
+	pthread_mutex_lock(&context.ctl);
+	claim_update(s);
+	pthread_mutex_unlock(&context.ctl);
+	if (!s->att)
+		maintain(s, false, true);
+}
+
+int udplane_bind(int fd, const struct sockaddr *addr, socklen_t addrlen)
+{
+	struct sock *s = sock_get(fd);
+	int err = 0;
+
+	if (!s)
+		return set_errno(-EBADF);
+	if (bind(s->kfd, addr, addrlen))
+		err = -errno;
+	else
+		renamed(s);
+	sock_unref(s);
+	return set_errno(err);
+}
+
+int udplane_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)
+{
+	struct sock *s = sock_get(fd);
+	int err = 0;
+
+	if (!s)
+		return set_errno(-EBADF);
+	if (connect(s->kfd, addr, addrlen))
+		err = -errno;
+	else
+		renamed(s);
+	sock_unref(s);
+	return set_errno(err);
+}
+
+int udplane_close(int fd)
+{
+	struct sock *s = table_get(fd);
+	uint64_t until;
+
+	if (!s)
+		return set_errno(-EBADF);
+	lock_take(&s->rx_lock);
+	lock_take(&s->tx_lock);
+	if (table_get(fd) != s) {
+		lock_drop(&s->tx_lock);
+		lock_drop(&s->rx_lock);
+		return set_errno(-EBADF);
+	}
+	s->closed = true;
+	__atomic_store_n(table_slot(fd), NULL, __ATOMIC_RELEASE);
+	if (__atomic_load_n(&s->refs, __ATOMIC_RELAXED) > 1)
+		rx_set_self_signal(s, true); /* wakes those who sleep on it */
+	lock_drop(&s->tx_lock);
+	lock_drop(&s->rx_lock);
+	if (__atomic_load_n(&s->bound, __ATOMIC_RELAXED)) { /* else nobody can have claimed it */
+		pthread_mutex_lock(&context.ctl);
+		claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
+		pthread_mutex_unlock(&context.ctl);
+	}
+	/* So that the number is free on return. Not for ever: this may be a signal handler of the thread that is inside. */
+	until = now_ns() + CLOSE_WAIT_NS;
+	while (__atomic_load_n(&s->refs, __ATOMIC_ACQUIRE) > 1 && now_ns() < until)
+		sched_yield();
+	sock_unref(s);
+	return 0;
+}
+
+int udplane_shutdown(int fd, int how)
+{
+	struct sock *s = sock_get(fd);
+	int err = 0;
+
+	if (!s)
+		return set_errno(-EBADF);
+	if (shutdown(s->kfd, how))
+		err = -errno;
+	if (!err || err == -ENOTCONN) { /* it has an effect on unconnected ones, too */
+		pthread_mutex_lock(&context.ctl);
+		claim_release(s, CLAIM_KERNEL, UDPLANE_REASON_SHUTDOWN, "shutdown() was called");
+		pthread_mutex_unlock(&context.ctl);
+	}
+	sock_unref(s);
+	return set_errno(err);
+}
+
+int udplane_getsockname(int fd, struct sockaddr *addr, socklen_t *addrlen)
+{
+	struct sock *s = sock_get(fd);
+	int err;
+
+	if (!s)
+		return set_errno(-EBADF);
+	err = getsockname(s->kfd, addr, addrlen) ? -errno : 0;
+	sock_unref(s);
+	return set_errno(err);
+}
+
+int udplane_getpeername(int fd, struct sockaddr *addr, socklen_t *addrlen)
+{
+	struct sock *s = sock_get(fd);
+	int err;
+
+	if (!s)
+		return set_errno(-EBADF);
+	err = getpeername(s->kfd, addr, addrlen) ? -errno : 0;
+	sock_unref(s);
+	return set_errno(err);
+}
+
+static void set_nonblock(struct sock *s)
+{
+	int flags = fcntl(s->kfd, F_GETFL);
+
+	if (flags >= 0)
+		__atomic_store_n(&s->nonblock, flags & O_NONBLOCK, __ATOMIC_RELAXED);
+}
+
+int udplane_fcntl(int fd, int cmd, ...)
+{
+	struct sock *s = sock_get(fd);
+	va_list ap;
+	int arg, r;
+
+	va_start(ap, cmd);
+	arg = cmd == F_SETFL || cmd == F_SETFD ? va_arg(ap, int) : 0;
+	va_end(ap);
+	if (!s)
+		return set_errno(-EBADF);
+	switch (cmd) {
+	case F_GETFL:
+	case F_SETFL:
+		r = fcntl(s->kfd, cmd, arg);
+		break;
+	case F_GETFD:
+	case F_SETFD:
+		r = fcntl(s->fd, cmd, arg);
+		break;
+	default:
+		r = -1;
+		errno = EINVAL;
+	}
+	r = r < 0 ? -errno : r;
+	if (cmd == F_SETFL)
+		set_nonblock(s);
+	sock_unref(s);
+	return set_errno(r);
+}
+
+/* FIONREAD: length of the next datagram, wherever it is. */
+static int next_len(struct sock *s, void *arg)
+{
+	int n, in_kernel = 0;
+
+	lock_take(&s->rx_lock);
+	n = rx_next_len(s, false);
+	if (n < 0) {
+		if (ioctl(s->kfd, FIONREAD, &in_kernel)) {
+			n = -errno;
+			lock_drop(&s->rx_lock);
+			return n;
+		}
+		n = in_kernel ? -EAGAIN : rx_next_len(s, true);
+		if (in_kernel)
+			s->peeked = PEEKED_KERNEL;
+	}
+	rx_settle(s);
+	lock_drop(&s->rx_lock);
+	*(int *)arg = n >= 0 ? n : in_kernel;
+	return 0;
+}
+
+int udplane_ioctl(int fd, unsigned long request, void *arg)
+{
+	struct sock *s = sock_get(fd);
+	int r;
+
+	if (!s)
+		return set_errno(-EBADF);
+	if (request == FIONREAD && s->rxq_cnt + (s->saved != NULL))
+		r = next_len(s, arg);
+	else
+		r = ioctl(s->kfd, request, arg) < 0 ? -errno : 0;
+	if (request == FIONBIO)
+		set_nonblock(s);
+	sock_unref(s);
+	return set_errno(r);
+}
+
+int udplane_kernel_fd(int fd)
+{
+	struct sock *s = sock_get(fd);
+	int kfd;
+
+	if (!s)
+		return set_errno(-EBADF);
+	kfd = s->kfd;
+	sock_unref(s);
+	return kfd;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- status -- */
+
+/* Why not, in the words of whoever knows best. tx_lock held. */
+static void explain(const struct sock *s, struct udplane_status *st)
+{
+	uint32_t reason = s->reason;
+	const char *text = s->text;
+	char copy[UDPLANE_TEXT_LEN];
+
+	if (s->lane) { /* udplaned has it, but it may wait for something, or have been given back */
+		uint32_t seq, i = 0;
+
+		do {
+			seq = udplane_seq_read(&s->zone->seq);
+			st->accelerated = udplane_load32(&s->zone->state) == UDPLANE_SOCKET_ACTIVE;
+			reason = __atomic_load_n(&s->zone->reason, __ATOMIC_RELAXED);
+			memcpy(copy, s->zone->text, sizeof(copy));
+		} while (udplane_seq_retry(&s->zone->seq, seq) && i++ < 100);
+		copy[sizeof(copy) - 1] = 0;
+		text = copy;
+	} else if (!reason && !s->kernel_only) {
+		lock_take(&context.info_lock);
+		reason = context.reason;
+		memcpy(copy, context.text, sizeof(copy));
+		lock_drop(&context.info_lock);
+		text = copy;
+		if (!reason) {
+			reason = UDPLANE_REASON_NOT_BOUND;
+			text = "the socket is not bound to a port yet";
+		}
+	}
+	snprintf(st->reason, sizeof(st->reason), "%s", reason_name(reason));
+	snprintf(st->text, sizeof(st->text), "%s", text);
+}
+
+int udplane_get_status(int fd, struct udplane_status *st)
+{
+	struct udplane_status all = {.size = sizeof(all)};
+	struct sock *s = sock_get(fd);
+	uint32_t size = st->size;
+
+	if (!s)
+		return set_errno(-EBADF);
+	if (size < sizeof(st->size) || size > 65536) {
+		sock_unref(s);
+		return set_errno(-EINVAL);
+	}
+	maintain(s, false, false); /* so that it is true now */
+	lock_take(&s->rx_lock);
+	lock_take(&s->tx_lock);
+	all.fast_rx = s->fast_rx;
+	all.kernel_rx = __atomic_load_n(&s->kernel_rx, __ATOMIC_RELAXED);
+	all.fast_tx = s->fast_tx;
+	all.kernel_tx = s->kernel_tx;
+	explain(s, &all);
+	lock_drop(&s->tx_lock);
+	lock_drop(&s->rx_lock);
+	sock_unref(s);
+	memcpy(st, &all, size < sizeof(all) ? size : sizeof(all));
+	st->size = size;
+	return 0;
+}

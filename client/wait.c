@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Readiness and blocking.
+ *
+ * The descriptor that the application polls is an epoll descriptor over the kernel socket and the wake pipe. It is readable exactly
+ * if there is something to read, which takes some bookkeeping:
+ *
+ *   - All rings empty: all are armed and the pipe is empty. The next datagram of a ring then brings a byte ("token").
+ *   - A ring is not empty and was armed when it was empty (rxq.armed): its token is in the pipe or about to be. It stays there until
+ *     the rings are empty again, whoever takes the datagrams and how many at a time.
+ *   - A ring is not empty and was not armed (a spinner takes the arms back, so that the worker signals nobody): the library makes
+ *     itself readable, by watching the kernel socket for writability, which it has. That costs two system calls, so it is a last resort.
+ *
+ * Tokens are counted (sock.tokens): one for each arm found taken by the worker. Exactly so many are read when the rings are empty, so
+ * that a token of a later arm is never eaten.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+#include "client/internal.h"
+
+void rx_set_self_signal(struct sock *s, bool on)
+{
+	struct epoll_event ev = {.events = EPOLLIN | (on ? EPOLLOUT : 0)};
+
+	if (epoll_ctl(s->fd, EPOLL_CTL_MOD, s->kfd, &ev) == 0)
+		s->self_signal = on;
+}
+
+bool rx_ready(struct sock *s)
+{
+	if (s->saved || s->rx_error)
+		return true;
+	for (uint32_t i = 0; i < s->rxq_cnt; i++)
+		if (s->rxq[i].ring.peer != s->rxq[i].ring.idx)
+			return true;
+	return false;
+}
+
+/* Is it certain that fd is readable, or will be at once? */
+static bool rx_signalled(const struct sock *s)
+{
+	if (s->self_signal || s->tokens)
+		return true;
+	for (uint32_t i = 0; i < s->rxq_cnt; i++)
+		if (s->rxq[i].armed && s->rxq[i].ring.peer != s->rxq[i].ring.idx)
+			return true;
+	return false;
+}
+
+/* Arms the rings, all found empty. True: something has come meanwhile. */
+static bool rx_arm(struct sock *s)
+{
+	bool more = false;
+
+	for (uint32_t i = 0; i < s->rxq_cnt; i++) {
+		struct rxq *q = &s->rxq[i];
+		bool standing;
+
+		if (q->armed && !q->taken)
+			continue; /* empty, or something has come and its token with it */
+		rx_flush_back(s->att, q, i);
+		standing = udplane_ring_arm(&q->ring);
+		if (q->armed && !standing)
+			s->tokens++;
+		q->armed = true;
+		q->taken = false;
+		if (rx_avail(s, q, 1) == 0)
+			continue;
+		if (!udplane_ring_disarm(&q->ring)) /* came before the arm: a token is not sure */
+			s->tokens++;
+		q->armed = false;
+		more = true;
+	}
+	return more;
+}
+
+/* A token may be a few instructions away: the worker swaps the arm out, then writes. */
+static void rx_eat_tokens(struct sock *s)
+{
+	char buf[64];
+
+	for (int i = 0; s->tokens && i < 32; i++) {
+		ssize_t n = read(s->wake_fd, buf, s->tokens < sizeof(buf) ? s->tokens : sizeof(buf));
+
+		if (n > 0) {
+			s->tokens -= (uint32_t)n;
+		} else if (n == 0) { /* the other end is closed */
+			s->tokens = 0;
+			__atomic_store_n(&s->att->attn, 1, __ATOMIC_RELAXED);
+		} else {
+			sched_yield();
+		}
+	}
+}
+
+void rx_settle(struct sock *s)
+{
+	bool ready = rx_ready(s);
+
+	if (!ready && s->rxq_cnt)
+		ready = rx_arm(s);
+	if (ready) {
+		if (!rx_signalled(s))
+			rx_set_self_signal(s, true);
+		return;
+	}
+	if (s->self_signal)
+		rx_set_self_signal(s, false);
+	if (s->tokens)
+		rx_eat_tokens(s);
+}
+
+/* -------------------------------------------------------------------------------------------------------- spinning -- */
+
+/* Has the spinner a core to itself? Fewer CPUs than workers, this thread and whoever else: no. */
+static bool must_yield(struct sock *s)
+{
+	cpu_set_t set;
+
+	if (s->waits++ % 4096 == 0)
+		s->yield = sched_getaffinity(0, sizeof(set), &set) || (uint32_t)CPU_COUNT(&set) < s->att->worker_cnt + 2;
+	return s->yield;
+}
+
+static void rx_disarm(struct sock *s)
+{
+	for (uint32_t i = 0; i < s->rxq_cnt; i++) {
+		struct rxq *q = &s->rxq[i];
+
+		if (q->armed && !udplane_ring_disarm(&q->ring))
+			s->tokens++;
+		q->armed = false;
+	}
+}
+
+static bool rx_any(struct sock *s)
+{
+	for (uint32_t i = 0; i < s->rxq_cnt; i++)
+		if (rx_avail(s, &s->rxq[i], 1))
+			return true;
+	return false;
+}
+
+/* True: look again (something has come, or the kernel socket is due); false: spun enough. */
+static bool rx_spin(struct sock *s, struct rx_wait *w)
+{
+	bool yield = must_yield(s);
+
+	rx_disarm(s);
+	for (uint32_t i = 1;; i++) {
+		if (rx_any(s))
+			return true;
+		if (lock_wanted(&s->rx_lock))
+			return false;
+		if (yield)
+			sched_yield();
+		else
+			udplane_pause();
+		if (yield || i % 16 == 0) {
+			uint64_t now = now_ns();
+
+			if (now >= w->spin_end_ns || attach_news(s->att))
+				return false;
+			if (now >= w->kernel_ns) {
+				w->kernel_ns = now + RX_SPIN_KERNEL_NS;
+				return true;
+			}
+		}
+	}
+}
+
+/* -------------------------------------------------------------------------------------------------------- sleeping -- */
+
+/* recv(2) goes on after a handler with SA_RESTART, ppoll(2) never does, and which handler ran is not to be known. If all handlers
+ * agree, so do we; else EINTR, which is what a program with such a mixture must expect anyway. */
+static bool handlers_restart(void)
+{
+	struct sigaction sa;
+
+	for (int i = 1; i < NSIG; i++) {
+		if (sigaction(i, NULL, &sa) || sa.sa_handler == SIG_DFL || sa.sa_handler == SIG_IGN)
+			continue;
+		if (!(sa.sa_flags & SA_RESTART))
+			return false;
+	}
+	return true;
+}
+
+static int rx_sleep(struct sock *s, struct rx_wait *w)
+{
+	struct pollfd p = {.fd = s->fd, .events = POLLIN};
+	uint64_t now = now_ns(), left = UINT64_MAX;
+	struct timespec ts;
+	bool capped = false;
+	int n, flags, err = 0;
+
+	rx_settle(s);
+	if (rx_ready(s))
+		return 0;
+	flags = fcntl(s->kfd, F_GETFL); /* another process may share the socket and have changed it */
+	if (flags >= 0 && (flags & O_NONBLOCK))
+		return -EAGAIN;
+	if (w->deadline_ns) {
+		if (now >= w->deadline_ns)
+			return -EAGAIN;
+		left = w->deadline_ns - now;
+	}
+	if (!s->att && __atomic_load_n(&s->retry_ns, __ATOMIC_RELAXED) != UINT64_MAX && left > ATTACH_RETRY_MAX_NS) {
+		left = ATTACH_RETRY_MAX_NS; /* has udplaned come (back)? */
+		capped = true;
+	}
+	ts.tv_sec = (time_t)(left / 1000000000u);
+	ts.tv_nsec = (long)(left % 1000000000u);
+	lock_drop(&s->rx_lock);
+	n = ppoll(&p, 1, left == UINT64_MAX ? NULL : &ts, NULL);
+	if (n < 0 && errno == EINTR && (w->deadline_ns || !handlers_restart()))
+		err = -EINTR;
+	if (n == 0 && !capped)
+		err = -EAGAIN;
+	lock_take(&s->rx_lock);
+	if (s->att)
+		attach_look(s->att, now_ns());
+	if (!s->closed && sock_news(s)) {
+		lock_drop(&s->rx_lock);
+		maintain(s, true, false);
+		lock_take(&s->rx_lock);
+	}
+	return s->closed ? -EBADF : err;
+}
+
+int rx_wait(struct sock *s, struct rx_wait *w)
+{
+	if (!w->begun) {
+		uint64_t timeo = __atomic_load_n(&s->rcvtimeo_ns, __ATOMIC_RELAXED), now = now_ns();
+
+		w->begun = true;
+		sock_ref(s);
+		if (timeo)
+			w->deadline_ns = now + timeo;
+		if (s->rxq_cnt && context.spin_ns && attach_awake(s->att)) {
+			w->spin_end_ns = now + context.spin_ns;
+			w->kernel_ns = s->kernel_hot ? now : now + RX_SPIN_KERNEL_FIRST_NS;
+		}
+	}
+	if (w->spin_end_ns && s->rxq_cnt && rx_spin(s, w))
+		return 0;
+	w->spin_end_ns = 0;
+	return rx_sleep(s, w);
+}

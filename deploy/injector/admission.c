@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "deploy/injector/admission.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "deploy/injector/check.h"
+#include "deploy/injector/patch.h"
+
+#define API_VERSION "admission.k8s.io/v1"
+#define UID_MAX	    256
+
+static const cJSON *member(const cJSON *object, const char *name)
+{
+	return cJSON_GetObjectItemCaseSensitive(object, name);
+}
+
+static const char *string(const cJSON *object, const char *name)
+{
+	const char *text = cJSON_GetStringValue(member(object, name));
+
+	return text ? text : "";
+}
+
+static char *base64(const char *text)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const unsigned char *in = (const unsigned char *)text;
+	size_t len = strlen(text), i;
+	char *out = malloc((len + 2) / 3 * 4 + 1), *at = out;
+
+	if (!out)
+		return NULL;
+	for (i = 0; i < len; i += 3) {
+		uint32_t bits = (uint32_t)in[i] << 16;
+
+		if (i + 1 < len)
+			bits |= (uint32_t)in[i + 1] << 8;
+		if (i + 2 < len)
+			bits |= in[i + 2];
+		*at++ = digits[bits >> 18];
+		*at++ = digits[bits >> 12 & 63];
+		*at++ = i + 1 < len ? digits[bits >> 6 & 63] : '=';
+		*at++ = i + 2 < len ? digits[bits & 63] : '=';
+	}
+	*at = 0;
+	return out;
+}
+
+static bool add_patch(cJSON *response, const cJSON *patch)
+{
+	char *text = cJSON_PrintUnformatted(patch);
+	char *encoded = text ? base64(text) : NULL;
+	bool done = encoded && cJSON_AddStringToObject(response, "patchType", "JSONPatch") &&
+		    cJSON_AddStringToObject(response, "patch", encoded);
+
+	free(encoded);
+	free(text);
+	return done;
+}
+
+static bool add_denial(cJSON *response, const char *message)
+{
+	cJSON *status = cJSON_AddObjectToObject(response, "status");
+
+	return status && cJSON_AddStringToObject(status, "message", message) &&
+	       cJSON_AddStringToObject(status, "reason", "Invalid") &&
+	       cJSON_AddNumberToObject(status, "code", 422);
+}
+
+static bool add_notes(cJSON *response, const struct config_warnings *notes)
+{
+	unsigned int i;
+	cJSON *list;
+
+	if (!notes->count)
+		return true;
+	list = cJSON_AddArrayToObject(response, "warnings");
+	for (i = 0; list && i < notes->count && i < CONFIG_WARNINGS_MAX; i++) {
+		cJSON *note = cJSON_CreateString(notes->entry[i].text);
+
+		if (!note || !cJSON_AddItemToArray(list, note)) {
+			cJSON_Delete(note);
+			return false;
+		}
+	}
+	return list != NULL;
+}
+
+/* The verdict of a review that is one. `patch` may be NULL. */
+static char *print_response(const char *uid, const struct admission *admission, const cJSON *patch,
+			    const struct config_warnings *notes)
+{
+	bool denied = admission->result == ADMISSION_DENIED, done;
+	cJSON *review = cJSON_CreateObject();
+	cJSON *response = cJSON_AddObjectToObject(review, "response");
+	char *text = NULL;
+
+	done = response && cJSON_AddStringToObject(review, "apiVersion", API_VERSION) &&
+	       cJSON_AddStringToObject(review, "kind", "AdmissionReview") &&
+	       cJSON_AddStringToObject(response, "uid", uid) &&
+	       cJSON_AddBoolToObject(response, "allowed", !denied) && add_notes(response, notes);
+	if (done && denied)
+		done = add_denial(response, admission->message);
+	if (done && patch)
+		done = add_patch(response, patch);
+	if (done)
+		text = cJSON_PrintUnformatted(review);
+	cJSON_Delete(review);
+	return text;
+}
+
+/* Only the making of a pod is patched; changes are checked. Everything else passes. */
+static cJSON *decide(const struct injection *injection, const cJSON *request,
+		     struct admission *admission, struct config_warnings *notes)
+{
+	const cJSON *pod = member(request, "object");
+	bool create = !strcmp(string(request, "operation"), "CREATE");
+	bool update = !strcmp(string(request, "operation"), "UPDATE");
+	struct config_error err;
+	cJSON *patch;
+
+	admission->result = ADMISSION_UNCHANGED;
+	if (strcmp(string(member(request, "kind"), "kind"), "Pod") || *string(request, "subResource") ||
+	    !cJSON_IsObject(pod) || (!create && !update) || !check_concerned(pod))
+		return NULL;
+	if (check_pod(injection, pod, &err)) {
+		admission->result = ADMISSION_DENIED;
+		config_print(admission->message, sizeof(admission->message), "%s", err.text);
+		return NULL;
+	}
+	check_notes(pod, update, notes);
+	if (update)
+		return NULL;
+	patch = patch_make(injection, pod);
+	if (!patch)
+		admission->result = ADMISSION_NO_MEMORY;
+	else if (patch->child)
+		admission->result = ADMISSION_INJECTED;
+	if (admission->result == ADMISSION_INJECTED)
+		return patch;
+	cJSON_Delete(patch);
+	return NULL;
+}
+
+static void name_pod(const cJSON *request, struct admission *admission)
+{
+	const cJSON *metadata = member(member(request, "object"), "metadata");
+	const char *name = string(request, "name");
+
+	if (!*name)
+		name = string(metadata, "name");
+	if (!*name)
+		name = string(metadata, "generateName");
+	config_print(admission->pod, sizeof(admission->pod), "%s/%s", string(request, "namespace"),
+		     name);
+}
+
+static const char *wrong_review(const cJSON *review)
+{
+	const cJSON *request = member(review, "request");
+
+	if (!review)
+		return "the body is no JSON";
+	if (strcmp(string(review, "kind"), "AdmissionReview") ||
+	    strcmp(string(review, "apiVersion"), API_VERSION))
+		return "not an AdmissionReview of " API_VERSION;
+	if (!cJSON_IsObject(request))
+		return "the review has no request";
+	if (!*string(request, "uid") || strlen(string(request, "uid")) > UID_MAX)
+		return "the request has no uid";
+	return NULL;
+}
+
+void admission_review(const struct injection *injection, const char *body, size_t len,
+		      struct admission *admission)
+{
+	cJSON *review = cJSON_ParseWithLength(body, len), *patch;
+	const cJSON *request = member(review, "request");
+	const char *wrong = wrong_review(review);
+	struct config_warnings notes = {0};
+
+	memset(admission, 0, sizeof(*admission));
+	if (wrong) {
+		admission->result = ADMISSION_MALFORMED;
+		config_print(admission->message, sizeof(admission->message), "%s", wrong);
+		cJSON_Delete(review);
+		return;
+	}
+	name_pod(request, admission);
+	patch = decide(injection, request, admission, &notes);
+	if (admission->result != ADMISSION_NO_MEMORY)
+		admission->response =
+			print_response(string(request, "uid"), admission, patch, &notes);
+	if (!admission->response)
+		admission->result = ADMISSION_NO_MEMORY;
+	cJSON_Delete(patch);
+	cJSON_Delete(review);
+}
+
+const char *admission_result_name(enum admission_result result)
+{
+	static const char *const names[] = {"injected", "unchanged", "denied", "malformed",
+					    "no_memory"};
+
+	return names[result];
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "deploy/injector/injection.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "deploy/injector/builtin.h"
+#include "deploy/injector/yaml.h"
+
+static const cJSON *member(const cJSON *object, const char *name)
+{
+	return cJSON_GetObjectItemCaseSensitive(object, name);
+}
+
+static const char *string(const cJSON *object, const char *name)
+{
+	return cJSON_GetStringValue(member(object, name));
+}
+
+static const struct {
+	const char *name;
+	unsigned int bit;
+} conditions[] = {
+	{"node", CONDITION_NODE},
+	{"af_xdp", CONDITION_AF_XDP},
+	{"vfio", CONDITION_VFIO},
+	{"hugepages", CONDITION_HUGEPAGES},
+};
+
+/* Adds one name of "if". False for one that is unknown. */
+static bool condition_parse(const char *name, struct operation *operation)
+{
+	bool negated = !strncmp(name, "not-", 4);
+	size_t i;
+
+	if (!strcmp(name, "sidecar")) {
+		operation->none |= CONDITION_NODE;
+		return true;
+	}
+	if (negated)
+		name += 4;
+	for (i = 0; i < sizeof(conditions) / sizeof(conditions[0]); i++) {
+		if (strcmp(name, conditions[i].name))
+			continue;
+		*(negated ? &operation->none : &operation->all) |= conditions[i].bit;
+		return true;
+	}
+	return false;
+}
+
+static const char *conditions_parse(const cJSON *list, struct operation *operation)
+{
+	const cJSON *item;
+
+	if (!list)
+		return NULL;
+	if (!cJSON_IsArray(list))
+		return "\"if\" is no list";
+	cJSON_ArrayForEach(item, list)
+	{
+		if (!cJSON_IsString(item) || !condition_parse(item->valuestring, operation))
+			return "\"if\" has an unknown condition; allowed: sidecar, node, af_xdp, "
+			       "vfio, hugepages, and not- before one";
+	}
+	return NULL;
+}
+
+/* Returns NULL or what is wrong. */
+static const char *operation_parse(const cJSON *item, struct operation *operation)
+{
+	const cJSON *each = member(item, "each"), *missing = member(item, "missing");
+	const cJSON *absent = member(item, "absent");
+	const char *wrong = conditions_parse(member(item, "if"), operation);
+
+	if (wrong)
+		return wrong;
+	operation->each_container = each != NULL;
+	if (each && (!cJSON_IsString(each) || strcmp(each->valuestring, "container")))
+		return "\"each\" is not \"container\"";
+	operation->path = string(item, "path");
+	operation->value = member(item, "value");
+	if (!operation->path || operation->path[0] != (each ? '$' : '/'))
+		return "\"path\" is no JSON pointer, or not one that fits \"each\"";
+	if (!operation->value)
+		return "\"value\" is missing";
+	operation->absent = string(item, "absent");
+	if (absent && !operation->absent)
+		return "\"absent\" is no string";
+	if (!missing)
+		return NULL;
+	operation->missing.in = string(missing, "in");
+	operation->missing.key = string(missing, "key");
+	operation->missing.is = string(missing, "is");
+	if (!operation->missing.in || !operation->missing.key || !operation->missing.is)
+		return "\"missing\" lacks \"in\", \"key\" or \"is\"";
+	return NULL;
+}
+
+static int operations_parse(struct injection *injection, const char *name, struct config_error *err)
+{
+	const cJSON *list = member(injection->document, "operations"), *item;
+
+	if (!cJSON_IsArray(list)) {
+		config_error_set(err, "%.200s: \"operations\" is no list", name);
+		return -EINVAL;
+	}
+	cJSON_ArrayForEach(item, list)
+	{
+		const char *wrong = injection->count == INJECTION_OPERATIONS
+					    ? "more operations than this version takes"
+					    : operation_parse(item, &injection->operations[injection->count]);
+
+		if (wrong) {
+			config_error_set(err, "%.200s: operation %u: %s", name, injection->count, wrong);
+			return -EINVAL;
+		}
+		injection->count++;
+	}
+	return 0;
+}
+
+static int document_parse(struct injection *injection, const char *name, struct config_error *err)
+{
+	const cJSON *version = member(injection->document, "version");
+	const cJSON *defaults = member(injection->document, "defaults");
+
+	if (!cJSON_IsNumber(version) || version->valuedouble != INJECTION_VERSION) {
+		config_error_set(err,
+				 "%.200s: not an injection document of version %d; allowed: what the chart's "
+				 "ConfigMap ...-injection holds, by the same release of udplane",
+				 name, INJECTION_VERSION);
+		return -EINVAL;
+	}
+	injection->backend = string(defaults, "backend");
+	injection->hugepages = string(defaults, "hugepages");
+	injection->resource = string(defaults, "resource");
+	injection->hugepages_for = member(injection->document, "hugepages");
+	injection->node = cJSON_IsTrue(member(injection->document, "node"));
+	if (!injection->backend || !injection->hugepages || !injection->resource ||
+	    !cJSON_IsArray(injection->hugepages_for)) {
+		config_error_set(err, "%.200s: \"defaults\" or \"hugepages\" is incomplete", name);
+		return -EINVAL;
+	}
+	return operations_parse(injection, name, err);
+}
+
+/* A ConfigMap's document in place of the ConfigMap. */
+static cJSON *unwrap(cJSON *document, const char *name, struct config_error *err)
+{
+	const char *inner = string(member(document, "data"), "injection.json");
+	cJSON *parsed;
+
+	if (!inner)
+		return document;
+	parsed = cJSON_Parse(inner);
+	if (!parsed)
+		config_error_set(err, "%.200s: data \"injection.json\" is no JSON", name);
+	cJSON_Delete(document);
+	return parsed;
+}
+
+struct injection *injection_parse(const char *name, const char *text, size_t len,
+				  struct config_error *err)
+{
+	struct injection *injection = calloc(1, sizeof(*injection));
+
+	if (!injection) {
+		config_error_set(err, "%.200s: out of memory", name);
+		return NULL;
+	}
+	injection->document = cJSON_ParseWithLength(text, len);
+	if (!injection->document)
+		injection->document = yaml_parse(name, text, len, err);
+	if (injection->document)
+		injection->document = unwrap(injection->document, name, err);
+	if (!injection->document || document_parse(injection, name, err)) {
+		injection_destroy(injection);
+		return NULL;
+	}
+	return injection;
+}
+
+void injection_destroy(struct injection *injection)
+{
+	if (!injection)
+		return;
+	cJSON_Delete(injection->document);
+	free(injection);
+}
+
+struct injection *injection_default(struct config_error *err)
+{
+	return injection_parse("the built-in injection document", injection_builtin,
+			       strlen(injection_builtin), err);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A text that grows. Out of memory is remembered, and told once at the end by text_take(). */
+#ifndef UDPLANE_DEPLOY_INJECTOR_TEXT_H
+#define UDPLANE_DEPLOY_INJECTOR_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct text {
+	char *data; /* NUL-terminated, or NULL */
+	size_t len, size;
+	bool failed;
+};
+
+void text_append(struct text *text, const char *data, size_t len);
+void text_add(struct text *text, const char *string);
+void text_repeat(struct text *text, char c, size_t count);
+void text_print(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The text, to be freed by the caller ("" when nothing was added), or NULL for out of memory. */
+char *text_take(struct text *text);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

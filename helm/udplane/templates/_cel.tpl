@@ -1,0 +1,206 @@
+{{/* SPDX-License-Identifier: Apache-2.0 */}}
+{{/*
+CEL of the policies: data and operations of files/injection.yaml as CEL, and the checks of annotations with the texts that
+sidecar/config has. Where a text contains control characters or is long, only the wording may differ, never the verdict.
+*/}}
+
+{{/* Any JSON value as a CEL literal. Maps of mixed types need dyn(). */}}
+{{- define "udplane.cel.value" -}}
+{{- if kindIs "map" . -}}
+{{- $items := list -}}
+{{- range $key, $value := . }}{{ $items = append $items (printf "%s: dyn(%s)" (toJson $key) (include "udplane.cel.value" $value)) }}{{ end -}}
+{ {{- join ", " $items -}} }
+{{- else if kindIs "slice" . -}}
+{{- $items := list -}}
+{{- range . }}{{ $items = append $items (printf "dyn(%s)" (include "udplane.cel.value" .)) }}{{ end -}}
+[ {{- join ", " $items -}} ]
+{{- else if kindIs "float64" . -}}
+{{- int64 . -}}
+{{- else if and (kindIs "string" .) (eq (toString .) "$(first)") -}}
+object.spec.containers[0].name
+{{- else -}}
+{{- toJson . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A JSON pointer of the template as the CEL selection that finds it: "$(container)/env" is c.env */}}
+{{- define "udplane.cel.field" -}}
+{{- . | replace "$(container)/" "c." | replace "/spec/" "object.spec." -}}
+{{- end -}}
+
+{{/* A condition of an operation, and all of them */}}
+{{- define "udplane.cel.name" -}}
+{{- if eq . "sidecar" }}!variables.node
+{{- else if hasPrefix "not-" . }}!variables.{{ trimPrefix "not-" . }}
+{{- else }}variables.{{ . }}
+{{- end -}}
+{{- end -}}
+
+{{- define "udplane.cel.conditions" -}}
+{{- $all := list -}}
+{{- range index . "if" }}{{ $all = append $all (include "udplane.cel.name" .) }}{{ end -}}
+{{- with .absent -}}
+{{- if hasPrefix "/metadata/annotations/" . -}}
+{{- $key := trimPrefix "/metadata/annotations/" . | replace "~1" "/" | replace "~0" "~" -}}
+{{- $all = append $all (printf "!(%s in object.metadata.annotations)" (toJson $key)) -}}
+{{- else -}}
+{{- $all = append $all (printf "!has(%s)" (include "udplane.cel.field" .)) -}}
+{{- end -}}
+{{- end -}}
+{{- with .missing -}}
+{{- $list := include "udplane.cel.field" (index . "in") -}}
+{{- $all = append $all (printf "!(has(%s) && %s.exists(x, x.%s == %s))" $list $list .key (toJson .is)) -}}
+{{- end -}}
+{{- join " && " $all | default "true" -}}
+{{- end -}}
+
+{{/* {op, at}: at is the CEL expression for "$(container)" */}}
+{{- define "udplane.cel.patch" -}}
+{{- $path := toJson .op.path -}}
+{{- with .at }}{{ $path = $path | replace "\"$(container)" (printf "%s + \"" .) }}{{ end -}}
+{{- $path = $path | replace "$(resource)\"" "\" + jsonpatch.escapeKey(variables.resource)" -}}
+JSONPatch{op: "add", path: {{ $path }}, value: {{ include "udplane.cel.value" .op.value }}}
+{{- end -}}
+
+{{/* All operations: one list for each, in order. Every condition sees the pod as it came. */}}
+{{- define "udplane.cel.operations" -}}
+{{- $lists := list -}}
+{{- range .operations -}}
+{{- $if := include "udplane.cel.conditions" . -}}
+{{- if eq (default "" .each) "container" -}}
+{{- range list "containers" "initContainers" -}}
+{{- $at := printf "\"/spec/%s/\" + string(i)" . -}}
+{{- $of := ternary "object.spec.containers" "variables.initContainers" (eq . "containers") -}}
+{{- $native := ternary "" "c.name != \"udplane\" && has(c.restartPolicy) && c.restartPolicy == \"Always\" && " (eq . "containers") -}}
+{{- $lists = append $lists (printf "%s.transformList(i, c, %s%s,\n  %s)" $of $native $if "@PATCH@") -}}
+{{- end -}}
+{{- $n := len $lists -}}
+{{- $of1 := index $lists (sub $n 2 | int) | replace "@PATCH@" (include "udplane.cel.patch" (dict "op" . "at" "\"/spec/containers/\" + string(i)")) -}}
+{{- $of2 := index $lists (sub $n 1 | int) | replace "@PATCH@" (include "udplane.cel.patch" (dict "op" . "at" "\"/spec/initContainers/\" + string(i)")) -}}
+{{- $lists = concat (slice $lists 0 (sub $n 2 | int)) (list $of1 $of2) -}}
+{{- else -}}
+{{- $lists = append $lists (printf "(%s ?\n  [%s] : [])" $if (include "udplane.cel.patch" (dict "op" . "at" ""))) -}}
+{{- end -}}
+{{- end -}}
+{{- join " +\n" $lists -}}
+{{- end -}}
+
+{{/* ---- checks --------------------------------------------------------------------------------------------------- */}}
+
+{{/* An annotation's value, "" when absent; then a text in quotes, cut and escaped as sidecar/config does it */}}
+{{- define "udplane.cel.annotation" -}}
+object.metadata.annotations[?"udplane.io/{{ . }}"].orValue("")
+{{- end -}}
+
+{{- define "udplane.cel.quote" -}}
+{{- $escape := ".replace(\"\\\\\", \"\\\\\\\\\").replace(\"\\\"\", \"\\\\\\\"\").replace(\"\\t\", \"\\\\x09\").replace(\"\\n\", \"\\\\x0a\").replace(\"\\r\", \"\\\\x0d\")" -}}
+"\"" + (size({{ .text }}) > {{ .max }} ? {{ .text }}.substring(0, {{ .max }}){{ $escape }} + {{ .more }} : {{ .text }}{{ $escape }}) + "\""
+{{- end -}}
+
+{{/* {text, low, high}: what is wrong with a number, "" for nothing */}}
+{{- define "udplane.cel.number" -}}
+(!{{ .text }}.matches("^[0-9]+$") ? "not a whole number" : size({{ .text }}) > 1 && {{ .text }}.startsWith("0") ? "leading zero" : size({{ .text }}) > 18 ? "too large" : int({{ .text }}) < {{ .low }} || int({{ .text }}) > {{ .high }} ? "out of range" : "")
+{{- end -}}
+
+{{/* {text, low, high}: what is wrong with each item of a list */}}
+{{- define "udplane.cel.list" -}}
+{{- $number := dict "text" "item" "low" .low "high" .high -}}
+{{- $first := "item.substring(0, item.indexOf(\"-\"))" -}}
+{{- $last := "item.substring(item.indexOf(\"-\") + 1)" -}}
+{{- $low := include "udplane.cel.number" (merge (dict "text" $first) $number) -}}
+{{- $high := include "udplane.cel.number" (merge (dict "text" $last) $number) -}}
+{{ .text }}.split(",").map(raw, raw.trim()).map(item,
+item == "" ? "empty item" :
+!item.contains("-") ? {{ include "udplane.cel.number" $number }} :
+item.startsWith("-") || item.indexOf("-") == size(item) - 1 ? "range with an end missing" :
+{{ $low }} != "" ? {{ $low }} :
+{{ $high }} != "" ? {{ $high }} :
+int({{ $first }}) > int({{ $last }}) ? "range runs backwards" : "")
+{{- end -}}
+
+{{/* {text, wrong}: the reason of a list's first bad item, which is named where it is not the whole text */}}
+{{- define "udplane.cel.listReason" -}}
+!{{ .text }}.contains(",") ? ({{ .text }}.trim() == "" ? "empty" : {{ .wrong }}[0]) :
+{{ .wrong }}.transformList(i, w, w != "", "item " + string(i + 1) + " " +
+{{ include "udplane.cel.quote" (dict "text" (printf "%s.split(\",\")[i].trim()" .text) "max" 24 "more" "\"\"") }} + ": " + w)[0]
+{{- end -}}
+
+{{/* Variables that all policies share; the template's defaults are in . */}}
+{{- define "udplane.cel.variables" -}}
+- name: node
+  expression: has(object.spec.hostNetwork) && object.spec.hostNetwork
+- name: initContainers
+  expression: "has(object.spec.initContainers) ? object.spec.initContainers : []"
+- name: backend
+  expression: object.metadata.annotations[?"udplane.io/backend"].orValue({{ toJson .defaults.backend }})
+- name: hugepages
+  expression: object.metadata.annotations[?"udplane.io/hugepages"].orValue({{ toJson .defaults.hugepages }}) in {{ toJson .hugepages }}
+- name: resource
+  expression: >-
+    {{ include "udplane.cel.annotation" "resource" }} != "" ? {{ include "udplane.cel.annotation" "resource" }} :
+    variables.backend == "vfio" ? {{ toJson .defaults.resource }} : ""
+- name: af_xdp
+  expression: variables.backend in ["auto", "af_xdp"]
+- name: vfio
+  expression: variables.backend in ["auto", "vfio"] && variables.resource != ""
+- name: ports
+  expression: {{ include "udplane.cel.annotation" "ports" }}
+- name: portsWrong
+  expression: |-
+    {{- include "udplane.cel.list" (dict "text" "variables.ports" "low" 1 "high" 65535) | nindent 4 }}
+- name: cpus
+  expression: {{ include "udplane.cel.annotation" "cpus" }}
+- name: cpusWrong
+  expression: |-
+    {{- printf "variables.cpus == \"\" ? [] : %s" (include "udplane.cel.list" (dict "text" "variables.cpus" "low" 0 "high" 1023)) | nindent 4 }}
+- name: interface
+  expression: {{ include "udplane.cel.annotation" "interface" }}
+- name: unknown
+  expression: >-
+    object.metadata.annotations.filter(k, k.startsWith("udplane.io/") &&
+    !(k.substring(11) in {{ list "ports" "backend" "interface" "resource" "cpus" "hugepages" "mode" "preload" "inject" | toJson }}))
+{{- end -}}
+
+{{/*
+The checks, in the order in which deploy/injector/check.c makes them, as a JSON list of {valid, message}. Each may rely on
+those before it only through its own terms: all are evaluated.
+*/}}
+{{- define "udplane.cel.checks" -}}
+{{- $checks := list -}}
+{{- $checks = append $checks (dict "valid" "size(variables.unknown) == 0" "message" "\"annotation \" + variables.unknown.min() + \": unknown; allowed: ports, backend, interface, resource, cpus, hugepages, mode, preload, inject\"") -}}
+{{- $checks = append $checks (dict "valid" "\"udplane.io/ports\" in object.metadata.annotations" "message" "\"annotation udplane.io/ports: missing, and other udplane.io annotations mean nothing without it; allowed: ports 1-65535 and ranges LOW-HIGH, comma-separated\"") -}}
+{{- range $name := list "ports" "backend" "interface" "resource" "cpus" "hugepages" "mode" "inject" -}}
+{{- $value := include "udplane.cel.annotation" $name -}}
+{{- $given := printf "\"udplane.io/%s\" in object.metadata.annotations" $name -}}
+{{- $quoted := include "udplane.cel.quote" (dict "text" $value "max" 70 "more" "\"...\"") -}}
+{{- $valid := "" -}}{{- $reason := "" -}}{{- $allowed := "" -}}
+{{- if eq $name "ports" -}}
+{{- $valid = "variables.portsWrong.all(w, w == \"\")" -}}
+{{- $reason = include "udplane.cel.listReason" (dict "text" "variables.ports" "wrong" "variables.portsWrong") -}}
+{{- $allowed = "ports 1-65535 and ranges LOW-HIGH, comma-separated" -}}
+{{- else if eq $name "cpus" -}}
+{{- $valid = "variables.cpusWrong.all(w, w == \"\")" -}}
+{{- $reason = include "udplane.cel.listReason" (dict "text" "variables.cpus" "wrong" "variables.cpusWrong") -}}
+{{- $allowed = "CPU numbers 0-1023 and ranges LOW-HIGH, comma-separated" -}}
+{{- else if eq $name "interface" -}}
+{{- $valid = printf "%s.matches(\"^[^\\\\x00-\\\\x20\\\\x7f/:]{0,15}$\") && !(%s in [\".\", \"..\"])" $value $value -}}
+{{- $reason = printf "size(%s) > 15 ? \"too long\" : %s in [\".\", \"..\"] ? \"not an interface name\" : %s.matches(\"[/:]\") ? \"contains '/' or ':'\" : \"contains whitespace or control characters\"" $value $value $value -}}
+{{- $allowed = "an interface name of 1..15 characters" -}}
+{{- else if eq $name "resource" -}}
+{{- $valid = printf "%s == \"\" || size(%s) <= 255 && %s.matches(\"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$\")" $value $value $value -}}
+{{- $reason = printf "size(%s) > 255 ? \"too long\" : %s.matches(\"[\\\\x00-\\\\x20\\\\x7f]\") ? \"contains whitespace or control characters\" : \"not DOMAIN/NAME\"" $value $value -}}
+{{- $allowed = "a resource name such as intel.com/sriov, at most 255 characters" -}}
+{{- else -}}
+{{- $choices := get (dict "backend" (list "auto" "vfio" "af_xdp" "kernel") "hugepages" (list "auto" "required" "off") "mode" (list "latency" "balanced" "powersave") "inject" (list "true" "false")) $name -}}
+{{- $valid = printf "object.metadata.annotations[%s] in %s" (printf "udplane.io/%s" $name | toJson) (toJson $choices) -}}
+{{- $reason = "\"unknown value\"" -}}
+{{- $allowed = join ", " $choices -}}
+{{- end -}}
+{{- $checks = append $checks (dict "valid" (printf "!(%s) || (%s)" $given $valid) "message" (printf "\"annotation udplane.io/%s: \" + %s + \": \" + (%s) + %s" $name $quoted $reason (printf "; allowed: %s" $allowed | toJson))) -}}
+{{- end -}}
+{{- $checks = append $checks (dict "valid" "variables.node || variables.backend != \"vfio\" || variables.resource != \"\"" "message" "\"annotation udplane.io/backend: \\\"vfio\\\": no device; allowed: with annotation udplane.io/resource naming a device-plugin resource, such as intel.com/sriov\"") -}}
+{{- if not .node -}}
+{{- $checks = append $checks (dict "valid" "!variables.node" "message" "\"annotation udplane.io/ports: the pod has hostNetwork, and the nodes run no udplaned; allowed: with the chart's value node.enabled=true, or annotation udplane.io/inject: \\\"false\\\"\"") -}}
+{{- end -}}
+{{- toJson $checks -}}
+{{- end -}}

@@ -1,0 +1,130 @@
+{{/* SPDX-License-Identifier: Apache-2.0 */}}
+
+{{- define "udplane.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 48 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "udplane.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 48 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := include "udplane.name" . -}}
+{{- ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) | trunc 48 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels of everything; {root, component} with component injector, node or "" */}}
+{{- define "udplane.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{ include "udplane.selector" . }}
+{{- end -}}
+
+{{- define "udplane.selector" -}}
+app.kubernetes.io/name: {{ include "udplane.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- with .component }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* {root, image}: a digest wins over a tag, which is the chart's version by default */}}
+{{- define "udplane.image" -}}
+{{- $name := .image.repository -}}
+{{- with .image.registry }}{{ $name = printf "%s/%s" . $name }}{{ end -}}
+{{- if .image.digest -}}
+{{ $name }}@{{ .image.digest }}
+{{- else -}}
+{{ $name }}:{{ default .root.Chart.AppVersion .image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{/* A probe by udplanectl, which knows whether the daemon answers and traffic flows. */}}
+{{- define "udplane.probe" -}}
+{{- merge (dict "exec" (dict "command" (list "/usr/local/bin/udplanectl" "health"))) . | toJson -}}
+{{- end -}}
+
+{{/*
+policy, webhook or none. auto: the policy where the API server has it in v1 (Kubernetes 1.36). Where a chart is rendered
+without a cluster, as GitOps controllers do, auto goes by --api-versions; say what you want instead.
+*/}}
+{{- define "udplane.carrier" -}}
+{{- if ne .Values.carrier "auto" -}}
+{{- .Values.carrier -}}
+{{- else if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" -}}
+policy
+{{- else -}}
+webhook
+{{- end -}}
+{{- end -}}
+
+{{/* v1, or for `carrier: policy` on 1.34 and 1.35 with the feature gate, v1beta1 */}}
+{{- define "udplane.policyVersion" -}}
+{{- $group := "admissionregistration.k8s.io" -}}
+{{- if and (.Capabilities.APIVersions.Has (printf "%s/v1beta1/MutatingAdmissionPolicy" $group)) (not (.Capabilities.APIVersions.Has (printf "%s/v1/MutatingAdmissionPolicy" $group))) -}}
+{{ $group }}/v1beta1
+{{- else -}}
+{{ $group }}/v1
+{{- end -}}
+{{- end -}}
+
+{{- define "udplane.serviceAccount" -}}
+{{- default (printf "%s-%s" (include "udplane.fullname" .root) .component) .account.name -}}
+{{- end -}}
+
+{{/* files/injection.yaml with the values in it */}}
+{{- define "udplane.injection" -}}
+{{- tpl (.Files.Get "files/injection.yaml") . -}}
+{{- end -}}
+
+{{/* Which namespaces; for webhooks and policies alike */}}
+{{- define "udplane.namespaceSelector" -}}
+{{- $selector := deepCopy .Values.injection.namespaceSelector -}}
+{{- with .Values.injection.excludedNamespaces -}}
+{{- $expression := dict "key" "kubernetes.io/metadata.name" "operator" "NotIn" "values" . -}}
+{{- $_ := set $selector "matchExpressions" (append (default list $selector.matchExpressions) $expression) -}}
+{{- end -}}
+{{- toJson $selector -}}
+{{- end -}}
+
+{{/*
+Which pods: those with an annotation of ours, the opted-out and the mirrors of static pods (which the kubelet would not
+recognise) aside. Nothing else is ever sent to the webhook or shown to the policy.
+*/}}
+{{- define "udplane.matchConditions" -}}
+- name: annotated
+  expression: >-
+    has(object.metadata.annotations) && object.metadata.annotations.exists(k, k.startsWith("udplane.io/"))
+- name: not-opted-out
+  expression: >-
+    !("udplane.io/inject" in object.metadata.annotations) || object.metadata.annotations["udplane.io/inject"] != "false"
+- name: not-static
+  expression: >-
+    !("kubernetes.io/config.mirror" in object.metadata.annotations)
+{{- end -}}
+
+{{/* On UPDATE, only what changes one of our annotations: a pod with a bad one must not become unchangeable. */}}
+{{- define "udplane.matchChanged" -}}
+- name: changed
+  expression: >-
+    request.operation == "CREATE" || object.metadata.annotations.exists(k, k.startsWith("udplane.io/") &&
+    (!has(oldObject.metadata.annotations) || !(k in oldObject.metadata.annotations) ||
+    oldObject.metadata.annotations[k] != object.metadata.annotations[k]))
+{{- end -}}
+
+{{/* Soft spread over nodes and zones unless values say something */}}
+{{- define "udplane.spread" -}}
+{{- if .Values.webhook.topologySpreadConstraints -}}
+{{- toYaml .Values.webhook.topologySpreadConstraints -}}
+{{- else -}}
+{{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+- maxSkew: 1
+  topologyKey: {{ . }}
+  whenUnsatisfiable: ScheduleAnyway
+  labelSelector:
+    matchLabels:
+      {{- include "udplane.selector" (dict "root" $ "component" "injector") | nindent 6 }}
+{{- end }}
+{{- end -}}
+{{- end -}}

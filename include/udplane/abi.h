@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The contract between udplaned and the processes attached to it: layouts in shared memory and messages on the control
+ * socket. No code lives here, only fixed-width integers and offsets, so that both sides may be built by different
+ * compilers, in different containers, at different times.
+ *
+ *   zone      created by  mapped by clients  holds
+ *   frames    udplaned    read-only          packet buffers: the UMEM or DPDK pool. Descriptors name them by index.
+ *   channel   udplaned    read-write         per process: a lane per worker (TX ring, payload slots, return ring), RX rings
+ *   segment   udplaned    read-write         further RX rings of the same process, 2 MiB each, made as sockets are claimed
+ *   stats     udplaned    read-only          identity, health and every counter; the workers' sleep flags
+ *
+ * All zones are memfds sealed against shrinking and growing; frames and stats also against writing by anyone but udplaned.
+ *
+ * Who writes what: each 128-byte line below has one writer, named beside it. udplaned believes nothing that a client can
+ * write; a client trusts udplaned, which is privileged over it anyway.
+ *
+ * Versioning: another major is refused in UDPLANE_MSG_WELCOME (status -EPROTONOSUPPORT, text says why). A minor only adds
+ * fields at the end of messages and zones; readers use the sizes that they are told.
+ *
+ * All addresses and ports named _be are in network byte order; everything else is in host order.
+ */
+#ifndef UDPLANE_ABI_H
+#define UDPLANE_ABI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define UDPLANE_ABI_MAGIC 0x31656e616c706475ull /* "udplane1", little endian */
+#define UDPLANE_ABI_MAJOR 1
+#define UDPLANE_ABI_MINOR 0
+
+#define UDPLANE_LINE 128        /* two cache lines: adjacent-line prefetch pairs them on x86 */
+#define UDPLANE_MAX_WORKERS 16
+#define UDPLANE_MAX_PREFIXES 16 /* in udplane_stats_zone.prefix */
+#define UDPLANE_TEXT_LEN 160    /* reasons for people, NUL-terminated */
+
+#ifdef __cplusplus
+#define UDPLANE_STATIC_ASSERT(c, m) static_assert(c, m)
+#else
+#define UDPLANE_STATIC_ASSERT(c, m) _Static_assert(c, m)
+#endif
+
+/* ---------------------------------------------------------------------------------------------------------- rings -- */
+
+/* Control words of every ring; entries follow at offset sizeof(struct udplane_ring_head), a power of two of them. Indices run
+ * freely through 2^32; entry i is at i & (size - 1). The size is agreed in messages and never read from shared memory. */
+struct udplane_ring_head {
+	/* producer's line */
+	uint32_t prod_idx; /* entries ever written */
+	uint8_t pad0[UDPLANE_LINE - 4];
+	/* consumer's line */
+	uint32_t cons_idx; /* entries ever taken */
+	uint32_t armed;    /* 1: the consumer sleeps, or may: producer swaps in 0 and signals. See ring.h */
+	uint8_t pad1[UDPLANE_LINE - 8];
+};
+UDPLANE_STATIC_ASSERT(sizeof(struct udplane_ring_head) == 256, "ring head");
+UDPLANE_STATIC_ASSERT(offsetof(struct udplane_ring_head, cons_idx) == 128, "consumer's line");
+
+/* RX descriptor: worker -> client. The headers stay in the frame, in front of the payload and without options:
+ * UDP at offset - 8, IPv4 at offset - 28, IPv6 at offset - 48. */
+struct udplane_rx_desc {
+	uint32_t frame;       /* index in the frames zone */
+	uint16_t offset;      /* of the payload from the frame's start, bytes */
+	uint16_t len;         /* of the payload, bytes */
+	uint32_t src4_be;     /* IPv4 source address; IPv6: read it from the frame */
+	uint16_t src_port_be;
+	uint16_t flags;       /* UDPLANE_RX_* */
+};
+UDPLANE_STATIC_ASSERT(sizeof(struct udplane_rx_desc) == 16, "four to a cache line");
+
+#define UDPLANE_RX_IPV6 0x0001     /* an IPv6 datagram; else IPv4 */
+#define UDPLANE_RX_SWITCHED 0x0002 /* first since the fast path engaged: empty the kernel socket before taking this one */
+
+/* TX descriptor: client -> worker. The payload is in the payload slot of the same number as the ring entry, so a client
+ * cannot name memory. */
+struct udplane_tx_desc {
+	uint32_t sock;        /* id that CLAIMED gave; must belong to this channel */
+	uint16_t len;         /* of the payload, bytes */
+	uint16_t dst_port_be;
+	uint16_t flags;       /* UDPLANE_TX_* */
+	uint16_t pad;
+	uint32_t pad1;
+	uint8_t dst[16];      /* IPv6, or IPv4 in the first four bytes */
+};
+UDPLANE_STATIC_ASSERT(sizeof(struct udplane_tx_desc) == 32, "two to a cache line");
+
+#define UDPLANE_TX_IPV6 0x0001
+
+/* RX ring of one (socket, worker): head, then what the client reports about the socket, then descriptors. */
+struct udplane_rx_ring {
+	struct udplane_ring_head head;
+	/* client's line: reported in stats as "client says"; never used for anything else */
+	uint64_t kernel_rx;      /* datagrams received through the kernel socket */
+	uint64_t kernel_tx;      /* datagrams sent through the kernel socket by the library's choice */
+	uint64_t kernel_tx_full; /* of these, because the TX ring stayed full */
+	uint64_t engages;        /* doorbells rung to wake the fast path */
+	uint8_t pad[UDPLANE_LINE - 32];
+	struct udplane_rx_desc desc[];
+};
+UDPLANE_STATIC_ASSERT(offsetof(struct udplane_rx_ring, desc) == 384, "descriptors start on a line");
+
+/* TX ring and return ring of a lane. */
+struct udplane_tx_ring {
+	struct udplane_ring_head head; /* client produces, worker consumes; `armed` unused: see udplane_worker_zone.awake */
+	struct udplane_tx_desc desc[];
+};
+
+struct udplane_return_ring {
+	struct udplane_ring_head head; /* client produces, worker consumes */
+	uint32_t frame[];
+};
+
+/* ------------------------------------------------------------------------------------------------------- messages -- */
+
+/* SOCK_SEQPACKET on UDPLANE_SOCKET; one message a packet. A client sends HELLO first, and one request at a time; each gets one
+ * answer with the same seq. udplaned alone sends GOODBYE unasked (seq 0). */
+#define UDPLANE_DEFAULT_SOCKET "/run/udplane/udplane.sock"
+
+enum udplane_msg_type {
+	UDPLANE_MSG_HELLO = 1,    /* client: struct udplane_hello */
+	UDPLANE_MSG_WELCOME = 2,  /* udplaned: struct udplane_welcome, + descriptors, see there */
+	UDPLANE_MSG_CLAIM = 3,    /* client: struct udplane_claim, + the bound kernel socket */
+	UDPLANE_MSG_CLAIMED = 4,  /* udplaned: struct udplane_claimed, + wake pipe [+ segment] */
+	UDPLANE_MSG_UPDATE = 5,   /* client: struct udplane_sock_req: its addresses changed (connect): read them again */
+	UDPLANE_MSG_RELEASE = 6,  /* client: struct udplane_sock_req: the socket closes, or is kept from the fast path (text) */
+	UDPLANE_MSG_DONE = 7,     /* udplaned: struct udplane_done, answers UPDATE and RELEASE */
+	UDPLANE_MSG_GOODBYE = 8,  /* udplaned leaves: what is in the RX rings stays readable, the TX rings are empty */
+};
+
+struct udplane_msg {
+	uint16_t type; /* enum udplane_msg_type */
+	uint16_t len;  /* of the whole message, bytes */
+	uint32_t seq;  /* chosen by the client, not 0; echoed */
+};
+
+struct udplane_hello {
+	struct udplane_msg msg;
+	uint64_t magic;
+	uint16_t major, minor;
+	uint32_t flags; /* UDPLANE_HELLO_* */
+};
+#define UDPLANE_HELLO_OBSERVER 0x1 /* wants the stats zone only, counters brought up to date before the answer */
+
+/* Answer to HELLO. Descriptors, in this order: stats; then, if backend is not kernel and the client no observer: frames, channel,
+ * doorbell[worker_cnt] (eventfds: write 8 bytes to wake that worker). */
+struct udplane_welcome {
+	struct udplane_msg msg;
+	uint64_t magic;
+	uint16_t major, minor;
+	int32_t status;            /* 0 or -errno; text says why */
+	uint64_t stats_len;        /* bytes */
+	uint64_t frames_len;
+	uint64_t channel_len;
+	uint32_t backend;          /* enum udplane_backend */
+	uint32_t mode;             /* enum udplane_mode */
+	uint32_t worker_cnt;       /* lanes */
+	uint32_t frame_cnt;
+	uint32_t frame_size;       /* bytes, a power of two */
+	uint32_t lane_len;         /* bytes; lane i of the channel is at lane_off + i * lane_len */
+	uint32_t lane_off;
+	uint32_t tx_ring_off;      /* of struct udplane_tx_ring in the lane */
+	uint32_t tx_slot_cnt;      /* its entries */
+	uint32_t tx_payload_off;   /* of payload slot 0 in the lane; slot i is tx_slot_size further each */
+	uint32_t tx_slot_size;     /* bytes, a power of two */
+	uint32_t return_off;       /* of struct udplane_return_ring in the lane */
+	uint32_t return_cnt;       /* its entries: as many as frames, so it never overflows */
+	uint32_t channel_id;
+	char text[UDPLANE_TEXT_LEN];
+};
+
+/* An address as messages and stats carry it. */
+struct udplane_addr {
+	uint8_t addr[16];     /* IPv6, or IPv4 in the first four bytes */
+	uint16_t port_be;
+	uint8_t family;       /* 0 (none), AF_INET or AF_INET6 */
+	uint8_t pad;
+	uint32_t scope_id;    /* IPv6 link-local: interface index */
+};
+UDPLANE_STATIC_ASSERT(sizeof(struct udplane_addr) == 24, "address");
+
+struct udplane_claim {
+	struct udplane_msg msg;
+	struct udplane_addr local; /* what the client believes the socket to be bound to; refused if the kernel says otherwise */
+};
+
+struct udplane_claimed {
+	struct udplane_msg msg;
+	int32_t status;           /* 0; or -errno: the socket stays on the kernel path, reason and text say why */
+	uint32_t reason;          /* enum udplane_reason */
+	uint32_t sock;            /* id for TX descriptors, UPDATE and RELEASE; index in the stats zone */
+	uint32_t segment;         /* where its RX rings are: 0 the channel, n the n-th segment that was sent */
+	uint32_t ring_off;        /* of struct udplane_rx_ring of worker 0 in it; worker i is ring_len further each */
+	uint32_t ring_len;        /* bytes */
+	uint32_t ring_size;       /* descriptors in each, a power of two */
+	uint32_t segment_len;     /* bytes; not 0 if a descriptor of a new segment follows the pipe */
+	char text[UDPLANE_TEXT_LEN];
+};
+
+struct udplane_sock_req { /* UPDATE, RELEASE */
+	struct udplane_msg msg;
+	uint32_t sock;
+	uint32_t reason;                /* RELEASE: enum udplane_reason; UDPLANE_REASON_NONE: the socket is closed */
+	char text[UDPLANE_TEXT_LEN];    /* RELEASE with a reason: kept in stats while the client lives, shown by `why` */
+};
+
+struct udplane_done {
+	struct udplane_msg msg;
+	int32_t status; /* 0 or -errno */
+	uint32_t reason;
+	char text[UDPLANE_TEXT_LEN];
+};
+
+#define UDPLANE_MSG_MAX 512 /* bytes; longer packets are refused */
+UDPLANE_STATIC_ASSERT(sizeof(struct udplane_welcome) <= UDPLANE_MSG_MAX, "message size");
+UDPLANE_STATIC_ASSERT(sizeof(struct udplane_claimed) <= UDPLANE_MSG_MAX, "message size");
+UDPLANE_STATIC_ASSERT(sizeof(struct udplane_sock_req) <= UDPLANE_MSG_MAX, "message size");
+
+/* ---------------------------------------------------------------------------------------------------------- stats -- */
+
+enum udplane_backend { UDPLANE_BACKEND_KERNEL = 0, UDPLANE_BACKEND_AF_XDP = 1, UDPLANE_BACKEND_VFIO = 2 };
+enum udplane_mode { UDPLANE_MODE_BALANCED = 0, UDPLANE_MODE_LATENCY = 1, UDPLANE_MODE_POWERSAVE = 2 };
+enum udplane_state { UDPLANE_STATE_STARTING = 0, UDPLANE_STATE_RUNNING = 1, UDPLANE_STATE_LEAVING = 2, UDPLANE_STATE_GONE = 3 };
+
+/* Why a socket, or a claim, is not accelerated. Names: reasons.h. */
+enum udplane_reason {
+#define UDPLANE_REASON(id, name, help) UDPLANE_REASON_##id,
+#include <udplane/reasons.h>
+#undef UDPLANE_REASON
+	UDPLANE_REASON_CNT
+};
+
+/* Counters, all of 64 bits and only ever growing unless called a gauge; names and meanings in counters_*.h. */
+enum udplane_device_counter {
+#define UDPLANE_COUNTER(id, name, help) UDPLANE_DEVICE_##id,
+#include <udplane/counters_device.h>
+#undef UDPLANE_COUNTER
+	UDPLANE_DEVICE_COUNTER_CNT
+};
+enum udplane_worker_counter {
+#define UDPLANE_COUNTER(id, name, help) UDPLANE_WORKER_##id,
+#include <udplane/counters_worker.h>
+#undef UDPLANE_COUNTER
+	UDPLANE_WORKER_COUNTER_CNT
+};
+enum udplane_socket_counter {
+#define UDPLANE_COUNTER(id, name, help) UDPLANE_SOCKET_##id,
+#include <udplane/counters_socket.h>
+#undef UDPLANE_COUNTER
+	UDPLANE_SOCKET_COUNTER_CNT
+};
+enum udplane_control_counter {
+#define UDPLANE_COUNTER(id, name, help) UDPLANE_CONTROL_##id,
+#include <udplane/counters_control.h>
+#undef UDPLANE_COUNTER
+	UDPLANE_CONTROL_COUNTER_CNT
+};
+
+/* One per worker. Written by the worker. */
+struct udplane_worker_zone {
+	uint32_t awake;    /* 1: polls its rings; 0: asleep, ring its doorbell. Pairs with the client's fence: ring.h */
+	uint32_t engaged;  /* 1: claimed ports are diverted to it; 0: the kernel delivers (mode balanced, idle) */
+	int32_t cpu;       /* it is pinned to; -1 none */
+	uint32_t pad0;
+	uint8_t pad1[UDPLANE_LINE - 16];
+	uint64_t counter[32];
+};
+UDPLANE_STATIC_ASSERT(UDPLANE_WORKER_COUNTER_CNT <= 32, "worker counters");
+UDPLANE_STATIC_ASSERT(sizeof(struct udplane_worker_zone) == 3 * UDPLANE_LINE, "worker zone");
+
+enum udplane_socket_state {
+	UDPLANE_SOCKET_FREE = 0,
+	UDPLANE_SOCKET_ACTIVE = 1,  /* its port is diverted */
+	UDPLANE_SOCKET_PENDING = 2, /* claimed, not diverted yet: reason says what is waited for */
+	UDPLANE_SOCKET_KERNEL = 3,  /* released to the kernel path for good: reason and text */
+};
+
+/* One per claimed socket: identity written by the control thread under seq (odd while it writes), counters by the workers. */
+struct udplane_socket_zone {
+	uint32_t seq;
+	uint32_t state;      /* enum udplane_socket_state */
+	uint32_t reason;     /* enum udplane_reason */
+	uint32_t channel_id;
+	int32_t pid;         /* of the client, as udplaned's pid namespace sees it */
+	uint32_t flags;      /* UDPLANE_SOCKET_F_* */
+	struct udplane_addr local, peer;
+	uint64_t cookie;     /* SO_COOKIE */
+	uint64_t client[4];  /* copied from the client's line: kernel_rx, kernel_tx, kernel_tx_full, engages */
+	char comm[16];
+	char text[UDPLANE_TEXT_LEN];
+	uint8_t pad[96];
+};
+UDPLANE_STATIC_ASSERT(sizeof(struct udplane_socket_zone) == 3 * UDPLANE_LINE, "socket zone");
+#define UDPLANE_SOCKET_F_REUSEPORT 0x1
+#define UDPLANE_SOCKET_F_DUAL_STACK 0x2 /* an IPv6 wildcard that also takes IPv4 */
+
+/* Per (socket, worker), written by that worker. */
+struct udplane_socket_counters {
+	uint64_t counter[16];
+};
+UDPLANE_STATIC_ASSERT(UDPLANE_SOCKET_COUNTER_CNT <= 16, "socket counters");
+
+/* A destination prefix that leaves by our device as plain unicast; the library sends anything else through the kernel itself, so
+ * that errors such as ENETUNREACH and EACCES come back from the call that caused them. */
+struct udplane_prefix {
+	uint8_t addr[16];  /* IPv6, or IPv4 in the first four bytes */
+	uint8_t family;    /* AF_INET or AF_INET6 */
+	uint8_t len;       /* bits */
+	uint8_t on_link;   /* 1: IPv4 broadcast and network addresses of it are not plain unicast */
+	uint8_t pad;
+};
+
+/* Start of the stats zone. */
+struct udplane_stats_zone {
+	uint64_t magic;
+	uint16_t major, minor;
+	uint32_t state;            /* enum udplane_state; written by the control thread */
+	uint32_t backend, mode;
+	uint32_t worker_cnt, socket_max;
+	uint32_t worker_off;       /* of struct udplane_worker_zone[worker_cnt] */
+	uint32_t socket_off;       /* of struct udplane_socket_zone[socket_max] */
+	uint32_t socket_len;       /* bytes of one */
+	uint32_t counters_off;     /* of struct udplane_socket_counters[socket_max][worker_cnt] */
+	uint32_t ports_off;        /* of the asked-for ports: bitmap, 8192 bytes, bit p & 7 of byte p >> 3 */
+	uint32_t socket_high;      /* entries at and above have never been used */
+	int32_t pid;
+	int32_t ifindex;           /* of the device */
+	uint32_t mtu;              /* of the device, bytes of IP packet */
+	uint32_t prefix_seq;       /* odd while prefix[] is written */
+	uint32_t prefix_cnt;
+	uint64_t start_ns;         /* CLOCK_MONOTONIC */
+	uint64_t refresh_ns;       /* CLOCK_MONOTONIC: when the control thread last copied device and client counters */
+	uint64_t hugepage_bytes;   /* gauge: in all zones */
+	uint64_t page_bytes;       /* gauge: in ordinary pages, because hugepages lacked */
+	char version[32];
+	char ifname[16];
+	char device[64];           /* driver, queues, e.g. "veth, 1 queue, native, copy" */
+	char backend_text[UDPLANE_TEXT_LEN]; /* why this backend */
+	char mode_text[UDPLANE_TEXT_LEN];    /* attach mode and why; memory fallback */
+	struct udplane_prefix prefix[UDPLANE_MAX_PREFIXES];
+	uint64_t device_counter[48];
+	uint64_t control_counter[48];
+	uint64_t refused[32];      /* claims refused, by enum udplane_reason */
+	uint32_t info_off;         /* of the device's facts: lines of "name\tvalue\n", NUL-terminated; 0: none */
+	uint32_t info_size;        /* bytes of that room */
+	uint32_t info_seq;         /* odd while they are written */
+	uint32_t pad0;
+};
+UDPLANE_STATIC_ASSERT(UDPLANE_DEVICE_COUNTER_CNT <= 48, "device counters");
+UDPLANE_STATIC_ASSERT(UDPLANE_CONTROL_COUNTER_CNT <= 48, "control counters");
+UDPLANE_STATIC_ASSERT(UDPLANE_REASON_CNT <= 32, "reasons");
+UDPLANE_STATIC_ASSERT(sizeof(struct udplane_stats_zone) % 8 == 0, "stats zone");
+
+#endif

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sidecar/base/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct {
+	enum log_level level;
+	int journal; /* written by log_init() only */
+} logger = {.level = LOG_LEVEL_INFO};
+
+static const struct {
+	const char *name;
+	int priority; /* of syslog(3) */
+} levels[] = {
+	[LOG_LEVEL_ERROR] = {"error", 3},
+	[LOG_LEVEL_WARN] = {"warn", 4},
+	[LOG_LEVEL_INFO] = {"info", 6},
+	[LOG_LEVEL_DEBUG] = {"debug", 7},
+};
+
+void log_init(enum log_level level)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+
+	logger.level = level;
+	logger.journal = stream && *stream;
+}
+
+int log_enabled(enum log_level level)
+{
+	return level <= logger.level;
+}
+
+static int write_prefix(enum log_level level, char *line, size_t size)
+{
+	struct timespec now;
+	struct tm utc;
+	char date[32];
+
+	if (logger.journal)
+		return snprintf(line, size, "<%d>", levels[level].priority);
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &utc);
+	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &utc);
+	return snprintf(line, size, "%s.%03dZ %-5s ", date, (int)(now.tv_nsec / 1000000),
+			levels[level].name);
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
+	int saved_errno = errno;
+	char line[LOG_LINE_MAX + 1];
+	size_t len, i, start = (size_t)write_prefix(level, line, sizeof(line));
+	va_list args;
+	int body;
+
+	va_start(args, format);
+	errno = saved_errno; /* for %m */
+	body = vsnprintf(line + start, LOG_LINE_MAX - start, format, args);
+	va_end(args);
+
+	len = start + (body > 0 ? (size_t)body : 0);
+	if (len > LOG_LINE_MAX - 1)
+		len = LOG_LINE_MAX - 1;
+	for (i = start; i < len; i++)
+		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+			line[i] = '?';
+	line[len++] = '\n';
+	if (write(STDERR_FILENO, line, len) < 0) {
+		/* There is nobody left to tell. */
+	}
+	errno = saved_errno;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Levelled logging to stderr, one line a message:
+ *
+ *     2025-01-31T12:00:00.123Z warn  interface eth0: native XDP refused, using generic
+ *
+ * Under journald (JOURNAL_STREAM set) a line starts with the syslog priority "<N>" instead of the
+ * time, which journald adds itself. Any thread may log; a line is one write(2), so lines never mix.
+ * It costs a system call: never log on the packet path. Control characters in a message are
+ * replaced (a client cannot forge a line), and a message longer than LOG_LINE_MAX is cut. errno is
+ * left as it was.
+ *
+ * The level is the one mutable global here: a logger handed through every call would only hide that
+ * it is one.
+ */
+#ifndef UDPLANE_SIDECAR_BASE_LOG_H
+#define UDPLANE_SIDECAR_BASE_LOG_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LOG_LINE_MAX 1024
+
+/* Not LOG_ERR and friends: those are <syslog.h>'s macros. */
+enum log_level {
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARN,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG,
+};
+
+/* Sets the level, and looks at JOURNAL_STREAM. Until it is called, the level is info. Call it
+ * before threads start. */
+void log_init(enum log_level level);
+
+/* True when a message of this level would be written. */
+int log_enabled(enum log_level level);
+
+/* Writes one line whatever the level set; use the macros below, which do not evaluate arguments in
+ * vain. */
+void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#define log_at(level, ...)                             \
+	do {                                           \
+		if (log_enabled(level))                \
+			log_write(level, __VA_ARGS__); \
+	} while (0)
+
+#define log_error(...) log_at(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warn(...)  log_at(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_info(...)  log_at(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...) log_at(LOG_LEVEL_DEBUG, __VA_ARGS__)
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

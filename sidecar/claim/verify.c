@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <linux/filter.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "sidecar/claim/claim.h"
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71 /* Linux 5.14 */
+#endif
+#ifndef SO_COOKIE
+#define SO_COOKIE 57
+#endif
+
+static int get_int(int fd, int level, int name, int *value)
+{
+	socklen_t len = sizeof(*value);
+
+	return getsockopt(fd, level, name, value, &len) ? -errno : 0;
+}
+
+int claim_netns_cookie(uint64_t *cookie)
+{
+	socklen_t len = sizeof(*cookie);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, cookie, &len))
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+/* Into the forms of the port table and of stats; a v4-mapped address becomes IPv4. */
+static void set_addr(const struct sockaddr_storage *ss, struct udplane_addr *out)
+{
+	const struct sockaddr_in *sin = (const void *)ss;
+	const struct sockaddr_in6 *sin6 = (const void *)ss;
+
+	memset(out, 0, sizeof(*out));
+	out->family = (uint8_t)ss->ss_family;
+	if (ss->ss_family == AF_INET) {
+		memcpy(out->addr, &sin->sin_addr, 4);
+		out->port_be = sin->sin_port;
+		return;
+	}
+	out->port_be = sin6->sin6_port;
+	if (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)) {
+		out->family = AF_INET;
+		memcpy(out->addr, sin6->sin6_addr.s6_addr + 12, 4);
+	} else {
+		memcpy(out->addr, &sin6->sin6_addr, 16);
+		out->scope_id = sin6->sin6_scope_id;
+	}
+}
+
+static bool is_zero(const uint8_t addr[16])
+{
+	static const uint8_t zero[16];
+
+	return !memcmp(addr, zero, 16);
+}
+
+static bool never_ours(const struct udplane_addr *a)
+{
+	const struct in6_addr *in6 = (const void *)a->addr;
+
+	if (a->family == AF_INET)
+		return a->addr[0] == 127 || a->addr[0] >= 224;
+	return IN6_IS_ADDR_LOOPBACK(in6) || IN6_IS_ADDR_MULTICAST(in6);
+}
+
+static enum udplane_reason check_kind(int fd, uint64_t netns_cookie, int *domain, char *text, size_t text_len)
+{
+	int type = 0, proto = 0;
+	uint64_t netns = 0;
+	socklen_t len = sizeof(netns);
+
+	*domain = 0;
+	if (get_int(fd, SOL_SOCKET, SO_DOMAIN, domain) || get_int(fd, SOL_SOCKET, SO_TYPE, &type) ||
+	    get_int(fd, SOL_SOCKET, SO_PROTOCOL, &proto)) {
+		snprintf(text, text_len, "the descriptor is no socket (%s)", strerror(errno));
+		return UDPLANE_REASON_NOT_UDP;
+	}
+	if ((*domain != AF_INET && *domain != AF_INET6) || type != SOCK_DGRAM || proto != IPPROTO_UDP) {
+		snprintf(text, text_len, "the socket has domain %d, type %d, protocol %d; only UDP over IPv4 or IPv6 is accelerated",
+			 *domain, type, proto);
+		return UDPLANE_REASON_NOT_UDP;
+	}
+	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &netns, &len) || netns != netns_cookie) {
+		snprintf(text, text_len, "the socket lives in another network namespace (cookie %llu) than udplaned's device (%llu)",
+			 (unsigned long long)netns, (unsigned long long)netns_cookie);
+		return UDPLANE_REASON_OTHER_NETNS;
+	}
+	return UDPLANE_REASON_NONE;
+}
+
+/* Options that change who receives, and that only the kernel applies. */
+static enum udplane_reason check_options(int fd, const struct claim_rules *rules, struct claim *c, char *text, size_t text_len)
+{
+	int bound_if = 0, reuseaddr = 0, reuseport = 0;
+	socklen_t filter_len = 0;
+
+	get_int(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &bound_if);
+	get_int(fd, SOL_SOCKET, SO_REUSEADDR, &reuseaddr);
+	get_int(fd, SOL_SOCKET, SO_REUSEPORT, &reuseport);
+	c->reuse = reuseaddr || reuseport;
+	c->reuseport = reuseport;
+	if (bound_if && bound_if != rules->ifindex) {
+		snprintf(text, text_len, "SO_BINDTODEVICE names interface %d, udplaned's is %d", bound_if, rules->ifindex);
+		return UDPLANE_REASON_OTHER_DEVICE;
+	}
+	if (!getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, NULL, &filter_len) && filter_len) {
+		snprintf(text, text_len, "the socket has a filter of %u instructions (SO_ATTACH_FILTER)", (unsigned)filter_len);
+		return UDPLANE_REASON_FILTER;
+	}
+	return UDPLANE_REASON_NONE;
+}
+
+static enum udplane_reason check_addresses(int fd, int domain, const struct claim_rules *rules, struct claim *c, char *text,
+					   size_t text_len)
+{
+	struct sockaddr_storage ss = {0};
+	socklen_t len = sizeof(ss);
+	int v6only = 0;
+
+	if (getsockname(fd, (void *)&ss, &len)) {
+		snprintf(text, text_len, "getsockname: %s", strerror(errno));
+		return UDPLANE_REASON_NOT_UDP;
+	}
+	set_addr(&ss, &c->local);
+	if (!c->local.port_be) {
+		snprintf(text, text_len, "the socket is not bound to a port");
+		return UDPLANE_REASON_NOT_BOUND;
+	}
+	if (never_ours(&c->local)) {
+		snprintf(text, text_len, "the socket is bound to a loopback or multicast address, which never comes by the device");
+		return UDPLANE_REASON_NOT_LOCAL;
+	}
+	if (!port_set_contains(rules->ports, ntohs(c->local.port_be))) {
+		snprintf(text, text_len, "port %u is not among those asked for", ntohs(c->local.port_be));
+		return UDPLANE_REASON_NOT_ASKED;
+	}
+	len = sizeof(ss);
+	memset(&c->peer, 0, sizeof(c->peer));
+	if (!getpeername(fd, (void *)&ss, &len))
+		set_addr(&ss, &c->peer);
+	if (domain == AF_INET6)
+		get_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only);
+	c->dual_stack = c->local.family == AF_INET6 && is_zero(c->local.addr) && !v6only && !c->peer.family;
+	return UDPLANE_REASON_NONE;
+}
+
+static void make_key(struct claim *c)
+{
+	struct port_key *k = &c->key;
+
+	memset(k, 0, sizeof(*k));
+	k->family = c->local.family;
+	k->v6only = c->local.family == AF_INET6 && !c->dual_stack;
+	k->port_be = c->local.port_be;
+	memcpy(k->addr, c->local.addr, 16);
+	/* A connected socket whose local address is still the wildcard does not exist: connect() chooses one. */
+	if (c->peer.family == c->local.family && !is_zero(c->local.addr)) {
+		k->connected = true;
+		k->peer_port_be = c->peer.port_be;
+		memcpy(k->peer, c->peer.addr, 16);
+	}
+}
+
+enum udplane_reason claim_verify(int fd, const struct claim_rules *rules, struct claim *c, char *text, size_t text_len)
+{
+	socklen_t len = sizeof(c->cookie);
+	enum udplane_reason why;
+	int domain;
+
+	text[0] = 0;
+	memset(c, 0, sizeof(*c));
+	why = check_kind(fd, rules->netns_cookie, &domain, text, text_len);
+	if (!why)
+		why = check_addresses(fd, domain, rules, c, text, text_len);
+	if (!why)
+		why = check_options(fd, rules, c, text, text_len);
+	if (why)
+		return why;
+	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &c->cookie, &len))
+		c->cookie = 0;
+	make_key(c);
+	return UDPLANE_REASON_NONE;
+}
+
+uint32_t claim_device(const struct claim *c, struct device_claim out[2])
+{
+	memset(out, 0, 2 * sizeof(out[0]));
+	out[0].family = c->key.family;
+	out[0].any_addr = is_zero(c->key.addr);
+	out[0].connected = c->key.connected;
+	out[0].port_be = c->key.port_be;
+	out[0].peer_port_be = c->key.peer_port_be;
+	memcpy(out[0].addr, c->key.addr, 16);
+	memcpy(out[0].peer, c->key.peer, 16);
+	if (!c->dual_stack)
+		return 1;
+	out[1] = out[0];
+	out[1].family = AF_INET;
+	return 2;
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * udplaned's settings, from wherever they come, as one typed struct:
+ *
+ *     defaults < --config FILE.json < environment UDPLANE_<KEY> < annotations file < flags (the
+ * right one wins)
+ *
+ * Pure: reads files and writes help to stdout, and touches no socket, device or global. Called by
+ * the control thread only; all memory is the caller's, except that `pci` points into the
+ * environment handed in, which must live as long.
+ *
+ * A key is one line in key.c: its flag, environment variable, JSON key, annotation, parser,
+ * default, allowed values and help all come from there. A bad value from any source is an error
+ * that names source, key, value and what is allowed, even where a later source would override it.
+ */
+#ifndef UDPLANE_SIDECAR_CONFIG_CONFIG_H
+#define UDPLANE_SIDECAR_CONFIG_CONFIG_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "sidecar/base/log.h"
+#include "sidecar/config/error.h"
+#include "sidecar/config/port_set.h"
+#include "udplane/abi.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CONFIG_CPUS_MAX	   1024
+#define CONFIG_PATH_SIZE   256
+#define CONFIG_SOCKET_SIZE 108	     /* of sockaddr_un.sun_path */
+#define CONFIG_FILE_MAX	   (1 << 20) /* bytes of a JSON or annotations file */
+#define CONFIG_PCI_MAX	   16
+#define CONFIG_KEYS_MAX	   32
+
+enum config_backend {
+	CONFIG_BACKEND_AUTO,
+	CONFIG_BACKEND_VFIO,
+	CONFIG_BACKEND_AF_XDP,
+	CONFIG_BACKEND_KERNEL,
+};
+
+enum config_hugepages {
+	CONFIG_HUGEPAGES_AUTO,	   /* use them, else 4 KiB pages with a warning */
+	CONFIG_HUGEPAGES_REQUIRED, /* none: udplaned does not start */
+	CONFIG_HUGEPAGES_OFF,
+};
+
+enum config_xdp_mode {
+	CONFIG_XDP_AUTO, /* zero-copy, else copy, else generic */
+	CONFIG_XDP_ZEROCOPY,
+	CONFIG_XDP_COPY,
+	CONFIG_XDP_GENERIC,
+};
+
+enum config_yield {
+	CONFIG_YIELD_AUTO, /* when the cpuset has fewer cores than spinners */
+	CONFIG_YIELD_ON,
+	CONFIG_YIELD_OFF,
+};
+
+enum config_switch {
+	CONFIG_OFF,
+	CONFIG_ON,
+};
+
+/* In ascending precedence. */
+enum config_source {
+	CONFIG_SOURCE_DEFAULT,
+	CONFIG_SOURCE_FILE,
+	CONFIG_SOURCE_ENVIRONMENT,
+	CONFIG_SOURCE_ANNOTATION,
+	CONFIG_SOURCE_FLAG,
+};
+
+/* A set of CPU numbers; empty: udplaned chooses by itself. */
+struct config_cpus {
+	uint64_t bits[CONFIG_CPUS_MAX / 64];
+	uint64_t count;
+};
+
+/* PCIDEVICE_<RESOURCE>=<addresses>, as a device plugin sets it. Both strings lie in the
+ * environment. */
+struct config_pci {
+	const char *name; /* whole "NAME=value" entry, name first */
+	const char *value;
+};
+
+struct config {
+	char interface[IFNAMSIZ]; /* "": the one with the default route */
+	struct port_set ports;	  /* never empty after config_load() */
+	enum config_backend backend;
+	char device[256]; /* vfio: PCI address or DPDK vdev with arguments; "": from `resource` and
+			     `pci` */
+	char resource[256]; /* device-plugin resource name, "": any */
+	char address[256];  /* vfio: "ADDR/LEN,..." of the TAP beside the device; "": as found */
+	char gateway[256];  /* vfio: "ADDR,..." default routes; "": as found */
+	enum config_switch vfio_noiommu;
+	enum config_switch dpdk_telemetry;
+	char socket[CONFIG_SOCKET_SIZE];
+	uint32_t socket_mode; /* permission bits; see key.c for why 0666 */
+	uint32_t workers;
+	struct config_cpus cpus;
+	enum udplane_mode mode;
+	int32_t spin_us; /* spin budget before a worker sleeps; -1: by mode */
+	enum config_yield yield;
+	uint32_t frames;     /* count, a power of two */
+	uint32_t frame_size; /* bytes; 0: by the MTU */
+	enum config_hugepages hugepages;
+	uint32_t rx_ring_size; /* descriptors, a power of two */
+	uint32_t max_sockets;
+	uint32_t max_clients;
+	enum config_xdp_mode xdp_mode;
+	enum log_level log_level;
+	char annotations[CONFIG_PATH_SIZE]; /* downward-API file, "": none */
+
+	struct config_pci pci[CONFIG_PCI_MAX];
+	uint32_t pci_count;
+
+	/* Log them once logging is set up. */
+	struct config_warnings warnings;
+
+	/* Private: where each key comes from, and what the ports are when the annotation goes away.
+	 */
+	uint8_t source[CONFIG_KEYS_MAX];
+	struct port_set ports_unannotated;
+};
+
+/* Zeroes `config` and sets every default. */
+void config_set_defaults(struct config *config);
+
+/* config_load() has printed help or version: exit with success. */
+#define CONFIG_PRINTED 1
+
+/*
+ * Fills `config` from all sources. argv[0] is skipped; `envp` is environ or NULL. Returns 0,
+ * CONFIG_PRINTED, or -errno with `err` set (print it, exit with status 2); `config` is then
+ * undefined.
+ */
+int config_load(struct config *config, int argc, char **argv, char **envp,
+		struct config_error *err);
+
+/*
+ * Reads the annotations file again. Only ports may change live: *ports becomes what config->ports
+ * would be now, and `warnings` (zeroed first) tells of every other change, which needs a restart.
+ * The same file gives the same answer: a change is one against `config`, whose ports the caller
+ * replaces when it has applied the new ones. Returns 1 when *ports differs from config->ports, 0
+ * when it does not, or -errno with `err` set: then keep what there is. *ports may come out empty.
+ */
+int config_reload_annotations(const struct config *config, struct port_set *ports,
+			      struct config_warnings *warnings, struct config_error *err);
+
+/* Writes a key's value as text that its parser takes, as snprintf() does. -ENOENT for an unknown
+ * key. */
+int config_format(const struct config *config, const char *key, char *out, size_t size);
+
+/* Where a key's value comes from; CONFIG_SOURCE_DEFAULT for an unknown key. */
+enum config_source config_source_of(const struct config *config, const char *key);
+const char *config_source_name(enum config_source source);
+
+/* "auto", "vfio", "af_xdp", "kernel" */
+const char *config_backend_name(enum config_backend backend);
+
+void config_print_help(FILE *out);
+
+/*
+ * Checks the value of annotation udplane.io/`name` as config_load() will. Returns 0, -EINVAL with
+ * `err` saying: annotation udplane.io/name: "value": what is wrong; allowed: what would be right,
+ * or -ENOENT when no key has that annotation.
+ */
+int config_check_annotation(const char *name, const char *value, struct config_error *err);
+
+static inline bool config_cpus_contains(const struct config_cpus *cpus, uint32_t cpu)
+{
+	return cpu < CONFIG_CPUS_MAX && (cpus->bits[cpu / 64] >> (cpu % 64) & 1);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sidecar/control/control.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+#include "sidecar/base/log.h"
+#include "sidecar/base/notify.h"
+#include "sidecar/control/internal.h"
+
+#define NEIGHBOUR_TICKS 3 /* seconds: well within the kernel's 5 s probe delay (Documentation/networking/ip-sysctl: delay_first_probe_time) */
+
+static void reload_ports(struct control *c)
+{
+	static struct port_set ports; /* 8 KiB; one control thread */
+	struct config_warnings warnings;
+	struct config_error err;
+	int n;
+
+	if (!c->cfg->annotations[0])
+		return;
+	n = config_reload_annotations(c->cfg, &ports, &warnings, &err);
+	if (n < 0) {
+		log_error("%s; the ports stay as they are", err.text);
+		return;
+	}
+	if (!n)
+		return;
+	c->cfg->ports = ports;
+	log_info("ports changed by annotation: %llu are asked for now", (unsigned long long)ports.count);
+	stats_set_ports(&c->stats, (const uint8_t *)ports.bits);
+	sock_ports_changed(c);
+}
+
+static void on_tick(struct control *c, struct watch *w, uint32_t events)
+{
+	struct epoll_event on = {.events = EPOLLIN, .data.ptr = &c->listen};
+	uint64_t cnt;
+
+	(void)events;
+	if (read(w->fd, &cnt, 8) != 8)
+		return;
+	c->ticks++;
+	refresh_counters(c);
+	sock_check_conflicts(c);
+	if (c->ticks % NEIGHBOUR_TICKS == 0)
+		route_refresh_used(c);
+	epoll_ctl(c->epoll_fd, EPOLL_CTL_MOD, c->listen.fd, &on); /* in case accept() had run out of descriptors */
+}
+
+static void on_signal(struct control *c, struct watch *w, uint32_t events)
+{
+	struct signalfd_siginfo si;
+
+	(void)events;
+	if (read(w->fd, &si, sizeof(si)) != sizeof(si))
+		return;
+	if (si.ssi_signo == SIGHUP) {
+		reload_ports(c);
+		return;
+	}
+	log_info("signal %u (%s): leaving", si.ssi_signo, strsignal((int)si.ssi_signo));
+	c->leaving = true;
+}
+
+static int watch_basics(struct control *c)
+{
+	struct itimerspec every = {.it_interval.tv_sec = 1, .it_value.tv_sec = 1};
+	sigset_t set;
+	int err;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (c->epoll_fd < 0)
+		return -errno;
+	c->signals = (struct watch){.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .ready = on_signal};
+	c->tick = (struct watch){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), .ready = on_tick};
+	if (c->signals.fd < 0 || c->tick.fd < 0)
+		return -errno;
+	timerfd_settime(c->tick.fd, 0, &every, NULL);
+	err = watch_add(c, &c->signals, EPOLLIN);
+	return err ? err : watch_add(c, &c->tick, EPOLLIN);
+}
+
+static void loop(struct control *c)
+{
+	struct epoll_event ev[64];
+
+	while (!c->leaving && !c->failed) {
+		int n = epoll_wait(c->epoll_fd, ev, 64, -1);
+
+		for (int i = 0; i < n && !c->failed; i++) {
+			struct watch *w = ev[i].data.ptr;
+
+			w->ready(c, w, ev[i].events);
+		}
+		session_reap(c); /* after the turn: other events of it may point to them */
+	}
+}
+
+static void announce(const struct control *c)
+{
+	const struct udplane_stats_zone *z = c->stats.z;
+
+	log_info("udplaned %s is ready on %s: %s; %s%s%llu ports asked for", z->version, c->cfg->socket, z->backend_text, z->device,
+		 z->device[0] ? "; " : "", (unsigned long long)c->cfg->ports.count);
+	if (z->mode_text[0])
+		log_info("attach: %s", z->mode_text);
+	notify_send("READY=1");
+}
+
+int control_run(struct config *cfg)
+{
+	struct control c = {
+		.cfg = cfg,
+		.epoll_fd = -1,
+		.lock_fd = -1,
+		.diag_fd = -1,
+		.listen.fd = -1,
+		.signals.fd = -1,
+		.tick.fd = -1,
+		.route_watch.fd = -1,
+		.route_timer.fd = -1,
+		.frames.fd = -1,
+	};
+	int err;
+
+	TAILQ_INIT(&c.all);
+	err = watch_basics(&c);
+	if (err)
+		log_error("cannot watch signals and timers: %s", strerror(-err));
+	else
+		err = control_start(&c);
+	if (!err) {
+		announce(&c);
+		loop(&c);
+		notify_send("STOPPING=1");
+		control_leave(&c);
+		log_info("left");
+	}
+	control_free(&c);
+	watch_remove(&c, &c.signals);
+	watch_remove(&c, &c.tick);
+	if (c.epoll_fd >= 0)
+		close(c.epoll_fd);
+	return err || c.failed;
+}

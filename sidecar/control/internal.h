@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to sidecar/control. One thread: no field here is touched by another, but what workers own by worker.h. */
+#ifndef SIDECAR_CONTROL_INTERNAL_H
+#define SIDECAR_CONTROL_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <udplane/abi.h>
+#include "sidecar/claim/claim.h"
+#include "sidecar/config/config.h"
+#include "sidecar/device/device.h"
+#include "sidecar/memory/memzone.h"
+#include "sidecar/route/route.h"
+#include "sidecar/route/route_netlink.h"
+#include "sidecar/stats/stats.h"
+#include "sidecar/worker/worker.h"
+
+#define CONTROL_SEGMENTS 512       /* RX ring segments of one client: 1 GiB */
+#define CONTROL_BIG_RINGS 16       /* sockets of a client that get rings of the configured size; */
+#define CONTROL_SMALL_RING 512     /* further ones get this: the kernel's default SO_RCVBUF holds 277 small datagrams */
+#define CONTROL_TX_SLOTS 512       /* of a lane: 1 MiB of payload, sixteen bursts */
+#define CONTROL_MSG_FDS 4          /* descriptors looked at in one message; more are closed */
+#define CONTROL_TICK_NS 1000000000 /* counters, neighbours, conflicts */
+
+struct control;
+
+/* What an epoll event is for: first member of everything that is watched. */
+struct watch {
+	int fd;
+	void (*ready)(struct control *c, struct watch *w, uint32_t events);
+};
+
+/* ---- rings.c: RX rings in the memory of one client ---- */
+
+struct ring_place {
+	uint32_t segment; /* 0: the channel */
+	uint32_t off;     /* of worker 0's ring */
+};
+
+struct ring_class {
+	uint32_t size;  /* descriptors */
+	uint32_t len;   /* bytes of one ring */
+	struct ring_place *free;
+	uint32_t free_cnt, free_room;
+};
+
+struct ring_pool {
+	struct memzone *seg[CONTROL_SEGMENTS]; /* [0] is the channel */
+	uint32_t seg_cnt;
+	uint32_t used; /* bytes of the last one */
+	uint32_t rings;
+	uint32_t worker_cnt;
+	struct ring_class cls[2]; /* big, small */
+};
+
+/* ---- session.c: an attached process ---- */
+
+struct session {
+	struct watch watch;
+	TAILQ_ENTRY(session) link;
+	int pid;
+	char comm[16];
+	bool welcomed, observer;
+	uint32_t id;             /* channel id: index in control.session */
+	struct memzone channel;
+	struct worker_channel lane[UDPLANE_MAX_WORKERS];
+	int doorbell[UDPLANE_MAX_WORKERS];
+	struct ring_pool rings;
+	TAILQ_HEAD(, sock) socks;
+	bool doomed;             /* to be closed at the end of this turn of the loop */
+	char doom[UDPLANE_TEXT_LEN];
+};
+
+/* ---- sock.c: a claimed socket ---- */
+
+struct sock {
+	TAILQ_ENTRY(sock) link;
+	struct session *session;
+	uint32_t id;
+	int fd;       /* our duplicate of the client's kernel socket; -1: released */
+	int wake_fd;  /* write end of its wake pipe */
+	struct claim claim;
+	enum udplane_socket_state state;
+	struct ring_place place;
+	uint32_t cls; /* ring class */
+};
+
+/* What a claim gives the client beside the numbers in struct udplane_claimed. */
+struct sock_gift {
+	int pipe_fd;    /* read end, for the client; the caller closes it */
+	int segment_fd; /* a new segment, or -1; not to be closed */
+};
+
+struct control {
+	struct config *cfg;
+	struct stats stats;
+	struct memzone frames;
+	struct device *dev; /* NULL: backend kernel */
+	struct worker *worker[UDPLANE_MAX_WORKERS];
+	struct watch worker_watch[UDPLANE_MAX_WORKERS];
+	uint32_t worker_cnt;
+	uint32_t frame_size;
+	struct claim_rules rules;
+	int diag_fd;
+	uint8_t ttl4, hop_limit6;
+
+	int epoll_fd;
+	struct watch listen, signals, tick, route_watch, route_timer;
+	int lock_fd; /* flock on the socket path's lock file */
+	struct route_netlink *nl;
+	struct route_table *route;
+	bool route_dirty;
+	uint64_t route_built_ns;
+
+	struct session **session; /* [max_clients], by channel id */
+	uint32_t observers;
+	TAILQ_HEAD(, session) all;
+	struct sock **sock;       /* [max_sockets], by id */
+	uint32_t sock_hint;
+	uint32_t ticks;
+	bool leaving, failed;
+};
+
+/* watch.c */
+int watch_add(struct control *c, struct watch *w, uint32_t events);
+void watch_remove(struct control *c, struct watch *w);
+
+/* start.c */
+int control_start(struct control *c);
+void control_leave(struct control *c);
+void control_free(struct control *c);
+
+/* listen.c */
+int listen_open(struct control *c, char *text, size_t text_len);
+void listen_close(struct control *c);
+
+/* session.c */
+void session_accept(struct control *c, struct watch *w, uint32_t events);
+void session_close(struct control *c, struct session *s);
+void session_doom(struct session *s, const char *why);
+void session_goodbye(struct control *c, struct session *s);
+void session_reap(struct control *c);
+
+/* lane.c: the channel of a session */
+int lane_create(struct control *c, struct session *s, struct udplane_welcome *out, char *text, size_t text_len);
+void lane_destroy(struct control *c, struct session *s);
+
+/* message.c: pure */
+/* Is this a message that a client may send now? Returns its type; or 0 with text. fds: descriptors that came with it. */
+int message_check(const void *buf, size_t len, bool welcomed, bool observer, uint32_t fds, char *text, size_t text_len);
+
+/* rings.c */
+void rings_init(struct ring_pool *p, struct memzone *channel, uint32_t used, uint32_t worker_cnt, uint32_t big);
+void rings_free(struct ring_pool *p);
+/* 0 or -errno; *segment_fd: the descriptor of a segment made for it, or -1. The rings are zeroed. */
+int rings_get(struct ring_pool *p, enum memzone_pages pages, int node, struct ring_place *place, uint32_t *cls, int *segment_fd);
+void rings_put(struct ring_pool *p, struct ring_place place, uint32_t cls);
+struct udplane_rx_ring *rings_at(const struct ring_pool *p, struct ring_place place, uint32_t cls, uint32_t worker);
+
+/* sock.c */
+void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m, int fd, struct udplane_claimed *out,
+		struct sock_gift *gift);
+int sock_update(struct control *c, struct sock *k, char *text, size_t text_len);
+void sock_release(struct control *c, struct sock *k);
+void sock_to_kernel(struct control *c, struct sock *k, enum udplane_reason why, const char *text);
+void sock_check_conflicts(struct control *c);
+void sock_ports_changed(struct control *c);
+struct sock *sock_of(struct control *c, struct session *s, uint32_t id);
+
+/* slow.c */
+void slow_events(struct control *c, struct watch *w, uint32_t events);
+void slow_drain(struct control *c, uint32_t worker);
+
+/* route.c */
+int route_start(struct control *c, char *text, size_t text_len);
+void route_stop(struct control *c);
+void route_refresh_used(struct control *c);
+
+/* refresh.c */
+void refresh_counters(struct control *c);
+void refresh_socket(struct control *c, const struct sock *k, uint32_t reason, const char *text);
+
+enum memzone_pages control_pages(const struct control *c);
+
+#endif

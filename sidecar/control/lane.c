@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The channel of a client: for each worker a lane (TX ring, return ring, payload slots), then room for RX rings. */
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
+
+static uint32_t line_up(size_t n)
+{
+	return (uint32_t)((n + UDPLANE_LINE - 1) / UDPLANE_LINE * UDPLANE_LINE);
+}
+
+static void layout(const struct control *c, struct udplane_welcome *w)
+{
+	w->worker_cnt = c->worker_cnt;
+	w->frame_cnt = c->cfg->frames;
+	w->frame_size = c->frame_size;
+	w->tx_slot_cnt = CONTROL_TX_SLOTS;
+	w->tx_slot_size = c->frame_size;
+	w->return_cnt = c->cfg->frames;
+	w->tx_ring_off = 0;
+	w->return_off = line_up(sizeof(struct udplane_tx_ring) + w->tx_slot_cnt * sizeof(struct udplane_tx_desc));
+	w->tx_payload_off = line_up(w->return_off + sizeof(struct udplane_return_ring) + w->return_cnt * sizeof(uint32_t));
+	w->lane_len = line_up(w->tx_payload_off + (size_t)w->tx_slot_cnt * w->tx_slot_size);
+	w->lane_off = 0;
+}
+
+static void lane_init(struct session *s, uint32_t i, const struct udplane_welcome *w)
+{
+	char *base = (char *)s->channel.addr + w->lane_off + (size_t)i * w->lane_len;
+	struct udplane_tx_ring *tx = (void *)(base + w->tx_ring_off);
+	struct udplane_return_ring *ret = (void *)(base + w->return_off);
+	struct worker_channel *lane = &s->lane[i];
+
+	lane->id = s->id;
+	udplane_ring_init(&lane->tx, &tx->head, w->tx_slot_cnt, 0);
+	udplane_ring_init(&lane->ret, &ret->head, w->return_cnt, 0);
+	lane->tx_desc = tx->desc;
+	lane->ret_frame = ret->frame;
+	lane->tx_payload = (const uint8_t *)base + w->tx_payload_off;
+	lane->tx_slot_size = w->tx_slot_size;
+	lane->doorbell_fd = s->doorbell[i];
+}
+
+static int add_lanes(struct control *c, struct session *s, const struct udplane_welcome *w)
+{
+	for (uint32_t i = 0; i < c->worker_cnt; i++) {
+		struct worker_order o = {.op = WORKER_CHANNEL_ADD, .channel = &s->lane[i]};
+		int err;
+
+		s->doorbell[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (s->doorbell[i] < 0)
+			return -errno;
+		lane_init(s, i, w);
+		err = worker_call(c->worker[i], &o);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+int lane_create(struct control *c, struct session *s, struct udplane_welcome *out, char *text, size_t text_len)
+{
+	uint32_t lanes;
+	int err;
+
+	layout(c, out);
+	lanes = out->lane_off + c->worker_cnt * out->lane_len;
+	err = memzone_create(&s->channel, "udplane-channel", lanes + UDPLANE_LINE, control_pages(c), c->dev->numa_node, text, text_len);
+	if (err)
+		return err;
+	if (text[0])
+		log_warn("client %d (%s): %s", s->pid, s->comm, text);
+	for (uint32_t i = 0; i < c->worker_cnt; i++)
+		s->doorbell[i] = -1;
+	rings_init(&s->rings, &s->channel, lanes, c->worker_cnt, c->cfg->rx_ring_size);
+	err = add_lanes(c, s, out);
+	if (err) {
+		snprintf(text, text_len, "udplaned has no room for another client: %s; raise RLIMIT_NOFILE", strerror(-err));
+		lane_destroy(c, s);
+		return err;
+	}
+	out->channel_len = s->channel.len;
+	return 0;
+}
+
+void lane_destroy(struct control *c, struct session *s)
+{
+	if (!s->channel.addr)
+		return;
+	for (uint32_t i = 0; i < c->worker_cnt; i++) {
+		struct worker_order o = {.op = WORKER_CHANNEL_REMOVE, .channel = &s->lane[i]};
+
+		if (s->doorbell[i] < 0)
+			continue;
+		worker_call(c->worker[i], &o);
+		close(s->doorbell[i]);
+		s->doorbell[i] = -1;
+	}
+	rings_free(&s->rings);
+	memzone_destroy(&s->channel);
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the control thread writes into the stats zone. */
+#include <stdio.h>
+#include <string.h>
+#include "sidecar/base/clock.h"
+#include "sidecar/control/internal.h"
+
+static void copy_client(struct control *c, const struct sock *k)
+{
+	struct udplane_socket_zone *z = stats_socket(&c->stats, k->id);
+	const struct udplane_rx_ring *r = rings_at(&k->session->rings, k->place, k->cls, 0);
+
+	udplane_store64(&z->client[0], udplane_load64(&r->kernel_rx));
+	udplane_store64(&z->client[1], udplane_load64(&r->kernel_tx));
+	udplane_store64(&z->client[2], udplane_load64(&r->kernel_tx_full));
+	udplane_store64(&z->client[3], udplane_load64(&r->engages));
+}
+
+static uint64_t memory_of(const struct memzone *z, bool huge)
+{
+	return z->addr && (z->page_size == MEMZONE_HUGE_SIZE) == huge ? z->len : 0;
+}
+
+static uint64_t memory(const struct control *c, bool huge)
+{
+	uint64_t n = memory_of(&c->frames, huge) + memory_of(&c->stats.zone, huge);
+	struct session *s;
+
+	TAILQ_FOREACH(s, &c->all, link)
+		for (uint32_t i = 0; i < s->rings.seg_cnt; i++)
+			n += memory_of(s->rings.seg[i], huge);
+	return n;
+}
+
+static void refresh_info(struct control *c)
+{
+	char text[STATS_INFO_SIZE];
+
+	if (c->dev && c->dev->ops->info && c->dev->ops->info(c->dev, text, sizeof(text)))
+		stats_set_info(&c->stats, text);
+}
+
+void refresh_counters(struct control *c)
+{
+	uint64_t dev[UDPLANE_DEVICE_COUNTER_CNT] = {0};
+	struct session *s;
+	struct sock *k;
+
+	if (c->dev)
+		c->dev->ops->counters(c->dev, dev);
+	for (uint32_t i = 0; i < c->worker_cnt; i++) {
+		dev[UDPLANE_DEVICE_FRAMES_CLIENTS] += worker_frames_held(c->worker[i]);
+		dev[UDPLANE_DEVICE_FRAMES_FREE] += worker_frames_free(c->worker[i]);
+	}
+	dev[UDPLANE_DEVICE_FRAMES_TOTAL] = c->dev ? c->cfg->frames : 0;
+	for (int i = 0; i < UDPLANE_DEVICE_COUNTER_CNT; i++)
+		udplane_store64(&c->stats.z->device_counter[i], dev[i]);
+	TAILQ_FOREACH(s, &c->all, link)
+		TAILQ_FOREACH(k, &s->socks, link)
+			copy_client(c, k);
+	udplane_store64(&c->stats.z->hugepage_bytes, memory(c, true));
+	udplane_store64(&c->stats.z->page_bytes, memory(c, false));
+	refresh_info(c);
+	udplane_store64(&c->stats.z->refresh_ns, clock_now_ns());
+}
+
+void refresh_socket(struct control *c, const struct sock *k, uint32_t reason, const char *text)
+{
+	struct udplane_socket_zone *z = stats_socket(&c->stats, k->id);
+
+	udplane_seq_begin(&z->seq);
+	z->state = k->state;
+	z->reason = reason;
+	z->channel_id = k->session->id;
+	z->pid = k->session->pid;
+	z->flags = (k->claim.reuseport ? UDPLANE_SOCKET_F_REUSEPORT : 0) | (k->claim.dual_stack ? UDPLANE_SOCKET_F_DUAL_STACK : 0);
+	z->local = k->claim.local;
+	z->peer = k->claim.peer;
+	z->cookie = k->claim.cookie;
+	memcpy(z->comm, k->session->comm, sizeof(z->comm));
+	snprintf(z->text, sizeof(z->text), "%s", text);
+	udplane_seq_end(&z->seq);
+}

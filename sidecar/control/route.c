@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Netlink -> immutable table -> workers, at most once in ROUTE_PACE_NS however fast the kernel's tables change. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+#include "sidecar/base/clock.h"
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
+
+#define ROUTE_PACE_NS 10000000ull
+#define ROUTE_LOCALS 4096
+
+static void install(struct control *c)
+{
+	struct route_input in;
+	struct route_table *t, *old = c->route;
+	struct udplane_prefix prefix[UDPLANE_MAX_PREFIXES];
+
+	route_netlink_input(c->nl, &in);
+	t = route_table_build(&in);
+	if (!t) {
+		log_error("no memory for a route table of %u routes and %u neighbours; the old one stays", in.route_cnt, in.neigh_cnt);
+		return;
+	}
+	for (uint32_t i = 0; i < c->worker_cnt; i++) {
+		struct worker_order o = {.op = WORKER_ROUTE, .route = t};
+
+		worker_call(c->worker[i], &o);
+	}
+	c->route = t;
+	if (old)
+		route_table_destroy(old);
+	memset(prefix, 0, sizeof(prefix));
+	stats_set_prefixes(&c->stats, prefix, route_table_prefixes(t, prefix, UDPLANE_MAX_PREFIXES));
+	c->stats.z->mtu = in.mtu;
+	stats_count(&c->stats, UDPLANE_CONTROL_ROUTE_UPDATES, 1);
+	c->route_dirty = false;
+	c->route_built_ns = clock_now_ns();
+}
+
+static void set_locals(struct control *c)
+{
+	uint8_t(*addr)[16] = malloc(ROUTE_LOCALS * sizeof(*addr));
+	uint32_t n;
+	int err;
+
+	if (!addr)
+		return;
+	n = route_netlink_locals(c->nl, addr, ROUTE_LOCALS);
+	err = c->dev->ops->set_local(c->dev, (const void *)addr, n < ROUTE_LOCALS ? n : ROUTE_LOCALS);
+	if (err)
+		log_error("the device does not take the %u local addresses: %s; datagrams to new ones take the kernel path", n,
+			  strerror(-err));
+	free(addr);
+}
+
+static void arm_timer(struct control *c)
+{
+	struct itimerspec when = {.it_value.tv_nsec = ROUTE_PACE_NS};
+
+	timerfd_settime(c->route_timer.fd, 0, &when, NULL);
+}
+
+static void on_timer(struct control *c, struct watch *w, uint32_t events)
+{
+	uint64_t cnt;
+
+	(void)events;
+	if (read(w->fd, &cnt, 8) == 8 && c->route_dirty)
+		install(c);
+}
+
+static void on_netlink(struct control *c, struct watch *w, uint32_t events)
+{
+	int change = route_netlink_process(c->nl);
+
+	(void)w;
+	(void)events;
+	if (change < 0) {
+		log_error("netlink: %s; routes may be stale", strerror(-change));
+		return;
+	}
+	if (change & ROUTE_CHANGE_GONE) {
+		log_error("interface %s was removed: stopping, every socket goes on over the kernel; start udplaned again when it is back",
+			  c->dev->ifname);
+		c->failed = true;
+		return;
+	}
+	if (change & ROUTE_CHANGE_RESYNC)
+		stats_count(&c->stats, UDPLANE_CONTROL_ROUTE_RESYNCS, 1);
+	if (change & (ROUTE_CHANGE_ADDRS | ROUTE_CHANGE_LINK)) /* the device reads its MAC again, too */
+		set_locals(c);
+	if (!(change & (ROUTE_CHANGE_TABLE | ROUTE_CHANGE_ADDRS | ROUTE_CHANGE_LINK)) || c->route_dirty)
+		return;
+	c->route_dirty = true;
+	if (clock_now_ns() - c->route_built_ns > ROUTE_PACE_NS)
+		install(c);
+	else
+		arm_timer(c);
+}
+
+int route_start(struct control *c, char *text, size_t text_len)
+{
+	int err = route_netlink_open(&c->nl, c->dev->ifindex, text, (uint32_t)text_len);
+
+	if (err)
+		return err;
+	set_locals(c);
+	install(c);
+	c->route_watch = (struct watch){.fd = route_netlink_fd(c->nl), .ready = on_netlink};
+	c->route_timer = (struct watch){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), .ready = on_timer};
+	if (c->route_timer.fd < 0)
+		return -errno;
+	err = watch_add(c, &c->route_watch, EPOLLIN);
+	return err ? err : watch_add(c, &c->route_timer, EPOLLIN);
+}
+
+void route_stop(struct control *c)
+{
+	watch_remove(c, &c->route_timer);
+	if (c->nl) {
+		epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, c->route_watch.fd, NULL);
+		route_netlink_close(c->nl);
+		c->nl = NULL;
+	}
+	if (c->route)
+		route_table_destroy(c->route);
+	c->route = NULL;
+}
+
+static void use(void *arg, const struct route_neigh *n)
+{
+	struct control *c = arg;
+
+	route_netlink_use(c->nl, n);
+	stats_count(&c->stats, UDPLANE_CONTROL_NEIGH_REFRESHES, 1);
+}
+
+void route_refresh_used(struct control *c)
+{
+	if (c->route)
+		route_table_take_used(c->route, use, c);
+}

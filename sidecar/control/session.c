@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Attached processes: accept, requests, farewell. Nothing that a client sends can stop the loop or reach another client. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
+
+#define SESSION_OBSERVERS 64 /* connections that only read stats, or have not said yet what they want */
+
+static void session_ready(struct control *c, struct watch *w, uint32_t events);
+
+static void who_is_it(struct session *s)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+	char path[64];
+	FILE *f;
+
+	if (getsockopt(s->watch.fd, SOL_SOCKET, SO_PEERCRED, &cred, &len))
+		return;
+	s->pid = cred.pid; /* 0: in a pid namespace that we do not see */
+	snprintf(path, sizeof(path), "/proc/%d/comm", s->pid);
+	f = fopen(path, "re");
+	if (!f)
+		return;
+	if (fgets(s->comm, sizeof(s->comm), f))
+		s->comm[strcspn(s->comm, "\n")] = 0;
+	fclose(f);
+}
+
+static void open_session(struct control *c, int fd)
+{
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (!s || c->observers >= SESSION_OBSERVERS) {
+		log_warn("connection refused: %s", s ? "too many that have not said HELLO" : "no memory");
+		stats_count(&c->stats, UDPLANE_CONTROL_ATTACH_REFUSED, 1);
+		close(fd);
+		free(s);
+		return;
+	}
+	s->watch.fd = fd;
+	s->watch.ready = session_ready;
+	s->observer = true; /* until it attaches */
+	TAILQ_INIT(&s->socks);
+	who_is_it(s);
+	TAILQ_INSERT_TAIL(&c->all, s, link);
+	c->observers++;
+	if (watch_add(c, &s->watch, EPOLLIN))
+		session_doom(s, "epoll: no memory");
+}
+
+void session_accept(struct control *c, struct watch *w, uint32_t events)
+{
+	(void)events;
+	for (int i = 0; i < 16; i++) { /* some at a time: those who are attached want answers, too */
+		int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd >= 0) {
+			open_session(c, fd);
+			continue;
+		}
+		if (errno == EMFILE || errno == ENFILE) {
+			struct epoll_event off = {.events = 0, .data.ptr = w};
+
+			log_error("cannot accept a client: %s; raise RLIMIT_NOFILE of udplaned", strerror(errno));
+			stats_count(&c->stats, UDPLANE_CONTROL_ATTACH_REFUSED, 1);
+			epoll_ctl(c->epoll_fd, EPOLL_CTL_MOD, w->fd, &off); /* until the next tick */
+		}
+		return;
+	}
+}
+
+void session_doom(struct session *s, const char *why)
+{
+	if (s->doomed)
+		return;
+	s->doomed = true;
+	snprintf(s->doom, sizeof(s->doom), "%s", why);
+}
+
+static void attach_fds(struct msghdr *mh, char *control, size_t control_len, const int *fds, uint32_t cnt)
+{
+	struct cmsghdr *cm;
+
+	memset(control, 0, control_len);
+	mh->msg_control = control;
+	mh->msg_controllen = CMSG_SPACE(cnt * sizeof(int));
+	cm = CMSG_FIRSTHDR(mh);
+	cm->cmsg_level = SOL_SOCKET;
+	cm->cmsg_type = SCM_RIGHTS;
+	cm->cmsg_len = CMSG_LEN(cnt * sizeof(int));
+	memcpy(CMSG_DATA(cm), fds, cnt * sizeof(int));
+}
+
+/* A client that does not read its answers is not waited for. */
+static void answer(struct session *s, void *msg, uint16_t type, uint16_t len, uint32_t seq, const int *fds, uint32_t fd_cnt)
+{
+	char control[CMSG_SPACE((3 + UDPLANE_MAX_WORKERS) * sizeof(int))];
+	struct iovec iov = {.iov_base = msg, .iov_len = len};
+	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+	struct udplane_msg *m = msg;
+
+	m->type = type;
+	m->len = len;
+	m->seq = seq;
+	if (fd_cnt)
+		attach_fds(&mh, control, sizeof(control), fds, fd_cnt);
+	if (sendmsg(s->watch.fd, &mh, MSG_DONTWAIT | MSG_NOSIGNAL) != len)
+		session_doom(s, errno == EAGAIN ? "it does not read its answers" : strerror(errno));
+}
+
+static int find_channel(struct control *c)
+{
+	for (uint32_t i = 0; i < c->cfg->max_clients; i++)
+		if (!c->session[i])
+			return (int)i;
+	return -1;
+}
+
+static int attach(struct control *c, struct session *s, struct udplane_welcome *w)
+{
+	int id = find_channel(c);
+	int err;
+
+	if (c->leaving) {
+		snprintf(w->text, sizeof(w->text), "udplaned is stopping");
+		return -ESHUTDOWN;
+	}
+	if (id < 0) {
+		snprintf(w->text, sizeof(w->text), "%u processes are attached already: raise max_clients", c->cfg->max_clients);
+		return -EUSERS;
+	}
+	s->id = (uint32_t)id;
+	err = lane_create(c, s, w, w->text, sizeof(w->text));
+	if (err)
+		return err;
+	c->session[id] = s;
+	w->channel_id = s->id;
+	return 0;
+}
+
+static void fill_welcome(struct control *c, struct udplane_welcome *w)
+{
+	memset(w, 0, sizeof(*w));
+	w->magic = UDPLANE_ABI_MAGIC;
+	w->major = UDPLANE_ABI_MAJOR;
+	w->minor = UDPLANE_ABI_MINOR;
+	w->stats_len = c->stats.zone.len;
+	w->frames_len = c->frames.len;
+	w->backend = c->stats.z->backend;
+	w->mode = c->cfg->mode;
+}
+
+static void refuse_hello(struct control *c, struct session *s, struct udplane_welcome *w, uint32_t seq)
+{
+	stats_count(&c->stats, UDPLANE_CONTROL_ATTACH_REFUSED, 1);
+	log_warn("client %d (%s) refused: %s", s->pid, s->comm, w->text);
+	answer(s, w, UDPLANE_MSG_WELCOME, sizeof(*w), seq, NULL, 0);
+	session_doom(s, w->text);
+}
+
+static void on_hello(struct control *c, struct session *s, const struct udplane_hello *h)
+{
+	int fds[3 + UDPLANE_MAX_WORKERS];
+	uint32_t cnt = 0;
+	struct udplane_welcome w;
+
+	fill_welcome(c, &w);
+	if (h->magic != UDPLANE_ABI_MAGIC || h->major != UDPLANE_ABI_MAJOR) {
+		w.status = -EPROTONOSUPPORT;
+		snprintf(w.text, sizeof(w.text), "udplaned speaks ABI %u.%u, the client %u.%u: upgrade the older of the two",
+			 UDPLANE_ABI_MAJOR, UDPLANE_ABI_MINOR, h->major, h->minor);
+		refuse_hello(c, s, &w, h->msg.seq);
+		return;
+	}
+	fds[cnt++] = c->stats.zone.fd;
+	if (!(h->flags & UDPLANE_HELLO_OBSERVER) && c->dev) {
+		w.status = attach(c, s, &w);
+		if (w.status) {
+			refuse_hello(c, s, &w, h->msg.seq);
+			return;
+		}
+		fds[cnt++] = c->frames.fd;
+		fds[cnt++] = s->channel.fd;
+		for (uint32_t i = 0; i < c->worker_cnt; i++)
+			fds[cnt++] = s->doorbell[i];
+	}
+	if (!s->welcomed && !(h->flags & UDPLANE_HELLO_OBSERVER)) {
+		s->observer = false;
+		c->observers--;
+		stats_count(&c->stats, UDPLANE_CONTROL_ATTACHES, 1);
+		stats_gauge_add(&c->stats, UDPLANE_CONTROL_CLIENTS, 1);
+	}
+	s->welcomed = true;
+	refresh_counters(c);
+	snprintf(w.text, sizeof(w.text), "%s", c->stats.z->backend_text);
+	answer(s, &w, UDPLANE_MSG_WELCOME, sizeof(w), h->msg.seq, fds, cnt);
+}
+
+static void on_claim(struct control *c, struct session *s, const struct udplane_claim *m, int fd)
+{
+	struct sock_gift gift = {.pipe_fd = -1, .segment_fd = -1};
+	struct udplane_claimed out = {0};
+	int fds[2];
+	uint32_t cnt = 0;
+
+	sock_claim(c, s, m, fd, &out, &gift);
+	if (gift.pipe_fd >= 0)
+		fds[cnt++] = gift.pipe_fd;
+	if (gift.segment_fd >= 0)
+		fds[cnt++] = gift.segment_fd;
+	answer(s, &out, UDPLANE_MSG_CLAIMED, sizeof(out), m->msg.seq, fds, cnt);
+	if (gift.pipe_fd >= 0)
+		close(gift.pipe_fd);
+}
+
+static void on_request(struct control *c, struct session *s, struct udplane_sock_req *m)
+{
+	struct sock *k = sock_of(c, s, m->sock);
+	struct udplane_done out = {0};
+
+	m->text[sizeof(m->text) - 1] = 0;
+	if (!k) {
+		out.status = -EBADF;
+		out.reason = UDPLANE_REASON_BAD_MESSAGE;
+		snprintf(out.text, sizeof(out.text), "socket %u is not one that this process has claimed", m->sock);
+		stats_count(&c->stats, UDPLANE_CONTROL_BAD_MESSAGES, 1);
+	} else if (m->msg.type == UDPLANE_MSG_UPDATE) {
+		out.status = sock_update(c, k, out.text, sizeof(out.text));
+	} else if (m->reason != UDPLANE_REASON_NONE) {
+		sock_to_kernel(c, k, m->reason < UDPLANE_REASON_CNT ? m->reason : UDPLANE_REASON_USER, m->text);
+	} else {
+		sock_release(c, k);
+	}
+	answer(s, &out, UDPLANE_MSG_DONE, sizeof(out), m->msg.seq, NULL, 0);
+}
+
+/* Takes the descriptors out of the message; those beyond the first CONTROL_MSG_FDS the kernel has closed (MSG_CTRUNC). */
+static uint32_t take_fds(struct msghdr *mh, int fds[CONTROL_MSG_FDS])
+{
+	uint32_t cnt = 0;
+
+	for (struct cmsghdr *cm = CMSG_FIRSTHDR(mh); cm; cm = CMSG_NXTHDR(mh, cm)) {
+		uint32_t n;
+
+		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
+			continue;
+		n = (uint32_t)((cm->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		for (uint32_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(cm) + i * sizeof(int), sizeof(int));
+			if (cnt < CONTROL_MSG_FDS)
+				fds[cnt++] = fd;
+			else
+				close(fd);
+		}
+	}
+	return cnt + !!(mh->msg_flags & MSG_CTRUNC);
+}
+
+static void dispatch(struct control *c, struct session *s, void *buf, size_t len, int *fds, uint32_t fd_cnt)
+{
+	char text[UDPLANE_TEXT_LEN];
+	int type = message_check(buf, len, s->welcomed, s->observer, fd_cnt, text, sizeof(text));
+
+	switch (type) {
+	case UDPLANE_MSG_HELLO:
+		on_hello(c, s, buf);
+		return;
+	case UDPLANE_MSG_CLAIM:
+		on_claim(c, s, buf, fds[0]);
+		fds[0] = -1; /* sock_claim took it */
+		return;
+	case UDPLANE_MSG_UPDATE:
+	case UDPLANE_MSG_RELEASE:
+		on_request(c, s, buf);
+		return;
+	}
+	stats_count(&c->stats, UDPLANE_CONTROL_BAD_MESSAGES, 1);
+	session_doom(s, text);
+}
+
+static void session_ready(struct control *c, struct watch *w, uint32_t events)
+{
+	struct session *s = (struct session *)w;
+	char buf[UDPLANE_MSG_MAX] __attribute__((aligned(8)));
+	char control[CMSG_SPACE(CONTROL_MSG_FDS * sizeof(int))] __attribute__((aligned(8)));
+	struct iovec iov = {.iov_base = buf, .iov_len = sizeof(buf)};
+	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	int fds[CONTROL_MSG_FDS];
+	uint32_t cnt;
+	ssize_t n;
+
+	(void)events;
+	if (s->doomed)
+		return;
+	n = recvmsg(w->fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_TRUNC);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		session_doom(s, "");
+		return;
+	}
+	cnt = take_fds(&mh, fds);
+	dispatch(c, s, buf, (size_t)n, fds, cnt);
+	for (uint32_t i = 0; i < cnt && i < CONTROL_MSG_FDS; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
+void session_goodbye(struct control *c, struct session *s)
+{
+	struct udplane_msg m;
+
+	(void)c;
+	if (!s->observer)
+		answer(s, &m, UDPLANE_MSG_GOODBYE, sizeof(m), 0, NULL, 0);
+}
+
+void session_close(struct control *c, struct session *s)
+{
+	if (s->doom[0])
+		log_warn("client %d (%s) disconnected: %s", s->pid, s->comm, s->doom);
+	while (!TAILQ_EMPTY(&s->socks))
+		sock_release(c, TAILQ_FIRST(&s->socks));
+	if (s->observer) {
+		c->observers--;
+	} else {
+		stats_count(&c->stats, UDPLANE_CONTROL_DETACHES, 1);
+		stats_gauge_add(&c->stats, UDPLANE_CONTROL_CLIENTS, -1);
+	}
+	if (s->channel.addr) {
+		lane_destroy(c, s);
+		c->session[s->id] = NULL;
+	}
+	TAILQ_REMOVE(&c->all, s, link);
+	watch_remove(c, &s->watch);
+	free(s);
+}
+
+void session_reap(struct control *c)
+{
+	struct session *s, *next;
+
+	for (s = TAILQ_FIRST(&c->all); s; s = next) {
+		next = TAILQ_NEXT(s, link);
+		if (s->doomed)
+			session_close(c, s);
+	}
+}

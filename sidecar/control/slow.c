@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a worker does not send itself goes through our duplicate of the application's own kernel socket: Linux resolves, fragments,
+ * judges, and puts its errors where the application finds them.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
+
+#define SLOW_TURN 64 /* events of one worker in one turn of the loop */
+
+static socklen_t destination(const struct control *c, int fd, const struct worker_event *ev, struct sockaddr_storage *ss)
+{
+	struct sockaddr_in *sin = (void *)ss;
+	struct sockaddr_in6 *sin6 = (void *)ss;
+	int domain = ev->family;
+	socklen_t len = sizeof(domain);
+
+	memset(ss, 0, sizeof(*ss));
+	getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len);
+	ss->ss_family = (sa_family_t)domain;
+	if (domain == AF_INET) {
+		sin->sin_port = ev->dst_port_be;
+		memcpy(&sin->sin_addr, ev->dst, 4);
+		return sizeof(*sin);
+	}
+	sin6->sin6_port = ev->dst_port_be;
+	if (ev->family == AF_INET) {
+		sin6->sin6_addr.s6_addr[10] = sin6->sin6_addr.s6_addr[11] = 0xff;
+		memcpy(sin6->sin6_addr.s6_addr + 12, ev->dst, 4);
+	} else {
+		memcpy(&sin6->sin6_addr, ev->dst, 16);
+		if (IN6_IS_ADDR_LINKLOCAL(&sin6->sin6_addr))
+			sin6->sin6_scope_id = (uint32_t)c->dev->ifindex;
+	}
+	return sizeof(*sin6);
+}
+
+static void send_slow(struct control *c, const struct worker_event *ev)
+{
+	struct sock *k = ev->sock < c->cfg->max_sockets ? c->sock[ev->sock] : NULL;
+	struct sockaddr_storage to;
+	socklen_t len;
+
+	if (!k || k->fd < 0 || k->session->id != ev->channel_id) {
+		stats_count(&c->stats, UDPLANE_CONTROL_SLOW_NO_SOCKET, 1);
+		return;
+	}
+	len = destination(c, k->fd, ev, &to);
+	if (sendto(k->fd, ev->payload, ev->len, MSG_DONTWAIT | MSG_NOSIGNAL, (void *)&to, len) >= 0)
+		stats_count(&c->stats, UDPLANE_CONTROL_SLOW_SENT, 1);
+	else
+		stats_count(&c->stats, UDPLANE_CONTROL_SLOW_FAILED, 1);
+}
+
+static void expel(struct control *c, uint32_t channel_id)
+{
+	struct session *s = channel_id < c->cfg->max_clients ? c->session[channel_id] : NULL;
+
+	if (!s)
+		return;
+	stats_count(&c->stats, UDPLANE_CONTROL_CORRUPT, 1);
+	session_doom(s, "it wrote nonsense into its shared rings (ring_corrupted)");
+}
+
+/* Returns false when there is nothing left. */
+static bool one_event(struct control *c, uint32_t worker)
+{
+	const struct worker_event *ev = worker_event_peek(c->worker[worker]);
+
+	if (!ev)
+		return false;
+	if (ev->type == WORKER_EVENT_SLOW)
+		send_slow(c, ev);
+	else
+		expel(c, ev->channel_id);
+	worker_event_done(c->worker[worker]);
+	return true;
+}
+
+void slow_drain(struct control *c, uint32_t worker)
+{
+	while (one_event(c, worker))
+		;
+}
+
+void slow_events(struct control *c, struct watch *w, uint32_t events)
+{
+	uint32_t worker = (uint32_t)(w - c->worker_watch);
+
+	(void)events;
+	for (int i = 0; i < SLOW_TURN && one_event(c, worker); i++)
+		;
+}

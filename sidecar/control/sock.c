@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Claimed sockets.
+ *
+ *   claim --> ACTIVE <--> PENDING (a plain socket shares the port)
+ *      \        |            |
+ *       `-> refused      to_kernel --> KERNEL (row kept for `why`) --> release
+ *
+ * Order of things: workers know a key before the device diverts to it, and after it has stopped; so a datagram that is diverted
+ * finds its socket.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
+
+struct sock *sock_of(struct control *c, struct session *s, uint32_t id)
+{
+	struct sock *k = id < c->cfg->max_sockets ? c->sock[id] : NULL;
+
+	return k && k->session == s ? k : NULL;
+}
+
+static int find_id(struct control *c)
+{
+	uint32_t max = c->cfg->max_sockets;
+
+	for (uint32_t i = 0; i < max; i++) {
+		uint32_t id = (c->sock_hint + i) % max;
+
+		if (!c->sock[id]) {
+			c->sock_hint = id; /* reuse low ids: their counters and rings are warm */
+			return (int)id;
+		}
+	}
+	return -1;
+}
+
+/* ---- diverting ---- */
+
+/* The same order to every worker. */
+static int call_all(struct control *c, struct worker_order *o)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < c->worker_cnt; i++) {
+		int e = worker_call(c->worker[i], o);
+
+		err = err ? err : e;
+	}
+	return err;
+}
+
+static void undivert(struct control *c, const struct claim *cl)
+{
+	struct device_claim d[2];
+	uint32_t n = claim_device(cl, d);
+
+	for (uint32_t i = 0; i < n; i++)
+		c->dev->ops->claim_remove(c->dev, &d[i]);
+}
+
+static int divert(struct control *c, const struct claim *cl)
+{
+	struct device_claim d[2];
+	uint32_t n = claim_device(cl, d);
+
+	for (uint32_t i = 0; i < n; i++) {
+		int err = c->dev->ops->claim_insert(c->dev, &d[i]);
+
+		if (err) {
+			while (i--)
+				c->dev->ops->claim_remove(c->dev, &d[i]);
+			return err;
+		}
+	}
+	return 0;
+}
+
+static int activate(struct control *c, struct sock *k)
+{
+	struct worker_order o = {.op = WORKER_KEY_INSERT, .sock = k->id, .key = k->claim.key};
+	int err = call_all(c, &o);
+
+	if (!err)
+		err = divert(c, &k->claim);
+	if (err) {
+		o.op = WORKER_KEY_REMOVE;
+		call_all(c, &o);
+		return err;
+	}
+	k->state = UDPLANE_SOCKET_ACTIVE;
+	return 0;
+}
+
+/* drain: the socket lives on, so what was diverted before is to be delivered. */
+static void deactivate(struct control *c, struct sock *k, bool drain)
+{
+	struct worker_order o = {.op = WORKER_KEY_REMOVE, .sock = k->id, .key = k->claim.key};
+	struct worker_order d = {.op = WORKER_DRAIN, .next = &o};
+
+	if (k->state != UDPLANE_SOCKET_ACTIVE)
+		return;
+	undivert(c, &k->claim);
+	call_all(c, drain ? &d : &o);
+	k->state = UDPLANE_SOCKET_PENDING;
+}
+
+/* ---- plain sockets on the same port ---- */
+
+static uint32_t claimed_cookies(struct control *c, uint16_t port_be, uint64_t *out, uint32_t max)
+{
+	uint32_t n = 0;
+	struct session *s;
+	struct sock *k;
+
+	TAILQ_FOREACH(s, &c->all, link)
+		TAILQ_FOREACH(k, &s->socks, link)
+			if (k->fd >= 0 && k->claim.local.port_be == port_be && n < max)
+				out[n++] = k->claim.cookie;
+	return n;
+}
+
+/* Brings one socket that shares its port by SO_REUSE* to the state that the kernel's list of sockets asks for. */
+static void settle(struct control *c, struct sock *k)
+{
+	char text[UDPLANE_TEXT_LEN] = "";
+	uint64_t *mine = malloc(c->cfg->max_sockets * sizeof(*mine));
+	int conflict = -ENOMEM;
+
+	if (mine)
+		conflict = claim_conflict(c->diag_fd, &k->claim, mine,
+					  claimed_cookies(c, k->claim.local.port_be, mine, c->cfg->max_sockets), c->rules.ifindex,
+					  text, sizeof(text));
+	free(mine);
+	if (conflict < 0)
+		snprintf(text, sizeof(text), "cannot list the sockets on this port: %s", strerror(-conflict));
+	if (conflict && k->state == UDPLANE_SOCKET_ACTIVE) {
+		stats_count(&c->stats, UDPLANE_CONTROL_CONFLICTS, 1);
+		deactivate(c, k, true);
+	} else if (!conflict && k->state == UDPLANE_SOCKET_PENDING) {
+		int err = activate(c, k);
+
+		if (err)
+			snprintf(text, sizeof(text), "the device refuses the claim: %s", strerror(-err));
+	}
+	refresh_socket(c, k, k->state == UDPLANE_SOCKET_ACTIVE ? UDPLANE_REASON_NONE : UDPLANE_REASON_SHARED, text);
+}
+
+void sock_check_conflicts(struct control *c)
+{
+	struct session *s;
+	struct sock *k;
+
+	TAILQ_FOREACH(s, &c->all, link)
+		TAILQ_FOREACH(k, &s->socks, link)
+			if (k->fd >= 0 && (k->claim.reuse || k->state == UDPLANE_SOCKET_PENDING))
+				settle(c, k);
+}
+
+/* Others that wait for the same port may go now. */
+static void settle_port(struct control *c, uint16_t port_be)
+{
+	struct session *s;
+	struct sock *k;
+
+	TAILQ_FOREACH(s, &c->all, link)
+		TAILQ_FOREACH(k, &s->socks, link)
+			if (k->state == UDPLANE_SOCKET_PENDING && k->claim.local.port_be == port_be)
+				settle(c, k);
+}
+
+/* ---- claim ---- */
+
+static enum udplane_reason check_claim(struct control *c, struct session *s, const struct udplane_claim *m, int fd, struct claim *cl,
+				       char *text, size_t text_len)
+{
+	enum udplane_reason why;
+	struct sock *k;
+
+	if (!c->dev) {
+		snprintf(text, text_len, "%s", c->stats.z->backend_text);
+		return UDPLANE_REASON_BACKEND_KERNEL;
+	}
+	why = claim_verify(fd, &c->rules, cl, text, text_len);
+	if (why)
+		return why;
+	if (m->local.port_be != cl->local.port_be) {
+		snprintf(text, text_len, "the message names port %u, the socket is bound to %u", be16toh(m->local.port_be),
+			 be16toh(cl->local.port_be));
+		return UDPLANE_REASON_OTHER_PORT;
+	}
+	TAILQ_FOREACH(k, &s->socks, link) {
+		if (k->fd >= 0 && k->claim.cookie == cl->cookie) {
+			snprintf(text, text_len, "this process has claimed the socket already, as number %u", k->id);
+			return UDPLANE_REASON_DUPLICATE;
+		}
+	}
+	return UDPLANE_REASON_NONE;
+}
+
+static void source_of(const struct claim *cl, struct worker_source *src)
+{
+	static const uint8_t zero[16];
+
+	memset(src, 0, sizeof(*src));
+	src->port_be = cl->local.port_be;
+	if (!memcmp(cl->key.addr, zero, 16))
+		return;
+	src->family = cl->key.family;
+	memcpy(src->addr, cl->key.addr, 16);
+}
+
+static int add_to_workers(struct control *c, struct sock *k)
+{
+	for (uint32_t i = 0; i < c->worker_cnt; i++) {
+		struct worker_socket_info info = {
+			.channel = &k->session->lane[i],
+			.ring = rings_at(&k->session->rings, k->place, k->cls, i),
+			.ring_size = k->session->rings.cls[k->cls].size,
+			.wake_fd = k->wake_fd,
+			.counters = stats_counters(&c->stats, k->id, i),
+		};
+		struct worker_order o = {.op = WORKER_SOCKET_ADD, .sock = k->id, .info = &info};
+		int err;
+
+		source_of(&k->claim, &o.source);
+		memset(info.counters, 0, sizeof(*info.counters));
+		err = worker_call(c->worker[i], &o);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static enum udplane_reason make_pipe(struct sock *k, struct sock_gift *gift, char *text, size_t text_len)
+{
+	int p[2];
+
+	/* Not an eventfd: O_NONBLOCK belongs to the open file description, and a client that clears it on a shared eventfd could block
+	 * the worker's write. Each end of a pipe has a description of its own. */
+	if (pipe2(p, O_CLOEXEC | O_NONBLOCK)) {
+		snprintf(text, text_len, "no wake pipe: %s; raise RLIMIT_NOFILE of udplaned", strerror(errno));
+		return UDPLANE_REASON_DESCRIPTORS;
+	}
+	gift->pipe_fd = p[0];
+	k->wake_fd = p[1];
+	return UDPLANE_REASON_NONE;
+}
+
+/* Gives the socket number, rings and pipe. */
+static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_gift *gift, char *text, size_t text_len)
+{
+	int id = find_id(c);
+	enum udplane_reason why;
+	int err;
+
+	if (id < 0) {
+		snprintf(text, text_len, "%u sockets are claimed already", c->cfg->max_sockets);
+		return UDPLANE_REASON_TOO_MANY;
+	}
+	k->id = (uint32_t)id;
+	why = make_pipe(k, gift, text, text_len);
+	if (why)
+		return why;
+	err = rings_get(&k->session->rings, control_pages(c), c->dev->numa_node, &k->place, &k->cls, &gift->segment_fd);
+	if (err) {
+		snprintf(text, text_len, "no memory for its rings: %s", strerror(-err));
+		return UDPLANE_REASON_NO_MEMORY;
+	}
+	err = add_to_workers(c, k);
+	if (err) {
+		struct worker_order o = {.op = WORKER_SOCKET_REMOVE, .sock = k->id};
+
+		call_all(c, &o);
+		rings_put(&k->session->rings, k->place, k->cls);
+		snprintf(text, text_len, "the worker refuses it: %s", strerror(-err));
+		return UDPLANE_REASON_NO_MEMORY;
+	}
+	return UDPLANE_REASON_NONE;
+}
+
+static void fill_claimed(struct control *c, const struct sock *k, const struct sock_gift *gift, struct udplane_claimed *out)
+{
+	const struct ring_class *cls = &k->session->rings.cls[k->cls];
+
+	(void)c;
+	out->sock = k->id;
+	out->segment = k->place.segment;
+	out->ring_off = k->place.off;
+	out->ring_len = cls->len;
+	out->ring_size = cls->size;
+	if (gift->segment_fd >= 0)
+		out->segment_len = (uint32_t)k->session->rings.seg[k->place.segment]->len;
+}
+
+static void refuse(struct control *c, struct session *s, enum udplane_reason why, struct udplane_claimed *out)
+{
+	out->status = -EPERM;
+	out->reason = why;
+	stats_count(&c->stats, UDPLANE_CONTROL_CLAIMS_REFUSED, 1);
+	udplane_count(&c->stats.z->refused[why], 1);
+	log_info("client %d (%s): claim refused: %s", s->pid, s->comm, out->text);
+}
+
+/* Takes fd over, whatever comes of it. */
+void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m, int fd, struct udplane_claimed *out,
+		struct sock_gift *gift)
+{
+	struct sock *k = calloc(1, sizeof(*k));
+	enum udplane_reason why = UDPLANE_REASON_NO_MEMORY;
+
+	if (k) {
+		k->session = s;
+		k->fd = fd;
+		k->wake_fd = -1;
+		k->state = UDPLANE_SOCKET_PENDING;
+		why = check_claim(c, s, m, fd, &k->claim, out->text, sizeof(out->text));
+	}
+	if (!why)
+		why = equip(c, k, gift, out->text, sizeof(out->text));
+	if (why) {
+		if (k && k->wake_fd >= 0)
+			close(k->wake_fd);
+		close(fd);
+		free(k);
+		refuse(c, s, why, out);
+		return;
+	}
+	c->sock[k->id] = k;
+	if (k->id >= c->stats.z->socket_high)
+		udplane_store32(&c->stats.z->socket_high, k->id + 1);
+	TAILQ_INSERT_TAIL(&s->socks, k, link);
+	stats_count(&c->stats, UDPLANE_CONTROL_CLAIMS, 1);
+	stats_gauge_add(&c->stats, UDPLANE_CONTROL_SOCKETS, 1);
+	if (k->claim.reuse) {
+		settle(c, k);
+		settle_port(c, k->claim.local.port_be);
+	} else if (activate(c, k)) {
+		refresh_socket(c, k, UDPLANE_REASON_NO_MEMORY, "the device refuses the claim: too many addresses or peers");
+	} else {
+		refresh_socket(c, k, UDPLANE_REASON_NONE, "");
+	}
+	fill_claimed(c, k, gift, out);
+}
+
+int sock_update(struct control *c, struct sock *k, char *text, size_t text_len)
+{
+	struct claim now;
+	enum udplane_reason why;
+	struct worker_order o = {.op = WORKER_SOCKET_SOURCE, .sock = k->id};
+
+	if (k->fd < 0)
+		return 0;
+	why = claim_verify(k->fd, &c->rules, &now, text, text_len);
+	if (why) {
+		sock_to_kernel(c, k, why, text);
+		return -EPERM;
+	}
+	deactivate(c, k, true);
+	k->claim = now;
+	source_of(&now, &o.source);
+	call_all(c, &o);
+	settle(c, k);
+	return 0;
+}
+
+/* Out of the workers, its descriptors closed; what it sent goes out before. */
+static void disarm(struct control *c, struct sock *k, bool drain)
+{
+	struct worker_order o = {.op = WORKER_SOCKET_REMOVE, .sock = k->id};
+
+	if (k->fd < 0)
+		return;
+	deactivate(c, k, drain);
+	call_all(c, &o);
+	for (uint32_t i = 0; i < c->worker_cnt; i++)
+		slow_drain(c, i);
+	close(k->fd);
+	k->fd = -1;
+}
+
+void sock_to_kernel(struct control *c, struct sock *k, enum udplane_reason why, const char *text)
+{
+	disarm(c, k, true);
+	k->state = UDPLANE_SOCKET_KERNEL;
+	refresh_socket(c, k, why, text);
+}
+
+void sock_release(struct control *c, struct sock *k)
+{
+	bool reuse = k->claim.reuse;
+	uint16_t port_be = k->claim.local.port_be;
+
+	disarm(c, k, false);
+	k->state = UDPLANE_SOCKET_FREE;
+	refresh_socket(c, k, UDPLANE_REASON_NONE, "");
+	close(k->wake_fd);
+	rings_put(&k->session->rings, k->place, k->cls);
+	TAILQ_REMOVE(&k->session->socks, k, link);
+	c->sock[k->id] = NULL;
+	if (k->id < c->sock_hint)
+		c->sock_hint = k->id;
+	stats_count(&c->stats, UDPLANE_CONTROL_RELEASES, 1);
+	stats_gauge_add(&c->stats, UDPLANE_CONTROL_SOCKETS, -1);
+	free(k);
+	if (reuse)
+		settle_port(c, port_be);
+}
+
+/* The set of asked-for ports has changed: sockets on ports that left it go back to the kernel. Those on new ports were refused; their
+ * clients claim again by themselves. */
+void sock_ports_changed(struct control *c)
+{
+	struct session *s;
+	struct sock *k;
+
+	TAILQ_FOREACH(s, &c->all, link)
+		TAILQ_FOREACH(k, &s->socks, link)
+			if (k->fd >= 0 && !port_set_contains(&c->cfg->ports, be16toh(k->claim.local.port_be)))
+				sock_to_kernel(c, k, UDPLANE_REASON_NOT_ASKED, "the port was taken out of the annotation");
+}

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Up: device, memory, workers, routes, socket. Down: in the order that loses nothing. */
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+#include <udplane/udplane.h>
+#include "sidecar/base/clock.h"
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
+#include "sidecar/device/vfio/vfio.h"
+
+#define SPIN_LATENCY_NS 1000000    /* mode latency: longer than any gap in a stream worth the name */
+#define SPIN_BALANCED_NS 50000     /* about what waking a sleeping vCPU costs (40-100 us): spinning less would not pay */
+#define SPIN_POWERSAVE_NS 10000
+#define FRAME_OVERHEAD 64          /* Ethernet header and room to align, beside the IP packet */
+#define LEAVE_ROUNDS 5             /* looks at the rings, 2 ms apart, while clients notice that we leave */
+#define DEVICE_SHARE 6144          /* frames of a worker that its queues may hold: fill, RX and TX rings of 2048 */
+
+enum memzone_pages control_pages(const struct control *c)
+{
+	switch (c->cfg->hugepages) {
+	case CONFIG_HUGEPAGES_REQUIRED:
+		return MEMZONE_HUGE_ONLY;
+	case CONFIG_HUGEPAGES_OFF:
+		return MEMZONE_SMALL_ONLY;
+	default:
+		return MEMZONE_AUTO;
+	}
+}
+
+/* A line of /proc/net/route: interface, destination, ... in hexadecimal. */
+static int default_interface(char ifname[IFNAMSIZ])
+{
+	char line[256], name[32];
+	unsigned long dst, gw, flags, mask;
+	FILE *f = fopen("/proc/net/route", "re");
+	int err = -ENODEV;
+
+	if (!f)
+		return -errno;
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%31s %lx %lx %lx %*d %*d %*d %lx", name, &dst, &gw, &flags, &mask) == 5 && !dst && !mask) {
+			snprintf(ifname, IFNAMSIZ, "%.15s", name);
+			err = 0;
+			break;
+		}
+	}
+	fclose(f);
+	return err;
+}
+
+static int read_sysctl(const char *path, int fallback)
+{
+	FILE *f = fopen(path, "re");
+	int v = fallback;
+
+	if (f) {
+		if (fscanf(f, "%d", &v) != 1)
+			v = fallback;
+		fclose(f);
+	}
+	return v;
+}
+
+static void raise_limits(void)
+{
+	struct rlimit files, lock = {RLIM_INFINITY, RLIM_INFINITY};
+
+	if (!getrlimit(RLIMIT_NOFILE, &files)) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	setrlimit(RLIMIT_MEMLOCK, &lock); /* the UMEM is pinned; without CAP_SYS_RESOURCE the device says what is missing */
+}
+
+static int make_frames(struct control *c, char *text, size_t text_len)
+{
+	int err;
+
+	c->frame_size = c->cfg->frame_size;
+	if (!c->frame_size)
+		c->frame_size = c->dev->frame_size > 2048 || c->dev->mtu + FRAME_OVERHEAD > 2048 ? 4096 : 2048;
+	err = memzone_create(&c->frames, "udplane-frames", (size_t)c->cfg->frames * c->frame_size, control_pages(c), c->dev->numa_node,
+			     text, text_len);
+	if (err)
+		return err;
+	if (text[0]) {
+		log_warn("%s; ordinary pages are used", text);
+		snprintf(c->stats.z->mode_text, sizeof(c->stats.z->mode_text), "%.*s", UDPLANE_TEXT_LEN - 1, text);
+	}
+	return 0;
+}
+
+static int attach_device(struct control *c, char *text, size_t text_len)
+{
+	struct device_memory mem = {
+		.addr = c->frames.addr,
+		.len = c->frames.len,
+		.page_size = c->frames.page_size,
+		.frame_cnt = c->cfg->frames,
+		.frame_size = c->frame_size,
+	};
+	int err = c->dev->ops->attach(c->dev, &mem, c->cfg->workers, text, text_len);
+
+	if (err)
+		return err;
+	/* The workers know how to write every frame already; from now on nobody else can. */
+	err = memzone_seal_readonly(&c->frames);
+	if (err)
+		snprintf(text, text_len, "cannot seal the frames zone: %s", strerror(-err));
+	return err;
+}
+
+static void close_device(struct control *c)
+{
+	if (c->dev) {
+		c->dev->ops->detach(c->dev);
+		c->dev->ops->close(c->dev);
+		c->dev = NULL;
+	}
+	memzone_destroy(&c->frames);
+}
+
+/* A worker without a queue would have nothing to do. */
+static void fit_workers(struct control *c)
+{
+	if (c->cfg->workers <= c->dev->queue_cnt)
+		return;
+	log_warn("%u workers wanted, %s has %u receive queues: %u workers start", c->cfg->workers, c->dev->ifname, c->dev->queue_cnt,
+		 c->dev->queue_cnt);
+	c->cfg->workers = c->dev->queue_cnt;
+	stats_set_workers(&c->stats, c->cfg->workers);
+}
+
+static int open_device(struct control *c, enum udplane_backend backend, char *text, size_t text_len)
+{
+	int err;
+
+	if (backend == UDPLANE_BACKEND_VFIO) {
+		err = vfio_open(&c->dev, c->cfg, text, text_len);
+	} else if (!c->cfg->interface[0] && default_interface(c->cfg->interface)) {
+		err = -ENODEV;
+		snprintf(text, text_len, "no --interface given, and there is no default route to choose one by");
+	} else {
+		err = device_af_xdp.open(&c->dev, c->cfg, text, text_len);
+	}
+	if (err) {
+		c->dev = NULL;
+		return err;
+	}
+	fit_workers(c);
+	err = make_frames(c, text, text_len);
+	if (!err)
+		err = attach_device(c, text, text_len);
+	if (err)
+		close_device(c);
+	else
+		c->stats.z->backend = backend;
+	return err;
+}
+
+/* Tries one backend. 0; or -errno, with the reason logged and added to `why`. */
+static int try_backend(struct control *c, enum udplane_backend backend, char why[UDPLANE_TEXT_LEN])
+{
+	const char *name = backend == UDPLANE_BACKEND_VFIO ? "vfio" : "af_xdp";
+	char text[UDPLANE_TEXT_LEN * 3] = "";
+	int err = open_device(c, backend, text, sizeof(text));
+	size_t len = strlen(why);
+
+	if (!err)
+		return 0;
+	if (c->cfg->backend == CONFIG_BACKEND_AUTO)
+		log_warn("%s: %s; backend auto goes on with %s", name, text, backend == UDPLANE_BACKEND_VFIO ? "af_xdp" : "the kernel path");
+	else
+		log_error("%s: %s", name, text);
+	snprintf(why + len, UDPLANE_TEXT_LEN - len, "%s%s: %s", len ? "; " : "", name, text);
+	return err;
+}
+
+/* Which backend, and why. 0; or -errno with the reason logged, if the one that was asked for cannot be had. */
+static int choose_backend(struct control *c)
+{
+	bool asked = c->cfg->backend != CONFIG_BACKEND_AUTO;
+	struct udplane_stats_zone *z = c->stats.z;
+	char why[UDPLANE_TEXT_LEN] = "";
+	int err = -ENODEV;
+
+	z->backend = UDPLANE_BACKEND_KERNEL;
+	if (c->cfg->backend == CONFIG_BACKEND_KERNEL) {
+		snprintf(z->backend_text, sizeof(z->backend_text), "asked for (--backend kernel)");
+		return 0;
+	}
+	if (c->cfg->backend == CONFIG_BACKEND_VFIO || (!asked && vfio_is_given(c->cfg)))
+		err = try_backend(c, UDPLANE_BACKEND_VFIO, why);
+	else if (!asked)
+		snprintf(why, sizeof(why), "no VFIO device is given");
+	if (err && c->cfg->backend != CONFIG_BACKEND_VFIO)
+		err = try_backend(c, UDPLANE_BACKEND_AF_XDP, why);
+	if (err && asked)
+		return err;
+	if (!err)
+		snprintf(z->backend_text, sizeof(z->backend_text), "%s on %s, %s%.100s",
+			 z->backend == UDPLANE_BACKEND_VFIO ? "VFIO" : "AF_XDP", c->dev->ifname,
+			 asked ? "asked for" : why[0] ? "chosen by auto: " : "chosen by auto", asked ? "" : why);
+	else
+		snprintf(z->backend_text, sizeof(z->backend_text), "%s", why);
+	return 0;
+}
+
+static int cpu_of(const struct control *c, uint32_t worker)
+{
+	uint32_t seen = 0;
+
+	for (uint32_t cpu = 0; cpu < CONFIG_CPUS_MAX; cpu++)
+		if (config_cpus_contains(&c->cfg->cpus, cpu) && seen++ == worker % c->cfg->cpus.count)
+			return (int)cpu;
+	return -1;
+}
+
+/* A worker and a client that spin on fewer cores than there are of them must give way to each other. */
+static bool must_yield(const struct control *c)
+{
+	cpu_set_t set;
+
+	if (c->cfg->yield != CONFIG_YIELD_AUTO)
+		return c->cfg->yield == CONFIG_YIELD_ON;
+	if (sched_getaffinity(0, sizeof(set), &set))
+		return true;
+	return (uint32_t)CPU_COUNT(&set) < c->cfg->workers + 2; /* a core for the clients, and one for the kernel's NAPI */
+}
+
+static uint64_t spin_ns(const struct control *c)
+{
+	if (c->cfg->spin_us >= 0)
+		return (uint64_t)c->cfg->spin_us * 1000;
+	return c->cfg->mode == UDPLANE_MODE_LATENCY    ? SPIN_LATENCY_NS
+	       : c->cfg->mode == UDPLANE_MODE_BALANCED ? SPIN_BALANCED_NS
+						       : SPIN_POWERSAVE_NS;
+}
+
+static int start_workers(struct control *c, char *text, size_t text_len)
+{
+	struct worker_options o = {
+		.worker_cnt = c->cfg->workers,
+		.frames = c->frames.addr,
+		.frame_cnt = c->cfg->frames,
+		.frame_size = c->frame_size,
+		.frames_reserved = DEVICE_SHARE,
+		.socket_max = c->cfg->max_sockets,
+		.mtu = c->dev->mtu,
+		.checksum = c->dev->local_frames ? PACKET_CHECKSUM_LOCAL : PACKET_CHECKSUM_WIRE,
+		.mode = c->cfg->mode,
+		.spin_ns = spin_ns(c),
+		.yield = must_yield(c),
+	};
+	char path[128];
+
+	o.ttl4 = (uint8_t)read_sysctl("/proc/sys/net/ipv4/ip_default_ttl", 64);
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/hop_limit", c->dev->ifname);
+	o.hop_limit6 = (uint8_t)read_sysctl(path, 64);
+	if (getrandom(&o.hash_seed, sizeof(o.hash_seed), 0) != sizeof(o.hash_seed))
+		o.hash_seed = clock_now_ns();
+	for (uint32_t i = 0; i < c->cfg->workers; i++) {
+		int err;
+
+		o.id = i;
+		o.cpu = cpu_of(c, i);
+		o.queue = c->dev->ops->queue(c->dev, i);
+		o.zone = stats_worker(&c->stats, i);
+		err = worker_start(&c->worker[i], &o, text, text_len);
+		if (err)
+			return err;
+		c->worker_cnt++;
+		c->worker_watch[i] = (struct watch){.fd = worker_event_fd(c->worker[i]), .ready = slow_events};
+		err = watch_add(c, &c->worker_watch[i], EPOLLIN);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int start_device(struct control *c, char *text, size_t text_len)
+{
+	struct udplane_stats_zone *z = c->stats.z;
+	int err;
+
+	if (!c->dev)
+		return 0;
+	z->ifindex = c->dev->ifindex;
+	z->mtu = c->dev->mtu;
+	snprintf(z->ifname, sizeof(z->ifname), "%s", c->dev->ifname);
+	snprintf(z->device, sizeof(z->device), "%s", c->dev->text);
+	if (!z->mode_text[0])
+		snprintf(z->mode_text, sizeof(z->mode_text), "%s", c->dev->why);
+	c->rules.ifindex = c->dev->ifindex;
+	c->rules.ports = &c->cfg->ports;
+	err = claim_netns_cookie(&c->rules.netns_cookie);
+	if (err) {
+		snprintf(text, text_len, "SO_NETNS_COOKIE: %s; Linux 5.14 or newer is needed", strerror(-err));
+		return err;
+	}
+	c->diag_fd = claim_diag_open();
+	if (c->diag_fd < 0) {
+		snprintf(text, text_len, "NETLINK_SOCK_DIAG: %s", strerror(-c->diag_fd));
+		return c->diag_fd;
+	}
+	err = start_workers(c, text, text_len);
+	return err ? err : route_start(c, text, text_len);
+}
+
+static int start_stats(struct control *c, char *text, size_t text_len)
+{
+	struct udplane_stats_zone *z;
+	int err = stats_create(&c->stats, c->cfg->workers, c->cfg->max_sockets, control_pages(c), text, text_len);
+
+	if (err)
+		return err;
+	if (text[0])
+		log_warn("%s; ordinary pages are used", text);
+	z = c->stats.z;
+	z->state = UDPLANE_STATE_STARTING;
+	z->mode = c->cfg->mode;
+	z->pid = getpid();
+	z->start_ns = clock_now_ns();
+	snprintf(z->version, sizeof(z->version), "%s", UDPLANE_VERSION);
+	snprintf(z->ifname, sizeof(z->ifname), "%s", c->cfg->interface);
+	stats_set_ports(&c->stats, (const uint8_t *)c->cfg->ports.bits);
+	return 0;
+}
+
+int control_start(struct control *c)
+{
+	char text[UDPLANE_TEXT_LEN * 2] = "";
+	int err;
+
+	raise_limits();
+	c->session = calloc(c->cfg->max_clients, sizeof(*c->session));
+	c->sock = calloc(c->cfg->max_sockets, sizeof(*c->sock));
+	if (!c->session || !c->sock) {
+		log_error("no memory for %u clients and %u sockets", c->cfg->max_clients, c->cfg->max_sockets);
+		return -ENOMEM;
+	}
+	err = listen_open(c, text, sizeof(text)); /* before the device: a second udplaned must not disturb the first */
+	if (!err)
+		err = start_stats(c, text, sizeof(text));
+	if (!err) {
+		err = choose_backend(c);
+		if (err)
+			return err;
+		err = start_device(c, text, sizeof(text));
+	}
+	if (err) {
+		log_error("%s", text);
+		return err;
+	}
+	refresh_counters(c);
+	udplane_store32(&c->stats.z->state, UDPLANE_STATE_RUNNING);
+	return 0;
+}
+
+static void drain_all(struct control *c)
+{
+	for (uint32_t i = 0; i < c->worker_cnt; i++) {
+		struct worker_order o = {.op = WORKER_DRAIN};
+
+		worker_call(c->worker[i], &o);
+		slow_drain(c, i);
+	}
+}
+
+/* The kernel takes over first; then what we still hold goes to the clients and to the wire; then goodbye. */
+void control_leave(struct control *c)
+{
+	struct session *s;
+
+	c->leaving = true;
+	udplane_store32(&c->stats.z->state, UDPLANE_STATE_LEAVING);
+	listen_close(c);
+	if (c->dev) {
+		c->dev->ops->detach(c->dev);
+		for (int i = 0; i < LEAVE_ROUNDS; i++) {
+			drain_all(c);
+			poll(NULL, 0, 2); /* frames still in the kernel's softirq, and clients that saw us running a moment ago */
+		}
+		drain_all(c);
+	}
+	refresh_counters(c);
+	udplane_store32(&c->stats.z->state, UDPLANE_STATE_GONE);
+	TAILQ_FOREACH(s, &c->all, link)
+		session_goodbye(c, s);
+}
+
+void control_free(struct control *c)
+{
+	listen_close(c);
+	while (!TAILQ_EMPTY(&c->all)) {
+		TAILQ_FIRST(&c->all)->doom[0] = 0;
+		session_close(c, TAILQ_FIRST(&c->all));
+	}
+	for (uint32_t i = 0; i < c->worker_cnt; i++)
+		worker_stop(c->worker[i]);
+	route_stop(c);
+	close_device(c);
+	if (c->diag_fd >= 0)
+		close(c->diag_fd);
+	if (c->stats.z)
+		stats_destroy(&c->stats);
+	free(c->session);
+	free(c->sock);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Private to the AF_XDP device: its state, shared by af_xdp.c (life cycle), af_xdp_bind.c (sockets and program), af_xdp_queue.c
+ * (the packet path) and af_xdp_check.c (what may be in the way, in words for people).
+ *
+ *            UMEM = the frames zone, one for all queues
+ *   worker 0: free stack -- hw queue 0, hw queue W, ...        (hw queue i belongs to worker i % W)
+ *   worker 1: free stack -- hw queue 1, ...
+ *
+ * A hardware queue is one xsk with the four rings of its own; the frames in them always belong to the queue's worker.
+ */
+#ifndef SIDECAR_DEVICE_AF_XDP_H
+#define SIDECAR_DEVICE_AF_XDP_H
+
+#include <xdp/xsk.h>
+
+#include "sidecar/config/config.h"
+#include "sidecar/device/device.h"
+#include "sidecar/device/netif.h"
+#include "sidecar/device/xdp/udplane_xdp.h"
+#include "sidecar/device/xdp_claims.h"
+
+#define AF_XDP_RING 2048u      /* RX, TX and completion descriptors of a hardware queue */
+#define AF_XDP_FILL_RING 4096u /* twice what is ever in it: a fill ring filled to its size stopped recycling (kernel 6.18) */
+/* Frames that a hardware queue keeps for receiving, if the worker has them to spare: more than the RX ring takes, so that a slow
+ * worker shows as a full ring and not as a lack of frames. */
+#define AF_XDP_FILL_TARGET (AF_XDP_RING + 256u)
+#define AF_XDP_REFILL 64u      /* frames moved into the fill ring at a time: one index published for so many */
+
+/* Used by the worker that owns it, from attach to close. */
+struct af_xdp_hw {
+	struct xsk_ring_cons rx, comp;
+	struct xsk_ring_prod fill, tx;
+	struct xsk_socket *xsk;
+	int fd;
+	uint32_t id;     /* hardware queue number */
+	uint32_t filled; /* frames in the fill ring, in the kernel, in the RX ring */
+	uint32_t target; /* how many of them there should be */
+	uint32_t tx_out; /* frames in the TX ring, in the kernel, in the completion ring */
+	volatile __u32 *state;
+};
+
+struct af_xdp_queue {
+	struct device_queue base;
+	uint32_t free_cnt;
+	uint32_t *free; /* stack of the worker's free frames */
+	uint32_t frame_shift, frame_size;
+	uint32_t hw_cnt, next; /* next: hardware queue to look at first */
+	struct af_xdp_hw **hw;
+	bool zerocopy;
+	uint32_t own_first, own_cnt; /* this worker's frames */
+	uint64_t tx_done;    /* written by the worker, read by the control thread */
+	uint64_t tx_invalid; /* same; refused before the kernel saw them */
+} __attribute__((aligned(UDPLANE_LINE)));
+
+/* One way of attaching, from best to worst. */
+enum af_xdp_way { AF_XDP_WAY_ZEROCOPY, AF_XDP_WAY_COPY, AF_XDP_WAY_GENERIC, AF_XDP_WAY_CNT };
+
+struct udplane_xdp;
+
+struct af_xdp {
+	struct device base;
+	struct netif netif;
+	enum config_xdp_mode mode;
+	uint32_t claim_max;
+
+	struct xdp_claims claims; /* what is asked for; `shared` and the maps change with the program loaded */
+	struct udplane_xdp *prog; /* skeleton: program and maps */
+	bool frags;               /* program takes frames of several buffers */
+	int link_fd;              /* -1: the kernel gets everything */
+
+	struct device_memory mem;
+	struct xsk_umem *umem;
+	uint32_t hw_cnt;
+	struct af_xdp_hw *hw;
+	uint32_t worker_cnt;
+	struct af_xdp_queue *queue; /* [worker_cnt] */
+};
+
+/* af_xdp_bind.c: binds every hardware queue and attaches the program, in the best way that works. Fills base.text and base.why. */
+int af_xdp_bind(struct af_xdp *dev, char *text, size_t text_len);
+/* Detaches the program; returns when the kernel gets every further packet. */
+void af_xdp_unlink(struct af_xdp *dev);
+/* Frees sockets and UMEM. */
+void af_xdp_unbind(struct af_xdp *dev);
+/* Loads the program. generic: its counters are atomic. */
+int af_xdp_load(struct af_xdp *dev, bool generic, char *text, size_t text_len);
+void af_xdp_unload(struct af_xdp *dev);
+
+void af_xdp_write_mac(struct af_xdp *dev);
+
+/* af_xdp_check.c. 0, or -errno with text: something is missing that no retry will bring. */
+int af_xdp_check_permission(char *text, size_t text_len);
+int af_xdp_check_kernel(char *text, size_t text_len);
+/* Another XDP program on the interface; waits a moment for one whose owner has just died. */
+int af_xdp_check_other(const struct netif *netif, char *text, size_t text_len);
+/* Raises RLIMIT_MEMLOCK if it may and must. */
+void af_xdp_raise_memlock(size_t len);
+/* Writes what errno value err from binding an AF_XDP socket means for a zone of len bytes. */
+void af_xdp_explain_bind(int err, size_t len, char *text, size_t text_len);
+
+/* af_xdp_queue.c */
+extern const struct device_queue_ops af_xdp_queue_ops;
+/* All frames are free, nothing is in any ring. */
+void af_xdp_queue_reset(struct af_xdp_queue *q);
+/* Gives every bound hardware queue its frames, before the first packet and before the worker runs. */
+void af_xdp_queue_prime(struct af_xdp_queue *q);
+
+#endif

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/if_link.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sidecar/device/af_xdp.h"
+#include "sidecar/device/xdp/udplane_xdp.skel.h"
+
+
+#define UMEM_HEADROOM 256 /* XDP_PACKET_HEADROOM: the kernel keeps it free in front of each received packet */
+#define RETRY_MS 500 /* the kernel frees a dead process's sockets late: EBUSY for 15 to 27 ms (6.18, veth) */
+
+static const char *const way_name[] = {"native, zero-copy", "native, copy", "generic, copy"};
+
+static int load(struct af_xdp *dev, bool generic, bool frags)
+{
+	struct udplane_xdp *prog = udplane_xdp__open();
+	int err;
+
+	if (!prog)
+		return -errno;
+	prog->rodata->generic = generic;
+	prog->rodata->frags = frags;
+	err = bpf_map__set_max_entries(prog->maps.claims_addr, dev->claim_max);
+	if (!err)
+		err = bpf_map__set_max_entries(prog->maps.claims_conn, dev->claim_max);
+	if (!err && frags)
+		err = bpf_program__set_flags(prog->progs.udplane, BPF_F_XDP_HAS_FRAGS);
+	if (!err)
+		err = udplane_xdp__load(prog);
+	if (err) {
+		udplane_xdp__destroy(prog);
+		return err;
+	}
+	dev->prog = prog;
+	dev->frags = frags;
+	return 0;
+}
+
+int af_xdp_load(struct af_xdp *dev, bool generic, char *text, size_t text_len)
+{
+	/* The first attempt may fail on purpose; what libbpf prints about it would only frighten. */
+	libbpf_print_fn_t print = libbpf_set_print(NULL);
+	int err = load(dev, generic, true);
+
+	if (err && err != -EPERM && err != -EACCES)
+		err = load(dev, generic, false);
+	libbpf_set_print(print);
+	if (err) {
+		snprintf(text, text_len, "loading the XDP program: %s%s", strerror(-err),
+			 err == -EPERM || err == -EACCES ? "; the capabilities must be of the host's user namespace" : "");
+		return err;
+	}
+	err = xdp_claims_use(&dev->claims, &dev->prog->bss->shared, bpf_map__fd(dev->prog->maps.local),
+			     bpf_map__fd(dev->prog->maps.claims_addr), bpf_map__fd(dev->prog->maps.claims_conn));
+	if (err)
+		snprintf(text, text_len, "filling the XDP program's maps: %s", strerror(-err));
+	return err;
+}
+
+void af_xdp_write_mac(struct af_xdp *dev)
+{
+	struct xdp_shared *s = &dev->prog->bss->shared;
+
+	memcpy(&s->mac0, dev->base.mac, 4);
+	memcpy(&s->mac1, dev->base.mac + 4, 2);
+}
+
+void af_xdp_unload(struct af_xdp *dev)
+{
+	xdp_claims_use(&dev->claims, NULL, -1, -1, -1);
+	udplane_xdp__destroy(dev->prog);
+	dev->prog = NULL;
+}
+
+/* ------------------------------------------------------------------------------------------------------- sockets -- */
+
+void af_xdp_unbind(struct af_xdp *dev)
+{
+	for (uint32_t i = 0; i < dev->hw_cnt; i++) {
+		struct af_xdp_hw *hw = &dev->hw[i];
+
+		if (dev->prog)
+			dev->prog->bss->shared.queue[i].state = XDP_STATE_UNBOUND;
+		if (hw->xsk)
+			xsk_socket__delete(hw->xsk);
+		hw->xsk = NULL;
+		hw->fd = -1;
+	}
+	for (uint32_t w = 0; dev->queue && w < dev->worker_cnt; w++)
+		af_xdp_queue_reset(&dev->queue[w]);
+	if (dev->umem)
+		xsk_umem__delete(dev->umem);
+	dev->umem = NULL;
+}
+
+static int bind_all(struct af_xdp *dev, bool zerocopy)
+{
+	const struct xsk_umem_config umem = {
+		.fill_size = AF_XDP_FILL_RING, .comp_size = AF_XDP_RING, .frame_size = dev->mem.frame_size};
+	const struct xsk_socket_config sock = {
+		.rx_size = AF_XDP_RING,
+		.tx_size = AF_XDP_RING,
+		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
+		.bind_flags = XDP_USE_NEED_WAKEUP | (zerocopy ? XDP_ZEROCOPY : XDP_COPY),
+	};
+	int err = xsk_umem__create(&dev->umem, dev->mem.addr, dev->mem.len, &dev->hw[0].fill, &dev->hw[0].comp, &umem);
+
+	if (err)
+		dev->umem = NULL;
+	for (uint32_t i = 0; i < dev->hw_cnt && !err; i++) {
+		struct af_xdp_hw *hw = &dev->hw[i];
+
+		err = xsk_socket__create_shared(&hw->xsk, dev->base.ifname, i, dev->umem, &hw->rx, &hw->tx, &hw->fill, &hw->comp,
+						&sock);
+		if (err)
+			hw->xsk = NULL;
+		else
+			hw->fd = xsk_socket__fd(hw->xsk);
+	}
+	if (err)
+		af_xdp_unbind(dev);
+	return err;
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
+}
+
+static void pause_ms(uint32_t ms)
+{
+	struct timespec t = {.tv_nsec = ms * 1000000L};
+
+	nanosleep(&t, NULL);
+}
+
+static int bind_patiently(struct af_xdp *dev, bool zerocopy)
+{
+	uint64_t until = now_ms() + RETRY_MS;
+	int err;
+
+	while ((err = bind_all(dev, zerocopy)) == -EBUSY && now_ms() < until)
+		pause_ms(5);
+	return err;
+}
+
+static int register_all(struct af_xdp *dev)
+{
+	int map = bpf_map__fd(dev->prog->maps.xsks), err = 0;
+
+	for (uint32_t i = 0; i < dev->hw_cnt && !err; i++) {
+		struct af_xdp_hw *hw = &dev->hw[i];
+
+		err = bpf_map_update_elem(map, &i, &hw->fd, BPF_ANY);
+		hw->state = &dev->prog->bss->shared.queue[i].state;
+		*hw->state = XDP_STATE_IDLE;
+	}
+	return err;
+}
+
+/* ------------------------------------------------------------------------------------------------------- program -- */
+
+static int link_program(struct af_xdp *dev, bool generic)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
+	uint64_t until = now_ms() + RETRY_MS;
+
+	do {
+		dev->link_fd = bpf_link_create(bpf_program__fd(dev->prog->progs.udplane), dev->base.ifindex, BPF_XDP, &opts);
+		if (dev->link_fd >= 0)
+			return 0;
+		pause_ms(5);
+	} while ((dev->link_fd == -EBUSY || dev->link_fd == -EEXIST) && now_ms() < until);
+	return dev->link_fd;
+}
+
+void af_xdp_unlink(struct af_xdp *dev)
+{
+	if (dev->link_fd < 0)
+		return;
+	bpf_link_detach(dev->link_fd); /* synchronous, which close() need not be */
+	close(dev->link_fd);
+	dev->link_fd = -1;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- ways -- */
+
+/* 0, or -errno with what failed, short. */
+static int try_way(struct af_xdp *dev, enum af_xdp_way way, char *text, size_t text_len)
+{
+	bool generic = way == AF_XDP_WAY_GENERIC;
+	char what[160];
+	int err = af_xdp_load(dev, generic, text, text_len);
+
+	if (err)
+		return err;
+	err = bind_patiently(dev, way == AF_XDP_WAY_ZEROCOPY);
+	if (err) {
+		af_xdp_explain_bind(-err, dev->mem.len, what, sizeof(what));
+		snprintf(text, text_len, "bind: %s", what);
+		goto unload;
+	}
+	err = register_all(dev);
+	if (err) {
+		snprintf(text, text_len, "socket map: %s", strerror(-err));
+		goto unbind;
+	}
+	af_xdp_write_mac(dev);
+	dev->prog->bss->shared.max_len = (uint16_t)(dev->mem.frame_size - UMEM_HEADROOM);
+	for (uint32_t w = 0; w < dev->worker_cnt; w++)
+		af_xdp_queue_prime(&dev->queue[w]);
+	err = link_program(dev, generic);
+	if (!err)
+		return 0;
+	snprintf(text, text_len, "attach: %s", strerror(-err));
+unbind:
+	af_xdp_unbind(dev);
+unload:
+	af_xdp_unload(dev);
+	return err;
+}
+
+static void append(char *text, size_t len, const char *format, ...)
+{
+	size_t used = strlen(text);
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text + used, len - used, format, ap);
+	va_end(ap);
+}
+
+/* Whether a worse way may work where this error came up. */
+static bool hopeless(int err)
+{
+	return err == -EPERM || err == -EACCES || err == -ENOBUFS || err == -ENOMEM || err == -EBUSY || err == -EEXIST;
+}
+
+static const enum af_xdp_way first_way[] = {
+	[CONFIG_XDP_AUTO] = AF_XDP_WAY_ZEROCOPY,
+	[CONFIG_XDP_ZEROCOPY] = AF_XDP_WAY_ZEROCOPY,
+	[CONFIG_XDP_COPY] = AF_XDP_WAY_COPY,
+	[CONFIG_XDP_GENERIC] = AF_XDP_WAY_GENERIC,
+};
+
+int af_xdp_bind(struct af_xdp *dev, char *text, size_t text_len)
+{
+	enum af_xdp_way way = first_way[dev->mode];
+	enum af_xdp_way last = dev->mode == CONFIG_XDP_AUTO ? AF_XDP_WAY_GENERIC : way;
+	char *why = dev->base.why, failed[200];
+	int err;
+
+	why[0] = '\0';
+	for (;; way++) {
+		err = try_way(dev, way, failed, sizeof(failed));
+		if (!err)
+			break;
+		append(why, sizeof(dev->base.why), "%s%s: %s", why[0] ? "; " : "", way_name[way], failed);
+		if (way == last || hopeless(err))
+			break;
+	}
+	if (err) {
+		/* A program may have come since open() looked. */
+		if ((err == -EBUSY || err == -EEXIST) && af_xdp_check_other(&dev->netif, text, text_len))
+			return -EBUSY;
+		snprintf(text, text_len, "AF_XDP on %s: %s", dev->base.ifname, why);
+		return err;
+	}
+	if (!why[0])
+		snprintf(why, sizeof(dev->base.why), dev->mode == CONFIG_XDP_AUTO ? "the best there is" : "as configured");
+	snprintf(dev->base.text, sizeof(dev->base.text), "%.24s, %u queue%s, %s", dev->netif.driver[0] ? dev->netif.driver : "?",
+		 dev->hw_cnt, dev->hw_cnt == 1 ? "" : "s", way_name[way]);
+	for (uint32_t w = 0; w < dev->worker_cnt; w++)
+		dev->queue[w].zerocopy = way == AF_XDP_WAY_ZEROCOPY;
+	return 0;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A network device as the workers see it: queues of frames. Behind it: af_xdp.c, dpdk/.
+ *
+ *   free frame --(frames_get)--> worker --(tx_burst)--> device --(completion)--> free frame
+ *   free frame --(refill, inside rx_burst)--> device --(rx_burst)--> worker, client --(frames_put)--> free frame
+ *
+ * Frames are named by their index in the frames zone. Each frame is owned by one party at a time; the device keeps the free ones
+ * of each worker. Partition: worker w of W owns frames [w * cnt / W, (w + 1) * cnt / W) for ever.
+ *
+ * Threads: the control thread opens, attaches, closes and reads device counters; a queue is used by one worker alone.
+ * No call but open, attach, detach and close allocates or blocks.
+ */
+#ifndef SIDECAR_DEVICE_DEVICE_H
+#define SIDECAR_DEVICE_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <udplane/abi.h>
+
+struct config;
+
+/* Part of a frame that holds a packet, from its Ethernet header. */
+struct device_frame {
+	uint32_t frame;
+	uint16_t off; /* bytes from the frame's start */
+	uint16_t len; /* bytes */
+	uint32_t flags; /* DEVICE_FRAME_*; not looked at when sending */
+};
+
+#define DEVICE_FRAME_VERIFIED 0x1 /* the NIC has found IP and UDP checksums right */
+#define DEVICE_BURST 64
+
+struct device_memory { /* the frames zone, mapped writable, alive until close */
+	void *addr;
+	size_t len;
+	size_t page_size;
+	uint32_t frame_cnt;
+	uint32_t frame_size; /* 2048 or 4096 */
+};
+
+/* Which datagrams leave the kernel (AF_XDP only; a NIC of our own gets everything). Mirrors what the port table holds. */
+struct device_claim {
+	uint8_t family;      /* AF_INET or AF_INET6: of the packets */
+	bool any_addr;       /* any local address */
+	bool connected;      /* peer and peer_port_be count, too; then any_addr is false */
+	uint16_t port_be;
+	uint16_t peer_port_be;
+	uint8_t addr[16], peer[16];
+};
+
+struct device;
+struct device_queue; /* everything that one worker drives: one or more hardware queues */
+
+struct device_ops {
+	const char *name; /* "af_xdp" */
+	/* -errno with text for people: what was wrong, the value, what to do. */
+	int (*open)(struct device **dev, const struct config *cfg, char *text, size_t text_len);
+	/* After open: facts that size the zones. */
+	int (*attach)(struct device *dev, const struct device_memory *mem, uint32_t worker_cnt, char *text, size_t text_len);
+	/* Stops diverting: the kernel gets every further packet. What is in the queues can still be received. Idempotent. */
+	void (*detach)(struct device *dev);
+	void (*close)(struct device *dev);
+
+	int (*claim_insert)(struct device *dev, const struct device_claim *c); /* 0, -EEXIST, -ENOSPC, ... */
+	int (*claim_remove)(struct device *dev, const struct device_claim *c); /* 0, -ENOENT */
+	/* Replaces the set of unicast addresses that are local to this host. addrs: AF_INET6 form, IPv4 as ::ffff:a.b.c.d. */
+	int (*set_local)(struct device *dev, const uint8_t (*addrs)[16], uint32_t cnt);
+	/* Fills the device's counters (enum udplane_device_counter, but the frames_ gauges). */
+	void (*counters)(struct device *dev, uint64_t *out);
+
+	struct device_queue *(*queue)(struct device *dev, uint32_t worker);
+	/* Facts for people, "name\tvalue\n" each, NUL-terminated; returns the length. May be NULL. */
+	size_t (*info)(struct device *dev, char *out, size_t size);
+};
+
+/* The packet path: called by the worker that owns the queue. */
+struct device_queue_ops {
+	/* Up to max (<= DEVICE_BURST) packets; refills the device from the free frames. */
+	uint32_t (*rx_burst)(struct device_queue *q, struct device_frame *out, uint32_t max);
+	/* Takes the first n of cnt frames and returns n; the caller keeps the others and tries again. Reaps completions. */
+	uint32_t (*tx_burst)(struct device_queue *q, const struct device_frame *in, uint32_t cnt);
+	/* Tells the kernel to send what is queued, if it must be told. Called once per round after tx_burst, and while tx_pending. */
+	void (*tx_flush)(struct device_queue *q);
+	uint32_t (*frames_get)(struct device_queue *q, uint32_t *frames, uint32_t cnt); /* returns how many */
+	void (*frames_put)(struct device_queue *q, const uint32_t *frames, uint32_t cnt);
+	uint32_t (*frames_free)(struct device_queue *q); /* gauge: free, or with the device for receiving or sending */
+	/* Sleep: wait_fds are to be watched (EPOLLIN, level-triggered) from a worker's epoll; arm before the last rx_burst. */
+	uint32_t (*wait_fds)(struct device_queue *q, int *fds, uint32_t max);
+	int (*arm)(struct device_queue *q);    /* ask for an event at the next packet; 0 or -errno */
+	void (*disarm)(struct device_queue *q);
+	/* Whether claimed datagrams come here (true) or to the kernel (false). A plain store; af_xdp only. */
+	void (*engage)(struct device_queue *q, bool on);
+	bool (*tx_pending)(struct device_queue *q); /* frames given to the device and not sent yet */
+	/* To the kernel: takes the frames over. NULL: the device has sorted out before what is not ours. */
+	void (*pass)(struct device_queue *q, const struct device_frame *f, uint32_t cnt);
+};
+
+struct device { /* first member of each implementation's struct */
+	const struct device_ops *ops;
+	char ifname[16];
+	int ifindex;
+	uint8_t mac[6];
+	uint32_t mtu;        /* bytes of IP packet */
+	uint32_t queue_cnt;  /* hardware RX queues */
+	int numa_node;       /* -1 unknown */
+	uint32_t frame_size; /* the least that suits it; 0: by the MTU */
+	uint32_t tx_headroom;/* bytes to leave in front of a frame's packet; 0 for af_xdp */
+	bool local_frames;   /* a virtual link of this host (veth): frames may carry partial checksums */
+	bool can_disengage;  /* engage() works: the kernel can serve while the worker sleeps */
+	char text[64];       /* e.g. "veth, 1 queue, native, copy" */
+	char why[160];       /* why this attach mode and no better one */
+};
+
+struct device_queue { /* first member of each implementation's struct */
+	const struct device_queue_ops *ops;
+	struct device *dev;
+	uint32_t worker;
+};
+
+extern const struct device_ops device_af_xdp; /* that of a NIC of our own is loaded: vfio/vfio.h */
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_log.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sidecar/base/log.h"
+#include "sidecar/device/dpdk/dpdk.h"
+
+#define EAL_ARGS 24
+#define EAL_HUGEPAGES_MIN 8 /* 16 MiB: mbuf headers and rings of one port; with fewer free, EAL gets ordinary pages */
+#define EAL_SMALL_MB "96"
+
+/* EAL is one a process, and so is its log: the last line that it wrote at level error. */
+static char complaint[200];
+
+struct args {
+	char *v[EAL_ARGS + 1];
+	int cnt;
+	char room[2048];
+	size_t used;
+};
+
+static void add(struct args *a, const char *arg)
+{
+	size_t len = strlen(arg) + 1;
+
+	if (a->cnt == EAL_ARGS || a->used + len > sizeof(a->room))
+		abort(); /* all arguments but the target are ours, and that is at most 255 bytes */
+	a->v[a->cnt++] = memcpy(a->room + a->used, arg, len);
+	a->used += len;
+}
+
+static void add2(struct args *a, const char *arg, const char *value)
+{
+	add(a, arg);
+	add(a, value);
+}
+
+/* One line may come in pieces; EAL prints "SUBSYSTEM: text\n". */
+static ssize_t on_log(void *cookie, const char *buf, size_t len)
+{
+	size_t n = len;
+
+	(void)cookie;
+	while (n && (buf[n - 1] == '\n' || buf[n - 1] == ' '))
+		n--;
+	if (n && rte_log_cur_msg_loglevel() <= (int)RTE_LOG_ERR)
+		snprintf(complaint, sizeof(complaint), "%.*s", (int)n, buf);
+	log_warn("dpdk: %.*s", (int)n, buf);
+	return (ssize_t)len;
+}
+
+static int catch_log(void)
+{
+	static FILE *stream; /* EAL keeps it */
+
+	if (!stream)
+		stream = fopencookie(NULL, "w", (cookie_io_functions_t){.write = on_log});
+	if (!stream)
+		return -ENOMEM;
+	setvbuf(stream, NULL, _IOLBF, 512);
+	return rte_openlog_stream(stream);
+}
+
+const char *dpdk_eal_complaint(void)
+{
+	static char last[sizeof(complaint) + 16];
+
+	last[0] = 0;
+	if (complaint[0])
+		snprintf(last, sizeof(last), " (DPDK says: %s)", complaint);
+	complaint[0] = 0;
+	return last;
+}
+
+static long read_number(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	long v = -1;
+
+	if (f && fscanf(f, "%ld", &v) != 1)
+		v = -1;
+	if (f)
+		fclose(f);
+	return v;
+}
+
+/* e1000e has one vector with MSI-X where its queue interrupt needs MSI (facts: DPDK 22.11, em driver). */
+static bool wants_msi(const char *addr)
+{
+	static const uint16_t em[] = {0x10d3, 0x10f6, 0x150c, 0x10ea, 0x10eb, 0x10ef, 0x10f0, 0x1502, 0x1503, 0x153a, 0x153b,
+				      0x155a, 0x1559, 0x15a0, 0x15a1, 0x15a2, 0x15a3, 0x156f, 0x1570, 0x15b7, 0x15b8, 0x15b9,
+				      0x15d7, 0x15d8, 0x15e3, 0x15d6, 0x15bd, 0x15be, 0x15bb, 0x15bc};
+	char path[160];
+	unsigned id = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.64s/device", addr);
+	f = fopen(path, "re");
+	if (f && fscanf(f, "%x", &id) != 1)
+		id = 0;
+	if (f)
+		fclose(f);
+	for (size_t i = 0; i < sizeof(em) / sizeof(em[0]); i++)
+		if (em[i] == id)
+			return true;
+	return false;
+}
+
+static void add_memory(struct args *a, const struct config *cfg)
+{
+	long free_pages = read_number("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
+
+	if (cfg->hugepages == CONFIG_HUGEPAGES_OFF || (cfg->hugepages == CONFIG_HUGEPAGES_AUTO && free_pages < EAL_HUGEPAGES_MIN)) {
+		add(a, "--no-huge"); /* goes with no --in-memory in DPDK 22.11, but leaves no file either */
+		add(a, "--no-shconf");
+		add2(a, "-m", EAL_SMALL_MB);
+	} else {
+		add(a, "--in-memory");
+	}
+}
+
+static void add_lcore(struct args *a, const cpu_set_t *allowed)
+{
+	char map[32];
+	int cpu = 0;
+
+	while (cpu < CPU_SETSIZE - 1 && !CPU_ISSET(cpu, allowed))
+		cpu++;
+	snprintf(map, sizeof(map), "0@%d", cpu); /* our threads are none of EAL's lcores */
+	add2(a, "--lcores", map);
+}
+
+static void make_args(struct args *a, const struct config *cfg, const char *target, bool pci, const cpu_set_t *allowed)
+{
+	add(a, "udplaned");
+	add_lcore(a, allowed);
+	add_memory(a, cfg);
+	add(a, cfg->vfio_noiommu ? "--iova-mode=pa" : "--iova-mode=va");
+	if (!cfg->dpdk_telemetry)
+		add(a, "--no-telemetry");
+	add2(a, "--log-level", "lib.*:error");
+	add2(a, "--log-level", "pmd.*:error");
+	add2(a, "--log-level", "bus.*:error");
+	if (pci) {
+		add2(a, "-a", target);
+		if (wants_msi(target))
+			add(a, "--vfio-intr=msi");
+	} else {
+		add(a, "--no-pci");
+		add2(a, "--vdev", target);
+	}
+}
+
+int dpdk_eal_start(const struct config *cfg, const char *target, bool pci, char *text, size_t text_len)
+{
+	struct args *a = calloc(1, sizeof(*a)); /* EAL keeps pointers into it: never freed */
+	cpu_set_t before;
+	int err;
+
+	if (!a || catch_log()) {
+		snprintf(text, text_len, "out of memory");
+		free(a);
+		return -ENOMEM;
+	}
+	log_init(cfg->log_level); /* this library has a copy of its own */
+	if (sched_getaffinity(0, sizeof(before), &before))
+		CPU_ZERO(&before);
+	make_args(a, cfg, target, pci, &before);
+	complaint[0] = 0;
+	err = rte_eal_init(a->cnt, a->v) < 0 ? -rte_errno : 0;
+	if (CPU_COUNT(&before))
+		sched_setaffinity(0, sizeof(before), &before); /* EAL pins whoever starts it */
+	if (err)
+		snprintf(text, text_len, "DPDK does not start for %.80s: %s%.200s; `udplanectl preflight --device %.80s` says what is missing",
+			 target, rte_strerror(-err), dpdk_eal_complaint(), target);
+	return err;
+}
+
+void dpdk_eal_stop(void)
+{
+	rte_eal_cleanup();
+}

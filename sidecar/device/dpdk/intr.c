@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sleep. A worker arms, polls once more, then waits in its epoll: a packet that came before the arm raises no interrupt, so without
+ * the second poll it would lie there until the next one (tests/unit/dpdk/intr_model_test.cc).
+ *
+ * A driver without queue interrupts is looked at by a timer: 100 us after traffic, twice as long after each look in vain, 10 ms at most,
+ * which costs an idle worker well below 1 % of a core.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "sidecar/device/dpdk/dpdk.h"
+
+#define TIMER_MIN_US 100u
+#define TIMER_MAX_US 10000u
+
+static struct dpdk_queue *to_queue(struct device_queue *q)
+{
+	return (struct dpdk_queue *)q;
+}
+
+int dpdk_intr_open(struct dpdk *d, struct dpdk_queue *q)
+{
+	rte_log_set_level_pattern("lib.ethdev", RTE_LOG_CRIT); /* it calls the lack of an interrupt an error */
+	q->intr_fd = d->rxq_intr ? rte_eth_dev_rx_intr_ctl_q_get_fd(d->port, q->id) : -1;
+	rte_log_set_level_pattern("lib.ethdev", RTE_LOG_ERR);
+	q->timer_us = TIMER_MIN_US;
+	if (q->intr_fd >= 0 && !rte_eth_dev_rx_intr_enable(d->port, q->id)) {
+		rte_eth_dev_rx_intr_disable(d->port, q->id);
+		return 0;
+	}
+	q->intr_fd = -1;
+	q->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	return q->timer_fd < 0 ? -errno : 0;
+}
+
+void dpdk_intr_close(struct dpdk_queue *q)
+{
+	if (q->timer_fd >= 0)
+		close(q->timer_fd);
+	q->timer_fd = q->intr_fd = -1; /* intr_fd is the driver's */
+}
+
+uint32_t dpdk_wait_fds(struct device_queue *dq, int *fds, uint32_t max)
+{
+	struct dpdk_queue *q = to_queue(dq);
+	uint32_t n = 0;
+
+	if (n < max)
+		fds[n++] = q->intr_fd >= 0 ? q->intr_fd : q->timer_fd;
+	if (n < max && q->takes_tap)
+		fds[n++] = q->lane->worker_fd;
+	return n;
+}
+
+static int arm_timer(struct dpdk_queue *q)
+{
+	struct itimerspec when = {.it_value.tv_nsec = q->timer_us * 1000L};
+
+	return timerfd_settime(q->timer_fd, 0, &when, NULL) ? -errno : 0;
+}
+
+int dpdk_arm(struct device_queue *dq)
+{
+	struct dpdk_queue *q = to_queue(dq);
+
+	if (q->takes_tap)
+		udplane_ring_arm(&q->lane->from);
+	if (__atomic_load_n(q->removed, __ATOMIC_ACQUIRE))
+		return 0; /* orders and doorbells still wake it */
+	if (q->intr_fd >= 0)
+		return rte_eth_dev_rx_intr_enable(q->port, q->id);
+	q->timer_us = q->n.rx != q->rx_when_armed ? TIMER_MIN_US : RTE_MIN(2 * q->timer_us, TIMER_MAX_US);
+	q->rx_when_armed = q->n.rx;
+	return arm_timer(q);
+}
+
+/* Not every driver's descriptor is non-blocking. */
+static void drain(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	uint64_t cnt;
+
+	if (poll(&p, 1, 0) == 1)
+		(void)!read(fd, &cnt, sizeof(cnt));
+}
+
+void dpdk_disarm(struct device_queue *dq)
+{
+	struct dpdk_queue *q = to_queue(dq);
+
+	if (q->takes_tap) {
+		udplane_ring_disarm(&q->lane->from);
+		drain(q->lane->worker_fd);
+	}
+	if (q->intr_fd >= 0 && !__atomic_load_n(q->removed, __ATOMIC_ACQUIRE))
+		rte_eth_dev_rx_intr_disable(q->port, q->id);
+	drain(q->intr_fd >= 0 ? q->intr_fd : q->timer_fd);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Facts about a network interface of this network namespace, read once. Control thread.
+ */
+#ifndef SIDECAR_DEVICE_NETIF_H
+#define SIDECAR_DEVICE_NETIF_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct netif {
+	char name[IFNAMSIZ];
+	int ifindex;
+	uint8_t mac[6];
+	uint32_t mtu;        /* bytes of IP packet */
+	uint32_t queue_cnt;  /* hardware RX queues, at least 1 */
+	int numa_node;       /* -1 unknown */
+	char driver[32];     /* "" unknown */
+	bool is_virtual;     /* frames may come straight from a socket of this host or of its hypervisor: checksums not computed yet */
+};
+
+/* name "": the interface of the default route. -errno with text for people: -ENODEV no such interface or no default route,
+ * -EOPNOTSUPP no Ethernet. */
+int netif_read(struct netif *netif, const char *name, char *text, size_t text_len);
+
+/* Reads mac anew: it may change while the interface is up. */
+int netif_read_mac(struct netif *netif);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sidecar/device/tap/tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LINK_POLL_MS 500  /* for NICs without a link interrupt */
+#define BURST 64          /* packets of one ring before the others are looked at */
+#define FULL_WAIT_NS 200000 /* the worker does not take packets: its NIC does not send */
+#define ETH_SPARE 22      /* Ethernet header, VLAN tag, slack: bytes of a slot beside the MTU */
+
+#ifndef TUNSETCARRIER
+#define TUNSETCARRIER _IOW('T', 226, int) /* Linux 5.0 */
+#endif
+
+enum { EVENT_TAP, EVENT_BELL, EVENT_LINK, EVENT_STOP };
+
+/* The thread's ends of a lane's rings. */
+struct thread_lane {
+	struct udplane_ring to, from;
+};
+
+struct tap {
+	char name[IFNAMSIZ];
+	int ifindex, fd;
+	uint32_t mtu, slot_size;
+	uint32_t lane_cnt;
+	struct tap_lane *lane;
+	struct thread_lane *mine;
+	struct tap_link link;
+	int epoll_fd, bell_fd, stop_fd;
+	bool running, removed;
+	int carrier; /* -1: not said yet */
+	struct tap_counts n;
+	uint64_t link_asked_ns;
+	pthread_t thread;
+};
+
+/* ------------------------------------------------------------------------------------------------------ life cycle -- */
+
+static int open_fd(struct tap *t, char *text, size_t text_len)
+{
+	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI};
+	int err;
+
+	t->fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (t->fd < 0) {
+		err = -errno;
+		snprintf(text, text_len, "/dev/net/tun: %s; load the module tun, and give the container the device", strerror(-err));
+		return err;
+	}
+	memcpy(ifr.ifr_name, t->name, sizeof(ifr.ifr_name));
+	if (ioctl(t->fd, TUNSETIFF, &ifr)) {
+		err = -errno;
+		snprintf(text, text_len, "TAP %s: %s; %s", t->name, strerror(-err),
+			 err == -EBUSY    ? "another program has it open: stop that udplaned, or choose another name by --interface"
+			 : err == -EINVAL ? "an interface of that name exists and is no TAP: choose another name by --interface"
+					  : "CAP_NET_ADMIN is needed");
+		return err;
+	}
+	memcpy(t->name, ifr.ifr_name, sizeof(t->name));
+	t->ifindex = (int)if_nametoindex(t->name);
+	return 0;
+}
+
+int tap_open(struct tap **out, const struct tap_config *cfg, char *text, size_t text_len)
+{
+	struct tap *t = calloc(1, sizeof(*t));
+	int err;
+
+	if (!t) {
+		snprintf(text, text_len, "out of memory");
+		return -ENOMEM;
+	}
+	t->fd = t->epoll_fd = t->bell_fd = t->stop_fd = -1;
+	t->carrier = -1;
+	memcpy(t->name, cfg->name, sizeof(t->name));
+	t->mtu = cfg->mtu;
+	t->slot_size = (cfg->mtu + ETH_SPARE + 4 + 63) & ~63u;
+	err = open_fd(t, text, text_len);
+	if (!err)
+		err = tap_setup(t->ifindex, cfg, text, text_len);
+	if (err) {
+		tap_close(t);
+		return err;
+	}
+	*out = t;
+	return 0;
+}
+
+static int make_ring(struct tap *t, struct tap_ring *r, struct udplane_ring *producer, struct udplane_ring *consumer)
+{
+	size_t len = sizeof(*r->head) + (size_t)TAP_SLOTS * t->slot_size;
+
+	r->head = aligned_alloc(UDPLANE_LINE, (len + UDPLANE_LINE - 1) & ~(size_t)(UDPLANE_LINE - 1));
+	if (!r->head)
+		return -ENOMEM;
+	memset(r->head, 0, len); /* and fault it in: the packet path shall not */
+	r->slots = (uint8_t *)(r->head + 1);
+	r->slot_size = t->slot_size;
+	udplane_ring_init(producer, r->head, TAP_SLOTS, 0);
+	udplane_ring_init(consumer, r->head, TAP_SLOTS, 0);
+	return 0;
+}
+
+static int make_lanes(struct tap *t, uint32_t cnt)
+{
+	int err = 0;
+
+	t->lane = calloc(cnt, sizeof(*t->lane));
+	t->mine = calloc(cnt, sizeof(*t->mine));
+	if (!t->lane || !t->mine)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < cnt; i++)
+		t->lane[i].worker_fd = -1;
+	t->lane_cnt = cnt;
+	for (uint32_t i = 0; i < cnt && !err; i++) {
+		struct tap_lane *l = &t->lane[i];
+
+		err = make_ring(t, &l->to_ring, &l->to, &t->mine[i].to);
+		if (!err)
+			err = make_ring(t, &l->from_ring, &t->mine[i].from, &l->from);
+		l->thread_fd = t->bell_fd;
+		l->worker_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (!err && l->worker_fd < 0)
+			err = -errno;
+	}
+	return err;
+}
+
+static void free_lanes(struct tap *t)
+{
+	for (uint32_t i = 0; i < t->lane_cnt; i++) {
+		free(t->lane[i].to_ring.head);
+		free(t->lane[i].from_ring.head);
+		if (t->lane[i].worker_fd >= 0)
+			close(t->lane[i].worker_fd);
+	}
+	free(t->lane);
+	free(t->mine);
+}
+
+void tap_close(struct tap *t)
+{
+	int fds[] = {t->fd, t->epoll_fd, t->bell_fd, t->stop_fd};
+
+	if (t->running) {
+		(void)!write(t->stop_fd, &(uint64_t){1}, 8);
+		pthread_join(t->thread, NULL);
+	}
+	free_lanes(t);
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	free(t);
+}
+
+const char *tap_name(const struct tap *t)
+{
+	return t->name;
+}
+
+int tap_ifindex(const struct tap *t)
+{
+	return t->ifindex;
+}
+
+struct tap_lane *tap_lane(struct tap *t, uint32_t i)
+{
+	return i < t->lane_cnt ? &t->lane[i] : NULL;
+}
+
+void tap_counts(const struct tap *t, struct tap_counts *out)
+{
+	out->to_kernel = udplane_load64(&t->n.to_kernel);
+	out->from_kernel = udplane_load64(&t->n.from_kernel);
+	out->to_kernel_failed = udplane_load64(&t->n.to_kernel_failed);
+}
+
+void tap_lane_flush(struct tap_lane *l)
+{
+	if (!l->staged)
+		return;
+	udplane_ring_publish(&l->to, l->staged);
+	l->staged = 0;
+	udplane_fence();
+	if (udplane_ring_take_arm(&l->to))
+		(void)!write(l->thread_fd, &(uint64_t){1}, 8);
+}
+
+/* ---------------------------------------------------------------------------------------------------- the thread -- */
+
+static uint8_t *slot_of(const struct tap_ring *r, const struct udplane_ring *end)
+{
+	return r->slots + (size_t)udplane_ring_slot(end, end->idx) * r->slot_size;
+}
+
+/* A TAP that is down refuses (EIO); a full one cannot be: write() delivers to the stack. */
+static uint32_t to_kernel(struct tap *t, uint32_t i)
+{
+	struct udplane_ring *r = &t->mine[i].to;
+	uint32_t n = udplane_ring_avail(r, 1), failed = 0;
+
+	if (n > BURST)
+		n = BURST;
+	for (uint32_t k = 0; k < n; k++) {
+		const uint8_t *slot = slot_of(&t->lane[i].to_ring, r);
+		uint32_t len = *(const uint32_t *)slot;
+
+		failed += write(t->fd, slot + 4, len) != (ssize_t)len;
+		udplane_ring_consume(r, 1);
+	}
+	udplane_count(&t->n.to_kernel, n - failed);
+	udplane_count(&t->n.to_kernel_failed, failed);
+	return n;
+}
+
+/* Returns packets read. *full: the worker is behind. */
+static uint32_t from_kernel(struct tap *t, bool *full)
+{
+	struct udplane_ring *r = &t->mine[0].from;
+	uint32_t n = 0;
+
+	*full = udplane_ring_free(r, 1) == 0;
+	while (n < BURST && udplane_ring_free(r, 1)) {
+		uint8_t *slot = slot_of(&t->lane[0].from_ring, r);
+		ssize_t len = read(t->fd, slot + 4, t->slot_size - 4);
+
+		if (len <= 0)
+			break;
+		*(uint32_t *)slot = (uint32_t)len;
+		udplane_ring_publish(r, 1);
+		n++;
+	}
+	if (!n)
+		return 0;
+	udplane_count(&t->n.from_kernel, n);
+	udplane_fence();
+	if (udplane_ring_take_arm(r))
+		(void)!write(t->lane[0].worker_fd, &(uint64_t){1}, 8);
+	return n;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+/* The kernel sees the NIC's link as the TAP's carrier, so routes and neighbours follow it as they would with a driver. */
+static void show_link(struct tap *t)
+{
+	int up;
+
+	t->link_asked_ns = now_ns();
+	if (t->link.gone && t->link.gone(t->link.arg)) {
+		ioctl(t->fd, TUNSETPERSIST, 0);
+		close(t->fd);
+		t->fd = -1;
+		t->removed = true;
+		return;
+	}
+	up = t->link.up ? t->link.up(t->link.arg) : 1;
+	if (up == t->carrier)
+		return;
+	ioctl(t->fd, TUNSETCARRIER, &up);
+	t->carrier = up;
+}
+
+/* Arms every ring; true if there is something after all. */
+static bool arm_all(struct tap *t)
+{
+	bool some = false;
+
+	for (uint32_t i = 0; i < t->lane_cnt; i++) {
+		udplane_ring_arm(&t->mine[i].to);
+		some |= udplane_ring_avail(&t->mine[i].to, 1) != 0;
+	}
+	return some;
+}
+
+/* False: to end. */
+static bool wait_events(struct tap *t)
+{
+	struct epoll_event ev[4];
+	int n = epoll_wait(t->epoll_fd, ev, 4, LINK_POLL_MS);
+	uint64_t cnt;
+
+	for (int i = 0; i < n; i++) {
+		if (ev[i].data.u32 == EVENT_STOP)
+			return false;
+		if (ev[i].data.u32 == EVENT_BELL)
+			(void)!read(t->bell_fd, &cnt, 8);
+		if (ev[i].data.u32 == EVENT_LINK) {
+			(void)!read(t->link.event_fd, &cnt, 8);
+			show_link(t);
+		}
+	}
+	return true;
+}
+
+static bool stop_asked(struct tap *t)
+{
+	uint64_t cnt;
+
+	return read(t->stop_fd, &cnt, 8) == 8;
+}
+
+static void *tap_main(void *arg)
+{
+	struct tap *t = arg;
+	struct timespec full_wait = {.tv_nsec = FULL_WAIT_NS};
+	bool full = false;
+
+	pthread_setname_np(pthread_self(), "udplane-tap");
+	show_link(t);
+	while (!t->removed) {
+		uint32_t work = from_kernel(t, &full);
+
+		for (uint32_t i = 0; i < t->lane_cnt; i++)
+			work += to_kernel(t, i);
+		if (now_ns() - t->link_asked_ns > LINK_POLL_MS * 1000000ull) {
+			show_link(t);
+			if (stop_asked(t))
+				return NULL;
+		}
+		if (work)
+			continue;
+		if (full)
+			nanosleep(&full_wait, NULL); /* its descriptor is readable all the time */
+		if (!arm_all(t) && !wait_events(t))
+			return NULL;
+	}
+	return NULL;
+}
+
+static int watch(struct tap *t, int fd, uint32_t what)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.u32 = what};
+
+	return fd < 0 || !epoll_ctl(t->epoll_fd, EPOLL_CTL_ADD, fd, &ev) ? 0 : -errno;
+}
+
+static int make_fds(struct tap *t)
+{
+	int err;
+
+	t->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	t->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	t->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (t->epoll_fd < 0 || t->bell_fd < 0 || t->stop_fd < 0)
+		return -errno;
+	err = watch(t, t->fd, EVENT_TAP);
+	if (!err)
+		err = watch(t, t->bell_fd, EVENT_BELL);
+	if (!err)
+		err = watch(t, t->stop_fd, EVENT_STOP);
+	return err ? err : watch(t, t->link.event_fd, EVENT_LINK);
+}
+
+int tap_start(struct tap *t, uint32_t lane_cnt, const struct tap_link *link, char *text, size_t text_len)
+{
+	int err;
+
+	t->link = *link;
+	err = make_fds(t);
+	if (!err)
+		err = make_lanes(t, lane_cnt);
+	/* Not before everything else has succeeded: a start that fails leaves no interface with the NIC's addresses behind. */
+	if (!err && ioctl(t->fd, TUNSETPERSIST, 1))
+		err = -errno;
+	if (!err)
+		err = -pthread_create(&t->thread, NULL, tap_main, t);
+	if (err)
+		snprintf(text, text_len, "TAP %s: its thread does not start: %s", t->name, strerror(-err));
+	else
+		t->running = true;
+	return err;
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A TAP beside a NIC that the kernel has lost: the kernel goes on as if it had the NIC, at a TAP's speed. It has the NIC's MAC, MTU,
+ * addresses and routes, so sockets bind, netlink reports and neighbours resolve as before.
+ *
+ *   worker w: tap_lane_pass, tap_lane_flush --ring--> TAP thread --write--> kernel
+ *   worker 0: tap_lane_peek, tap_lane_done <--ring--- TAP thread <--read--- kernel
+ *
+ * Packets are copied into the rings' slots, so a worker makes no system call but the signal to a sleeping TAP thread. The TAP is
+ * persistent: when udplaned dies its addresses stay and its carrier goes; the next udplaned takes it over. The thread also shows the
+ * NIC's link as the TAP's carrier, and takes the TAP away when the NIC is gone.
+ *
+ * Limits: no offloads (each packet is one system call on the TAP thread); a full ring drops what goes to the kernel, and leaves what
+ * comes from it in the TAP's own queue.
+ */
+#ifndef SIDECAR_DEVICE_TAP_TAP_H
+#define SIDECAR_DEVICE_TAP_TAP_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <udplane/ring.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TAP_ADDRS 16
+#define TAP_ROUTES 32
+#define TAP_SLOTS 1024 /* of each ring: what the kernel's own txqueuelen holds */
+
+struct tap_addr {
+	uint8_t family, prefix_len;
+	uint8_t addr[16];
+};
+
+struct tap_route { /* prefix_len 0: the default route */
+	uint8_t family, prefix_len;
+	bool has_gateway;
+	uint8_t dst[16], gateway[16];
+	uint32_t metric; /* 0: the kernel's choice */
+};
+
+/* What the TAP shall be like. */
+struct tap_config {
+	char name[IFNAMSIZ];
+	uint8_t mac[6];
+	uint32_t mtu; /* 0: not said */
+	struct tap_addr addr[TAP_ADDRS];
+	uint32_t addr_cnt;
+	struct tap_route route[TAP_ROUTES];
+	uint32_t route_cnt;
+	char origin[96]; /* where it was learnt, for people */
+};
+
+/* One ring of packets. */
+struct tap_ring {
+	struct udplane_ring_head *head;
+	uint8_t *slots;
+	uint32_t slot_size;
+};
+
+/* A worker's way to and from the TAP thread. */
+struct tap_lane {
+	struct udplane_ring to, from;  /* the worker's ends: it produces `to` and consumes `from` */
+	struct tap_ring to_ring, from_ring;
+	uint32_t staged;               /* passed, not flushed */
+	int thread_fd;                 /* eventfd that wakes the TAP thread; shared by the lanes */
+	int worker_fd;                 /* eventfd that wakes the worker */
+};
+
+struct tap;
+
+struct tap_link { /* called by the TAP thread */
+	bool (*up)(void *arg);     /* the NIC's link; asked at the start, whenever event_fd is readable, and every half second */
+	bool (*gone)(void *arg);   /* the NIC was removed: the TAP goes, too */
+	int event_fd;
+	void *arg;
+};
+
+struct tap_counts { /* written by the TAP thread */
+	uint64_t to_kernel, from_kernel, to_kernel_failed;
+};
+
+/* Makes the TAP, or takes over the one that a dead udplaned has left. 0 or -errno with text. */
+int tap_open(struct tap **t, const struct tap_config *cfg, char *text, size_t text_len);
+/* Makes the lanes and starts the thread. */
+int tap_start(struct tap *t, uint32_t lane_cnt, const struct tap_link *link, char *text, size_t text_len);
+/* Ends the thread; the interface stays, without carrier. */
+void tap_close(struct tap *t);
+const char *tap_name(const struct tap *t);
+int tap_ifindex(const struct tap *t);
+struct tap_lane *tap_lane(struct tap *t, uint32_t i);
+void tap_counts(const struct tap *t, struct tap_counts *out);
+
+/* ---- tap_setup.c: addresses, MTU, routes, MAC by netlink ---- */
+int tap_setup(int ifindex, const struct tap_config *cfg, char *text, size_t text_len);
+
+/* ---- tap_source.c: where the configuration comes from; pure but for the files ---- */
+/* Lines "key value..." that deploy/bind-vfio has saved: name, mac, mtu, address A/N, route DST|default [via G] [metric M].
+ * 0; -ENOENT: no such file; -EINVAL with text. */
+int tap_source_saved(const char *path, struct tap_config *out, char *text, size_t text_len);
+/* The annotation k8s.v1.cni.cncf.io/network-status in a downward-API file: the entry whose device-info names the PCI address `pci`, or
+ * else whose mac is `mac`. 0; -ENOENT: none; -EINVAL with text. */
+int tap_source_annotation(const char *path, const char *pci, const uint8_t mac[6], struct tap_config *out, char *text, size_t text_len);
+/* Lists as the keys `address` and `gateway` have them: "192.0.2.5/24,2001:db8::5/64". */
+int tap_source_addresses(const char *list, struct tap_config *out, char *text, size_t text_len);
+int tap_source_gateways(const char *list, struct tap_config *out, char *text, size_t text_len);
+bool tap_parse_mac(const char *s, uint8_t mac[6]);
+
+/* ---- the worker's side ---- */
+
+/* Copies a packet's parts in. False: no room. Not visible before the flush. */
+static inline uint8_t *tap_lane_reserve(struct tap_lane *l, uint32_t len)
+{
+	uint8_t *slot;
+
+	if (len + 4 > l->to_ring.slot_size || udplane_ring_free(&l->to, l->staged + 1) <= l->staged)
+		return NULL;
+	slot = l->to_ring.slots + (size_t)udplane_ring_slot(&l->to, l->to.idx + l->staged) * l->to_ring.slot_size;
+	*(uint32_t *)slot = len;
+	l->staged++;
+	return slot + 4;
+}
+
+/* Publishes what was passed and wakes the thread if it sleeps. */
+void tap_lane_flush(struct tap_lane *l);
+
+/* The oldest packet from the kernel, or NULL. */
+static inline const uint8_t *tap_lane_peek(struct tap_lane *l, uint32_t *len)
+{
+	const uint8_t *slot;
+
+	if (udplane_ring_avail(&l->from, 1) == 0)
+		return NULL;
+	slot = l->from_ring.slots + (size_t)udplane_ring_slot(&l->from, l->from.idx) * l->from_ring.slot_size;
+	*len = *(const uint32_t *)slot;
+	return slot + 4;
+}
+
+static inline void tap_lane_done(struct tap_lane *l)
+{
+	udplane_ring_consume(&l->from, 1);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Decides for each frame: to a worker of ours, or to the kernel. A worker cannot hand a frame back, so only what is certainly
+ * ours is diverted: an unfragmented UDP datagram without IP options, whose lengths agree, from a possible source, to a unicast
+ * address of this host, on a port (and address, and peer) that an accelerated socket holds. Everything else is the kernel's, unchanged.
+ *
+ * Checksums are the worker's: it must touch the payload's cache lines anyway, and drops just what the kernel would drop.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/udp.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "sidecar/device/xdp/udplane_xdp.h"
+
+struct xdp_shared shared;
+
+/* Set before loading, so that the verifier drops the branches not taken. */
+const volatile __u8 generic; /* several CPUs may be in here for one queue */
+const volatile __u8 frags;   /* loaded with BPF_F_XDP_HAS_FRAGS (kernel 5.18): frames of several buffers come here, too */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, XDP_QUEUES);
+	__type(key, __u32);
+	__type(value, __u32);
+} xsks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2 * XDP_LOCAL_MAX); /* an old and a new set at once */
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct xdp_addr);
+	__type(value, __u8);
+} local SEC(".maps");
+
+/* These two are sized before loading. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct xdp_addr_key);
+	__type(value, __u8);
+} claims_addr SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct xdp_conn_key);
+	__type(value, __u8);
+} claims_conn SEC(".maps");
+
+/* In native mode one NAPI context, so one CPU at a time, runs a queue: plain increments are exact. Generic mode runs on
+ * whatever CPU the stack is on (RPS, stacked devices), and the last entry is for many queues: there they are atomic. */
+static __always_inline void count(__u32 entry, __u32 what)
+{
+	__u64 *n = &shared.counters[entry].count[what];
+
+	if (generic || entry == XDP_QUEUES)
+		__sync_fetch_and_add(n, 1);
+	else
+		++*n;
+}
+
+static __always_inline struct xdp_addr mapped(__be32 addr)
+{
+	return (struct xdp_addr){{0, 0, bpf_htonl(0xffff), addr}};
+}
+
+#define LOCAL_OTHER 0x10000 /* no bit of a port's flags */
+
+static __always_inline __u32 local_other(const struct xdp_addr *addr)
+{
+	return shared.local_more && bpf_map_lookup_elem(&local, addr) ? LOCAL_OTHER : 0;
+}
+
+/* 0: not local; else the port flag that claims this very address, or LOCAL_OTHER.
+ *
+ * The control thread changes a slot while we read: an IPv4 address is one store; half of an old IPv6 address with half of a
+ * new one could match a datagram sent to just that mixture in these nanoseconds, which the worker's own look-up then settles. */
+static __always_inline __u32 is_local4(__be32 addr)
+{
+	if (!addr)
+		return 0;
+#pragma unroll
+	for (int i = 0; i < XDP_LOCAL_FAST; i++)
+		if (shared.local4_be[i] == addr)
+			return XDP_PORT_SLOT4(i);
+	struct xdp_addr key = mapped(addr);
+
+	return local_other(&key);
+}
+
+static __always_inline __u32 is_local6(const __u64 *addr)
+{
+	if (!(addr[0] | addr[1]))
+		return 0;
+#pragma unroll
+	for (int i = 0; i < XDP_LOCAL_FAST; i++)
+		if (shared.local6[i][0] == addr[0] && shared.local6[i][1] == addr[1])
+			return XDP_PORT_SLOT6(i);
+	struct xdp_addr key;
+
+	__builtin_memcpy(&key, addr, sizeof(key));
+	return local_other(&key);
+}
+
+static __always_inline int is_claimed(const struct xdp_addr *addr, const struct xdp_addr *peer, const struct udphdr *udp,
+				      __u32 flags)
+{
+	if (flags & (XDP_PORT_ADDR4 | XDP_PORT_ADDR6)) {
+		struct xdp_addr_key key = {.addr = *addr, .port_be = udp->dest};
+
+		if (bpf_map_lookup_elem(&claims_addr, &key))
+			return 1;
+	}
+	if (flags & (XDP_PORT_CONN4 | XDP_PORT_CONN6)) {
+		struct xdp_conn_key key = {
+			.addr = *addr, .peer = *peer, .port_be = udp->dest, .peer_port_be = udp->source};
+
+		if (bpf_map_lookup_elem(&claims_conn, &key))
+			return 1;
+	}
+	return 0;
+}
+
+/* A datagram that ends ip_end bytes into the frame: is all of it in the first buffer, and does that fit a frame of ours? */
+static __always_inline int check_size(struct xdp_md *ctx, __u32 len, __u32 ip_end)
+{
+	if (len < ip_end)
+		return frags && bpf_xdp_get_buff_len(ctx) > len ? XDP_COUNT_UNFIT : XDP_COUNT_MALFORMED;
+	/* Padding may lie in further buffers; a short frame has none. */
+	if (frags && len > ip_end && len > 128 && bpf_xdp_get_buff_len(ctx) > len)
+		return XDP_COUNT_UNFIT;
+	return len > shared.max_len ? XDP_COUNT_UNFIT : XDP_COUNT_DIVERTED;
+}
+
+/* Whether a datagram may be several in one: a sender on this host, or GRO, hands over such (UDP_SEGMENT) as one large datagram,
+ * and generic mode comes before they are taken apart. XDP cannot see that; but then the checksum is never computed
+ * yet, the field holds the sum of the pseudo-header (CHECKSUM_PARTIAL). So such datagrams are the kernel's. Drivers with native
+ * XDP get none: veth has its peer take them apart. */
+static __always_inline int may_be_several(const struct udphdr *udp, const __u32 *addrs, int words)
+{
+	__u32 sum = bpf_htons(IPPROTO_UDP) + udp->len;
+
+	if (!generic)
+		return 0;
+#pragma unroll
+	for (int i = 0; i < words; i++)
+		sum += (addrs[i] & 0xffff) + (addrs[i] >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return udp->check == sum;
+}
+
+static __always_inline int martian4(__be32 addr_be)
+{
+	__u32 addr = bpf_ntohl(addr_be);
+
+	return addr >= 0xe0000000 || addr >> 24 == 127 || addr >> 24 == 0;
+}
+
+static __always_inline int classify4(struct xdp_md *ctx, void *data, void *data_end)
+{
+	struct iphdr *ip = data + sizeof(struct ethhdr);
+	struct udphdr *udp = (void *)(ip + 1);
+	int verdict;
+	__u32 to;
+
+	if ((void *)(ip + 1) > data_end)
+		return XDP_COUNT_MALFORMED;
+	if (ip->version != 4 || ip->ihl < 5)
+		return XDP_COUNT_MALFORMED;
+	if (ip->protocol != IPPROTO_UDP)
+		return XDP_COUNT_NOT_UDP;
+	if (ip->ihl > 5)
+		return XDP_COUNT_OPTIONS;
+	if (ip->frag_off & bpf_htons(0x3fff)) /* offset, or more to come */
+		return XDP_COUNT_FRAGMENT;
+	if ((void *)(udp + 1) > data_end)
+		return XDP_COUNT_MALFORMED;
+	to = is_local4(ip->daddr);
+	if (!to)
+		return XDP_COUNT_NOT_LOCAL;
+
+	__u32 tot_len = bpf_ntohs(ip->tot_len), udp_len = bpf_ntohs(udp->len);
+
+	if (udp_len < sizeof(*udp) || tot_len != sizeof(*ip) + udp_len)
+		return XDP_COUNT_MALFORMED;
+	verdict = check_size(ctx, data_end - data, sizeof(struct ethhdr) + tot_len);
+	if (verdict == XDP_COUNT_MALFORMED)
+		return verdict;
+	if (martian4(ip->saddr))
+		return XDP_COUNT_MARTIAN;
+	if (may_be_several(udp, &ip->saddr, 2))
+		verdict = XDP_COUNT_UNFIT;
+
+	__u32 flags = shared.port[udp->dest];
+
+	if (flags & (XDP_PORT_WILD4 | to))
+		return verdict;
+	flags &= XDP_PORT_ADDR4 | XDP_PORT_CONN4;
+	if (!flags)
+		return XDP_COUNT_UNCLAIMED;
+
+	struct xdp_addr addr = mapped(ip->daddr), peer = mapped(ip->saddr);
+
+	return is_claimed(&addr, &peer, udp, flags) ? verdict : XDP_COUNT_UNCLAIMED;
+}
+
+/* Multicast, ::, ::1 and ::ffff:0:0/96. */
+static __always_inline int martian6(const struct in6_addr *a)
+{
+	if (a->s6_addr[0] == 0xff)
+		return 1;
+	if (a->s6_addr32[0] | a->s6_addr32[1])
+		return 0;
+	if (a->s6_addr32[2] == bpf_htonl(0xffff))
+		return 1;
+	return !a->s6_addr32[2] && (!a->s6_addr32[3] || a->s6_addr32[3] == bpf_htonl(1));
+}
+
+static __always_inline int next_header(__u8 protocol)
+{
+	switch (protocol) {
+	case IPPROTO_FRAGMENT: return XDP_COUNT_FRAGMENT;
+	case IPPROTO_HOPOPTS:
+	case IPPROTO_ROUTING:
+	case IPPROTO_DSTOPTS:
+	case IPPROTO_AH:
+	case IPPROTO_MH: return XDP_COUNT_OPTIONS;
+	default: return XDP_COUNT_NOT_UDP;
+	}
+}
+
+static __always_inline int classify6(struct xdp_md *ctx, void *data, void *data_end)
+{
+	struct ipv6hdr *ip = data + sizeof(struct ethhdr);
+	struct udphdr *udp = (void *)(ip + 1);
+	int verdict;
+	__u32 to;
+
+	if ((void *)(ip + 1) > data_end || ip->version != 6)
+		return XDP_COUNT_MALFORMED;
+	if (ip->nexthdr != IPPROTO_UDP)
+		return next_header(ip->nexthdr);
+	if ((void *)(udp + 1) > data_end)
+		return XDP_COUNT_MALFORMED;
+	to = is_local6((const __u64 *)&ip->daddr);
+	if (!to)
+		return XDP_COUNT_NOT_LOCAL;
+
+	__u32 payload_len = bpf_ntohs(ip->payload_len), udp_len = bpf_ntohs(udp->len);
+
+	if (udp_len < sizeof(*udp) || payload_len != udp_len)
+		return XDP_COUNT_MALFORMED;
+	verdict = check_size(ctx, data_end - data, sizeof(struct ethhdr) + sizeof(*ip) + payload_len);
+	if (verdict == XDP_COUNT_MALFORMED)
+		return verdict;
+	if (martian6(&ip->saddr))
+		return XDP_COUNT_MARTIAN;
+	if (may_be_several(udp, ip->saddr.s6_addr32, 8))
+		verdict = XDP_COUNT_UNFIT;
+
+	__u32 flags = shared.port[udp->dest];
+
+	if (flags & (XDP_PORT_WILD6 | to))
+		return verdict;
+	flags &= XDP_PORT_ADDR6 | XDP_PORT_CONN6;
+	if (!flags)
+		return XDP_COUNT_UNCLAIMED;
+
+	struct xdp_addr addr, peer;
+
+	__builtin_memcpy(&addr, &ip->daddr, sizeof(addr));
+	__builtin_memcpy(&peer, &ip->saddr, sizeof(peer));
+	return is_claimed(&addr, &peer, udp, flags) ? verdict : XDP_COUNT_UNCLAIMED;
+}
+
+static __always_inline int classify(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
+	struct ethhdr *eth = data;
+
+	if (data + sizeof(*eth) > data_end)
+		return XDP_COUNT_MALFORMED;
+	if (*(__u32 *)eth->h_dest != shared.mac0 || *(__u16 *)(eth->h_dest + 4) != shared.mac1)
+		return XDP_COUNT_NOT_LOCAL;
+	if (eth->h_proto == bpf_htons(ETH_P_IP))
+		return classify4(ctx, data, data_end);
+	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
+		return classify6(ctx, data, data_end);
+	return XDP_COUNT_NOT_IP;
+}
+
+SEC("xdp")
+int udplane(struct xdp_md *ctx)
+{
+	__u32 queue = ctx->rx_queue_index, entry = XDP_QUEUES, state = XDP_STATE_UNBOUND;
+	int verdict = classify(ctx);
+
+	if (queue < XDP_QUEUES) {
+		entry = queue;
+		state = *(volatile __u32 *)&shared.queue[queue].state;
+	}
+	if (verdict == XDP_COUNT_DIVERTED && state != XDP_STATE_ENGAGED)
+		verdict = state == XDP_STATE_IDLE ? XDP_COUNT_IDLE : XDP_COUNT_NO_QUEUE;
+	count(entry, XDP_COUNT_SEEN);
+	count(entry, verdict);
+	return verdict == XDP_COUNT_DIVERTED ? bpf_redirect_map(&xsks, queue, XDP_PASS) : XDP_PASS;
+}
+
+char _license[] SEC("license") = "Apache-2.0";

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the XDP program (udplane.bpf.c) and the AF_XDP device share: one block of the program's global data, mapped writable
+ * into udplaned, and the keys of its hash maps. Compiled by clang -target bpf, C and C++.
+ *
+ * Writers: counters by the XDP program alone; queue[].state by the worker that owns the queue (and by the control thread before it
+ * starts and after it has stopped); everything else by the control thread. Each value is a plain aligned store.
+ */
+#ifndef SIDECAR_DEVICE_XDP_UDPLANE_XDP_H
+#define SIDECAR_DEVICE_XDP_UDPLANE_XDP_H
+
+#include <linux/types.h>
+
+#define XDP_QUEUES 64      /* hardware RX queues that can be diverted; frames on further ones are passed as "no queue" */
+#define XDP_LOCAL_FAST 4   /* local addresses of each family that are compared in line; more are in a hash map */
+#define XDP_LOCAL_MAX 1024 /* local addresses of both families */
+#define XDP_LINE 128       /* UDPLANE_LINE */
+
+/* Where a frame went. Each frame counts as SEEN and as exactly one of the others. */
+enum xdp_count {
+	XDP_COUNT_SEEN,
+	XDP_COUNT_DIVERTED,
+	XDP_COUNT_NOT_IP,
+	XDP_COUNT_NOT_UDP,
+	XDP_COUNT_FRAGMENT,
+	XDP_COUNT_OPTIONS,
+	XDP_COUNT_NOT_LOCAL,
+	XDP_COUNT_MARTIAN,
+	XDP_COUNT_MALFORMED,
+	XDP_COUNT_UNCLAIMED,
+	XDP_COUNT_IDLE,
+	XDP_COUNT_NO_QUEUE,
+	XDP_COUNT_UNFIT, /* does not fit one frame of ours, or (generic mode) may be several datagrams in one */
+	XDP_COUNT_CNT,
+};
+
+struct xdp_counters {
+	__u64 count[16];
+} __attribute__((aligned(XDP_LINE)));
+
+enum xdp_state {
+	XDP_STATE_UNBOUND, /* no socket of ours on that queue */
+	XDP_STATE_IDLE,    /* bound, but the kernel delivers */
+	XDP_STATE_ENGAGED, /* claimed datagrams are diverted */
+};
+
+struct xdp_queue {
+	__u32 state; /* enum xdp_state */
+} __attribute__((aligned(XDP_LINE)));
+
+/* Why a port is of interest; any match diverts. */
+#define XDP_PORT_SLOT4(i) (0x0001 << (i)) /* the address in local4_be[i]: saves the look-up in claims_addr */
+#define XDP_PORT_SLOT6(i) (0x0010 << (i)) /* the one in local6[i] */
+#define XDP_PORT_WILD4 0x0100             /* every local IPv4 address */
+#define XDP_PORT_WILD6 0x0200
+#define XDP_PORT_ADDR4 0x0400             /* some local IPv4 addresses: look into claims_addr */
+#define XDP_PORT_ADDR6 0x0800
+#define XDP_PORT_CONN4 0x1000             /* some local address and peer: look into claims_conn */
+#define XDP_PORT_CONN6 0x2000
+
+/* IPv6, or IPv4 as ::ffff:a.b.c.d; network byte order. */
+struct xdp_addr {
+	__u32 word_be[4];
+};
+
+struct xdp_addr_key {
+	struct xdp_addr addr;
+	__u16 port_be;
+	__u16 pad; /* 0 */
+};
+
+struct xdp_conn_key {
+	struct xdp_addr addr, peer;
+	__u16 port_be, peer_port_be;
+};
+
+struct xdp_shared {
+	struct xdp_counters counters[XDP_QUEUES + 1]; /* the last: queues at and above XDP_QUEUES */
+	struct xdp_queue queue[XDP_QUEUES];
+	/* read for each frame, hardly ever written */
+	__u64 local6[XDP_LOCAL_FAST][2]; /* network byte order; unused: 0 */
+	__u32 local4_be[XDP_LOCAL_FAST]; /* unused: 0 */
+	__u32 mac0;                      /* first four bytes of the device's address, as loaded */
+	__u16 mac1;                      /* last two */
+	__u16 max_len;                   /* bytes of an Ethernet frame that fit one of ours */
+	__u32 local_more;                /* 1: map `local` holds further addresses */
+	__u32 pad[5];
+	__u16 port[65536]; /* XDP_PORT_*; index: port_be as a number */
+};
+
+#endif

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sidecar/device/xdp_claims.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What is counted. A specific or connected claim counts twice: itself, and as a reason to look into the map on its port. */
+enum ref_kind {
+	REF_WILD = 1,
+	REF_ADDR,
+	REF_CONN,
+	REF_PORT_ADDR,
+	REF_PORT_CONN,
+};
+
+struct ref_key {
+	struct xdp_conn_key conn; /* zero where the kind does not use it */
+	uint8_t kind;
+	uint8_t v6;
+	uint8_t pad[2];
+};
+
+struct xdp_ref {
+	struct ref_key key;
+	uint32_t cnt; /* 0: free */
+};
+
+static uint32_t ref_hash(const struct ref_key *key)
+{
+	uint64_t h = 0x9e3779b97f4a7c15ull;
+	uint32_t word[sizeof(*key) / 4];
+
+	memcpy(word, key, sizeof(word));
+	for (size_t i = 0; i < sizeof(word) / sizeof(word[0]); i++) {
+		h = (h ^ word[i]) * 0xff51afd7ed558ccdull;
+		h ^= h >> 32;
+	}
+	return (uint32_t)h;
+}
+
+/* The entry of that key, or the free one where it would go. The table is never more than half full. */
+static struct xdp_ref *ref_find(struct xdp_claims *c, const struct ref_key *key)
+{
+	uint32_t i = ref_hash(key) & c->ref_mask;
+
+	while (c->ref[i].cnt && memcmp(&c->ref[i].key, key, sizeof(*key)))
+		i = (i + 1) & c->ref_mask;
+	return &c->ref[i];
+}
+
+/* Returns the count before, or -ENOSPC. */
+static int64_t ref_get(struct xdp_claims *c, const struct ref_key *key)
+{
+	struct xdp_ref *r = ref_find(c, key);
+
+	if (!r->cnt) {
+		if (c->ref_cnt > c->ref_mask / 2)
+			return -ENOSPC;
+		c->ref_cnt++;
+		r->key = *key;
+	}
+	return r->cnt++;
+}
+
+/* Returns the count after. Entries that probed past the freed one move up, so no tombstones build up. */
+static uint32_t ref_put(struct xdp_claims *c, const struct ref_key *key)
+{
+	struct xdp_ref *r = ref_find(c, key);
+	uint32_t hole = r - c->ref, i = hole, home;
+
+	if (--r->cnt)
+		return r->cnt;
+	c->ref_cnt--;
+	for (;;) {
+		i = (i + 1) & c->ref_mask;
+		if (!c->ref[i].cnt)
+			return 0;
+		home = ref_hash(&c->ref[i].key) & c->ref_mask;
+		if (((i - home) & c->ref_mask) < ((i - hole) & c->ref_mask))
+			continue; /* still reachable */
+		c->ref[hole] = c->ref[i];
+		c->ref[i].cnt = 0;
+		hole = i;
+	}
+}
+
+int xdp_claims_init(struct xdp_claims *c, uint32_t claim_max)
+{
+	uint32_t size = 64;
+
+	memset(c, 0, sizeof(*c));
+	while (size < claim_max * 4) /* two entries a claim, half full */
+		size *= 2;
+	c->ref = calloc(size, sizeof(*c->ref));
+	c->ref_mask = size - 1;
+	return c->ref ? 0 : -ENOMEM;
+}
+
+void xdp_claims_free(struct xdp_claims *c)
+{
+	free(c->ref);
+	c->ref = NULL;
+}
+
+static bool is_v4(const struct xdp_addr *a)
+{
+	return !a->word_be[0] && !a->word_be[1] && a->word_be[2] == htonl(0xffff);
+}
+
+static uint16_t port_flag(const struct ref_key *key)
+{
+	switch (key->kind) {
+	case REF_WILD: return key->v6 ? XDP_PORT_WILD6 : XDP_PORT_WILD4;
+	case REF_PORT_ADDR: return key->v6 ? XDP_PORT_ADDR6 : XDP_PORT_ADDR4;
+	default: return key->v6 ? XDP_PORT_CONN6 : XDP_PORT_CONN4;
+	}
+}
+
+static void set_flag(struct xdp_claims *c, uint16_t port_be, uint16_t flag, bool on)
+{
+	uint16_t *port = &c->shared->port[port_be];
+
+	__atomic_store_n(port, on ? *port | flag : *port & ~flag, __ATOMIC_RELEASE);
+}
+
+/* The flag of an address that has a slot; 0 if it has none. */
+static uint16_t slot_flag(const struct xdp_shared *s, const struct xdp_addr *a)
+{
+	for (int i = 0; i < XDP_LOCAL_FAST; i++) {
+		if (is_v4(a) ? s->local4_be[i] == a->word_be[3] : !memcmp(s->local6[i], a, sizeof(*a)))
+			return is_v4(a) ? XDP_PORT_SLOT4(i) : XDP_PORT_SLOT6(i);
+	}
+	return 0;
+}
+
+static int write_map(int fd, const void *key, bool on)
+{
+	uint8_t one = 1;
+	int err = on ? bpf_map_update_elem(fd, key, &one, BPF_ANY) : bpf_map_delete_elem(fd, key);
+
+	return err == -E2BIG ? -ENOSPC : err; /* a full hash map */
+}
+
+/* Makes the program see, or no longer see, one key. */
+static int publish(struct xdp_claims *c, const struct ref_key *key, bool on)
+{
+	struct xdp_addr_key addr = {.addr = key->conn.addr, .port_be = key->conn.port_be};
+
+	if (!c->shared)
+		return 0;
+	switch (key->kind) {
+	case REF_ADDR:
+		set_flag(c, key->conn.port_be, slot_flag(c->shared, &key->conn.addr), on);
+		return write_map(c->addr_fd, &addr, on);
+	case REF_CONN: return write_map(c->conn_fd, &key->conn, on);
+	default: set_flag(c, key->conn.port_be, port_flag(key), on); return 0;
+	}
+}
+
+static int insert_key(struct xdp_claims *c, const struct ref_key *key)
+{
+	int64_t before = ref_get(c, key);
+	int err;
+
+	if (before)
+		return before < 0 ? (int)before : 0;
+	err = publish(c, key, true);
+	if (err)
+		ref_put(c, key);
+	return err;
+}
+
+static void remove_key(struct xdp_claims *c, const struct ref_key *key)
+{
+	if (!ref_put(c, key))
+		publish(c, key, false);
+}
+
+static struct xdp_addr to_addr(uint8_t family, const uint8_t *from)
+{
+	struct xdp_addr to = {{0, 0, htonl(0xffff), 0}};
+
+	if (family == AF_INET)
+		memcpy(&to.word_be[3], from, 4);
+	else
+		memcpy(&to, from, 16);
+	return to;
+}
+
+/* The keys of a claim: the thing itself, then what makes the program look for it. Returns how many, or -EINVAL. */
+static int to_keys(const struct device_claim *claim, struct ref_key key[2])
+{
+	memset(key, 0, 2 * sizeof(key[0]));
+	if (claim->family != AF_INET && claim->family != AF_INET6)
+		return -EINVAL;
+	if (!claim->port_be || (claim->any_addr && claim->connected))
+		return -EINVAL;
+	for (int i = 0; i < 2; i++) {
+		key[i].v6 = claim->family == AF_INET6;
+		key[i].conn.port_be = claim->port_be;
+	}
+	if (claim->any_addr) {
+		key[0].kind = REF_WILD;
+		return 1;
+	}
+	key[0].conn.addr = to_addr(claim->family, claim->addr);
+	if (claim->connected) {
+		key[0].conn.peer = to_addr(claim->family, claim->peer);
+		key[0].conn.peer_port_be = claim->peer_port_be;
+	}
+	key[0].kind = claim->connected ? REF_CONN : REF_ADDR;
+	key[1].kind = claim->connected ? REF_PORT_CONN : REF_PORT_ADDR;
+	return 2;
+}
+
+int xdp_claims_insert(struct xdp_claims *c, const struct device_claim *claim)
+{
+	struct ref_key key[2];
+	int n = to_keys(claim, key), err;
+
+	if (n < 0)
+		return n;
+	err = insert_key(c, &key[0]);
+	if (err || n == 1)
+		return err;
+	err = insert_key(c, &key[1]);
+	if (err)
+		remove_key(c, &key[0]);
+	return err;
+}
+
+int xdp_claims_remove(struct xdp_claims *c, const struct device_claim *claim)
+{
+	struct ref_key key[2];
+	int n = to_keys(claim, key);
+
+	if (n < 0)
+		return n;
+	if (!ref_find(c, &key[0])->cnt)
+		return -ENOENT;
+	if (n == 2)
+		remove_key(c, &key[1]);
+	remove_key(c, &key[0]);
+	return 0;
+}
+
+static bool is_unicast(const struct xdp_addr *a)
+{
+	uint32_t v4 = ntohl(a->word_be[3]);
+
+	if (is_v4(a))
+		return v4 >> 24 != 0 && v4 >> 24 != 127 && v4 >> 28 < 0xe;
+	if (!a->word_be[0] && !a->word_be[1] && !a->word_be[2])
+		return false; /* ::, ::1, and the long dead ::a.b.c.d */
+	return ((const uint8_t *)a)[0] != 0xff;
+}
+
+static bool contains(const struct xdp_addr *set, uint32_t cnt, const struct xdp_addr *a)
+{
+	for (uint32_t i = 0; i < cnt; i++)
+		if (!memcmp(&set[i], a, sizeof(*a)))
+			return true;
+	return false;
+}
+
+/* Empties the slots whose address is gone, and their flags on all ports before that; an address that stays keeps its slot. */
+static void clear_slots(struct xdp_shared *s, const struct xdp_addr *set, uint32_t cnt)
+{
+	uint16_t gone = 0;
+
+	for (int i = 0; i < XDP_LOCAL_FAST; i++) {
+		struct xdp_addr a4 = to_addr(AF_INET, (const uint8_t *)&s->local4_be[i]);
+
+		if (!contains(set, cnt, &a4))
+			gone |= XDP_PORT_SLOT4(i);
+		if (!contains(set, cnt, (const struct xdp_addr *)s->local6[i]))
+			gone |= XDP_PORT_SLOT6(i);
+	}
+	for (uint32_t port = 0; port < 65536; port++)
+		if (s->port[port] & gone)
+			__atomic_store_n(&s->port[port], s->port[port] & ~gone, __ATOMIC_RELEASE);
+	for (int i = 0; i < XDP_LOCAL_FAST; i++) {
+		if (gone & XDP_PORT_SLOT4(i))
+			__atomic_store_n(&s->local4_be[i], 0, __ATOMIC_RELEASE);
+		if (gone & XDP_PORT_SLOT6(i))
+			memset(s->local6[i], 0, sizeof(s->local6[i]));
+	}
+}
+
+/* Gives new addresses the free slots. Returns whether every address has one. */
+static bool fill_slots(struct xdp_shared *s, const struct xdp_addr *set, uint32_t cnt)
+{
+	bool all = true;
+
+	for (uint32_t n = 0; n < cnt; n++) {
+		bool v4 = is_v4(&set[n]);
+		int i = 0;
+
+		if (slot_flag(s, &set[n]))
+			continue;
+		while (i < XDP_LOCAL_FAST && (v4 ? s->local4_be[i] : s->local6[i][0] | s->local6[i][1]))
+			i++;
+		if (i == XDP_LOCAL_FAST)
+			all = false;
+		else if (v4)
+			__atomic_store_n(&s->local4_be[i], set[n].word_be[3], __ATOMIC_RELEASE);
+		else
+			memcpy(s->local6[i], &set[n], 16);
+	}
+	return all;
+}
+
+/* Sets the slots' flags on the ports where claims name their addresses. */
+static void flag_slots(struct xdp_claims *c)
+{
+	for (uint32_t i = 0; i <= c->ref_mask; i++) {
+		const struct ref_key *key = &c->ref[i].key;
+
+		if (c->ref[i].cnt && key->kind == REF_ADDR)
+			set_flag(c, key->conn.port_be, slot_flag(c->shared, &key->conn.addr), true);
+	}
+}
+
+/* The map holds all addresses, those in slots, too: what it holds then depends on nothing but the set. */
+static int publish_local(struct xdp_claims *c, const struct xdp_addr *set, uint32_t cnt)
+{
+	bool all;
+	int err = 0;
+
+	if (!c->shared)
+		return 0;
+	for (uint32_t i = 0; i < cnt && !err; i++)
+		err = write_map(c->local_fd, &set[i], true);
+	if (err)
+		return err;
+	clear_slots(c->shared, set, cnt);
+	all = fill_slots(c->shared, set, cnt);
+	__atomic_store_n(&c->shared->local_more, !all, __ATOMIC_RELEASE);
+	flag_slots(c);
+	return 0;
+}
+
+int xdp_claims_set_local(struct xdp_claims *c, const uint8_t (*addrs)[16], uint32_t cnt)
+{
+	struct xdp_addr set[XDP_LOCAL_MAX], old[XDP_LOCAL_MAX];
+	uint32_t n = 0, old_cnt = c->local_cnt;
+	int err;
+
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct xdp_addr a = to_addr(AF_INET6, addrs[i]);
+
+		if (!is_unicast(&a) || contains(set, n, &a))
+			continue;
+		if (n == XDP_LOCAL_MAX)
+			return -ENOSPC;
+		set[n++] = a;
+	}
+	err = publish_local(c, set, n);
+	if (err)
+		return err;
+	memcpy(old, c->local, old_cnt * sizeof(old[0]));
+	memcpy(c->local, set, n * sizeof(set[0]));
+	c->local_cnt = n;
+	for (uint32_t i = 0; i < old_cnt && c->shared; i++)
+		if (!contains(set, n, &old[i]))
+			bpf_map_delete_elem(c->local_fd, &old[i]);
+	return 0;
+}
+
+int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd, int addr_fd, int conn_fd)
+{
+	int err;
+
+	c->shared = shared;
+	c->local_fd = local_fd;
+	c->addr_fd = addr_fd;
+	c->conn_fd = conn_fd;
+	if (!shared)
+		return 0;
+	err = publish_local(c, c->local, c->local_cnt);
+	for (int pass = 0; pass < 2; pass++) /* the flags last */
+		for (uint32_t i = 0; i <= c->ref_mask && !err; i++) {
+			uint8_t kind = c->ref[i].key.kind;
+
+			if (c->ref[i].cnt && pass == !(kind == REF_ADDR || kind == REF_CONN))
+				err = publish(c, &c->ref[i].key, true);
+		}
+	return err;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the XDP program diverts, as the control thread changes it: claims with a count each (several sockets may hold the same
+ * one), and the host's own addresses. Writes the program's shared block and hash maps; remembers everything, so that it can be
+ * written again into a program loaded anew.
+ *
+ * Order against the program: what a port's flag points at is there before the flag is set, and goes after it is cleared.
+ * Only the control thread calls; nothing here blocks, and nothing but init allocates.
+ */
+#ifndef SIDECAR_DEVICE_XDP_CLAIMS_H
+#define SIDECAR_DEVICE_XDP_CLAIMS_H
+
+#include <stdint.h>
+
+#include "sidecar/device/device.h"
+#include "sidecar/device/xdp/udplane_xdp.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct xdp_ref;
+
+struct xdp_claims {
+	/* The program's; set by xdp_claims_use. NULL: none is loaded. */
+	struct xdp_shared *shared;
+	int local_fd, addr_fd, conn_fd;
+
+	struct xdp_ref *ref; /* open-addressing hash table */
+	uint32_t ref_cnt, ref_mask;
+	struct xdp_addr local[XDP_LOCAL_MAX];
+	uint32_t local_cnt;
+};
+
+/* claim_max: different claims at most. 0 or -ENOMEM. */
+int xdp_claims_init(struct xdp_claims *c, uint32_t claim_max);
+void xdp_claims_free(struct xdp_claims *c);
+
+/* Writes everything into a program just loaded. */
+int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd, int addr_fd, int conn_fd);
+
+/* As device.h's claim_insert, claim_remove and set_local. */
+int xdp_claims_insert(struct xdp_claims *c, const struct device_claim *claim);
+int xdp_claims_remove(struct xdp_claims *c, const struct device_claim *claim);
+int xdp_claims_set_local(struct xdp_claims *c, const uint8_t (*addrs)[16], uint32_t cnt);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

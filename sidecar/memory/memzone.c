@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sidecar/memory/memzone.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <numa.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* An ordinary mmap address (0x7f...) does not fit an IOMMU of 39 bits, and EAL takes 4 to 134 GiB for itself: zones go from here
+ * upward, so that the same memory can be mapped for DMA by a NIC. Only a hint. */
+#define MEMZONE_HINT_BASE (256ull << 30)
+
+static size_t round_up(size_t len, size_t page)
+{
+	return (len + page - 1) / page * page;
+}
+
+static void *map_near_hint(int fd, size_t len)
+{
+	static uintptr_t next = MEMZONE_HINT_BASE; /* control thread only; a wrong hint costs nothing */
+	void *addr = mmap((void *)next, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (addr != MAP_FAILED)
+		next += round_up(len, 1ull << 30);
+	return addr;
+}
+
+/* 0 or -errno; nothing is left behind on error. */
+static int try_create(struct memzone *z, const char *name, size_t len, bool huge, int node)
+{
+	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0);
+	int err;
+
+	z->page_size = huge ? MEMZONE_HUGE_SIZE : (size_t)sysconf(_SC_PAGESIZE);
+	z->len = round_up(len, z->page_size);
+	z->addr = NULL;
+	z->fd = memfd_create(name, flags);
+	if (z->fd < 0)
+		return -errno;
+	if (ftruncate(z->fd, (off_t)z->len))
+		goto fail;
+	z->addr = map_near_hint(z->fd, z->len);
+	if (z->addr == MAP_FAILED)
+		goto fail;
+	if (node >= 0 && numa_available() >= 0 && numa_max_node() > 0)
+		numa_tonode_memory(z->addr, z->len, node); /* kept by the file; fallocate follows it */
+	/* fallocate reports a full pool or a cgroup limit as an error, where touching the pages would be SIGBUS. */
+	if (fallocate(z->fd, 0, 0, (off_t)z->len))
+		goto fail_map;
+	if (madvise(z->addr, z->len, MADV_POPULATE_WRITE) && errno != EINVAL)
+		goto fail_map;
+	(void)madvise(z->addr, z->len, MADV_DONTFORK);
+	if (fcntl(z->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW))
+		goto fail_map;
+	return 0;
+
+fail_map:
+	err = -errno;
+	munmap(z->addr, z->len);
+	goto out;
+fail:
+	err = -errno;
+out:
+	close(z->fd);
+	z->addr = NULL;
+	z->fd = -1;
+	return err;
+}
+
+int memzone_create(struct memzone *z, const char *name, size_t len, enum memzone_pages pages, int node, char *text,
+		   size_t text_len)
+{
+	int err = -ENOMEM;
+
+	text[0] = 0;
+	if (pages != MEMZONE_SMALL_ONLY) {
+		err = try_create(z, name, len, true, node);
+		if (!err)
+			return 0;
+		snprintf(text, text_len,
+			 "no hugepages for the %s zone (%zu x 2 MiB wanted): %s; raise vm.nr_hugepages or the pod's "
+			 "hugepages-2Mi limit",
+			 name, round_up(len, MEMZONE_HUGE_SIZE) / MEMZONE_HUGE_SIZE, strerror(-err));
+		if (pages == MEMZONE_HUGE_ONLY)
+			return err;
+	}
+	err = try_create(z, name, len, false, node);
+	if (err)
+		snprintf(text, text_len, "no memory for the %s zone (%zu bytes): %s; raise the memory limit", name, len,
+			 strerror(-err));
+	return err;
+}
+
+int memzone_seal_readonly(struct memzone *z)
+{
+	if (fcntl(z->fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL))
+		return -errno;
+	return 0;
+}
+
+void memzone_destroy(struct memzone *z)
+{
+	if (!z->addr)
+		return;
+	munmap(z->addr, z->len);
+	close(z->fd);
+	z->addr = NULL;
+	z->fd = -1;
+}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sidecar/route/route.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "sidecar/route/route_table.h"
+
+const char *route_verdict_name(enum route_verdict v)
+{
+	static const char *const name[] = {
+		[ROUTE_FAST] = "fast",
+		[ROUTE_SLOW_NO_ROUTE] = "no_route",
+		[ROUTE_SLOW_LOCAL] = "local",
+		[ROUTE_SLOW_BROADCAST] = "broadcast",
+		[ROUTE_SLOW_MULTICAST] = "multicast",
+		[ROUTE_SLOW_DEVICE] = "device",
+		[ROUTE_SLOW_NEIGHBOUR] = "neighbour",
+		[ROUTE_SLOW_POLICY] = "policy",
+		[ROUTE_SLOW_SOURCE] = "source",
+	};
+
+	return (unsigned int)v < ROUTE_VERDICT_CNT ? name[v] : "unknown";
+}
+
+/* Destinations that need no table. ROUTE_FAST: look it up. */
+static enum route_verdict classify4(uint32_t dst)
+{
+	switch (dst >> 24) {
+	case 0: return dst ? ROUTE_SLOW_NO_ROUTE : ROUTE_SLOW_LOCAL; /* 0.0.0.0 means this host */
+	case 127: return ROUTE_SLOW_LOCAL;
+	case 224 ... 239: return ROUTE_SLOW_MULTICAST;
+	}
+	return dst == UINT32_MAX ? ROUTE_SLOW_BROADCAST : ROUTE_FAST;
+}
+
+static enum route_verdict classify6(struct route_key dst)
+{
+	if (dst.hi >> 56 == 0xff)
+		return ROUTE_SLOW_MULTICAST;
+	if (!dst.hi && dst.lo <= 1)
+		return ROUTE_SLOW_LOCAL;
+	if (!dst.hi && dst.lo >> 32 == 0xffff)
+		return ROUTE_SLOW_NO_ROUTE; /* IPv4-mapped: the caller should have asked for IPv4 */
+	return ROUTE_FAST;
+}
+
+/* Common leading bits, at most the address's prefix, as ipv6_get_saddr_eval counts them. */
+static uint32_t match_len(struct route_key a, struct route_key b, uint32_t max)
+{
+	uint64_t hi = a.hi ^ b.hi, lo = a.lo ^ b.lo;
+	uint32_t len = hi   ? (uint32_t)__builtin_clzll(hi)
+		       : lo ? 64 + (uint32_t)__builtin_clzll(lo)
+			    : 128;
+
+	return len < max ? len : max;
+}
+
+static const uint8_t *source6(const struct route_table *t, struct route_key dst)
+{
+	const struct route_sources *s = &t->src_global;
+	uint32_t i, best = 0, best_len = 0;
+
+	if (route_is_link_local(dst))
+		s = &t->src_link;
+	else if (dst.hi >> 54 == 0xfec0 >> 6) /* site-local: a scope of its own */
+		return NULL;
+	if (s->cnt < 2)
+		return s->cnt ? s->a[0].addr : NULL;
+	for (i = 0; i < s->cnt; i++) {
+		uint32_t len = match_len(s->a[i].key, dst, s->a[i].prefix_len);
+
+		if (i == 0 || len > best_len) {
+			best = i;
+			best_len = len;
+		}
+	}
+	return s->a[best].addr;
+}
+
+static bool source_is_ours(const struct route_table *t, uint8_t family, struct route_key dst,
+			   struct route_key src)
+{
+	uint32_t own =
+		route_map_find(&t->own[family == AF_INET6], src, family == AF_INET ? 32 : 128);
+
+	if (own == ROUTE_NONE || !(own & ROUTE_OWN_USABLE))
+		return false;
+	if (family == AF_INET)
+		return src.hi >> 56 != 127;
+	if (route_is_link_local(src))
+		return (own & ROUTE_OWN_DEVICE) && route_is_link_local(dst);
+	return src.hi || src.lo != 1;
+}
+
+enum route_verdict route_lookup(const struct route_table *t, uint8_t family, const void *dst,
+				const void *want_src, struct route_hop *hop)
+{
+	const bool six = family == AF_INET6;
+	const struct route_key key = route_key(family, dst);
+	struct route_key src = want_src ? route_key(family, want_src) : (struct route_key){0, 0};
+	enum route_verdict v = six ? classify6(key) : classify4((uint32_t)(key.hi >> 32));
+	const struct route_entry *e;
+	uint32_t neigh;
+
+	if (v != ROUTE_FAST)
+		return v;
+	e = &t->entries[route_fib_find(&t->fib[six], key)];
+	if (e->verdict == ROUTE_THROW)
+		e = &t->entries[route_fib_find(&t->fallback, key)];
+	if (e->verdict != ROUTE_FAST)
+		return (enum route_verdict)e->verdict;
+	neigh = e->neigh;
+	if (neigh == ROUTE_NEIGH_DST)
+		neigh = route_map_find(&t->neigh_map[six], key, six ? 128 : 32);
+	if (neigh == ROUTE_NONE)
+		return ROUTE_SLOW_NEIGHBOUR;
+	if (src.hi | src.lo) {
+		if (!source_is_ours(t, family, key, src))
+			return ROUTE_SLOW_SOURCE;
+		memcpy(hop->src, want_src, six ? 16 : 4);
+	} else {
+		const uint8_t *choice = e->has_src ? e->src : six ? source6(t, key) : NULL;
+
+		if (!choice)
+			return ROUTE_SLOW_SOURCE;
+		memcpy(hop->src, choice, 16);
+	}
+	memcpy(hop->dst_mac, t->neighs[neigh].mac, 6);
+	hop->mtu = e->mtu;
+	hop->neigh = neigh;
+	hop->hop_limit = e->hop_limit;
+	return ROUTE_FAST;
+}
+
+bool route_is_local(const struct route_table *t, uint8_t family, const void *addr)
+{
+	const bool six = family == AF_INET6;
+
+	return route_map_find(&t->own[six], route_key(family, addr), six ? 128 : 32) != ROUTE_NONE;
+}
+
+/* Relaxed: nothing else is published with a mark, and one that is lost is set again by the next
+ * datagram. Reading first leaves the line shared between workers. */
+void route_table_mark_used(const struct route_table *t, uint32_t neigh)
+{
+	if (neigh < t->neigh_cnt && !__atomic_load_n(&t->used[neigh], __ATOMIC_RELAXED))
+		__atomic_store_n(&t->used[neigh], 1, __ATOMIC_RELAXED);
+}
+
+void route_table_take_used(struct route_table *t,
+			   void (*fn)(void *arg, const struct route_neigh *n), void *arg)
+{
+	uint32_t i;
+
+	for (i = 0; i < t->neigh_cnt; i++) {
+		if (!__atomic_load_n(&t->used[i], __ATOMIC_RELAXED))
+			continue;
+		__atomic_store_n(&t->used[i], 0, __ATOMIC_RELAXED);
+		fn(arg, &t->neighs[i]);
+	}
+}
+
+uint64_t route_table_generation(const struct route_table *t)
+{
+	return t->generation;
+}
+
+struct listed {
+	struct route_key key;
+	uint32_t rank;
+	struct udplane_prefix prefix;
+};
+
+/* Default routes first, then connected prefixes (the library must know their broadcast addresses),
+ * then the widest. */
+static int compare_listed(const void *a, const void *b)
+{
+	const struct listed *x = a, *y = b;
+
+	if (x->rank != y->rank)
+		return x->rank < y->rank ? -1 : 1;
+	if (x->prefix.family != y->prefix.family)
+		return x->prefix.family < y->prefix.family ? -1 : 1;
+	return memcmp(x->prefix.addr, y->prefix.addr, 16);
+}
+
+static bool list_one(struct listed *out, const struct route_entry *e, uint8_t family,
+		     struct route_key key, uint32_t len)
+{
+	struct route_key wire = {__builtin_bswap64(key.hi), __builtin_bswap64(key.lo)};
+	bool on_link = family == AF_INET && !e->has_gateway && len > 0 && len < 31;
+
+	if (e->verdict != ROUTE_FAST)
+		return false;
+	*out = (struct listed){
+		.key = key, .prefix = {.family = family, .len = (uint8_t)len, .on_link = on_link}};
+	out->rank = !len ? 0 : on_link ? 1 : 1 + len;
+	memcpy(out->prefix.addr, &wire, 16);
+	return true;
+}
+
+static uint32_t list_fib(const struct route_table *t, const struct route_fib *f, uint8_t family,
+			 struct listed *out)
+{
+	uint32_t i, cnt = 0;
+
+	for (i = 0; i <= f->map.mask; i++) {
+		const struct route_slot *s = &f->map.slots[i];
+
+		if (s->len != ROUTE_NONE && s->len)
+			cnt += list_one(&out[cnt], &t->entries[s->value], family, s->key, s->len);
+	}
+	cnt += list_one(&out[cnt], &t->entries[f->root], family, (struct route_key){0, 0}, 0);
+	return cnt;
+}
+
+static bool is_covered(const struct listed *p, const struct listed *by, uint32_t cnt)
+{
+	uint32_t i;
+
+	for (i = 0; i < cnt; i++)
+		if (by[i].prefix.family == p->prefix.family && by[i].prefix.len <= p->prefix.len &&
+		    route_key_equal(route_key_and(p->key, route_mask(by[i].prefix.len)), by[i].key))
+			return true;
+	return false;
+}
+
+uint32_t route_table_prefixes(const struct route_table *t, struct udplane_prefix *out, uint32_t max)
+{
+	uint32_t room = t->fib[0].map.cnt + t->fib[1].map.cnt + t->fallback.map.cnt + 3, cnt, i,
+		 taken = 0;
+	struct listed *list = malloc(room * sizeof(*list));
+
+	if (!list)
+		return 0;
+	cnt = list_fib(t, &t->fib[0], AF_INET, list);
+	cnt += list_fib(t, &t->fib[1], AF_INET6, list + cnt);
+	cnt += list_fib(t, &t->fallback, AF_INET, list + cnt);
+	qsort(list, cnt, sizeof(*list), compare_listed);
+	for (i = 0; i < cnt && taken < max; i++) {
+		if (!list[i].prefix.on_link && is_covered(&list[i], list, taken))
+			continue;
+		out[taken] = list[i].prefix;
+		list[taken++] = list[i]; /* from here on the front holds what was taken */
+	}
+	free(list);
+	return taken;
+}
+
+void route_table_destroy(struct route_table *t)
+{
+	int six;
+
+	if (!t)
+		return;
+	for (six = 0; six < 2; six++) {
+		free(t->fib[six].map.slots);
+		free(t->own[six].slots);
+		free(t->neigh_map[six].slots);
+	}
+	free(t->fallback.map.slots);
+	free(t->entries);
+	free(t->neighs);
+	free(t->used);
+	free(t);
+}

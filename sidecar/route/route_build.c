@@ -1,0 +1,498 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <linux/if_addr.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "sidecar/route/route.h"
+#include "sidecar/route/route_table.h"
+
+#define NEIGH_USABLE (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE)
+
+/* The routes of one table to one prefix. */
+struct group {
+	struct route_key key;
+	uint32_t len;
+	const struct route_route *best; /* the lowest metric */
+	bool odd; /* one of them is: Linux orders and combines such by rules that are not mirrored
+		   */
+	bool tie; /* several, and different, have the lowest metric */
+};
+
+struct build {
+	const struct route_input *in;
+	struct route_table *t;
+	struct route_map by_prefix; /* value: index of a group */
+	struct group *groups;
+	uint32_t group_cnt;
+};
+
+static void map_clear(struct route_map *m)
+{
+	uint32_t i;
+
+	for (i = 0; i <= m->mask; i++)
+		m->slots[i].len = ROUTE_NONE;
+	m->cnt = 0;
+}
+
+static int map_create(struct route_map *m, uint32_t room, uint64_t seed)
+{
+	uint32_t size = 16;
+
+	while (size < 2 * room)
+		size *= 2;
+	m->slots = malloc(size * sizeof(*m->slots));
+	if (!m->slots)
+		return -1;
+	m->mask = size - 1;
+	m->seed = seed;
+	map_clear(m);
+	return 0;
+}
+
+/* The value's place, for a new prefix ROUTE_NONE. There is room: map_create was told how many may
+ * come. */
+static uint32_t *map_put(struct route_map *m, struct route_key key, uint32_t len)
+{
+	uint32_t i;
+
+	for (i = route_map_hash(m, key, len) & m->mask; m->slots[i].len != ROUTE_NONE;
+	     i = (i + 1) & m->mask)
+		if (m->slots[i].len == len && route_key_equal(m->slots[i].key, key))
+			return &m->slots[i].value;
+	m->slots[i] = (struct route_slot){key, len, ROUTE_NONE};
+	m->cnt++;
+	return &m->slots[i].value;
+}
+
+static uint32_t *fib_put(struct route_fib *f, struct route_key key, uint32_t len)
+{
+	return len ? map_put(&f->map, key, len) : &f->root;
+}
+
+/* Lists the lengths present, longest first. */
+static void fib_index(struct route_fib *f)
+{
+	bool present[129] = {false};
+	uint32_t i, len;
+
+	for (i = 0; i <= f->map.mask; i++)
+		if (f->map.slots[i].len != ROUTE_NONE)
+			present[f->map.slots[i].len] = true;
+	f->mask_cnt = 0;
+	for (len = 128; len; len--) {
+		if (!present[len])
+			continue;
+		f->mask[f->mask_cnt].key = route_mask(len);
+		f->mask[f->mask_cnt++].len = len;
+	}
+}
+
+static uint32_t entry_add(struct route_table *t, const struct route_entry *e)
+{
+	t->entries[t->entry_cnt] = *e;
+	return t->entry_cnt++;
+}
+
+static uint32_t entry_slow(struct route_table *t, int verdict)
+{
+	const struct route_entry e = {.verdict = (uint8_t)verdict, .neigh = ROUTE_NONE};
+
+	return entry_add(t, &e);
+}
+
+static void fill_own(struct build *b)
+{
+	uint32_t i;
+
+	for (i = 0; i < b->in->addr_cnt; i++) {
+		const struct route_addr *a = &b->in->addrs[i];
+		uint32_t *value =
+			map_put(&b->t->own[a->family == AF_INET6], route_key(a->family, a->addr),
+				a->family == AF_INET6 ? 128 : 32);
+
+		if (*value == ROUTE_NONE)
+			*value = 0;
+		if (a->family == AF_INET6 && (a->flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)))
+			continue;
+		*value |= ROUTE_OWN_USABLE | (a->ifindex == b->in->ifindex ? ROUTE_OWN_DEVICE : 0);
+	}
+}
+
+static void fill_neighbours(struct build *b)
+{
+	static const uint8_t zero_mac[6];
+	struct route_table *t = b->t;
+	uint32_t i;
+
+	for (i = 0; i < b->in->neigh_cnt; i++) {
+		const struct route_neigh *n = &b->in->neighs[i];
+
+		if (n->ifindex != b->in->ifindex || !(n->state & NEIGH_USABLE) ||
+		    !memcmp(n->mac, zero_mac, 6))
+			continue;
+		*map_put(&t->neigh_map[n->family == AF_INET6], route_key(n->family, n->addr),
+			 n->family == AF_INET6 ? 128 : 32) = t->neigh_cnt;
+		t->neighs[t->neigh_cnt++] = *n;
+	}
+}
+
+/* Own and broadcast addresses, also where the local table lacks them. Own addresses win: put_local
+ * is called for them first. */
+static void put_local(struct build *b, uint8_t family, struct route_key key, uint32_t len,
+		      int verdict)
+{
+	uint32_t *value =
+		fib_put(&b->t->fib[family == AF_INET6], route_key_and(key, route_mask(len)), len);
+
+	if (*value == ROUTE_NONE)
+		*value = entry_slow(b->t, verdict);
+}
+
+static void put_broadcasts(struct build *b, const struct route_addr *a)
+{
+	static const uint8_t zero[16];
+	struct route_key net, last, mask = route_mask(a->prefix_len);
+
+	if (memcmp(a->broadcast, zero, 4))
+		put_local(b, AF_INET, route_key(AF_INET, a->broadcast), 32, ROUTE_SLOW_BROADCAST);
+	if (!a->prefix_len || a->prefix_len > 30)
+		return;
+	net = route_key_and(route_key(AF_INET, memcmp(a->peer, zero, 4) ? a->peer : a->addr), mask);
+	last = (struct route_key){net.hi | (~mask.hi & route_mask(32).hi), 0};
+	/* Linux before 5.14 broadcasts to the network address, too; later it is an ordinary one.
+	 * Slow is right for both. */
+	put_local(b, AF_INET, net, 32, ROUTE_SLOW_BROADCAST);
+	put_local(b, AF_INET, last, 32, ROUTE_SLOW_BROADCAST);
+}
+
+static int local_verdict(uint8_t type)
+{
+	switch (type) {
+	case RTN_BROADCAST: return ROUTE_SLOW_BROADCAST;
+	case RTN_MULTICAST: return ROUTE_SLOW_MULTICAST;
+	case RTN_LOCAL:
+	case RTN_ANYCAST: return ROUTE_SLOW_LOCAL;
+	default: return ROUTE_SLOW_POLICY;
+	}
+}
+
+static void fill_local(struct build *b)
+{
+	const struct route_input *in = b->in;
+	uint32_t i;
+
+	for (i = 0; i < in->addr_cnt; i++)
+		put_local(b, in->addrs[i].family, route_key(in->addrs[i].family, in->addrs[i].addr),
+			  in->addrs[i].family == AF_INET6 ? 128 : 32, ROUTE_SLOW_LOCAL);
+	for (i = 0; i < in->route_cnt; i++) {
+		const struct route_route *r = &in->routes[i];
+
+		if (r->table == RT_TABLE_LOCAL && !r->exception)
+			put_local(b, r->family, route_key(r->family, r->dst), r->prefix_len,
+				  r->odd ? ROUTE_SLOW_POLICY : local_verdict(r->type));
+	}
+	for (i = 0; i < in->addr_cnt; i++)
+		if (in->addrs[i].family == AF_INET)
+			put_broadcasts(b, &in->addrs[i]);
+}
+
+/* Lead to the same next hop in the same way: it does not matter which one Linux takes. */
+static bool are_alike(const struct route_route *a, const struct route_route *b)
+{
+	return a->type == b->type && a->ifindex == b->ifindex && a->scope == b->scope &&
+	       a->mtu == b->mtu && a->hop_limit == b->hop_limit &&
+	       a->has_gateway == b->has_gateway && a->has_prefsrc == b->has_prefsrc &&
+	       (!a->has_gateway ||
+		(a->gateway_family == b->gateway_family && !memcmp(a->gateway, b->gateway, 16))) &&
+	       (!a->has_prefsrc || !memcmp(a->prefsrc, b->prefsrc, 16));
+}
+
+static void group_add(struct group *g, const struct route_route *r)
+{
+	g->odd |= r->odd;
+	if (!g->best || r->priority < g->best->priority) {
+		g->best = r;
+		g->tie = false;
+	} else if (r->priority == g->best->priority) {
+		g->tie |= !are_alike(r, g->best);
+	}
+}
+
+/* Is the prefix inside one of the local table, which Linux asks first? (Since 4.1 it keeps local
+ * and main in one trie until the first policy rule comes, and a longer prefix of main wins. Which
+ * of the two holds cannot be seen; local is slow anyway.) */
+static bool is_hidden(const struct route_fib *local, struct route_key key, uint32_t len)
+{
+	uint32_t i;
+
+	for (i = 0; i < local->mask_cnt; i++)
+		if (local->mask[i].len <= len &&
+		    route_map_find(&local->map, route_key_and(key, local->mask[i].key),
+				   local->mask[i].len) != ROUTE_NONE)
+			return true;
+	return false;
+}
+
+/* Gathers the routes of a table by prefix. */
+static void fill_groups(struct build *b, const struct route_fib *local, uint8_t family,
+			uint32_t table)
+{
+	uint32_t i, *value;
+
+	for (i = 0; i < b->in->route_cnt; i++) {
+		const struct route_route *r = &b->in->routes[i];
+		struct route_key key;
+
+		if (r->family != family || r->table != table || r->exception)
+			continue;
+		key = route_key_and(route_key(family, r->dst), route_mask(r->prefix_len));
+		if (family == AF_INET6 && r->prefix_len >= 10 && route_is_link_local(key) &&
+		    r->ifindex != b->in->ifindex)
+			continue; /* each link has its own fe80::/10 */
+		if (local && is_hidden(local, key, r->prefix_len))
+			continue;
+		value = map_put(&b->by_prefix, key, r->prefix_len);
+		if (*value == ROUTE_NONE) {
+			*value = b->group_cnt++;
+			b->groups[*value] = (struct group){.key = key, .len = r->prefix_len};
+		}
+		group_add(&b->groups[*value], r);
+	}
+}
+
+static int unicast_verdict(const struct build *b, const struct group *g)
+{
+	const struct route_route *r = g->best;
+
+	if (g->odd || g->tie)
+		return ROUTE_SLOW_POLICY;
+	if (r->ifindex != b->in->ifindex || !b->in->up)
+		return ROUTE_SLOW_DEVICE;
+	/* Linux takes such a destination for on-link; a rarity. */
+	if (r->has_gateway && route_is_local(b->t, r->gateway_family, r->gateway))
+		return ROUTE_SLOW_POLICY;
+	return ROUTE_FAST;
+}
+
+static int group_verdict(const struct build *b, const struct group *g)
+{
+	switch (g->best->type) {
+	case RTN_UNICAST: return unicast_verdict(b, g);
+	case RTN_UNREACHABLE:
+	case RTN_BLACKHOLE:
+	case RTN_PROHIBIT: return g->odd || g->tie ? ROUTE_SLOW_POLICY : ROUTE_SLOW_NO_ROUTE;
+	case RTN_THROW:
+		if (g->odd || g->tie)
+			return ROUTE_SLOW_POLICY;
+		return g->best->family == AF_INET && g->best->table == RT_TABLE_MAIN
+			       ? (int)ROUTE_THROW
+			       : ROUTE_SLOW_NO_ROUTE;
+	default: return local_verdict(g->best->type);
+	}
+}
+
+static uint16_t entry_mtu(const struct build *b, const struct route_route *r)
+{
+	uint32_t mtu = b->in->mtu;
+
+	if (r->family == AF_INET6 && b->in->mtu6 && b->in->mtu6 < mtu)
+		mtu = b->in->mtu6;
+	if (r->mtu && r->mtu < mtu) /* a larger one cannot be sent */
+		mtu = r->mtu;
+	return mtu < UINT16_MAX ? (uint16_t)mtu : UINT16_MAX;
+}
+
+static void entry_source(const struct build *b, const struct route_route *r, struct route_entry *e)
+{
+	const uint32_t full = r->family == AF_INET6 ? 128 : 32;
+	uint32_t own;
+
+	if (!r->has_prefsrc) {
+		e->has_src = r->family == AF_INET && route_source4(b->in, r, e->src);
+		return;
+	}
+	own = route_map_find(&b->t->own[r->family == AF_INET6], route_key(r->family, r->prefsrc),
+			     full);
+	if (own != ROUTE_NONE && (own & ROUTE_OWN_USABLE)) {
+		e->has_src = true;
+		memcpy(e->src, r->prefsrc, full / 8);
+	} else if (r->family == AF_INET6) {
+		e->verdict = ROUTE_SLOW_SOURCE; /* without it, the lookup would choose one */
+	}
+}
+
+static uint32_t group_entry(struct build *b, const struct group *g)
+{
+	const struct route_route *r = g->best;
+	struct route_entry e = {.verdict = (uint8_t)group_verdict(b, g), .neigh = ROUTE_NONE};
+
+	if (e.verdict != ROUTE_FAST)
+		return entry_slow(b->t, e.verdict);
+	e.mtu = entry_mtu(b, r);
+	e.hop_limit = (uint8_t)(r->hop_limit <= 255 ? r->hop_limit : 0);
+	if (!e.hop_limit && r->family == AF_INET6)
+		e.hop_limit = b->in->hop_limit6;
+	e.neigh = ROUTE_NEIGH_DST;
+	if (r->has_gateway) {
+		bool six = r->gateway_family == AF_INET6;
+
+		e.has_gateway = true;
+		e.gateway_family = r->gateway_family;
+		memcpy(e.gateway, r->gateway, 16);
+		e.neigh = route_map_find(&b->t->neigh_map[six],
+					 route_key(r->gateway_family, r->gateway), six ? 128 : 32);
+	}
+	entry_source(b, r, &e);
+	return entry_add(b->t, &e);
+}
+
+/* Turns the groups into entries of the fib, and forgets them. */
+static void resolve(struct build *b, struct route_fib *f)
+{
+	uint32_t i;
+
+	for (i = 0; i < b->group_cnt; i++)
+		*fib_put(f, b->groups[i].key, b->groups[i].len) = group_entry(b, &b->groups[i]);
+	b->group_cnt = 0;
+	map_clear(&b->by_prefix);
+	if (f->root == ROUTE_NONE)
+		f->root = 0; /* no route */
+	fib_index(f);
+}
+
+/* A path MTU narrows the route that it belongs to; anything else (a redirect) is left to Linux. */
+static void fill_exceptions(struct build *b, uint8_t family)
+{
+	struct route_fib *f = &b->t->fib[family == AF_INET6];
+	const uint32_t full = family == AF_INET6 ? 128 : 32;
+	uint32_t i;
+
+	for (i = 0; i < b->in->route_cnt; i++) {
+		const struct route_route *r = &b->in->routes[i];
+		struct route_key key = route_key(family, r->dst);
+		struct route_entry e;
+
+		if (r->family != family || !r->exception)
+			continue;
+		e = b->t->entries[route_fib_find(f, key)];
+		if (e.verdict == ROUTE_THROW)
+			e = b->t->entries[route_fib_find(&b->t->fallback, key)];
+		if (e.verdict != ROUTE_FAST)
+			continue;
+		if (r->odd || !r->mtu || r->ifindex != b->in->ifindex ||
+		    r->has_gateway != e.has_gateway ||
+		    (e.has_gateway &&
+		     (r->gateway_family != e.gateway_family || memcmp(r->gateway, e.gateway, 16))))
+			e.verdict = ROUTE_SLOW_POLICY;
+		else if (r->mtu < e.mtu)
+			e.mtu = (uint16_t)r->mtu;
+		*map_put(&f->map, key, full) = entry_add(b->t, &e);
+		/* No fib_index for each: the length must be there before the next one of the same
+		 * destination looks. */
+		if (!f->mask_cnt || f->mask[0].len != full)
+			fib_index(f);
+	}
+}
+
+static void fill_family(struct build *b, uint8_t family)
+{
+	struct route_fib *f = &b->t->fib[family == AF_INET6];
+
+	fib_index(f); /* the local part */
+	if (b->in->policy_rules[family == AF_INET6]) {
+		put_local(b, family, (struct route_key){0, 0}, 0, ROUTE_SLOW_POLICY);
+		return;
+	}
+	if (f->root == ROUTE_NONE) { /* else a local 0/0 hides everything */
+		fill_groups(b, f, family, RT_TABLE_MAIN);
+		resolve(b, f);
+	}
+	if (family == AF_INET) {
+		fill_groups(b, NULL, family, RT_TABLE_DEFAULT);
+		resolve(b, &b->t->fallback);
+		if (f->root == 0)
+			f->root =
+				entry_slow(b->t, ROUTE_THROW); /* main knows nothing: ask default */
+	}
+	fill_exceptions(b, family);
+}
+
+static bool is_valid(const struct route_input *in)
+{
+	uint32_t i;
+
+	for (i = 0; i < in->addr_cnt; i++)
+		if ((in->addrs[i].family != AF_INET && in->addrs[i].family != AF_INET6) ||
+		    in->addrs[i].prefix_len > (in->addrs[i].family == AF_INET6 ? 128 : 32))
+			return false;
+	for (i = 0; i < in->route_cnt; i++)
+		if ((in->routes[i].family != AF_INET && in->routes[i].family != AF_INET6) ||
+		    in->routes[i].prefix_len > (in->routes[i].family == AF_INET6 ? 128 : 32))
+			return false;
+	return true;
+}
+
+static int allocate(struct build *b)
+{
+	const struct route_input *in = b->in;
+	struct route_table *t = b->t;
+	/* An address makes at most its own entry and three broadcast ones; no route, policy and
+	 * THROW come on top. */
+	uint32_t room[2] = {4 * in->addr_cnt + 4, in->addr_cnt + 4}, fallback_room = 0, i;
+	/* Differs between runs and tables, without a system call. */
+	const uint64_t seed =
+		((uint64_t)(uintptr_t)t ^ (uint64_t)(uintptr_t)in << 17) * 0x9e3779b97f4a7c15ull;
+	int six, err = 0;
+
+	for (i = 0; i < in->route_cnt; i++) {
+		const struct route_route *r = &in->routes[i];
+
+		if (r->table != RT_TABLE_LOCAL && in->policy_rules[r->family == AF_INET6])
+			continue; /* not looked at: such a table is cheap */
+		room[r->family == AF_INET6]++;
+		fallback_room += r->table == RT_TABLE_DEFAULT;
+	}
+	for (six = 0; six < 2; six++) {
+		err |= map_create(&t->fib[six].map, room[six], seed);
+		err |= map_create(&t->own[six], in->addr_cnt, seed);
+		err |= map_create(&t->neigh_map[six], in->neigh_cnt, seed);
+		t->fib[six].root = ROUTE_NONE;
+	}
+	err |= map_create(&t->fallback.map, fallback_room, seed);
+	err |= map_create(&b->by_prefix, room[0] + room[1], seed);
+	t->entries = malloc((room[0] + room[1]) * sizeof(*t->entries));
+	t->neighs = malloc((in->neigh_cnt + 1) * sizeof(*t->neighs));
+	t->used = calloc(in->neigh_cnt + 1, 1);
+	b->groups = malloc((room[0] + room[1]) * sizeof(*b->groups));
+	return err || !t->entries || !t->neighs || !t->used || !b->groups ? -1 : 0;
+}
+
+struct route_table *route_table_build(const struct route_input *in)
+{
+	/* Mutable, yes: workers tell tables apart by it, and a number that callers hand in would be
+	 * handed in twice one day. */
+	static uint64_t generation;
+	struct build b = {.in = in, .t = calloc(1, sizeof(*b.t))};
+
+	if (!b.t || !is_valid(in) || allocate(&b)) {
+		free(b.groups);
+		free(b.by_prefix.slots);
+		route_table_destroy(b.t);
+		return NULL;
+	}
+	b.t->generation = __atomic_add_fetch(&generation, 1, __ATOMIC_RELAXED);
+	entry_slow(b.t, ROUTE_SLOW_NO_ROUTE);
+	fill_own(&b);
+	fill_neighbours(&b);
+	route_source6(in, &b.t->src_global, &b.t->src_link);
+	fill_local(&b);
+	fill_family(&b, AF_INET);
+	fill_family(&b, AF_INET6);
+	free(b.groups);
+	free(b.by_prefix.slots);
+	return b.t;
+}

@@ -1,0 +1,609 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sidecar/route/route_mirror.h"
+
+#include <errno.h>
+#include <linux/if.h>
+#include <linux/if_addr.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "sidecar/route/route_netlink.h"
+
+/* A notification searches the list, a dump reads all of it: more of them than this a round, and the
+ * dump is cheaper. */
+#define MAX_APPLIED 64
+
+#define BIT(kind)		  (1u << (kind))
+#define BIT_BOTH(kind4)		  (3u << (kind4))
+#define BIT_FAMILY(kind4, family) (1u << ((kind4) + ((family) == AF_INET6)))
+
+#define USABLE (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE)
+
+static void *item(const struct mirror_list *l, uint32_t i)
+{
+	return (char *)l->items + (size_t)i * l->size;
+}
+
+static int list_add(struct mirror_list *l, const void *what)
+{
+	if (l->cnt == l->room) {
+		uint32_t room = l->room ? 2 * l->room : 16;
+		void *items = realloc(l->items, (size_t)room * l->size);
+
+		if (!items)
+			return -ENOMEM;
+		l->items = items;
+		l->room = room;
+	}
+	memcpy(item(l, l->cnt++), what, l->size);
+	return 0;
+}
+
+static void list_remove(struct mirror_list *l, uint32_t i)
+{
+	l->cnt--;
+	memmove(item(l, i), item(l, i + 1), (size_t)(l->cnt - i) * l->size);
+}
+
+void route_mirror_init(struct route_mirror *m, int ifindex)
+{
+	memset(m, 0, sizeof(*m));
+	m->ifindex = ifindex;
+	m->addrs.size = sizeof(struct route_addr);
+	m->routes.size = sizeof(struct route_route);
+	m->neighs.size = sizeof(struct route_neigh);
+	m->dirty = MIRROR_ALL;
+	m->expiry_ms = UINT64_MAX;
+}
+
+void route_mirror_free(struct route_mirror *m)
+{
+	free(m->addrs.items);
+	free(m->routes.items);
+	free(m->neighs.items);
+	free(m->staged.items);
+}
+
+/* What cannot be stored is asked for again later. */
+static void add_or_redo(struct route_mirror *m, struct mirror_list *l, const void *what,
+			uint32_t kinds)
+{
+	if (list_add(l, what)) {
+		m->failed = true;
+		m->dirty |= kinds;
+	}
+}
+
+/* -------------------------------------------------------------------------------------------------------
+ * notifications -- */
+
+static uint32_t link_event(struct route_mirror *m, const struct nlmsghdr *nlh)
+{
+	struct route_link link;
+
+	if (route_parse_link(nlh, &link)) {
+		m->dirty |= MIRROR_ALL;
+		return MIRROR_ALL;
+	}
+	if (link.ifindex == m->ifindex)
+		m->dirty |= BIT(MIRROR_LINK); /* ask for all of it: a message may show one family's
+						 part only */
+	if (link.family != AF_UNSPEC)
+		return BIT(MIRROR_LINK); /* a bridge's port or IPv6's settings; when they go the
+					    link stays */
+	/* Routes and addresses go with a link, some without a word. */
+	if (nlh->nlmsg_type == RTM_DELLINK ||
+	    (link.changed != UINT32_MAX && (link.changed & IFF_UP)))
+		m->dirty |= BIT_BOTH(MIRROR_ADDRS4) | BIT_BOTH(MIRROR_ROUTES4);
+	return BIT(MIRROR_LINK);
+}
+
+static uint32_t addr_event(struct route_mirror *m, const struct nlmsghdr *nlh)
+{
+	struct route_addr a;
+	int err = route_parse_addr(nlh, &a);
+
+	if (err == -ENOMSG)
+		return 0;
+	if (err) {
+		m->dirty |= BIT_BOTH(MIRROR_ADDRS4) | BIT_BOTH(MIRROR_ROUTES4);
+		return BIT_BOTH(MIRROR_ADDRS4);
+	}
+	m->dirty |= BIT_FAMILY(MIRROR_ADDRS4, a.family);
+	if (nlh->nlmsg_type == RTM_DELADDR) /* takes routes that prefer it as source along */
+		m->dirty |= BIT_FAMILY(MIRROR_ROUTES4, a.family);
+	return BIT_FAMILY(MIRROR_ADDRS4, a.family);
+}
+
+static uint32_t rule_event(struct route_mirror *m, const struct nlmsghdr *nlh)
+{
+	struct route_rule rule;
+	int err = route_parse_rule(nlh, &rule);
+	uint32_t kinds = err ? BIT_BOTH(MIRROR_RULES4) : BIT_FAMILY(MIRROR_RULES4, rule.family);
+
+	if (err == -ENOMSG)
+		return 0;
+	m->dirty |= kinds;
+	return kinds;
+}
+
+static bool is_table_ours(uint32_t table)
+{
+	return table == RT_TABLE_LOCAL || table == RT_TABLE_MAIN || table == RT_TABLE_DEFAULT;
+}
+
+/* What the kernel replaces by: one route at most per table, prefix and metric (and tos, which is
+ * odd). */
+static bool same_place(const struct route_route *a, const struct route_route *b)
+{
+	return a->family == b->family && a->prefix_len == b->prefix_len && a->table == b->table &&
+	       a->priority == b->priority && a->exception == b->exception &&
+	       !memcmp(a->dst, b->dst, 16);
+}
+
+/* Looks at the routes in r's place: how many, the index of the one equal to r, whether any is odd.
+ */
+static uint32_t search(const struct route_mirror *m, const struct route_route *r, uint32_t *equal,
+		       uint32_t *other, bool *odd)
+{
+	uint32_t i, cnt = 0;
+
+	*equal = *other = UINT32_MAX;
+	*odd = r->odd;
+	for (i = 0; i < m->routes.cnt; i++) {
+		const struct route_route *have = item(&m->routes, i);
+
+		if (!same_place(have, r))
+			continue;
+		cnt++;
+		*odd |= have->odd;
+		if (!memcmp(have, r, sizeof(*r)))
+			*equal = i;
+		else
+			*other = i;
+	}
+	return cnt;
+}
+
+/* Applies the message if it leaves no doubt; false: dump. */
+static bool apply_route(struct route_mirror *m, const struct nlmsghdr *nlh,
+			const struct route_route *r)
+{
+	uint32_t equal, other, cnt;
+	bool odd;
+
+	if (m->applied[r->family == AF_INET6]++ >= MAX_APPLIED)
+		return false;
+	cnt = search(m, r, &equal, &other, &odd);
+	if (odd)
+		return false;
+	if (nlh->nlmsg_type == RTM_DELROUTE) {
+		if (equal == UINT32_MAX)
+			return false;
+		list_remove(&m->routes, equal);
+	} else if (nlh->nlmsg_flags & NLM_F_REPLACE) {
+		if (cnt > 1)
+			return false;
+		if (equal != UINT32_MAX)
+			return true;
+		if (other != UINT32_MAX)
+			list_remove(&m->routes, other);
+		add_or_redo(m, &m->routes, r, BIT_FAMILY(MIRROR_ROUTES4, r->family));
+	} else if (equal == UINT32_MAX) {
+		add_or_redo(m, &m->routes, r, BIT_FAMILY(MIRROR_ROUTES4, r->family));
+	}
+	m->changes |= ROUTE_CHANGE_TABLE;
+	return true;
+}
+
+static void note_expiry(struct route_mirror *m, const struct route_route *r, uint32_t expires_ms)
+{
+	if (r->family == AF_INET6 && !r->exception && expires_ms &&
+	    m->now_ms + expires_ms < m->expiry_ms)
+		m->expiry_ms = m->now_ms + expires_ms;
+}
+
+static uint32_t route_event(struct route_mirror *m, const struct nlmsghdr *nlh)
+{
+	struct route_route r;
+	uint32_t expires_ms;
+	int err = route_parse_route(nlh, &r, &expires_ms);
+	uint32_t kinds = err ? BIT_BOTH(MIRROR_ROUTES4) : BIT_FAMILY(MIRROR_ROUTES4, r.family);
+
+	if (err == -ENOMSG)
+		return 0;
+	if (err) {
+		m->dirty |= kinds;
+		return kinds;
+	}
+	if (!is_table_ours(r.table))
+		return 0;
+	if (r.exception) {
+		kinds = BIT_FAMILY(MIRROR_EXCEPTIONS4, r.family);
+		m->dirty |= kinds;
+		return kinds;
+	}
+	if (!(m->dirty & kinds) && !apply_route(m, nlh, &r))
+		m->dirty |= kinds;
+	if (nlh->nlmsg_type == RTM_NEWROUTE)
+		note_expiry(m, &r, expires_ms);
+	return kinds;
+}
+
+static bool is_usable(const struct route_neigh *n)
+{
+	static const uint8_t zero[6];
+
+	return (n->state & USABLE) && memcmp(n->mac, zero, 6);
+}
+
+static uint32_t neigh_event(struct route_mirror *m, const struct nlmsghdr *nlh)
+{
+	struct route_neigh n, *have;
+	int err = route_parse_neigh(nlh, &n);
+	uint32_t i;
+
+	if (err == -EBADMSG) {
+		m->dirty |= BIT_BOTH(MIRROR_NEIGHS4);
+		return BIT_BOTH(MIRROR_NEIGHS4);
+	}
+	if (err || n.ifindex != m->ifindex)
+		return 0;
+	for (i = 0; i < m->neighs.cnt; i++) {
+		have = item(&m->neighs, i);
+		if (have->family == n.family && !memcmp(have->addr, n.addr, 16))
+			break;
+	}
+	if (i < m->neighs.cnt) {
+		have = item(&m->neighs, i);
+		/* Not for each step of its states: workers only care whether, and where to. */
+		if (nlh->nlmsg_type == RTM_DELNEIGH) {
+			m->changes |= is_usable(have) ? ROUTE_CHANGE_TABLE : 0;
+			list_remove(&m->neighs, i);
+		} else {
+			if (is_usable(have) && (!is_usable(&n) || memcmp(have->mac, n.mac, 6)))
+				m->changes |= ROUTE_CHANGE_TABLE;
+			m->better |= !is_usable(have) && is_usable(&n);
+			memcpy(have, &n, sizeof(n));
+		}
+	} else if (nlh->nlmsg_type == RTM_NEWNEIGH) {
+		m->better |= is_usable(&n);
+		add_or_redo(m, &m->neighs, &n, BIT_FAMILY(MIRROR_NEIGHS4, n.family));
+	}
+	return BIT_FAMILY(MIRROR_NEIGHS4, n.family);
+}
+
+uint32_t route_mirror_event(struct route_mirror *m, const struct nlmsghdr *nlh)
+{
+	switch (nlh->nlmsg_type) {
+	case RTM_NEWLINK:
+	case RTM_DELLINK: return link_event(m, nlh);
+	case RTM_NEWADDR:
+	case RTM_DELADDR: return addr_event(m, nlh);
+	case RTM_NEWRULE:
+	case RTM_DELRULE: return rule_event(m, nlh);
+	case RTM_NEWROUTE:
+	case RTM_DELROUTE: return route_event(m, nlh);
+	case RTM_NEWNEIGH:
+	case RTM_DELNEIGH: return neigh_event(m, nlh);
+	case RTM_DELNEXTHOP: /* its routes go without a word */
+		m->dirty |= BIT_BOTH(MIRROR_ROUTES4);
+		return BIT_BOTH(MIRROR_ROUTES4);
+	default: return 0;
+	}
+}
+
+/* ---------------------------------------------------------------------------------------------------------------
+ * dumps -- */
+
+static uint8_t kind_family(enum mirror_kind kind)
+{
+	switch (kind) {
+	case MIRROR_ADDRS6:
+	case MIRROR_RULES6:
+	case MIRROR_ROUTES6:
+	case MIRROR_NEIGHS6:
+	case MIRROR_EXCEPTIONS6: return AF_INET6;
+	default: return AF_INET;
+	}
+}
+
+static struct mirror_list *kind_list(struct route_mirror *m, enum mirror_kind kind)
+{
+	switch (kind) {
+	case MIRROR_ADDRS4:
+	case MIRROR_ADDRS6: return &m->addrs;
+	case MIRROR_ROUTES4:
+	case MIRROR_ROUTES6:
+	case MIRROR_EXCEPTIONS4:
+	case MIRROR_EXCEPTIONS6: return &m->routes;
+	case MIRROR_NEIGHS4:
+	case MIRROR_NEIGHS6: return &m->neighs;
+	default: return NULL;
+	}
+}
+
+static bool is_exceptions(enum mirror_kind kind)
+{
+	return kind == MIRROR_EXCEPTIONS4 || kind == MIRROR_EXCEPTIONS6;
+}
+
+/* Does the item of kind's list belong to kind? */
+static bool belongs(enum mirror_kind kind, const void *what)
+{
+	switch (kind) {
+	case MIRROR_ADDRS4:
+	case MIRROR_ADDRS6: return ((const struct route_addr *)what)->family == kind_family(kind);
+	case MIRROR_NEIGHS4:
+	case MIRROR_NEIGHS6: return ((const struct route_neigh *)what)->family == kind_family(kind);
+	default:
+		return ((const struct route_route *)what)->family == kind_family(kind) &&
+		       ((const struct route_route *)what)->exception == is_exceptions(kind);
+	}
+}
+
+void route_mirror_dump_begin(struct route_mirror *m)
+{
+	m->staged.cnt = 0;
+	m->staged_rules = 0;
+	m->staged_bad = false;
+}
+
+static void stage(struct route_mirror *m, enum mirror_kind kind, const void *what)
+{
+	struct mirror_list *l = kind_list(m, kind);
+
+	if (m->staged.size != l->size) {
+		m->staged.room = m->staged.room * m->staged.size / l->size;
+		m->staged.size = l->size;
+	}
+	if (!belongs(kind, what))
+		return;
+	if (list_add(&m->staged, what)) {
+		m->failed = true;
+		m->staged_bad = true;
+	}
+}
+
+static void link_set(struct route_mirror *m, const struct route_link *link)
+{
+	const uint32_t up = IFF_UP | IFF_RUNNING | IFF_LOWER_UP;
+	const struct route_link *old = &m->link;
+	bool changed = ((old->flags ^ link->flags) & up) || old->mtu != link->mtu ||
+		       memcmp(old->mac, link->mac, 6);
+
+	if (changed)
+		m->changes |= ROUTE_CHANGE_LINK;
+	if (!changed && old->mtu6 == link->mtu6 && old->hop_limit6 == link->hop_limit6)
+		return;
+	/* A new MTU or hop limit changes IPv6 routes without a word (rt6_mtu_change,
+	 * ndisc_router_discovery). */
+	m->dirty |=
+		BIT_BOTH(MIRROR_ADDRS4) | BIT_BOTH(MIRROR_ROUTES4) | BIT_BOTH(MIRROR_EXCEPTIONS4);
+	m->changes |= ROUTE_CHANGE_TABLE;
+	m->link = *link;
+}
+
+void route_mirror_dump_add(struct route_mirror *m, enum mirror_kind kind,
+			   const struct nlmsghdr *nlh)
+{
+	union {
+		struct route_link link;
+		struct route_addr addr;
+		struct route_rule rule;
+		struct route_route route;
+		struct route_neigh neigh;
+	} u;
+	uint32_t expires_ms;
+	int err = -ENOMSG;
+
+	switch (kind) {
+	case MIRROR_LINK:
+		if (nlh->nlmsg_type != RTM_NEWLINK)
+			return;
+		err = route_parse_link(nlh, &u.link);
+		if (!err && u.link.ifindex == m->ifindex && u.link.family == AF_UNSPEC)
+			link_set(m, &u.link);
+		break;
+	case MIRROR_ADDRS4:
+	case MIRROR_ADDRS6:
+		if (nlh->nlmsg_type != RTM_NEWADDR)
+			return;
+		err = route_parse_addr(nlh, &u.addr);
+		if (!err)
+			stage(m, kind, &u.addr);
+		break;
+	case MIRROR_RULES4:
+	case MIRROR_RULES6:
+		if (nlh->nlmsg_type != RTM_NEWRULE)
+			return;
+		err = route_parse_rule(nlh, &u.rule);
+		if (!err && u.rule.family == kind_family(kind))
+			m->staged_rules |= u.rule.kind;
+		break;
+	case MIRROR_ROUTES4:
+	case MIRROR_ROUTES6:
+	case MIRROR_EXCEPTIONS4:
+	case MIRROR_EXCEPTIONS6:
+		if (nlh->nlmsg_type != RTM_NEWROUTE)
+			return;
+		err = route_parse_route(nlh, &u.route, &expires_ms);
+		if (err || !is_table_ours(u.route.table))
+			break;
+		stage(m, kind, &u.route);
+		note_expiry(m, &u.route, expires_ms);
+		break;
+	case MIRROR_NEIGHS4:
+	case MIRROR_NEIGHS6:
+		if (nlh->nlmsg_type != RTM_NEWNEIGH)
+			return;
+		err = route_parse_neigh(nlh, &u.neigh);
+		if (!err && u.neigh.ifindex == m->ifindex)
+			stage(m, kind, &u.neigh);
+		break;
+	case MIRROR_KIND_CNT: break;
+	}
+	if (err == -EBADMSG)
+		m->staged_bad = true;
+}
+
+/* Replaces what l holds of the kind by what was staged; true: something changed. */
+static bool list_commit(struct route_mirror *m, enum mirror_kind kind)
+{
+	struct mirror_list *l = kind_list(m, kind);
+	uint32_t i, kept = 0, matched = 0, removed = 0;
+
+	for (i = 0; i < l->cnt; i++) {
+		const void *have = item(l, i);
+
+		if (!belongs(kind, have)) {
+			if (kept != i)
+				memcpy(item(l, kept), have, l->size);
+			kept++;
+			continue;
+		}
+		if (removed < m->staged.cnt && !memcmp(have, item(&m->staged, removed), l->size))
+			matched++;
+		removed++;
+	}
+	l->cnt = kept;
+	for (i = 0; i < m->staged.cnt; i++)
+		add_or_redo(m, l, item(&m->staged, i), BIT(kind));
+	return matched != removed || removed != m->staged.cnt;
+}
+
+void route_mirror_dump_commit(struct route_mirror *m, enum mirror_kind kind)
+{
+	bool changed = false;
+
+	m->dirty &= ~BIT(kind);
+	switch (kind) {
+	case MIRROR_LINK:
+	case MIRROR_KIND_CNT: break;
+	case MIRROR_RULES4:
+	case MIRROR_RULES6:
+		changed = m->rules[kind_family(kind) == AF_INET6] != m->staged_rules;
+		m->rules[kind_family(kind) == AF_INET6] = m->staged_rules;
+		break;
+	default: changed = list_commit(m, kind);
+	}
+	if (kind == MIRROR_ROUTES4 || kind == MIRROR_ROUTES6)
+		m->applied[kind == MIRROR_ROUTES6] = 0;
+	if (!!(m->bad & BIT(kind)) != m->staged_bad)
+		changed = true;
+	m->bad = m->staged_bad ? m->bad | BIT(kind) : m->bad & ~BIT(kind);
+	if (changed)
+		m->changes |= ROUTE_CHANGE_TABLE;
+}
+
+void route_mirror_gone(struct route_mirror *m)
+{
+	m->dirty &= ~BIT(MIRROR_LINK);
+	if (m->gone)
+		return;
+	m->gone = true;
+	m->changes |= ROUTE_CHANGE_GONE | ROUTE_CHANGE_TABLE;
+}
+
+/* -----------------------------------------------------------------------------------------------------------
+ * what is known -- */
+
+uint32_t route_mirror_stale(const struct route_mirror *m)
+{
+	const uint32_t open = m->dirty | m->bad;
+	uint32_t kind, stale = 0;
+
+	for (kind = 0; kind < MIRROR_KIND_CNT; kind++)
+		if (open & BIT(kind))
+			stale |= kind == MIRROR_LINK				   ? 3
+				 : kind_family((enum mirror_kind)kind) == AF_INET6 ? 2
+										   : 1;
+	return stale;
+}
+
+void route_mirror_input(const struct route_mirror *m, struct route_input *in)
+{
+	const uint32_t up = IFF_UP | IFF_RUNNING | IFF_LOWER_UP;
+	const uint32_t stale = route_mirror_stale(m);
+
+	memset(in, 0, sizeof(*in));
+	in->ifindex = m->ifindex;
+	in->mtu = m->link.mtu;
+	in->mtu6 = m->link.mtu6;
+	in->hop_limit6 = m->link.hop_limit6;
+	in->up = !m->gone && (m->link.flags & up) == up;
+	in->policy_rules[0] = (stale & 1) || m->rules[0] != (ROUTE_RULE_LOCAL | ROUTE_RULE_MAIN |
+							     ROUTE_RULE_DEFAULT);
+	in->policy_rules[1] = (stale & 2) || m->rules[1] != (ROUTE_RULE_LOCAL | ROUTE_RULE_MAIN);
+	in->addrs = m->addrs.items;
+	in->addr_cnt = m->addrs.cnt;
+	in->routes = m->routes.items;
+	in->route_cnt = m->routes.cnt;
+	in->neighs = m->neighs.items;
+	in->neigh_cnt = m->neighs.cnt;
+}
+
+/* A route by which Linux accepts packets to one address; for lack of it, a tentative address is
+ * none yet. */
+static bool accepts(const struct route_route *r)
+{
+	static const uint8_t one[16] = {[15] = 1};
+
+	if (r->table != RT_TABLE_LOCAL || r->type != RTN_LOCAL || r->exception)
+		return false;
+	if (r->family == AF_INET)
+		return r->prefix_len == 32 && r->dst[0] != 127;
+	return r->prefix_len == 128 && memcmp(r->dst, one, 16);
+}
+
+/* Some device has it; a link-local one, ours. */
+static bool has_address(const struct route_mirror *m, const struct route_route *r)
+{
+	bool link_local = r->family == AF_INET6 && r->dst[0] == 0xfe && (r->dst[1] & 0xc0) == 0x80;
+	uint32_t i;
+
+	for (i = 0; i < m->addrs.cnt; i++) {
+		const struct route_addr *a = item(&m->addrs, i);
+
+		if (a->family == r->family && !memcmp(a->addr, r->dst, 16) &&
+		    (!link_local || a->ifindex == m->ifindex))
+			return true;
+	}
+	return false;
+}
+
+static int compare_addresses(const void *a, const void *b)
+{
+	return memcmp(a, b, 16);
+}
+
+uint32_t route_mirror_locals(const struct route_mirror *m, uint8_t (*out)[16], uint32_t max)
+{
+	uint32_t i, j, cnt = 0;
+
+	for (i = 0; i < m->routes.cnt; i++) {
+		const struct route_route *r = item(&m->routes, i);
+		uint8_t mapped[16] = {[10] = 0xff, [11] = 0xff};
+
+		if (!accepts(r) || !has_address(m, r))
+			continue;
+		if (r->family == AF_INET6)
+			memcpy(mapped, r->dst, 16);
+		else
+			memcpy(mapped + 12, r->dst, 4);
+		for (j = 0; j < cnt && j < max && memcmp(out[j], mapped, 16); j++)
+			;
+		if (j < cnt && j < max)
+			continue; /* on two devices */
+		if (cnt < max)
+			memcpy(out[cnt], mapped, 16);
+		cnt++;
+	}
+	if (cnt && max)
+		qsort(out, cnt < max ? cnt : max, 16,
+		      compare_addresses); /* dumps may reorder routes */
+	return cnt;
+}

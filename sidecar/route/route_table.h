@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside sidecar/route: what route_build.c makes and route.c reads.
+ *
+ * Addresses are 128-bit keys (hi, lo) in host order; IPv4 fills the upper 32 bits of hi. A fib is
+ * one hash table of prefixes of every length and the list of lengths present, longest first: a
+ * lookup probes once for each. The local table is folded in: Linux asks it first, so main's
+ * prefixes inside one of its prefixes are left out.
+ */
+#ifndef SIDECAR_ROUTE_ROUTE_TABLE_H
+#define SIDECAR_ROUTE_ROUTE_TABLE_H
+
+#include "sidecar/route/route.h"
+#include <stdint.h>
+#include <string.h>
+
+#define ROUTE_NONE UINT32_MAX
+
+struct route_key {
+	uint64_t hi, lo;
+};
+
+struct route_slot {
+	struct route_key key;
+	uint32_t len; /* bits; ROUTE_NONE: free */
+	uint32_t value;
+};
+
+struct route_map { /* open addressing, at most half full */
+	struct route_slot *slots;
+	uint64_t seed;
+	uint32_t mask;
+	uint32_t cnt;
+};
+
+struct route_fib {
+	struct route_map map;
+	uint32_t root;	   /* entry of the prefix of length 0 */
+	uint32_t mask_cnt; /* other lengths present */
+	struct {
+		struct route_key key;
+		uint32_t len;
+	} mask[128];
+};
+
+#define ROUTE_NEIGH_DST (ROUTE_NONE - 1) /* the destination is the next hop */
+
+enum { ROUTE_THROW = ROUTE_VERDICT_CNT }; /* ask the next table */
+enum { ROUTE_MAX_SOURCES = 16 };
+
+struct route_entry {	 /* what a prefix leads to */
+	uint8_t verdict; /* enum route_verdict, or ROUTE_THROW */
+	uint8_t hop_limit;
+	uint16_t mtu;
+	uint32_t neigh; /* index, ROUTE_NEIGH_DST, or ROUTE_NONE: gateway not resolved */
+	bool has_src;	/* else IPv4: no source; IPv6: see route_sources */
+	bool has_gateway;
+	uint8_t gateway_family;
+	uint8_t src[16];
+	uint8_t gateway[16];
+};
+
+/* IPv6 source addresses between which only the longest common prefix with the destination decides.
+ * None: doubtful. */
+struct route_sources {
+	uint32_t cnt;
+	struct {
+		struct route_key key;
+		uint8_t prefix_len;
+		uint8_t addr[16];
+	} a[ROUTE_MAX_SOURCES];
+};
+
+#define ROUTE_OWN_USABLE 1 /* not tentative: may be a source */
+#define ROUTE_OWN_DEVICE 2 /* on our device */
+
+struct route_table {
+	struct route_fib fib[2];     /* local and main; IPv4, IPv6 */
+	struct route_fib fallback;   /* IPv4, table default */
+	struct route_entry *entries; /* [0]: no route */
+	uint32_t entry_cnt;
+	struct route_map own[2]; /* value: ROUTE_OWN_* */
+	struct route_map neigh_map[2];
+	struct route_neigh *neighs;
+	uint8_t *used; /* one per neighbour; workers set, the control thread clears */
+	uint32_t neigh_cnt;
+	struct route_sources src_global, src_link;
+	uint64_t generation;
+};
+
+static inline struct route_key route_key(uint8_t family, const void *addr)
+{
+	struct route_key k;
+	uint32_t a;
+
+	if (family == 2 /* AF_INET */) {
+		memcpy(&a, addr, 4);
+		return (struct route_key){(uint64_t)__builtin_bswap32(a) << 32, 0};
+	}
+	memcpy(&k, addr, 16);
+	return (struct route_key){__builtin_bswap64(k.hi), __builtin_bswap64(k.lo)};
+}
+
+static inline struct route_key route_mask(uint32_t len)
+{
+	return (struct route_key){
+		len >= 64 ? ~0ull
+		: len	  ? ~0ull << (64 - len)
+			  : 0,
+		len >= 128 ? ~0ull
+		: len > 64 ? ~0ull << (128 - len)
+			   : 0,
+	};
+}
+
+static inline struct route_key route_key_and(struct route_key a, struct route_key b)
+{
+	return (struct route_key){a.hi & b.hi, a.lo & b.lo};
+}
+
+static inline bool route_key_equal(struct route_key a, struct route_key b)
+{
+	return !((a.hi ^ b.hi) | (a.lo ^ b.lo));
+}
+
+static inline bool route_is_link_local(struct route_key k) /* fe80::/10 */
+{
+	return k.hi >> 54 == 0xfe80u >> 6;
+}
+
+/* wyhash's folded multiplication. The seed keeps a neighbour from choosing addresses that collide.
+ */
+static inline uint32_t route_map_hash(const struct route_map *m, struct route_key key, uint32_t len)
+{
+	__uint128_t p = (__uint128_t)(key.hi ^ m->seed) * (key.lo ^ len ^ 0xa0761d6478bd642full);
+
+	return (uint32_t)((uint64_t)p ^ (uint64_t)(p >> 64));
+}
+
+static inline uint32_t route_map_find(const struct route_map *m, struct route_key key, uint32_t len)
+{
+	uint32_t i;
+
+	for (i = route_map_hash(m, key, len) & m->mask;; i = (i + 1) & m->mask) {
+		const struct route_slot *s = &m->slots[i];
+
+		if (s->len == len && route_key_equal(s->key, key))
+			return s->value;
+		if (s->len == ROUTE_NONE)
+			return ROUTE_NONE;
+	}
+}
+
+static inline uint32_t route_fib_find(const struct route_fib *f, struct route_key key)
+{
+	uint32_t i, value;
+
+	for (i = 0; i < f->mask_cnt; i++) {
+		value = route_map_find(&f->map, route_key_and(key, f->mask[i].key), f->mask[i].len);
+		if (value != ROUTE_NONE)
+			return value;
+	}
+	return f->root;
+}
+
+/* route_source.c */
+
+/* The IPv4 source that Linux takes for a route without prefsrc (inet_select_addr); false: none, or
+ * doubtful. */
+bool route_source4(const struct route_input *in, const struct route_route *r, uint8_t src[16]);
+/* The IPv6 sources for destinations of global and of link-local scope. */
+void route_source6(const struct route_input *in, struct route_sources *global,
+		   struct route_sources *link);
+
+#endif

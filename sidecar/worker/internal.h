@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to sidecar/worker: the worker's state. Every field is the worker thread's (or the borrower's, see mailbox.c) unless it says
+ * otherwise. */
+#ifndef SIDECAR_WORKER_INTERNAL_H
+#define SIDECAR_WORKER_INTERNAL_H
+
+#include <pthread.h>
+#include "sidecar/worker/worker.h"
+
+#define WORKER_TX_BURST 32    /* the kernel sends 32 frames a kick from an xsk (facts: XDP_MAX_TX_SKB_BUDGET) */
+#define WORKER_EVENTS 128     /* entries of the event ring */
+#define WORKER_CHANNELS 1024  /* attached clients, at most */
+#define WORKER_FLOWS 1024     /* entries of the flow cache, a power of two: 128 KiB, fits L2 */
+#define WORKER_MAX_FDS 96     /* device descriptors in epoll */
+
+/* A claimed socket, receiving side. One line, so that a datagram costs one miss here however many sockets there are. */
+struct worker_socket {
+	struct udplane_ring rx;
+	struct udplane_rx_desc *desc;
+	struct worker_channel *channel; /* NULL: not in use */
+	uint64_t *counter;              /* struct udplane_socket_counters.counter of this worker */
+	uint32_t staged;                /* descriptors written in this burst, not published yet */
+	uint32_t staged_bytes;
+	uint32_t epoch;                 /* worker.epoch when it last got something */
+	int wake_fd;
+} __attribute__((aligned(64)));
+_Static_assert(sizeof(struct worker_socket) == 64, "one cache line");
+
+/* Destination cache: (socket, destination) -> headers. Direct-mapped; a collision only costs a new look-up. */
+struct worker_flow {
+	uint8_t dst[16];
+	uint32_t sock;
+	uint32_t neigh;
+	uint64_t generation; /* of the route table and the socket's source; 0: empty */
+	uint16_t mtu;
+	uint8_t family;
+	uint8_t pad[64 - 16 - 8 - 8 - 3];
+	struct packet_template tmpl;
+};
+
+/* The destination address found local last. */
+struct worker_local {
+	uint8_t addr[16];
+	uint64_t generation; /* as worker_flow's */
+	uint8_t family;
+};
+
+enum worker_run { WORKER_RUNNING, WORKER_ASLEEP, WORKER_BORROWED };
+
+struct worker {
+	struct worker_options opt;
+	struct device_queue *queue;
+	const struct device_queue_ops *ops;
+	struct udplane_worker_zone *zone;
+	uint64_t *counter; /* zone->counter */
+
+	struct port_table *ports;
+	struct worker_socket *socket; /* [socket_max] */
+	struct worker_source *source; /* [socket_max] */
+	uint16_t *owner;              /* [frame_cnt]: 0 ours, else channel id + 1 */
+	uint32_t held;                /* frames in all clients' hands */
+	uint32_t capacity;            /* frames that clients may hold together */
+	uint32_t epoch;               /* counts engagements: see UDPLANE_RX_SWITCHED */
+
+	struct worker_channel *channel[WORKER_CHANNELS];
+	uint32_t channel_cnt;
+
+	const struct route_table *route;
+	struct worker_flow *flow; /* [WORKER_FLOWS] */
+	struct worker_local local;
+	uint64_t flow_generation; /* changes with the route table and with any socket's source */
+
+	struct device_frame tx_stage[WORKER_TX_BURST]; /* built, not taken by the device yet */
+	uint32_t tx_staged;
+
+	/* events: worker produces, control thread consumes */
+	struct udplane_ring_head event_head;
+	struct udplane_ring event_prod, event_cons;
+	uint8_t *events;
+	uint32_t event_len; /* bytes of one */
+	int event_fd;       /* eventfd, ours alone */
+
+	/* orders */
+	struct worker_order *order; /* atomic: the control thread sets, the worker clears */
+	uint32_t order_waiter;      /* atomic: 1: the control thread sleeps until the order is done */
+	uint32_t run;               /* atomic: enum worker_run */
+	uint32_t stop;              /* atomic */
+	int stop_fd, done_fd;       /* eventfds */
+	int epoll_fd;
+
+	uint32_t gauge_held, gauge_free; /* atomic: as of the last round, for the control thread */
+	bool engaged; /* claimed datagrams come to us */
+	pthread_t thread;
+};
+
+/* rx.c: one burst. Returns frames received. */
+uint32_t worker_rx(struct worker *w);
+/* rx.c: takes returned frames of one channel back. */
+uint32_t worker_returns(struct worker *w, struct worker_channel *ch);
+void worker_reclaim(struct worker *w, struct worker_channel *ch);
+/* tx.c: one burst from one channel; returns descriptors taken. */
+uint32_t worker_tx(struct worker *w, struct worker_channel *ch);
+/* tx.c: hands staged frames to the device. True when none is left. */
+bool worker_tx_push(struct worker *w);
+/* Has the client anything for us? */
+bool worker_channel_pending(struct worker_channel *ch);
+/* worker.c */
+void worker_corrupt(struct worker *w, struct worker_channel *ch);
+struct worker_event *worker_event_reserve(struct worker *w); /* NULL: full */
+void worker_event_submit(struct worker *w);
+uint32_t worker_round(struct worker *w);
+/* mailbox.c */
+bool worker_orders(struct worker *w); /* carries out what is posted; true if there was something */
+
+#endif

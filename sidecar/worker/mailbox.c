@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Orders from the control thread. One list at a time, carried out between two rounds of the poll loop, or, while the worker sleeps,
+ * by the control thread itself under the worker's `run` word:
+ *
+ *   worker:  run = ASLEEP; barrier; look for an order; epoll_wait; swap ASLEEP -> RUNNING (waits while BORROWED)
+ *   control: order = list; barrier; swap ASLEEP -> BORROWED? carry it out, run = ASLEEP : wait for the worker
+ *
+ * So one of the two sees the other, and the state has one owner at a time.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+#include "sidecar/base/clock.h"
+#include "sidecar/worker/internal.h"
+
+#define DRAIN_IDLE_ROUNDS 3        /* empty rounds in a row that count as drained */
+#define DRAIN_FRAMES 16384         /* more than the device can hold: what comes after these came after the order */
+#define FLUSH_LIMIT_NS 200000000ull /* a device that does not send must not hold up a close */
+#define CALL_SPINS 200             /* looks before the control thread sleeps: a busy worker answers within a round */
+
+static int channel_add(struct worker *w, struct worker_channel *ch)
+{
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.u64 = (uint64_t)(uint32_t)ch->doorbell_fd};
+
+	if (w->channel_cnt == WORKER_CHANNELS)
+		return -ENOSPC;
+	/* Edge-triggered and never read: a client that empties or fills its own doorbell cannot block us. */
+	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, ch->doorbell_fd, &ev))
+		return -errno;
+	ch->held = 0;
+	ch->corrupt = false;
+	ch->reported = false;
+	w->channel[w->channel_cnt++] = ch;
+	return 0;
+}
+
+static int channel_remove(struct worker *w, struct worker_channel *ch)
+{
+	for (uint32_t i = 0; i < w->channel_cnt; i++) {
+		if (w->channel[i] != ch)
+			continue;
+		w->channel[i] = w->channel[--w->channel_cnt];
+		epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, ch->doorbell_fd, NULL);
+		worker_reclaim(w, ch);
+		udplane_store32(&w->gauge_held, w->held);
+		udplane_store32(&w->gauge_free, w->ops->frames_free(w->queue));
+		return 0;
+	}
+	return -ENOENT;
+}
+
+static int socket_add(struct worker *w, const struct worker_order *o)
+{
+	struct worker_socket *s = &w->socket[o->sock];
+
+	if (s->channel)
+		return -EEXIST;
+	memset(s, 0, sizeof(*s));
+	udplane_ring_init(&s->rx, &o->info->ring->head, o->info->ring_size, 0);
+	s->desc = o->info->ring->desc;
+	s->counter = o->info->counters->counter;
+	s->wake_fd = o->info->wake_fd;
+	s->epoch = w->epoch - 1; /* the first datagram tells the client to empty the kernel socket before */
+	s->channel = o->info->channel;
+	w->source[o->sock] = o->source;
+	w->flow_generation++;
+	return 0;
+}
+
+/* What the client queued before it closed the socket goes out first, as from the kernel's. */
+static void flush_channel(struct worker *w, struct worker_channel *ch)
+{
+	uint64_t end = clock_now_ns() + FLUSH_LIMIT_NS;
+
+	while (!ch->corrupt && udplane_ring_avail(&ch->tx, 1) && clock_now_ns() < end) {
+		if (!worker_tx(w, ch) && !worker_tx_push(w))
+			w->ops->tx_flush(w->queue);
+		if (w->channel_cnt && udplane_ring_free(&w->event_prod, 1) == 0)
+			break; /* only the control thread can make room, and it waits for us */
+	}
+	w->ops->tx_flush(w->queue);
+}
+
+static int socket_remove(struct worker *w, uint32_t sock)
+{
+	struct worker_socket *s = &w->socket[sock];
+
+	if (!s->channel)
+		return -ENOENT;
+	flush_channel(w, s->channel);
+	s->channel = NULL;
+	w->flow_generation++;
+	return 0;
+}
+
+static void drain(struct worker *w)
+{
+	for (uint32_t idle = 0, seen = 0; idle < DRAIN_IDLE_ROUNDS && seen < DRAIN_FRAMES;) {
+		uint32_t n = worker_round(w);
+
+		seen += n;
+		idle = n ? 0 : idle + 1;
+		sched_yield();
+	}
+}
+
+static int carry_out(struct worker *w, struct worker_order *o)
+{
+	switch (o->op) {
+	case WORKER_CHANNEL_ADD:
+		return channel_add(w, o->channel);
+	case WORKER_CHANNEL_REMOVE:
+		return channel_remove(w, o->channel);
+	case WORKER_SOCKET_ADD:
+		return socket_add(w, o);
+	case WORKER_SOCKET_SOURCE:
+		w->source[o->sock] = o->source;
+		w->flow_generation++;
+		return 0;
+	case WORKER_SOCKET_REMOVE:
+		return socket_remove(w, o->sock);
+	case WORKER_KEY_INSERT:
+		w->socket[o->sock].epoch = w->epoch - 1;
+		return port_table_insert(w->ports, &o->key, o->sock);
+	case WORKER_KEY_REMOVE:
+		return port_table_remove(w->ports, &o->key, o->sock);
+	case WORKER_ROUTE:
+		w->route = o->route;
+		w->flow_generation++;
+		return 0;
+	case WORKER_DRAIN:
+		drain(w);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+bool worker_orders(struct worker *w)
+{
+	struct worker_order *list = __atomic_load_n(&w->order, __ATOMIC_ACQUIRE); /* pairs with worker_call */
+
+	if (!list)
+		return false;
+	for (struct worker_order *o = list; o; o = o->next)
+		o->result = carry_out(w, o);
+	__atomic_store_n(&w->order, NULL, __ATOMIC_SEQ_CST); /* pairs with wait_done */
+	if (__atomic_exchange_n(&w->order_waiter, 0, __ATOMIC_SEQ_CST))
+		(void)!write(w->done_fd, &(uint64_t){1}, 8);
+	return true;
+}
+
+static bool order_done(struct worker *w)
+{
+	return !__atomic_load_n(&w->order, __ATOMIC_ACQUIRE);
+}
+
+static bool borrow(struct worker *w)
+{
+	uint32_t asleep = WORKER_ASLEEP;
+
+	if (!__atomic_compare_exchange_n(&w->run, &asleep, WORKER_BORROWED, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		return false;
+	worker_orders(w);
+	__atomic_store_n(&w->run, WORKER_ASLEEP, __ATOMIC_RELEASE);
+	return true;
+}
+
+static void wait_done(struct worker *w)
+{
+	struct pollfd pfd = {.fd = w->done_fd, .events = POLLIN};
+	uint64_t cnt;
+
+	for (int i = 0; i < CALL_SPINS; i++) {
+		if (order_done(w))
+			return;
+		sched_yield();
+	}
+	for (;;) {
+		__atomic_store_n(&w->order_waiter, 1, __ATOMIC_SEQ_CST);
+		if (order_done(w))
+			break;
+		poll(&pfd, 1, -1);
+		(void)!read(w->done_fd, &cnt, 8);
+	}
+	if (!__atomic_exchange_n(&w->order_waiter, 0, __ATOMIC_SEQ_CST))
+		(void)!read(w->done_fd, &cnt, 8); /* the worker took the flag: its signal has come or is left for the next wait */
+}
+
+int worker_call(struct worker *w, struct worker_order *orders)
+{
+	int first = 0;
+
+	__atomic_store_n(&w->order, orders, __ATOMIC_SEQ_CST);
+	if (!borrow(w))
+		wait_done(w);
+	for (struct worker_order *o = orders; o; o = o->next)
+		if (o->result && !first)
+			first = o->result;
+	return first;
+}

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <netinet/in.h>
+#include <string.h>
+#include <unistd.h>
+#include "sidecar/worker/internal.h"
+
+#define SOCK_PASS (PORT_NONE - 1) /* in rx_burst.sock: the kernel's */
+
+/* A burst on its way: where each frame goes. */
+struct rx_burst {
+	struct device_frame frame[DEVICE_BURST];
+	struct packet_info info[DEVICE_BURST];
+	uint32_t sock[DEVICE_BURST]; /* PORT_NONE: dropped, and counted; SOCK_PASS */
+	struct device_frame pass[DEVICE_BURST];
+	uint32_t pass_cnt;
+	uint32_t put[DEVICE_BURST];  /* frames to give back */
+	uint32_t put_cnt;
+	struct worker_socket *touched[DEVICE_BURST];
+	uint32_t touched_cnt;
+};
+
+static void count_verdict(struct worker *w, enum packet_verdict v)
+{
+	enum udplane_worker_counter c = UDPLANE_WORKER_RX_DROP_MALFORMED;
+
+	switch (v) {
+	case PACKET_DROP_IP_CHECKSUM:
+		c = UDPLANE_WORKER_RX_DROP_IP_CHECKSUM;
+		break;
+	case PACKET_DROP_UDP_CHECKSUM:
+	case PACKET_DROP_ZERO_CHECKSUM6:
+		c = UDPLANE_WORKER_RX_DROP_UDP_CHECKSUM;
+		break;
+	case PACKET_PASS_MARTIAN:
+	case PACKET_PASS_NOT_UNICAST:
+		c = UDPLANE_WORKER_MARTIANS;
+		break;
+	default:
+		break;
+	}
+	udplane_count(&w->counter[c], 1);
+}
+
+/* Is the frame addressed to us? Asked only of devices that pass: others have looked themselves. The last address found local is
+ * remembered, as most hosts have one. */
+static bool is_ours(struct worker *w, const uint8_t *frame, const struct packet_info *info)
+{
+	struct worker_local *l = &w->local;
+
+	if (memcmp(frame, w->queue->dev->mac, 6))
+		return false;
+	if (l->generation == w->flow_generation && l->family == info->family && !memcmp(l->addr, info->dst.bytes, 16))
+		return true;
+	if (!w->route || !route_is_local(w->route, info->family, info->dst.bytes))
+		return false;
+	memcpy(l->addr, info->dst.bytes, 16);
+	l->family = info->family;
+	l->generation = w->flow_generation;
+	return true;
+}
+
+/* Whose is it? Looks at headers and checksums only. */
+static uint32_t classify(struct worker *w, const struct device_frame *f, struct packet_info *info)
+{
+	const uint8_t *p = w->opt.frames + (size_t)f->frame * w->opt.frame_size + f->off;
+	enum packet_verdict v = packet_parse(p, f->len, info);
+	struct port_tuple tuple;
+	uint32_t sock;
+
+	if (v == PACKET_UDP && !(f->flags & DEVICE_FRAME_VERIFIED))
+		v = packet_verify(p, info, w->opt.checksum);
+	if (v != PACKET_UDP && w->ops->pass && packet_verdict_is_pass(v))
+		return SOCK_PASS;
+	if (v != PACKET_UDP) {
+		count_verdict(w, v);
+		return PORT_NONE;
+	}
+	if (w->ops->pass && !is_ours(w, p, info))
+		return SOCK_PASS;
+	tuple.family = info->family;
+	tuple.src_port_be = info->src_port_be;
+	tuple.dst_port_be = info->dst_port_be;
+	tuple.src = info->src.bytes;
+	tuple.dst = info->dst.bytes;
+	tuple.hash = packet_flow_hash(info, w->opt.hash_seed);
+	sock = port_table_lookup(w->ports, &tuple);
+	if (sock == PORT_NONE && w->ops->pass)
+		return SOCK_PASS;
+	if (sock == PORT_NONE)
+		udplane_count(&w->counter[UDPLANE_WORKER_RX_DROP_NO_SOCKET], 1);
+	return sock;
+}
+
+/* How many frames one client may hold: twice what all of them leave free (dynamic threshold), so a client that never returns any
+ * gets two thirds, and the others still find the rest. */
+static uint32_t quota(const struct worker *w)
+{
+	return w->held < w->capacity ? 2 * (w->capacity - w->held) : 0;
+}
+
+static enum udplane_socket_counter room(struct worker *w, struct worker_socket *s)
+{
+	uint32_t free;
+
+	if (s->channel->held >= quota(w))
+		return UDPLANE_SOCKET_RX_DROP_QUOTA;
+	free = udplane_ring_free(&s->rx, s->staged + 1);
+	if (free == UDPLANE_RING_CORRUPT) {
+		worker_corrupt(w, s->channel);
+		return UDPLANE_SOCKET_RX_DROP_RING_FULL;
+	}
+	return free > s->staged ? UDPLANE_SOCKET_RX_DELIVERED : UDPLANE_SOCKET_RX_DROP_RING_FULL;
+}
+
+/* Writes the descriptor; visible at publish. */
+static void stage(struct worker *w, struct rx_burst *b, struct worker_socket *s, uint32_t i)
+{
+	const struct packet_info *info = &b->info[i];
+	struct udplane_rx_desc *d = &s->desc[udplane_ring_slot(&s->rx, s->rx.idx + s->staged)];
+	bool v6 = info->family == AF_INET6;
+
+	d->frame = b->frame[i].frame;
+	d->offset = (uint16_t)(b->frame[i].off + info->payload_off);
+	d->len = info->payload_len;
+	d->src4_be = info->src.v4_be;
+	d->src_port_be = info->src_port_be;
+	d->flags = (uint16_t)((v6 ? UDPLANE_RX_IPV6 : 0) | (s->epoch != w->epoch ? UDPLANE_RX_SWITCHED : 0));
+	s->epoch = w->epoch;
+	w->owner[d->frame] = (uint16_t)(s->channel->id + 1);
+	s->channel->held++;
+	w->held++;
+	if (s->staged++ == 0)
+		b->touched[b->touched_cnt++] = s;
+	s->staged_bytes += info->payload_len;
+}
+
+static void deliver(struct worker *w, struct rx_burst *b, uint32_t i)
+{
+	struct worker_socket *s;
+	enum udplane_socket_counter c;
+
+	if (b->sock[i] == PORT_NONE)
+		goto put;
+	if (b->sock[i] == SOCK_PASS) {
+		b->pass[b->pass_cnt++] = b->frame[i];
+		return;
+	}
+	s = &w->socket[b->sock[i]];
+	if (!s->channel || s->channel->corrupt) {
+		udplane_count(&w->counter[UDPLANE_WORKER_RX_DROP_NO_SOCKET], 1);
+		goto put;
+	}
+	c = room(w, s);
+	if (c == UDPLANE_SOCKET_RX_DELIVERED) {
+		stage(w, b, s, i);
+		return;
+	}
+	udplane_count(&s->counter[c], 1);
+	udplane_count(&w->counter[c == UDPLANE_SOCKET_RX_DROP_QUOTA ? UDPLANE_WORKER_RX_DROP_QUOTA
+								    : UDPLANE_WORKER_RX_DROP_RING_FULL],
+		      1);
+put:
+	b->put[b->put_cnt++] = b->frame[i].frame;
+}
+
+/* One barrier for the whole burst between the publishes and the looks at the sleepers' flags. */
+static void publish(struct worker *w, struct rx_burst *b)
+{
+	uint64_t delivered = 0, bytes = 0;
+
+	for (uint32_t i = 0; i < b->touched_cnt; i++) {
+		struct worker_socket *s = b->touched[i];
+
+		udplane_count(&s->counter[UDPLANE_SOCKET_RX_DELIVERED], s->staged);
+		udplane_count(&s->counter[UDPLANE_SOCKET_RX_BYTES], s->staged_bytes);
+		delivered += s->staged;
+		bytes += s->staged_bytes;
+		udplane_ring_publish(&s->rx, s->staged);
+		s->staged = 0;
+		s->staged_bytes = 0;
+	}
+	udplane_count(&w->counter[UDPLANE_WORKER_RX_DELIVERED], delivered);
+	udplane_count(&w->counter[UDPLANE_WORKER_RX_BYTES], bytes);
+	udplane_fence();
+	for (uint32_t i = 0; i < b->touched_cnt; i++) {
+		struct worker_socket *s = b->touched[i];
+
+		if (!udplane_ring_take_arm(&s->rx))
+			continue;
+		/* A full pipe (EAGAIN) is readable already; a dead client (EPIPE) is found by the control thread. */
+		if (write(s->wake_fd, "", 1) == 1) {
+			udplane_count(&s->counter[UDPLANE_SOCKET_WAKES], 1);
+			udplane_count(&w->counter[UDPLANE_WORKER_WAKES_CLIENT], 1);
+		}
+	}
+}
+
+uint32_t worker_rx(struct worker *w)
+{
+	struct rx_burst b;
+	uint32_t n = w->ops->rx_burst(w->queue, b.frame, DEVICE_BURST);
+
+	if (!n)
+		return 0;
+	b.put_cnt = 0;
+	b.pass_cnt = 0;
+	b.touched_cnt = 0;
+	udplane_count(&w->counter[UDPLANE_WORKER_RX_FRAMES], n);
+	for (uint32_t i = 0; i < n && i < 4; i++)
+		__builtin_prefetch(w->opt.frames + (size_t)b.frame[i].frame * w->opt.frame_size + b.frame[i].off);
+	for (uint32_t i = 0; i < n; i++) {
+		if (i + 4 < n) /* the frame was written by another core: its headers are a miss */
+			__builtin_prefetch(w->opt.frames + (size_t)b.frame[i + 4].frame * w->opt.frame_size + b.frame[i + 4].off);
+		b.sock[i] = classify(w, &b.frame[i], &b.info[i]);
+		if (b.sock[i] < SOCK_PASS)
+			__builtin_prefetch(&w->socket[b.sock[i]], 1);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		deliver(w, &b, i);
+	publish(w, &b);
+	if (b.put_cnt)
+		w->ops->frames_put(w->queue, b.put, b.put_cnt);
+	if (b.pass_cnt) {
+		udplane_count(&w->counter[UDPLANE_WORKER_RX_PASSED], b.pass_cnt);
+		w->ops->pass(w->queue, b.pass, b.pass_cnt);
+	}
+	return n;
+}
+
+uint32_t worker_returns(struct worker *w, struct worker_channel *ch)
+{
+	uint32_t put[DEVICE_BURST];
+	uint32_t n = udplane_ring_avail(&ch->ret, 1);
+
+	if (n == UDPLANE_RING_CORRUPT) {
+		worker_corrupt(w, ch);
+		return 0;
+	}
+	if (n > DEVICE_BURST)
+		n = DEVICE_BURST;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t f = __atomic_load_n(&ch->ret_frame[udplane_ring_slot(&ch->ret, ch->ret.idx + i)], __ATOMIC_RELAXED);
+
+		if (f >= w->opt.frame_cnt || w->owner[f] != ch->id + 1) {
+			worker_corrupt(w, ch); /* not a frame, not his, or given back twice */
+			n = i;
+			break;
+		}
+		w->owner[f] = 0;
+		put[i] = f;
+	}
+	if (!n)
+		return 0;
+	udplane_ring_consume(&ch->ret, n);
+	ch->held -= n;
+	w->held -= n;
+	w->ops->frames_put(w->queue, put, n);
+	return n;
+}
+
+void worker_reclaim(struct worker *w, struct worker_channel *ch)
+{
+	uint32_t put[DEVICE_BURST], n = 0;
+
+	for (uint32_t f = 0; f < w->opt.frame_cnt && ch->held; f++) {
+		if (w->owner[f] != ch->id + 1)
+			continue;
+		w->owner[f] = 0;
+		ch->held--;
+		w->held--;
+		put[n++] = f;
+		if (n == DEVICE_BURST) {
+			w->ops->frames_put(w->queue, put, n);
+			n = 0;
+		}
+	}
+	if (n)
+		w->ops->frames_put(w->queue, put, n);
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <netinet/in.h>
+#include <string.h>
+#include "sidecar/worker/internal.h"
+
+#define UDP_IP4_LEN 28u /* IPv4 and UDP header, bytes */
+#define UDP_IP6_LEN 48u
+#define ETH_LEN 14u
+
+static uint32_t min_u32(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+bool worker_channel_pending(struct worker_channel *ch)
+{
+	return !ch->corrupt && (udplane_ring_avail(&ch->tx, 1) || udplane_ring_avail(&ch->ret, 1));
+}
+
+bool worker_tx_push(struct worker *w)
+{
+	uint32_t n;
+
+	if (!w->tx_staged)
+		return true;
+	n = w->ops->tx_burst(w->queue, w->tx_stage, w->tx_staged);
+	w->tx_staged -= n;
+	memmove(w->tx_stage, w->tx_stage + n, w->tx_staged * sizeof(w->tx_stage[0]));
+	return w->tx_staged == 0;
+}
+
+static uint32_t flow_slot(const uint8_t *dst, uint32_t sock)
+{
+	uint64_t a, b;
+
+	memcpy(&a, dst, 8);
+	memcpy(&b, dst + 8, 8);
+	a = (a ^ (b * 0x9e3779b97f4a7c15ull) ^ sock) * 0xff51afd7ed558ccdull;
+	return (uint32_t)(a >> 40) & (WORKER_FLOWS - 1);
+}
+
+/* Linux's automatic flow labels are a hash of the flow, too (net/ipv6: ip6_make_flowlabel). */
+static uint32_t flow_label(const uint8_t *dst, uint32_t sock)
+{
+	return (flow_slot(dst, sock) * 2654435761u) >> 12;
+}
+
+/* Fills the cache entry. False: not for the fast path. */
+static bool flow_resolve(struct worker *w, struct worker_flow *f, uint8_t family, const uint8_t *dst, uint32_t sock)
+{
+	const struct worker_source *src = &w->source[sock];
+	struct packet_flow pf = {.family = family, .df = true, .src_port_be = src->port_be};
+	struct route_hop hop;
+
+	f->generation = 0;
+	if (!w->route || (src->family && src->family != family))
+		return false;
+	if (route_lookup(w->route, family, dst, src->family ? src->addr : NULL, &hop) != ROUTE_FAST)
+		return false;
+	memcpy(pf.src_mac, w->queue->dev->mac, 6);
+	memcpy(pf.dst_mac, hop.dst_mac, 6);
+	memcpy(pf.src.bytes, src->family ? src->addr : hop.src, 16);
+	pf.ttl = hop.hop_limit ? hop.hop_limit : family == AF_INET ? w->opt.ttl4 : w->opt.hop_limit6;
+	pf.flow_label = family == AF_INET6 ? flow_label(dst, sock) : 0;
+	packet_template_init(&f->tmpl, &pf);
+	memcpy(f->dst, dst, 16);
+	f->sock = sock;
+	f->neigh = hop.neigh;
+	f->mtu = (uint16_t)min_u32(hop.mtu, w->opt.frame_size - w->queue->dev->tx_headroom - ETH_LEN); /* else slow: no frame holds it */
+	f->family = family;
+	f->generation = w->flow_generation;
+	return true;
+}
+
+static struct worker_flow *flow_find(struct worker *w, uint8_t family, const uint8_t *dst, uint32_t sock)
+{
+	struct worker_flow *f = &w->flow[flow_slot(dst, sock)];
+
+	if (f->generation == w->flow_generation && f->sock == sock && f->family == family && !memcmp(f->dst, dst, 16))
+		return f;
+	return flow_resolve(w, f, family, dst, sock) ? f : NULL;
+}
+
+/* A private copy of one descriptor, each word of it read once. */
+static struct udplane_tx_desc read_desc(const struct udplane_tx_desc *shared)
+{
+	union {
+		uint64_t word[4];
+		struct udplane_tx_desc d;
+	} u;
+	const uint64_t *p = (const uint64_t *)shared;
+
+	for (int i = 0; i < 4; i++)
+		u.word[i] = __atomic_load_n(&p[i], __ATOMIC_RELAXED);
+	if (!(u.d.flags & UDPLANE_TX_IPV6))
+		memset(u.d.dst + 4, 0, 12); /* so that addresses compare as a whole */
+	return u.d;
+}
+
+enum tx_result { TX_FAST, TX_SLOW, TX_INVALID, TX_STALL };
+
+static enum tx_result slow(struct worker *w, const struct udplane_tx_desc *d, const uint8_t *payload)
+{
+	struct worker_event *ev = worker_event_reserve(w);
+
+	if (!ev)
+		return TX_STALL; /* the control thread is behind: the client's ring waits, nothing is lost */
+	ev->type = WORKER_EVENT_SLOW;
+	ev->sock = d->sock;
+	ev->channel_id = w->socket[d->sock].channel->id;
+	ev->family = d->flags & UDPLANE_TX_IPV6 ? AF_INET6 : AF_INET;
+	ev->dst_port_be = d->dst_port_be;
+	memcpy(ev->dst, d->dst, 16);
+	ev->len = d->len;
+	memcpy(ev->payload, payload, d->len);
+	worker_event_submit(w);
+	return TX_SLOW;
+}
+
+static enum tx_result send_one(struct worker *w, struct worker_channel *ch, const struct udplane_tx_desc *d,
+			       const uint8_t *payload, uint32_t frame)
+{
+	uint8_t family = d->flags & UDPLANE_TX_IPV6 ? AF_INET6 : AF_INET;
+	struct worker_flow *f;
+	struct packet_endpoint to;
+	struct device_frame *out;
+
+	if (d->sock >= w->opt.socket_max || w->socket[d->sock].channel != ch || d->len > ch->tx_slot_size)
+		return TX_INVALID;
+	f = flow_find(w, family, d->dst, d->sock);
+	if (!f || !d->dst_port_be || d->len + (family == AF_INET ? UDP_IP4_LEN : UDP_IP6_LEN) > f->mtu)
+		return slow(w, d, payload);
+	memcpy(to.addr.bytes, d->dst, 16);
+	to.port_be = d->dst_port_be;
+	out = &w->tx_stage[w->tx_staged++];
+	out->frame = frame;
+	out->off = (uint16_t)w->queue->dev->tx_headroom;
+	out->len = (uint16_t)packet_build(w->opt.frames + (size_t)frame * w->opt.frame_size + out->off, &f->tmpl, &to, payload,
+					  d->len, 0);
+	route_table_mark_used(w->route, f->neigh);
+	return TX_FAST;
+}
+
+static void count_tx(struct worker *w, const struct udplane_tx_desc *d, enum tx_result r)
+{
+	uint64_t *s = w->socket[d->sock].counter;
+
+	if (r == TX_FAST) {
+		udplane_count(&s[UDPLANE_SOCKET_TX_SENT], 1);
+		udplane_count(&s[UDPLANE_SOCKET_TX_BYTES], d->len);
+		udplane_count(&w->counter[UDPLANE_WORKER_TX_SENT], 1);
+		udplane_count(&w->counter[UDPLANE_WORKER_TX_BYTES], d->len);
+	} else {
+		udplane_count(&s[UDPLANE_SOCKET_TX_SLOW], 1);
+		udplane_count(&w->counter[UDPLANE_WORKER_TX_SLOW], 1);
+	}
+}
+
+uint32_t worker_tx(struct worker *w, struct worker_channel *ch)
+{
+	uint32_t frame[WORKER_TX_BURST], frames, used = 0, done;
+	uint32_t n = udplane_ring_avail(&ch->tx, 1);
+
+	if (n == UDPLANE_RING_CORRUPT) {
+		worker_corrupt(w, ch);
+		return 0;
+	}
+	if (!n || !worker_tx_push(w))
+		return 0;
+	if (n > WORKER_TX_BURST)
+		n = WORKER_TX_BURST;
+	frames = w->ops->frames_get(w->queue, frame, n);
+	for (done = 0; done < n; done++) {
+		uint32_t slot = udplane_ring_slot(&ch->tx, ch->tx.idx + done);
+		struct udplane_tx_desc d = read_desc(&ch->tx_desc[slot]);
+		enum tx_result r;
+
+		if (used == frames)
+			break; /* none free: the ring waits for frames to come back from the device */
+		r = send_one(w, ch, &d, ch->tx_payload + (size_t)slot * ch->tx_slot_size, frame[used]);
+		if (r == TX_STALL)
+			break;
+		if (r == TX_INVALID) {
+			udplane_count(&w->counter[UDPLANE_WORKER_TX_DROP_INVALID], 1);
+			worker_corrupt(w, ch);
+			done++;
+			break;
+		}
+		used += r == TX_FAST;
+		count_tx(w, &d, r);
+	}
+	if (used < frames)
+		w->ops->frames_put(w->queue, frame + used, frames - used);
+	udplane_count(&w->counter[UDPLANE_WORKER_TX_TAKEN], done);
+	worker_tx_push(w);
+	if (done)
+		udplane_ring_consume(&ch->tx, done);
+	return done;
+}

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sidecar/worker/worker.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include "sidecar/base/clock.h"
+#include "sidecar/worker/internal.h"
+
+#define SHORT_ROUND (DEVICE_BURST / 2) /* fewer: give the core away if somebody needs it, so that batches grow (facts: 87-92 % of raw) */
+#define TX_LINGER_NS 10000000ull      /* stay awake this long for frames that the device does not send; then it may be down */
+#define EVENT_STOP UINT64_MAX
+#define EVENT_DEVICE (UINT64_MAX - 1)
+
+void worker_corrupt(struct worker *w, struct worker_channel *ch)
+{
+	if (!ch->corrupt)
+		udplane_count(&w->counter[UDPLANE_WORKER_CORRUPT], 1);
+	ch->corrupt = true;
+}
+
+struct worker_event *worker_event_reserve(struct worker *w)
+{
+	if (udplane_ring_free(&w->event_prod, 1) == 0)
+		return NULL;
+	return (struct worker_event *)(w->events + (size_t)udplane_ring_slot(&w->event_prod, w->event_prod.idx) * w->event_len);
+}
+
+void worker_event_submit(struct worker *w)
+{
+	udplane_ring_publish(&w->event_prod, 1);
+	udplane_fence();
+	if (udplane_ring_take_arm(&w->event_prod))
+		(void)!write(w->event_fd, &(uint64_t){1}, 8);
+}
+
+int worker_event_fd(const struct worker *w)
+{
+	return w->event_fd;
+}
+
+const struct worker_event *worker_event_peek(struct worker *w)
+{
+	uint64_t cnt;
+
+	if (udplane_ring_avail(&w->event_cons, 1) == 0) {
+		(void)!read(w->event_fd, &cnt, 8);
+		udplane_ring_arm(&w->event_cons);
+		if (udplane_ring_avail(&w->event_cons, 1) == 0)
+			return NULL;
+	}
+	return (struct worker_event *)(w->events + (size_t)udplane_ring_slot(&w->event_cons, w->event_cons.idx) * w->event_len);
+}
+
+void worker_event_done(struct worker *w)
+{
+	udplane_ring_consume(&w->event_cons, 1);
+}
+
+static void report_corrupt(struct worker *w, struct worker_channel *ch)
+{
+	struct worker_event *ev = ch->reported ? NULL : worker_event_reserve(w);
+
+	if (!ev)
+		return; /* again next round */
+	memset(ev, 0, sizeof(*ev));
+	ev->type = WORKER_EVENT_CORRUPT;
+	ev->channel_id = ch->id;
+	ch->reported = true;
+	worker_event_submit(w);
+}
+
+/* One look at everything. Returns how much there was to do. */
+uint32_t worker_round(struct worker *w)
+{
+	uint32_t work = worker_rx(w), sent = 0;
+
+	for (uint32_t i = 0; i < w->channel_cnt; i++) {
+		struct worker_channel *ch = w->channel[i];
+
+		if (ch->corrupt) {
+			report_corrupt(w, ch);
+			continue;
+		}
+		work += worker_returns(w, ch);
+		sent += worker_tx(w, ch);
+	}
+	worker_tx_push(w);
+	w->ops->tx_flush(w->queue);
+	udplane_count(&w->counter[UDPLANE_WORKER_LOOPS], 1);
+	udplane_store32(&w->gauge_held, w->held);
+	udplane_store32(&w->gauge_free, w->ops->frames_free(w->queue));
+	return work + sent;
+}
+
+static bool may_disengage(const struct worker *w)
+{
+	return w->queue->dev->can_disengage && w->opt.mode != UDPLANE_MODE_LATENCY;
+}
+
+static void engage(struct worker *w)
+{
+	if (!w->engaged) {
+		w->engaged = true;
+		w->epoch++;
+		w->ops->engage(w->queue, true);
+		udplane_store32(&w->zone->engaged, 1);
+	}
+	udplane_store32(&w->zone->awake, 1);
+}
+
+/* From here on clients ring the doorbell, and claimed datagrams take the kernel's way if the mode allows that. */
+static void disengage(struct worker *w)
+{
+	udplane_store32(&w->zone->awake, 0);
+	if (may_disengage(w)) {
+		w->engaged = false;
+		w->ops->engage(w->queue, false);
+		udplane_store32(&w->zone->engaged, 0);
+	}
+	w->ops->arm(w->queue);
+	udplane_fence(); /* pairs with the client's, between its publish and its look at `awake` */
+}
+
+/* Returns true if a doorbell rang. */
+static bool wait_events(struct worker *w)
+{
+	struct epoll_event ev[16];
+	uint64_t since = clock_now_ns();
+	uint32_t asleep;
+	bool bell = false;
+	int n;
+
+	__atomic_store_n(&w->run, WORKER_ASLEEP, __ATOMIC_SEQ_CST);
+	n = __atomic_load_n(&w->order, __ATOMIC_SEQ_CST) ? 0 : epoll_wait(w->epoll_fd, ev, 16, -1);
+	for (asleep = WORKER_ASLEEP; !__atomic_compare_exchange_n(&w->run, &asleep, WORKER_RUNNING, false, __ATOMIC_SEQ_CST,
+								  __ATOMIC_RELAXED);
+	     asleep = WORKER_ASLEEP)
+		sched_yield(); /* borrowed: orders take microseconds */
+	for (int i = 0; i < n; i++)
+		bell |= ev[i].data.u64 != EVENT_DEVICE && ev[i].data.u64 != EVENT_STOP;
+	udplane_count(&w->counter[UDPLANE_WORKER_SLEEPS], 1);
+	udplane_count(&w->counter[UDPLANE_WORKER_SLEEP_NS], clock_now_ns() - since);
+	udplane_count(&w->counter[UDPLANE_WORKER_DOORBELLS], bell);
+	return bell;
+}
+
+/* Asleep until there is reason to poll again. */
+static void worker_sleep(struct worker *w)
+{
+	disengage(w);
+	while (!__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE)) {
+		bool orders = worker_orders(w);
+
+		if (worker_round(w) && !orders)
+			break; /* it came while we lay down */
+		if (orders)
+			continue;
+		if (wait_events(w) || !may_disengage(w))
+			break;
+	}
+	w->ops->disarm(w->queue);
+	engage(w);
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	uint64_t idle_since = 0;
+
+	pthread_setname_np(pthread_self(), "udplane-worker");
+	engage(w);
+	while (!__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE)) {
+		uint32_t work = worker_round(w);
+		uint64_t now;
+
+		worker_orders(w);
+		if (w->opt.yield && work < SHORT_ROUND)
+			sched_yield();
+		if (work) {
+			idle_since = 0;
+			continue;
+		}
+		if (!w->opt.yield)
+			udplane_pause();
+		now = clock_now_ns();
+		if (!idle_since)
+			idle_since = now;
+		if (now - idle_since < w->opt.spin_ns)
+			continue;
+		if (w->ops->tx_pending(w->queue) && now - idle_since < TX_LINGER_NS)
+			continue;
+		worker_sleep(w);
+		idle_since = 0;
+	}
+	return NULL;
+}
+
+static int add_fd(struct worker *w, int fd, uint64_t data)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = data};
+
+	return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
+}
+
+static int make_fds(struct worker *w)
+{
+	int fds[WORKER_MAX_FDS];
+	uint32_t n;
+	int err;
+
+	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	w->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	w->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	w->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (w->epoll_fd < 0 || w->stop_fd < 0 || w->done_fd < 0 || w->event_fd < 0)
+		return -errno;
+	err = add_fd(w, w->stop_fd, EVENT_STOP);
+	n = w->ops->wait_fds(w->queue, fds, WORKER_MAX_FDS);
+	for (uint32_t i = 0; i < n && !err; i++)
+		err = add_fd(w, fds[i], EVENT_DEVICE);
+	return err;
+}
+
+static int make_tables(struct worker *w)
+{
+	const struct worker_options *o = &w->opt;
+	uint32_t share = o->frame_cnt / o->worker_cnt;
+
+	w->ports = port_table_create();
+	w->socket = aligned_alloc(64, (size_t)o->socket_max * sizeof(*w->socket));
+	w->source = calloc(o->socket_max, sizeof(*w->source));
+	w->owner = calloc(o->frame_cnt, sizeof(*w->owner));
+	w->flow = aligned_alloc(64, WORKER_FLOWS * sizeof(*w->flow));
+	w->event_len = (uint32_t)((sizeof(struct worker_event) + o->frame_size + 63) & ~63ul);
+	w->events = aligned_alloc(64, (size_t)WORKER_EVENTS * w->event_len);
+	if (!w->ports || !w->socket || !w->source || !w->owner || !w->flow || !w->events)
+		return -ENOMEM;
+	memset(w->socket, 0, (size_t)o->socket_max * sizeof(*w->socket));
+	memset(w->flow, 0, WORKER_FLOWS * sizeof(*w->flow));
+	memset(w->events, 0, (size_t)WORKER_EVENTS * w->event_len);
+	w->flow_generation = 1;
+	w->capacity = share > 2 * o->frames_reserved ? share - o->frames_reserved : share / 2;
+	udplane_ring_init(&w->event_prod, &w->event_head, WORKER_EVENTS, 0);
+	udplane_ring_init(&w->event_cons, &w->event_head, WORKER_EVENTS, 0);
+	udplane_ring_arm(&w->event_cons);
+	return 0;
+}
+
+static void worker_free(struct worker *w)
+{
+	int fds[] = {w->epoll_fd, w->stop_fd, w->done_fd, w->event_fd};
+
+	for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	if (w->ports)
+		port_table_destroy(w->ports);
+	free(w->socket);
+	free(w->source);
+	free(w->owner);
+	free(w->flow);
+	free(w->events);
+	free(w);
+}
+
+static int start_thread(struct worker *w)
+{
+	pthread_attr_t attr;
+	cpu_set_t set;
+	int err;
+
+	pthread_attr_init(&attr);
+	if (w->opt.cpu >= 0) {
+		CPU_ZERO(&set);
+		CPU_SET(w->opt.cpu, &set);
+		pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
+	}
+	err = pthread_create(&w->thread, &attr, worker_main, w);
+	pthread_attr_destroy(&attr);
+	return -err;
+}
+
+int worker_start(struct worker **out, const struct worker_options *opt, char *text, size_t text_len)
+{
+	struct worker *w = aligned_alloc(128, (sizeof(*w) + 127) & ~127ul);
+	int err = -ENOMEM;
+
+	if (!w)
+		goto fail;
+	memset(w, 0, sizeof(*w));
+	w->opt = *opt;
+	w->queue = opt->queue;
+	w->ops = opt->queue->ops;
+	w->zone = opt->zone;
+	w->counter = opt->zone->counter;
+	w->zone->cpu = opt->cpu;
+	w->epoll_fd = w->stop_fd = w->done_fd = w->event_fd = -1;
+	err = make_tables(w);
+	if (!err)
+		err = make_fds(w);
+	if (!err)
+		err = start_thread(w);
+	if (!err) {
+		*out = w;
+		return 0;
+	}
+	worker_free(w);
+fail:
+	snprintf(text, text_len, "worker %u (CPU %d) does not start: %s; check memory, RLIMIT_NOFILE, and that the CPU is in the cpuset",
+		 opt->id, opt->cpu, strerror(-err));
+	return err;
+}
+
+void worker_stop(struct worker *w)
+{
+	__atomic_store_n(&w->stop, 1, __ATOMIC_SEQ_CST);
+	(void)!write(w->stop_fd, &(uint64_t){1}, 8);
+	pthread_join(w->thread, NULL);
+	worker_free(w);
+}
+
+uint64_t worker_frames_held(const struct worker *w)
+{
+	return udplane_load32(&w->gauge_held);
+}
+
+uint64_t worker_frames_free(const struct worker *w)
+{
+	return udplane_load32(&w->gauge_free);
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sidecar/base/log.h"
+
+#include <errno.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <regex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "sidecar/base/clock.h"
+
+namespace
+{
+
+class Log : public testing::Test
+{
+      protected:
+	void SetUp() override
+	{
+		unsetenv("JOURNAL_STREAM");
+		log_init(LOG_LEVEL_INFO);
+		testing::internal::CaptureStderr();
+	}
+	std::string output()
+	{
+		return testing::internal::GetCapturedStderr();
+	}
+};
+
+TEST_F(Log, OneLineWithTimeLevelAndMessage)
+{
+	log_warn("queue %d: %s", 3, "gone");
+	EXPECT_TRUE(
+		std::regex_match(output(), std::regex("\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\."
+						      "\\d{3}Z warn  queue 3: gone\n")));
+}
+
+TEST_F(Log, LessUrgentLevelsAreNotEvenEvaluated)
+{
+	int calls = 0;
+	log_debug("%d", ++calls);
+	log_init(LOG_LEVEL_ERROR);
+	log_info("%d", ++calls);
+	log_warn("%d", ++calls);
+	EXPECT_EQ("", output());
+	EXPECT_EQ(0, calls);
+}
+
+TEST_F(Log, JournaldGetsPrioritiesInstead)
+{
+	setenv("JOURNAL_STREAM", "8:1", 1);
+	log_init(LOG_LEVEL_DEBUG);
+	log_error("a");
+	log_warn("b");
+	log_info("c");
+	log_debug("d");
+	unsetenv("JOURNAL_STREAM");
+	EXPECT_EQ("<3>a\n<4>b\n<6>c\n<7>d\n", output());
+}
+
+TEST_F(Log, AMessageCannotForgeALine)
+{
+	log_info("%s", "a\nb\x1b[31mc\x7f\xc3\xa9");
+	std::string text = output();
+	EXPECT_NE(std::string::npos, text.find("info  a?b?[31mc?\xc3\xa9\n"));
+	EXPECT_EQ(1, std::count(text.begin(), text.end(), '\n'));
+}
+
+TEST_F(Log, ALongMessageIsCut)
+{
+	log_info("%s", std::string(5000, 'x').c_str());
+	std::string text = output();
+	EXPECT_EQ(static_cast<size_t>(LOG_LINE_MAX), text.size());
+	EXPECT_EQ('\n', text.back());
+}
+
+TEST_F(Log, ErrnoStaysAndCanBePrinted)
+{
+	errno = ENOENT;
+	log_info("open: %m");
+	EXPECT_EQ(ENOENT, errno);
+	EXPECT_NE(std::string::npos, output().find("open: No such file or directory\n"));
+}
+
+TEST_F(Log, LinesOfThreadsDoNotMix)
+{
+	std::vector<std::thread> threads;
+	for (int t = 0; t < 4; t++)
+		threads.emplace_back([t] {
+			for (int i = 0; i < 200; i++)
+				log_info("%s",
+					 std::string(100, static_cast<char>('a' + t)).c_str());
+		});
+	for (std::thread &thread : threads)
+		thread.join();
+	std::string text = output();
+	std::regex line("[^ ]+ info  (a{100}|b{100}|c{100}|d{100})");
+	size_t lines = 0;
+	for (size_t at = 0, end; (end = text.find('\n', at)) != std::string::npos;
+	     at = end + 1, lines++)
+		ASSERT_TRUE(std::regex_match(text.substr(at, end - at), line))
+			<< text.substr(at, end - at);
+	EXPECT_EQ(800u, lines);
+}
+
+TEST(Clock, DoesNotGoBack)
+{
+	uint64_t before = clock_now_ns();
+	EXPECT_GT(before, 0u);
+	EXPECT_GE(clock_now_ns(), before);
+}
+
+} // namespace
