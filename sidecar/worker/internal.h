@@ -61,6 +61,8 @@ struct worker {
 	uint32_t held;                /* frames in all clients' hands */
 	uint32_t capacity;            /* frames that clients may hold together */
 	uint32_t epoch;               /* counts engagements: see UDPLANE_RX_SWITCHED */
+	uint32_t *served;             /* [socket_max]: sockets that got something in this epoch, */
+	uint32_t served_cnt;          /* each once */
 
 	struct worker_channel *channel[WORKER_CHANNELS];
 	uint32_t channel_cnt;
@@ -97,6 +99,8 @@ struct worker {
 uint32_t worker_rx(struct worker *w);
 /* rx.c: takes returned frames of one channel back. */
 uint32_t worker_returns(struct worker *w, struct worker_channel *ch);
+/* rx.c: have the clients taken everything that was delivered since the engagement? */
+bool worker_rx_all_read(struct worker *w);
 void worker_reclaim(struct worker *w, struct worker_channel *ch);
 /* tx.c: one burst from one channel; returns descriptors taken. */
 uint32_t worker_tx(struct worker *w, struct worker_channel *ch);

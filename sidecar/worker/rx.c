@@ -124,8 +124,13 @@ static void stage(struct worker *w, struct rx_burst *b, struct worker_socket *s,
 	d->len = info->payload_len;
 	d->src4_be = info->src.v4_be;
 	d->src_port_be = info->src_port_be;
-	d->flags = (uint16_t)((v6 ? UDPLANE_RX_IPV6 : 0) | (s->epoch != w->epoch ? UDPLANE_RX_SWITCHED : 0));
-	s->epoch = w->epoch;
+	d->flags = v6 ? UDPLANE_RX_IPV6 : 0;
+	if (s->epoch != w->epoch) {
+		d->flags |= UDPLANE_RX_SWITCHED;
+		s->epoch = w->epoch;
+		if (w->served_cnt < w->opt.socket_max)
+			w->served[w->served_cnt++] = (uint32_t)(s - w->socket);
+	}
 	w->owner[d->frame] = (uint16_t)(s->channel->id + 1);
 	s->channel->held++;
 	w->held++;
@@ -225,6 +230,19 @@ uint32_t worker_rx(struct worker *w)
 		w->ops->pass(w->queue, b.pass, b.pass_cnt);
 	}
 	return n;
+}
+
+/* Before the kernel may deliver again, the rings must be empty: then what is in the kernel's queue is older than what comes by the
+ * ring, always, and the client keeps the order by emptying the one before it begins the other. */
+bool worker_rx_all_read(struct worker *w)
+{
+	for (uint32_t i = 0; i < w->served_cnt; i++) {
+		struct worker_socket *s = &w->socket[w->served[i]];
+
+		if (s->channel && !s->channel->corrupt && udplane_ring_free(&s->rx, s->rx.size) != s->rx.size)
+			return false;
+	}
+	return true;
 }
 
 uint32_t worker_returns(struct worker *w, struct worker_channel *ch)

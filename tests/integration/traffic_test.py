@@ -340,7 +340,8 @@ def order_holds_while_the_fast_path_comes_and_goes():
         while not done.is_set() or app.readable(0.3):
             got += [int(x) for x in app.recv_all(0.02)]
         thread.join()
-        assert got == sorted(got), "reordered"
+        late = [(i, got[i - 1], x) for i, x in enumerate(got) if i and x < got[i - 1]]
+        assert not late, f"reordered {len(late)} times: {late[:5]}; {app.status().fast_rx} fast, {app.status().kernel_rx} kernel"
         assert len(set(got)) == len(got), "duplicated"
         assert app.status().fast_rx and app.status().kernel_rx, "both paths were to be used"
         settled(sidecar)

@@ -479,7 +479,7 @@ test_many() {
 	end
 }
 
-# Addresses that come and go as fast as ip(8) can, over 5000 routes: the processor time stays a small part, and the end is right.
+# Addresses that come and go as fast as ip(8) can, over 5000 routes: less processor time than ip itself takes, and the end is right.
 test_storm() {
 	local before i flapper
 	begin storm
@@ -500,8 +500,11 @@ test_storm() {
 	local used=$((${answer#ok } - before))
 	wait $flapper
 	echo "     $used ms of processor time in 2500 ms, $tables tables"
-	[ $used -lt 1200 ] || wrong="$wrong
+	[ $used -lt 2000 ] || wrong="$wrong
   $used ms of processor time"
+	# A complete table each 12 ms (2.4 us a route), and one in which all is slow in between.
+	[ "$tables" -lt 500 ] || wrong="$wrong
+  $tables tables"
 	ok await "$fast4" 10.6.0.1
 	ok check 1000 400
 	five_thousand del >"$batch"

@@ -575,6 +575,27 @@ TEST_F(Sleeper, BalancedModeLeavesTheKernelInChargeUntilADoorbell) {
   EXPECT_GT(Count(UDPLANE_WORKER_DOORBELLS), 0u);
 }
 
+// What waits in a ring is older than what the kernel would deliver next: the kernel takes over when the rings are empty, not before.
+TEST_F(Sleeper, StaysEngagedUntilEverythingIsRead) {
+  Client *c = Attach(0, 7);
+  ASSERT_TRUE(Until([&] { return !udplane_load32(&zone_->engaged); }));
+  for (int i = 0; i < 20; i++) {
+    c->Bell();
+    ASSERT_TRUE(Until([&] { return udplane_load32(&zone_->engaged) == 1; }));
+    ASSERT_TRUE(Inject(7, "x"));
+    ASSERT_TRUE(Until([&] { return udplane_ring_avail(&c->my_rx, 1) != 0; }));
+    uint64_t sleeps = Count(UDPLANE_WORKER_SLEEPS);
+    c->Bell();  // one more spin, and it lies down again
+    ASSERT_TRUE(Until([&] { return Count(UDPLANE_WORKER_SLEEPS) > sleeps && !udplane_load32(&zone_->awake); }));
+    ASSERT_EQ(udplane_load32(&zone_->engaged), 1u) << i;
+    udplane_rx_desc d;
+    ASSERT_EQ(Receive(c, &d), "x");
+    ASSERT_EQ(d.flags, UDPLANE_RX_SWITCHED);
+    c->Return(d.frame);  // rings the bell
+    ASSERT_TRUE(Until([&] { return udplane_load32(&zone_->engaged) == 0; })) << i;
+  }
+}
+
 // The control thread carries orders out itself while the worker sleeps: nobody is woken for them.
 TEST_F(Sleeper, OrdersDoNotWakeIt) {
   Attach(0, 7);
