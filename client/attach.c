@@ -56,9 +56,9 @@ static void zone_unmap(struct zone *z)
 
 void attach_close_fds(struct attach *a)
 {
-	if (a->control_fd >= 0)
-		close(a->control_fd);
-	a->control_fd = -1;
+	if (a->control.fd >= 0)
+		close(a->control.fd);
+	a->control.fd = -1;
 	for (uint32_t i = 0; i < a->worker_cnt; i++) {
 		if (a->lane[i].doorbell >= 0)
 			close(a->lane[i].doorbell);
@@ -199,7 +199,7 @@ static int take_zones(struct attach *a, struct control_answer *ans, const char *
 	return 0;
 }
 
-static struct attach *attach_alloc(const struct udplane_welcome *w, int fd, uint32_t seq)
+static struct attach *attach_alloc(const struct udplane_welcome *w, const struct control *c)
 {
 	uint32_t lanes = w->backend == UDPLANE_BACKEND_KERNEL || w->worker_cnt > UDPLANE_MAX_WORKERS ? 0 : w->worker_cnt;
 	size_t len = (sizeof(struct attach) + lanes * sizeof(struct lane) + UDPLANE_LINE - 1) / UDPLANE_LINE * UDPLANE_LINE;
@@ -210,8 +210,7 @@ static struct attach *attach_alloc(const struct udplane_welcome *w, int fd, uint
 	memset(a, 0, len);
 	a->refs = 1;
 	a->live = 1;
-	a->control_fd = fd;
-	a->seq = seq;
+	a->control = *c;
 	a->backend = w->backend;
 	a->mode = w->mode;
 	a->worker_cnt = lanes;
@@ -241,8 +240,8 @@ static uint32_t reason_of(int err)
 	}
 }
 
-/* With the WELCOME in ans: an attachment, or NULL with the reason set. Takes fd over in either case. */
-static struct attach *welcome(struct control_answer *ans, int fd, uint32_t seq)
+/* With the WELCOME in ans: an attachment, or NULL with the reason set. Takes the connection over in either case. */
+static struct attach *welcome(struct control_answer *ans, const struct control *c)
 {
 	struct udplane_welcome *w = &ans->u.welcome;
 	const char *text = "no memory";
@@ -252,20 +251,20 @@ static struct attach *welcome(struct control_answer *ans, int fd, uint32_t seq)
 	if (w->magic != UDPLANE_ABI_MAGIC || w->major != UDPLANE_ABI_MAJOR || w->status == -EPROTONOSUPPORT) {
 		context_set_reason(UDPLANE_REASON_VERSION, "library speaks ABI %d, udplaned %d%s%s", UDPLANE_ABI_MAJOR, w->major,
 				   w->text[0] ? ": " : "", w->text);
-		close(fd);
+		close(c->fd);
 		return NULL;
 	}
 	if (w->status) {
 		context_set_reason(w->status == -ESHUTDOWN ? UDPLANE_REASON_LEAVING : UDPLANE_REASON_TOO_MANY,
 				   "udplaned refuses: %s", w->text[0] ? w->text : strerror(-w->status));
-		close(fd);
+		close(c->fd);
 		return NULL;
 	}
-	a = attach_alloc(w, fd, seq);
+	a = attach_alloc(w, c);
 	if (a)
 		err = take_zones(a, ans, &text);
 	else
-		close(fd);
+		close(c->fd);
 	if (!err)
 		return a;
 	if (a)
@@ -281,21 +280,22 @@ static struct attach *attach_once(void)
 				      .major = UDPLANE_ABI_MAJOR,
 				      .minor = UDPLANE_ABI_MINOR};
 	struct control_answer ans;
-	struct attach *a, talk = {.control_fd = connect_to(context.path)};
+	struct control talk = {.fd = connect_to(context.path)};
+	struct attach *a;
 	int err;
 
-	if (talk.control_fd < 0) {
-		context_set_reason(UDPLANE_REASON_NO_SIDECAR, "%s: %s", context.path, strerror(-talk.control_fd));
+	if (talk.fd < 0) {
+		context_set_reason(UDPLANE_REASON_NO_SIDECAR, "%s: %s", context.path, strerror(-talk.fd));
 		return NULL;
 	}
 	err = control_request(&talk, &hello, sizeof(hello), -1, UDPLANE_MSG_WELCOME, sizeof(struct udplane_welcome), &ans);
 	if (err) {
 		context_set_reason(err == -EPROTO ? UDPLANE_REASON_BAD_MESSAGE : UDPLANE_REASON_NO_SIDECAR,
 				   "%s: no proper answer to HELLO: %s", context.path, strerror(-err));
-		close(talk.control_fd);
+		close(talk.fd);
 		return NULL;
 	}
-	a = welcome(&ans, talk.control_fd, talk.seq);
+	a = welcome(&ans, &talk);
 	control_close_fds(&ans);
 	return a;
 }
@@ -326,7 +326,7 @@ void attach_try(void)
 
 void attach_look(struct attach *a, uint64_t now)
 {
-	struct pollfd p = {.fd = a->control_fd, .events = POLLIN};
+	struct pollfd p = {.fd = a->control.fd, .events = POLLIN};
 	uint64_t last = __atomic_load_n(&a->checked_ns, __ATOMIC_RELAXED);
 
 	if (now - last < DEATH_CHECK_NS && last)
@@ -334,7 +334,7 @@ void attach_look(struct attach *a, uint64_t now)
 	__atomic_store_n(&a->checked_ns, now, __ATOMIC_RELAXED);
 	/* Not POLLIN alone: while another thread waits for an answer that is no news, but then it costs one look under ctl. */
 	if (poll(&p, 1, 0) > 0)
-		__atomic_store_n(&a->attn, 1, __ATOMIC_RELAXED);
+		__atomic_store_n(&a->control.attn, 1, __ATOMIC_RELAXED);
 }
 
 bool attach_awake(const struct attach *a)

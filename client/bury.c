@@ -26,9 +26,12 @@ static void bury_sock(struct sock *s, void *arg)
 		s->held = NULL;
 		attach_put(a);
 	}
-	if (!s->kernel_only && s->bound)
-		sock_retry_at(s, 0); /* a refusal of the old one means nothing to the new one */
-	s->claim_wait_ns = 0;
+	if (!s->kernel_only) { /* a refusal of the old one means nothing to the new one */
+		s->reason = UDPLANE_REASON_NONE;
+		s->claim_wait_ns = 0;
+		if (s->bound)
+			sock_retry_at(s, 0);
+	}
 	if (mine)
 		rx_settle(s);
 	lock_drop(&s->tx_lock);
@@ -41,7 +44,7 @@ void attach_bury(struct attach *a)
 {
 	__atomic_store_n(&a->live, 0, __ATOMIC_SEQ_CST);
 	context.att = NULL;
-	context_set_reason(UDPLANE_REASON_NO_SIDECAR, "%s", a->goodbye ? "udplaned has left" : "udplaned is gone");
+	context_set_reason(UDPLANE_REASON_NO_SIDECAR, "%s", a->control.goodbye ? "udplaned has left" : "udplaned is gone");
 	table_each(bury_sock, a);
 	attach_close_fds(a);
 	context.attach_wait_ns = 0;
@@ -60,7 +63,7 @@ void maintain(struct sock *s, bool may_claim, bool block)
 	a = context.att;
 	if (a) {
 		attach_look(a, now_ns());
-		if (attach_news(a) && control_dead(a))
+		if (attach_news(a) && control_dead(&a->control))
 			attach_bury(a);
 	}
 	if (!context.att)

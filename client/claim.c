@@ -212,7 +212,7 @@ static void send_release(struct attach *a, uint32_t sock, uint32_t reason, const
 	struct control_answer ans;
 
 	snprintf(req.text, sizeof(req.text), "%s", text);
-	if (!control_request(a, &req, sizeof(req), -1, UDPLANE_MSG_DONE, sizeof(struct udplane_done), &ans))
+	if (!control_request(&a->control, &req, sizeof(req), -1, UDPLANE_MSG_DONE, sizeof(struct udplane_done), &ans))
 		control_close_fds(&ans);
 }
 
@@ -237,8 +237,7 @@ static void claimed(struct sock *s, struct attach *a, struct control_answer *ans
 	}
 	if (!rings && err == -EPROTO) {
 		refused(s, UDPLANE_REASON_BAD_MESSAGE, "udplaned's answer makes no sense");
-		a->failed = true;
-		__atomic_store_n(&a->attn, 1, __ATOMIC_RELAXED);
+		control_distrust(&a->control);
 		return;
 	}
 	refused(s, err == -EMFILE ? UDPLANE_REASON_DESCRIPTORS : UDPLANE_REASON_MEMORY_MAP, "the socket's rings cannot be mapped");
@@ -256,7 +255,7 @@ static void claim_ask(struct sock *s, struct attach *a)
 	req.local.port_be = s->local_port_be;
 	req.local.family = s->domain == AF_INET6 && !s->local_v4 ? AF_INET6 : AF_INET;
 	lock_drop(&s->tx_lock);
-	err = control_request(a, &req, sizeof(req), s->kfd, UDPLANE_MSG_CLAIMED, sizeof(struct udplane_claimed), &ans);
+	err = control_request(&a->control, &req, sizeof(req), s->kfd, UDPLANE_MSG_CLAIMED, sizeof(struct udplane_claimed), &ans);
 	if (err) {
 		refused(s, err == -ETOOMANYREFS ? UDPLANE_REASON_DESCRIPTORS : UDPLANE_REASON_NO_SIDECAR, strerror(-err));
 		return;
@@ -272,7 +271,7 @@ void claim_try(struct sock *s)
 {
 	struct attach *a = context.att;
 
-	if (s->att || s->kernel_only || s->closed || context.disabled || !s->bound) {
+	if (s->att || s->kernel_only || __atomic_load_n(&s->closed, __ATOMIC_RELAXED) || context.disabled || !s->bound) {
 		sock_retry_at(s, UINT64_MAX);
 		return;
 	}
@@ -285,7 +284,7 @@ void claim_try(struct sock *s)
 		sock_retry_at(s, now_ns() + ATTACH_RETRY_MAX_NS);
 		return;
 	}
-	if (a->failed || udplane_load32(&a->stats->state) > UDPLANE_STATE_RUNNING) {
+	if (a->control.failed || udplane_load32(&a->stats->state) > UDPLANE_STATE_RUNNING) {
 		sock_set_reason(s, UDPLANE_REASON_LEAVING, "udplaned is stopping");
 		sock_retry_at(s, now_ns() + ATTACH_RETRY_NS);
 		return;
@@ -325,7 +324,7 @@ void claim_update(struct sock *s)
 		return;
 	}
 	req.sock = s->id;
-	if (control_request(a, &req, sizeof(req), -1, UDPLANE_MSG_DONE, sizeof(struct udplane_done), &ans))
+	if (control_request(&a->control, &req, sizeof(req), -1, UDPLANE_MSG_DONE, sizeof(struct udplane_done), &ans))
 		return; /* it will be buried */
 	control_close_fds(&ans);
 	if (ans.u.done.status) {
@@ -381,7 +380,7 @@ void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const ch
 	send_release(a, s->id, end == CLAIM_KERNEL ? reason : UDPLANE_REASON_NONE, end == CLAIM_KERNEL ? text : "");
 	lock_take(&s->rx_lock);
 	lock_take(&s->tx_lock);
-	if (a->failed)
+	if (a->control.failed)
 		tx_resend(s, a);
 	if (rings)
 		claim_drop(s, end != CLAIM_CLOSE);

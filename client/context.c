@@ -162,12 +162,13 @@ static void fork_child(void)
 static void read_environment(void)
 {
 	const char *path = getenv("UDPLANE_SOCKET"), *spin = getenv("UDPLANE_SPIN_US");
-	const char *log = getenv("UDPLANE_LOG"), *off = getenv("UDPLANE_DISABLE");
+	const char *log = getenv("UDPLANE_LOG"), *off = getenv("UDPLANE_DISABLE"), *yield = getenv("UDPLANE_YIELD");
 
 	snprintf(context.path, sizeof(context.path), "%s", path && *path ? path : UDPLANE_DEFAULT_SOCKET);
 	context.spin_ns = 1000ull * (spin && *spin ? strtoul(spin, NULL, 10) : RX_SPIN_DEFAULT_US);
 	if (context.spin_ns > 1000000000ull)
 		context.spin_ns = 1000000000ull;
+	context.yield = yield && *yield ? !!strcmp(yield, "0") : -1;
 	context.log = log ? atoi(log) : 0;
 	context.disabled = off && *off && strcmp(off, "0");
 	if (context.disabled)

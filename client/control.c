@@ -87,21 +87,21 @@ static void end_text(struct control_answer *ans)
 		ans->u.done.text[UDPLANE_TEXT_LEN - 1] = 0;
 }
 
-static int wait_answer(struct attach *a, uint16_t type, size_t min_len, struct control_answer *ans)
+static int wait_answer(struct control *c, uint16_t type, size_t min_len, struct control_answer *ans)
 {
 	uint64_t deadline = now_ns() + CONTROL_DEADLINE_NS, now;
 
 	for (;;) {
-		struct pollfd p = {.fd = a->control_fd, .events = POLLIN};
-		int n = read_message(a->control_fd, ans);
+		struct pollfd p = {.fd = c->fd, .events = POLLIN};
+		int n = read_message(c->fd, ans);
 
 		if (n == 0)
 			return -ECONNRESET;
 		if (n < 0 && n != -EAGAIN)
 			return n;
 		if (n > 0 && ans->u.msg.type == UDPLANE_MSG_GOODBYE)
-			a->goodbye = true;
-		if (n > 0 && ans->u.msg.seq == a->seq) {
+			c->goodbye = true;
+		if (n > 0 && ans->u.msg.seq == c->seq) {
 			if (ans->u.msg.type == type && (size_t)n >= min_len) {
 				end_text(ans);
 				return 0;
@@ -120,44 +120,44 @@ static int wait_answer(struct attach *a, uint16_t type, size_t min_len, struct c
 	}
 }
 
-int control_request(struct attach *a, void *req, size_t len, int send_fd, uint16_t type, size_t min_len,
+int control_request(struct control *c, void *req, size_t len, int send_fd, uint16_t type, size_t min_len,
 		    struct control_answer *ans)
 {
 	struct udplane_msg *m = req;
 	int err;
 
-	if (++a->seq == 0)
-		a->seq = 1;
-	m->seq = a->seq;
+	if (++c->seq == 0)
+		c->seq = 1;
+	m->seq = c->seq;
 	m->len = (uint16_t)len;
 	ans->fd_cnt = 0;
-	err = a->failed ? -ECONNRESET : send_request(a->control_fd, req, len, send_fd);
+	err = c->failed ? -ECONNRESET : send_request(c->fd, req, len, send_fd);
 	if (err == -ETOOMANYREFS) /* RLIMIT_NOFILE of descriptors in flight: not the connection's fault */
 		return err;
 	if (!err)
-		err = wait_answer(a, type, min_len, ans);
+		err = wait_answer(c, type, min_len, ans);
 	if (err) {
-		a->failed = true;
-		__atomic_store_n(&a->attn, 1, __ATOMIC_RELAXED);
+		c->failed = true;
+		__atomic_store_n(&c->attn, 1, __ATOMIC_RELAXED);
 	}
 	return err;
 }
 
-bool control_dead(struct attach *a)
+bool control_dead(struct control *c)
 {
 	struct control_answer ans;
 
-	__atomic_store_n(&a->attn, 0, __ATOMIC_RELAXED);
-	a->failed |= __atomic_load_n(&a->broken, __ATOMIC_RELAXED);
-	while (!a->failed && !a->goodbye) {
-		int n = read_message(a->control_fd, &ans);
+	__atomic_store_n(&c->attn, 0, __ATOMIC_RELAXED);
+	c->failed |= __atomic_load_n(&c->broken, __ATOMIC_RELAXED);
+	while (!c->failed && !c->goodbye) {
+		int n = read_message(c->fd, &ans);
 
 		if (n == -EAGAIN)
 			return false;
 		if (n <= 0)
-			a->failed = true;
+			c->failed = true;
 		else if (ans.u.msg.type == UDPLANE_MSG_GOODBYE)
-			a->goodbye = true;
+			c->goodbye = true;
 		control_close_fds(&ans);
 	}
 	return true;

@@ -173,16 +173,21 @@ struct lane {
 	const struct udplane_worker_zone *zone;
 } __attribute__((aligned(UDPLANE_LINE)));
 
+/* The control socket. Under context.ctl, but for what is atomic. */
+struct control {
+	int fd;
+	uint32_t seq;    /* of the last request */
+	uint32_t attn;   /* atomic: it has news, or something is wrong */
+	uint32_t broken; /* atomic: a ring holds what cannot be */
+	bool goodbye;    /* udplaned took leave */
+	bool failed;     /* it broke the protocol, or did not answer */
+};
+
 /* One connection to one udplaned. Made and buried under context.ctl. */
 struct attach {
 	uint32_t refs;  /* atomic: the context, claimed sockets, packets in the application's hands */
 	uint32_t live;  /* atomic: 0 once buried: rings are not to be written any more */
-	uint32_t attn;  /* atomic: the control socket has news, or something is wrong */
-	uint32_t broken; /* atomic: a ring holds what cannot be */
-	bool goodbye;   /* it took leave */
-	bool failed;    /* it broke the protocol, or did not answer */
-	int control_fd;
-	uint32_t seq;
+	struct control control;
 	uint32_t backend, mode, worker_cnt;
 	uint32_t frame_cnt, frame_size, frame_shift;
 	uint32_t tx_slot_size, tx_slot_shift;
@@ -235,9 +240,10 @@ struct sock {
 	struct lock rx_lock;
 	int fd, kfd; /* constant: the epoll descriptor handed out; the kernel socket */
 	uint16_t domain;
-	bool closed;      /* changes under both locks */
+	bool closed;      /* changes under both locks; atomic for those who hold neither */
+	bool kernel_only; /* for good; changes under context.ctl and both locks */
+	uint32_t pad;     /* so that a compiler does not fetch these two together with what follows */
 	bool nonblock;    /* atomic */
-	bool kernel_only; /* for good; changes under both locks */
 	bool self_signal; /* the kernel socket's writability is watched, which makes fd readable */
 	bool kernel_hot;  /* the last look at the kernel socket found something */
 	uint8_t peeked;   /* enum peeked: where the next datagram must come from, since it was shown already */
@@ -301,6 +307,7 @@ struct context {
 	uint64_t next_attach_ns;  /* ctl */
 	uint64_t attach_wait_ns;  /* ctl */
 	uint64_t spin_ns;
+	int yield; /* UDPLANE_YIELD: 1, 0; -1: by the CPUs that there are */
 	int log;
 	bool disabled;
 	char path[108];
@@ -402,13 +409,19 @@ struct control_answer {
 	bool fds_cut; /* descriptors were lost: our limit is reached */
 };
 
+/* Something is wrong: udplaned will be taken for dead. Any thread. */
+static inline void control_distrust(struct control *c)
+{
+	__atomic_store_n(&c->broken, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->attn, 1, __ATOMIC_RELAXED);
+}
 /* Sends req (its msg.seq and len are set here) with send_fd (or -1) and waits for the answer of the given type and at least min_len
  * bytes. 0; or -errno, and the connection is no longer usable. */
-int control_request(struct attach *a, void *req, size_t len, int send_fd, uint16_t type, size_t min_len,
+int control_request(struct control *c, void *req, size_t len, int send_fd, uint16_t type, size_t min_len,
 		    struct control_answer *ans);
 void control_close_fds(struct control_answer *ans);
 /* Reads what came unasked. True: udplaned has left or is dead. */
-bool control_dead(struct attach *a);
+bool control_dead(struct control *c);
 
 /* --- attach.c --- */
 
@@ -419,7 +432,7 @@ void attach_put_many(struct attach *a, uint32_t cnt);
 void attach_close_fds(struct attach *a);
 /* Maps a memfd that must be at least len long, as a whole. */
 int zone_map(struct zone *z, int fd, uint64_t len, int prot, int flags);
-/* Rate-limited look at the control socket; sets a->attn if there is news. Any thread. */
+/* Rate-limited look at the control socket; sets control.attn if there is news. Any thread. */
 void attach_look(struct attach *a, uint64_t now);
 bool attach_awake(const struct attach *a); /* any worker */
 
@@ -432,7 +445,7 @@ void maintain(struct sock *s, bool may_claim, bool block);
 
 static inline bool attach_news(const struct attach *a)
 {
-	return __atomic_load_n(&a->attn, __ATOMIC_RELAXED) || udplane_load32(&a->stats->state) > UDPLANE_STATE_RUNNING;
+	return __atomic_load_n(&a->control.attn, __ATOMIC_RELAXED) || udplane_load32(&a->stats->state) > UDPLANE_STATE_RUNNING;
 }
 /* Is something due? Any lock held. Cheap for claimed sockets. */
 static inline bool sock_news(const struct sock *s)
@@ -503,8 +516,7 @@ static inline uint32_t rx_avail(struct sock *s, struct rxq *q, uint32_t want)
 
 	if (likely(n != UDPLANE_RING_CORRUPT))
 		return n;
-	__atomic_store_n(&s->att->broken, 1, __ATOMIC_RELAXED);
-	__atomic_store_n(&s->att->attn, 1, __ATOMIC_RELAXED);
+	control_distrust(&s->att->control);
 	return 0;
 }
 /* Descriptor i from the ring's index on. False: it makes no sense; skip it. */

@@ -44,7 +44,7 @@ struct option {
 
 #define KEEP(level, name)         {level, name, OPTION_KEEP, 0, #name}
 #define VALUE(level, name, value) {level, name, OPTION_VALUE, value, #name}
-#define OFF(level, name)          VALUE(level, name, 0)
+#define OFF(level, name)          {level, name, OPTION_VALUE, 0, #name} /* not VALUE(): that would expand the name */
 #define VERIFY(level, name)       {level, name, OPTION_VERIFY, 0, #name}
 #define FILTER(level, name)       {level, name, OPTION_FILTER, 0, #name}
 
@@ -194,10 +194,10 @@ static const struct option *find(int level, int name)
 	return NULL;
 }
 
-/* As the kernel reads them: IPv4's take a byte, too. */
+/* As the kernel reads them: IPv4's take a byte, too, or nothing for 0. */
 static int value_of(const void *value, socklen_t len)
 {
-	int v = INT32_MIN + 1;
+	int v = 0;
 
 	if (len >= sizeof(v))
 		memcpy(&v, value, sizeof(v));

@@ -205,7 +205,8 @@ static size_t scatter(const struct msghdr *h, const uint8_t *data, size_t len)
 	for (size_t i = 0; i < h->msg_iovlen && done < len; i++) {
 		size_t n = h->msg_iov[i].iov_len < len - done ? h->msg_iov[i].iov_len : len - done;
 
-		memcpy(h->msg_iov[i].iov_base, data + done, n);
+		if (n)
+			memcpy(h->msg_iov[i].iov_base, data + done, n);
 		done += n;
 	}
 	return done;
@@ -219,7 +220,8 @@ static inline void deliver(const struct sock *s, struct mmsghdr *m, int flags, c
 
 	if (likely(h->msg_iovlen == 1)) {
 		n = h->msg_iov->iov_len < len ? h->msg_iov->iov_len : len;
-		memcpy(h->msg_iov->iov_base, data, n);
+		if (likely(n)) /* the buffer may be NULL */
+			memcpy(h->msg_iov->iov_base, data, n);
 	} else {
 		n = scatter(h, data, len);
 	}

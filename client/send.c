@@ -91,8 +91,7 @@ static uint32_t tx_free(struct sock *s, struct lane *l, uint32_t want)
 
 	if (likely(n != UDPLANE_RING_CORRUPT))
 		return n;
-	__atomic_store_n(&s->att->broken, 1, __ATOMIC_RELAXED);
-	__atomic_store_n(&s->att->attn, 1, __ATOMIC_RELAXED);
+	control_distrust(&s->att->control);
 	return 0;
 }
 
@@ -197,6 +196,8 @@ static size_t gather(uint8_t *to, const struct msghdr *h)
 	size_t done = 0;
 
 	for (size_t i = 0; i < h->msg_iovlen; i++) {
+		if (!h->msg_iov[i].iov_len)
+			continue; /* the buffer may be NULL */
 		memcpy(to + done, h->msg_iov[i].iov_base, h->msg_iov[i].iov_len);
 		done += h->msg_iov[i].iov_len;
 	}
@@ -253,7 +254,7 @@ static uint32_t tx_ring_msgs(struct sock *s, struct mmsghdr *vec, uint32_t cnt, 
 		uint8_t *slot = tx_slot(s->att, l, n);
 		const struct msghdr *h = &vec[n].msg_hdr;
 
-		if (likely(h->msg_iovlen == 1))
+		if (likely(h->msg_iovlen == 1 && len))
 			memcpy(slot, h->msg_iov->iov_base, len);
 		else
 			gather(slot, h);

@@ -91,7 +91,7 @@ static void rx_eat_tokens(struct sock *s)
 			s->tokens -= (uint32_t)n;
 		} else if (n == 0) { /* the other end is closed */
 			s->tokens = 0;
-			__atomic_store_n(&s->att->attn, 1, __ATOMIC_RELAXED);
+			__atomic_store_n(&s->att->control.attn, 1, __ATOMIC_RELAXED);
 		} else {
 			sched_yield();
 		}
@@ -122,6 +122,8 @@ static bool must_yield(struct sock *s)
 {
 	cpu_set_t set;
 
+	if (context.yield >= 0)
+		return context.yield;
 	if (s->waits++ % 4096 == 0)
 		s->yield = sched_getaffinity(0, sizeof(set), &set) || (uint32_t)CPU_COUNT(&set) < s->att->worker_cnt + 2;
 	return s->yield;
@@ -183,6 +185,8 @@ static bool handlers_restart(void)
 	struct sigaction sa;
 
 	for (int i = 1; i < NSIG; i++) {
+		if (i == SIGSEGV || i == SIGBUS || i == SIGFPE || i == SIGILL || i == SIGABRT || i == SIGTRAP || i == SIGSYS)
+			continue; /* of crash reporters; they do not come from outside */
 		if (sigaction(i, NULL, &sa) || sa.sa_handler == SIG_DFL || sa.sa_handler == SIG_IGN)
 			continue;
 		if (!(sa.sa_flags & SA_RESTART))

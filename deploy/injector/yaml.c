@@ -158,11 +158,11 @@ static cJSON *read_node(struct document *document, int index, unsigned int depth
 		if (item)
 			item->valueint = index;
 	}
-	if (item && !document->seen[index] && node->type != YAML_SCALAR_NODE)
-		done = mapping ? (document->seen[index] = true,
-				  read_pairs(document, node, item, depth + 1))
-			       : (document->seen[index] = true,
-				  read_items(document, node, item, depth + 1));
+	if (item && !document->seen[index] && node->type != YAML_SCALAR_NODE) {
+		document->seen[index] = true; /* before its children: an alias may be one of them */
+		done = mapping ? read_pairs(document, node, item, depth + 1)
+			       : read_items(document, node, item, depth + 1);
+	}
 	document->seen[index] = true;
 	if (!done) {
 		cJSON_Delete(item);
@@ -298,10 +298,18 @@ static void insert_flow(struct document *document, const yaml_node_t *node, cons
 		add_insertion(document, before, 0, &back);
 }
 
+/* libyaml counts a byte order mark as a column of the first line. */
+static size_t column_of(const struct document *document, const yaml_node_t *node)
+{
+	bool marked = document->len >= 3 && !memcmp(document->text, "\xef\xbb\xbf", 3);
+
+	return node->start_mark.column - (marked && !node->start_mark.line);
+}
+
 /* Whole lines below a block, or, before an old item of a list, in its place. */
 static void insert_block(struct document *document, const yaml_node_t *node, const cJSON *item)
 {
-	size_t column = node->start_mark.column;
+	size_t column = column_of(document, node);
 	size_t first = offset_of(document, &node->start_mark);
 	size_t last = next_line(document, end_of(document, item->valueint));
 	struct text front = {0}, back = {0};
@@ -411,11 +419,11 @@ static void insert_all(struct document *document, cJSON *item)
 static uint32_t *make_offsets(const char *text, size_t len, size_t *characters)
 {
 	uint32_t *offsets = malloc((len + 1) * sizeof(*offsets));
-	size_t i = len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0, count = 0;
+	size_t i, count = 0;
 
 	if (!offsets)
 		return NULL;
-	for (; i < len; i++)
+	for (i = 0; i < len; i++)
 		if (((unsigned char)text[i] & 0xc0) != 0x80)
 			offsets[count++] = (uint32_t)i;
 	offsets[count] = (uint32_t)len;
@@ -472,7 +480,7 @@ static int visit(struct document *document, const struct visitor *visitor)
 	free(document->seen);
 	if (!item)
 		return -EINVAL;
-	end = root->type == YAML_SCALAR_NODE ? start : end_of(document, 1);
+	end = offset_of(document, &document->nodes.end_mark);
 	if (document->aliases && visitor->marker && end > start &&
 	    memmem(document->text + start, end - start, visitor->marker, strlen(visitor->marker)))
 		ret = refuse(document, root->start_mark.line,

@@ -10,7 +10,7 @@
  * reads entries. The consumer is done with entries, then stores cons_idx with release; the producer loads cons_idx with acquire
  * before it overwrites them. These are the only pairs; all are right on weakly ordered machines.
  *
- * Sleep and wake (the Dekker pattern). Consumer: arm (swap 1 into `armed`: a full barrier), then look at the ring once more, then
+ * Sleep and wake (the Dekker pattern). Consumer: arm (swap 1 into `armed`, full barrier), then look at the ring once more, then
  * sleep. Producer: publish, full barrier, then look at `armed`; whoever swaps the 1 out owes the signal. So either the consumer
  * sees the entry, or the producer sees the arm. Each arm yields at most one signal; a consumer that swaps its own arm out and
  * finds 0 knows that a signal is on its way.
@@ -100,7 +100,11 @@ static inline void udplane_ring_consume(struct udplane_ring *r, uint32_t cnt)
  * if there was one and it was not, its signal has come or is coming. */
 static inline bool udplane_ring_arm(struct udplane_ring *r)
 {
-	return __atomic_exchange_n(&r->head->armed, 1, __ATOMIC_SEQ_CST) == 1; /* pairs with udplane_fence + ring_take_arm */
+	bool standing = __atomic_exchange_n(&r->head->armed, 1, __ATOMIC_SEQ_CST) == 1; /* pairs with udplane_fence + ring_take_arm */
+
+	/* The swap alone does not order its store before the look at the ring that follows: C11; arm64's swpal and ldapr. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return standing;
 }
 
 /* Consumer: takes the arm back. False: the producer has taken it, its signal has come or is coming. */

@@ -14,6 +14,7 @@
  * Calls return -1 and set errno unless said otherwise. The library prints nothing, unless UDPLANE_LOG is set.
  *
  * Environment: UDPLANE_SOCKET (path of udplaned's socket), UDPLANE_SPIN_US (how long a blocking receive spins before it sleeps),
+ * UDPLANE_YIELD (1, 0: a spinning receive gives its core away at every empty look, or never; unset: if there are fewer CPUs than who spin),
  * UDPLANE_LOG (1: say on stderr what happens; 2: more), UDPLANE_DISABLE (1: kernel path only).
  */
 #ifndef UDPLANE_UDPLANE_H
@@ -40,7 +41,7 @@ struct mmsghdr; /* of <sys/socket.h>, if _GNU_SOURCE is defined */
  * IPPROTO_UDP. EAFNOSUPPORT, EPROTONOSUPPORT otherwise. */
 int udplane_socket(int domain, int type, int protocol);
 
-/* bind(2), then asks udplaned to divert the port. A refusal is no error: the kernel path serves, udplane_status() says why. */
+/* bind(2), then asks udplaned to divert the port. A refusal is no error: the kernel path serves, udplane_get_status() says why. */
 int udplane_bind(int fd, const struct sockaddr *addr, socklen_t addrlen);
 int udplane_connect(int fd, const struct sockaddr *addr, socklen_t addrlen);
 int udplane_getsockname(int fd, struct sockaddr *addr, socklen_t *addrlen);

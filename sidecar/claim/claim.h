@@ -23,6 +23,8 @@ struct claim {
 	uint64_t cookie;     /* SO_COOKIE: the same for every descriptor of one kernel socket */
 	bool reuse;          /* SO_REUSEADDR or SO_REUSEPORT: others may bind beside it */
 	bool reuseport;
+	bool bound_device;   /* SO_BINDTODEVICE to our device */
+	int domain;          /* AF_INET or AF_INET6: of the socket; an AF_INET6 one may have an AF_INET key */
 	bool dual_stack;     /* an AF_INET6 wildcard that takes IPv4, too */
 	struct udplane_addr local, peer; /* for stats; peer.family 0: not connected */
 };

@@ -112,6 +112,7 @@ static enum udplane_reason check_options(int fd, const struct claim_rules *rules
 	get_int(fd, SOL_SOCKET, SO_REUSEPORT, &reuseport);
 	c->reuse = reuseaddr || reuseport;
 	c->reuseport = reuseport;
+	c->bound_device = bound_if != 0;
 	if (bound_if && bound_if != rules->ifindex) {
 		snprintf(text, text_len, "SO_BINDTODEVICE names interface %d, udplaned's is %d", bound_if, rules->ifindex);
 		return UDPLANE_REASON_OTHER_DEVICE;
@@ -163,6 +164,8 @@ static void make_key(struct claim *c)
 
 	memset(k, 0, sizeof(*k));
 	k->family = c->local.family;
+	k->mapped = c->local.family == AF_INET && c->domain == AF_INET6;
+	k->device = c->bound_device;
 	k->v6only = c->local.family == AF_INET6 && !c->dual_stack;
 	k->port_be = c->local.port_be;
 	memcpy(k->addr, c->local.addr, 16);
@@ -189,6 +192,7 @@ enum udplane_reason claim_verify(int fd, const struct claim_rules *rules, struct
 		why = check_options(fd, rules, c, text, text_len);
 	if (why)
 		return why;
+	c->domain = domain;
 	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &c->cookie, &len))
 		c->cookie = 0;
 	make_key(c);

@@ -117,6 +117,7 @@ struct config {
 	enum config_xdp_mode xdp_mode;
 	enum log_level log_level;
 	char annotations[CONFIG_PATH_SIZE]; /* downward-API file, "": none */
+	char library_dir[CONFIG_PATH_SIZE]; /* where libudplane.so.0 is put for applications, "": nowhere */
 
 	struct config_pci pci[CONFIG_PCI_MAX];
 	uint32_t pci_count;

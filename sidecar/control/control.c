@@ -29,12 +29,31 @@ static void reload_ports(struct control *c)
 		log_error("%s; the ports stay as they are", err.text);
 		return;
 	}
+	for (unsigned int i = 0; i < warnings.count; i++)
+		log_warn("%s", warnings.entry[i].text);
 	if (!n)
 		return;
 	c->cfg->ports = ports;
 	log_info("ports changed by annotation: %llu are asked for now", (unsigned long long)ports.count);
 	stats_set_ports(&c->stats, (const uint8_t *)ports.bits);
 	sock_ports_changed(c);
+}
+
+/*
+ * Has the kubelet written the annotations anew? It swaps a symbolic link on the way, so the path then leads to another inode; an editor's
+ * change shows in the times. A stat() a second, where inotify would have to follow each of the links.
+ */
+static void check_annotations(struct control *c)
+{
+	struct stat st, *was = &c->annotations;
+
+	if (!c->cfg->annotations[0] || stat(c->cfg->annotations, &st))
+		return;
+	if (st.st_dev == was->st_dev && st.st_ino == was->st_ino && st.st_mtim.tv_sec == was->st_mtim.tv_sec &&
+	    st.st_mtim.tv_nsec == was->st_mtim.tv_nsec)
+		return;
+	*was = st;
+	reload_ports(c);
 }
 
 static void on_tick(struct control *c, struct watch *w, uint32_t events)
@@ -48,6 +67,7 @@ static void on_tick(struct control *c, struct watch *w, uint32_t events)
 	c->ticks++;
 	refresh_counters(c);
 	sock_check_conflicts(c);
+	check_annotations(c);
 	if (c->ticks % NEIGHBOUR_TICKS == 0)
 		route_refresh_used(c);
 	epoll_ctl(c->epoll_fd, EPOLL_CTL_MOD, c->listen.fd, &on); /* in case accept() had run out of descriptors */

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <sys/stat.h>
 #include <udplane/abi.h>
 #include "sidecar/claim/claim.h"
 #include "sidecar/config/config.h"
@@ -20,6 +21,7 @@
 #define CONTROL_BIG_RINGS 16       /* sockets of a client that get rings of the configured size; */
 #define CONTROL_SMALL_RING 512     /* further ones get this: the kernel's default SO_RCVBUF holds 277 small datagrams */
 #define CONTROL_TX_SLOTS 512       /* of a lane: 1 MiB of payload, sixteen bursts */
+#define CONTROL_REFUSED 32         /* refused claims of a client that `why` can tell of */
 #define CONTROL_MSG_FDS 4          /* descriptors looked at in one message; more are closed */
 #define CONTROL_TICK_NS 1000000000 /* counters, neighbours, conflicts */
 
@@ -84,6 +86,7 @@ struct sock {
 	enum udplane_socket_state state;
 	struct ring_place place;
 	uint32_t cls; /* ring class */
+	bool refused; /* only a row for `why`: no rings, no pipe */
 };
 
 /* What a claim gives the client beside the numbers in struct udplane_claimed. */
@@ -119,6 +122,7 @@ struct control {
 	struct sock **sock;       /* [max_sockets], by id */
 	uint32_t sock_hint;
 	uint32_t ticks;
+	struct stat annotations; /* of the file, when it was last read */
 	bool leaving, failed;
 };
 
@@ -145,6 +149,9 @@ void session_reap(struct control *c);
 /* lane.c: the channel of a session */
 int lane_create(struct control *c, struct session *s, struct udplane_welcome *out, char *text, size_t text_len);
 void lane_destroy(struct control *c, struct session *s);
+
+/* library.c: puts libudplane.so.0 into `dir`, "" for nowhere; a failure is logged */
+void library_publish(const char *dir);
 
 /* message.c: pure */
 /* Is this a message that a client may send now? Returns its type; or 0 with text. fds: descriptors that came with it. */

@@ -125,6 +125,27 @@ static uint32_t claimed_cookies(struct control *c, uint16_t port_be, uint64_t *o
 	return n;
 }
 
+/* Two kernel sockets under one key that are no SO_REUSEPORT group (SO_REUSEADDR): Linux gives everything to the one bound last. Only it
+ * knows which that is. */
+static bool rivals(struct control *c, const struct sock *k, char *text, size_t text_len)
+{
+	struct session *s;
+	struct sock *o;
+
+	TAILQ_FOREACH(s, &c->all, link) {
+		TAILQ_FOREACH(o, &s->socks, link) {
+			if (o->fd < 0 || o->claim.cookie == k->claim.cookie || memcmp(&o->claim.key, &k->claim.key, sizeof(o->claim.key)))
+				continue;
+			if (o->claim.reuseport && k->claim.reuseport)
+				continue;
+			snprintf(text, text_len, "process %d has another socket on the same address and port by SO_REUSEADDR; only Linux "
+				 "knows which of them receives", s->pid);
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Brings one socket that shares its port by SO_REUSE* to the state that the kernel's list of sockets asks for. */
 static void settle(struct control *c, struct sock *k)
 {
@@ -132,7 +153,9 @@ static void settle(struct control *c, struct sock *k)
 	uint64_t *mine = malloc(c->cfg->max_sockets * sizeof(*mine));
 	int conflict = -ENOMEM;
 
-	if (mine)
+	if (rivals(c, k, text, sizeof(text)))
+		conflict = 1;
+	else if (mine)
 		conflict = claim_conflict(c->diag_fd, &k->claim, mine,
 					  claimed_cookies(c, k->claim.local.port_be, mine, c->cfg->max_sockets), c->rules.ifindex,
 					  text, sizeof(text));
@@ -162,7 +185,7 @@ void sock_check_conflicts(struct control *c)
 				settle(c, k);
 }
 
-/* Others that wait for the same port may go now. */
+/* Others on the same port may have to wait now, or may go. */
 static void settle_port(struct control *c, uint16_t port_be)
 {
 	struct session *s;
@@ -170,7 +193,7 @@ static void settle_port(struct control *c, uint16_t port_be)
 
 	TAILQ_FOREACH(s, &c->all, link)
 		TAILQ_FOREACH(k, &s->socks, link)
-			if (k->state == UDPLANE_SOCKET_PENDING && k->claim.local.port_be == port_be)
+			if (k->fd >= 0 && k->claim.local.port_be == port_be && (k->claim.reuse || k->state == UDPLANE_SOCKET_PENDING))
 				settle(c, k);
 }
 
@@ -307,6 +330,45 @@ static void refuse(struct control *c, struct session *s, enum udplane_reason why
 	log_info("client %d (%s): claim refused: %s", s->pid, s->comm, out->text);
 }
 
+/* Forgets what was refused on the port of a socket that has been claimed now. */
+static void forget_refusal(struct control *c, struct session *s, uint16_t port_be)
+{
+	struct sock *o, *next;
+
+	for (o = TAILQ_FIRST(&s->socks); o; o = next) {
+		next = TAILQ_NEXT(o, link);
+		if (o->refused && o->claim.local.port_be == port_be)
+			sock_release(c, o);
+	}
+}
+
+/* A row, as if it were a socket on the kernel path, so that `why` has the exact reason: the last for each port, of a few ports, while the
+ * client lives. Takes k over. */
+static void remember_refusal(struct control *c, struct session *s, struct sock *k, enum udplane_reason why, const char *text)
+{
+	struct sock *o;
+	uint32_t rows = 0;
+	int id;
+
+	forget_refusal(c, s, k->claim.local.port_be);
+	TAILQ_FOREACH(o, &s->socks, link)
+		rows += o->refused;
+	id = find_id(c);
+	if (!k->claim.local.port_be || rows >= CONTROL_REFUSED || id < 0) {
+		free(k);
+		return;
+	}
+	k->id = (uint32_t)id;
+	k->fd = k->wake_fd = -1;
+	k->refused = true;
+	k->state = UDPLANE_SOCKET_KERNEL;
+	c->sock[k->id] = k;
+	TAILQ_INSERT_TAIL(&s->socks, k, link);
+	if (k->id >= c->stats.z->socket_high)
+		udplane_store32(&c->stats.z->socket_high, k->id + 1);
+	refresh_socket(c, k, why, text);
+}
+
 /* Takes fd over, whatever comes of it. */
 void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m, int fd, struct udplane_claimed *out,
 		struct sock_gift *gift)
@@ -327,10 +389,12 @@ void sock_claim(struct control *c, struct session *s, const struct udplane_claim
 		if (k && k->wake_fd >= 0)
 			close(k->wake_fd);
 		close(fd);
-		free(k);
 		refuse(c, s, why, out);
+		if (k)
+			remember_refusal(c, s, k, why, out->text);
 		return;
 	}
+	forget_refusal(c, s, k->claim.local.port_be);
 	c->sock[k->id] = k;
 	if (k->id >= c->stats.z->socket_high)
 		udplane_store32(&c->stats.z->socket_high, k->id + 1);
@@ -393,20 +457,22 @@ void sock_to_kernel(struct control *c, struct sock *k, enum udplane_reason why, 
 
 void sock_release(struct control *c, struct sock *k)
 {
-	bool reuse = k->claim.reuse;
+	bool reuse = k->claim.reuse && !k->refused;
 	uint16_t port_be = k->claim.local.port_be;
 
 	disarm(c, k, false);
 	k->state = UDPLANE_SOCKET_FREE;
 	refresh_socket(c, k, UDPLANE_REASON_NONE, "");
-	close(k->wake_fd);
-	rings_put(&k->session->rings, k->place, k->cls);
+	if (!k->refused) {
+		close(k->wake_fd);
+		rings_put(&k->session->rings, k->place, k->cls);
+		stats_count(&c->stats, UDPLANE_CONTROL_RELEASES, 1);
+		stats_gauge_add(&c->stats, UDPLANE_CONTROL_SOCKETS, -1);
+	}
 	TAILQ_REMOVE(&k->session->socks, k, link);
 	c->sock[k->id] = NULL;
 	if (k->id < c->sock_hint)
 		c->sock_hint = k->id;
-	stats_count(&c->stats, UDPLANE_CONTROL_RELEASES, 1);
-	stats_gauge_add(&c->stats, UDPLANE_CONTROL_SOCKETS, -1);
 	free(k);
 	if (reuse)
 		settle_port(c, port_be);

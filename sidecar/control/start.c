@@ -351,8 +351,10 @@ int control_start(struct control *c)
 		return -ENOMEM;
 	}
 	err = listen_open(c, text, sizeof(text)); /* before the device: a second udplaned must not disturb the first */
-	if (!err)
+	if (!err) {
+		library_publish(c->cfg->library_dir);
 		err = start_stats(c, text, sizeof(text));
+	}
 	if (!err) {
 		err = choose_backend(c);
 		if (err)

@@ -77,8 +77,7 @@ static void add_or_redo(struct route_mirror *m, struct mirror_list *l, const voi
 	}
 }
 
-/* -------------------------------------------------------------------------------------------------------
- * notifications -- */
+/* ----------------------------------------------------------------------------- notifications -- */
 
 static uint32_t link_event(struct route_mirror *m, const struct nlmsghdr *nlh)
 {
@@ -296,8 +295,7 @@ uint32_t route_mirror_event(struct route_mirror *m, const struct nlmsghdr *nlh)
 	}
 }
 
-/* ---------------------------------------------------------------------------------------------------------------
- * dumps -- */
+/* ------------------------------------------------------------------------------------- dumps -- */
 
 static uint8_t kind_family(enum mirror_kind kind)
 {
@@ -508,8 +506,7 @@ void route_mirror_gone(struct route_mirror *m)
 	m->changes |= ROUTE_CHANGE_GONE | ROUTE_CHANGE_TABLE;
 }
 
-/* -----------------------------------------------------------------------------------------------------------
- * what is known -- */
+/* ----------------------------------------------------------------------------- what is known -- */
 
 uint32_t route_mirror_stale(const struct route_mirror *m)
 {

@@ -43,6 +43,7 @@ struct route_netlink {
 	uint64_t next_ns[MIRROR_KIND_CNT]; /* earliest time of the next dump */
 	uint64_t regular_ns;		   /* of the next regular look */
 	uint64_t table_ns;		   /* earliest time of the next complete table */
+	uint64_t armed_ns;		   /* when the timer goes off */
 	bool pending;			   /* such a table is due then */
 	bool held;			   /* until then all is reported as slow */
 	uint32_t stale;			   /* as last reported */
@@ -60,8 +61,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-/* -----------------------------------------------------------------------------------------------------------
- * requests -- */
+/* ---------------------------------------------------------------------------------- requests -- */
 
 static struct nlmsghdr *request_begin(struct route_netlink *nl, uint8_t *buf, uint16_t type,
 				      uint16_t flags)
@@ -251,8 +251,7 @@ static int dump(struct route_netlink *nl, enum mirror_kind kind, uint32_t *chunk
 	return 0;
 }
 
-/* --------------------------------------------------------------------------------------------------------
- * notifications -- */
+/* ----------------------------------------------------------------------------- notifications -- */
 
 /* Reads what is there. Kinds in chunked were just dumped in several reads; whatever is told about
  * them now may have happened in between and shifted the dump past an entry that it did not concern:
@@ -326,6 +325,11 @@ static void arm_timer(struct route_netlink *nl)
 		next = expiry * 1000000;
 	if (!next)
 		next = 1; /* 0 would disarm */
+	/* Setting it costs a microsecond or more on virtual machines: if it goes off too early, so
+	 * be it. Once it has gone off, setting it is also what makes it unreadable. */
+	if (nl->armed_ns <= next && nl->armed_ns > now_ns())
+		return;
+	nl->armed_ns = next;
 	when.it_value.tv_sec = (time_t)(next / 1000000000);
 	when.it_value.tv_nsec = (long)(next % 1000000000);
 	timerfd_settime(nl->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
@@ -334,10 +338,8 @@ static void arm_timer(struct route_netlink *nl)
 /* What is due by time becomes dirty. */
 static void look_at_clock(struct route_netlink *nl)
 {
-	uint64_t now = now_ns(), expirations;
+	uint64_t now = now_ns();
 
-	if (read(nl->timer_fd, &expirations, sizeof(expirations)) < 0 && errno != EAGAIN)
-		log_debug("route timer: %s", strerror(errno));
 	nl->mirror.now_ms = now / 1000000 + EXPIRY_SLACK_MS;
 	if (now / 1000000 >= nl->mirror.expiry_ms) {
 		nl->mirror.expiry_ms = UINT64_MAX;
@@ -415,8 +417,7 @@ int route_netlink_process(struct route_netlink *nl)
 	return (int)changes;
 }
 
-/* -----------------------------------------------------------------------------------------------------------
- * open, close -- */
+/* ------------------------------------------------------------------------------- open, close -- */
 
 static int subscribe(struct mnl_socket *s)
 {

@@ -102,7 +102,10 @@ def claims_that_are_refused_say_why():
             assert status < 0 and text, (want, status, text)
             changed = [k for k in after["refused"] if after["refused"][k] != before["refused"][k]]
             assert changed == [want], (want, changed, text)
-        assert sidecar.stats()["control"]["claims"] == 0
+            if after["sockets"] and want not in ("not_udp", "not_bound"):
+                _, told = sidecar.ctl("why", str(port), check=False)
+                assert want in told, (want, told)
+        assert sidecar.stats()["control"]["claims"] == 0 and sidecar.stats()["control"]["sockets"] == 0
         status, _, number, text = raw.claim(here.fileno())
         assert status == 0, text
         status, _, _, text = raw.claim(here.fileno())

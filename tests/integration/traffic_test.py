@@ -156,6 +156,29 @@ def a_plain_socket_that_shares_the_port_gets_its_own():
 
 
 @case
+def reuseaddr_rivals_are_left_to_linux():
+    with Net() as net, Sidecar(net) as sidecar:
+        def rival():
+            s = Sock(net)
+            s.option(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.bind((A4, 5060))
+            s.timeout(5)
+            return s
+        first = rival()
+        until(first.accelerated, what="acceleration of the only one")
+        second = rival()  # bound last: Linux gives it everything
+        until(lambda: not accelerated(sidecar, 5060), what="the return to the kernel")
+        peer = net.sock(net.b, bind=(B4, 0))
+        peer.sendto(b"for the last", (A4, 5060))
+        assert second.recvfrom()[0] == b"for the last"
+        second.close()
+        until(first.accelerated, what="acceleration again")
+        peer.sendto(b"alone", (A4, 5060))
+        assert first.recvfrom()[0] == b"alone"
+        first.close()
+
+
+@case
 def many_sockets_each_get_their_own():
     with Net() as net, Sidecar(net) as sidecar:
         socks = [Sock(net, bind=(A4, 5000 + i)) for i in range(600)]

@@ -236,19 +236,19 @@ build_all()
 
 # --- scripts -------------------------------------------------------------------------------------------------------
 
-# The test scripts in and below a folder: NAME_test.sh, NAME_test.py and test_NAME.sh, in the order of their names. What lies
+# The test scripts among PATHs and below them: NAME_test.sh, NAME_test.py and test_NAME.sh, in the order of their names. What lies
 # in tests/unit belongs to Bazel.
-scripts_in() # FOLDER
+scripts_in() # PATH...
 {
-	find -L "$1" -path tests/unit -prune -o -type f \( -name '*_test.sh' -o -name '*_test.py' -o -name 'test_*.sh' \) -print |
+	find -L "$@" -path tests/unit -prune -o -type f \( -name '*_test.sh' -o -name '*_test.py' -o -name 'test_*.sh' \) -print |
 		LC_ALL=C sort
 }
 
-# Runs each script of a folder, one after another, as they use the whole machine.
-script_suite() # FOLDER
+# Runs each script among PATHs and below them, one after another, as they use the whole machine.
+script_suite() # PATH...
 {
 	local script scripts
-	mapfile -t scripts < <(scripts_in "$1")
+	mapfile -t scripts < <(scripts_in "$@")
 	((${#scripts[@]})) || return 0
 	build_all || return 0
 	for script in "${scripts[@]}"; do

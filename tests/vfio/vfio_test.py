@@ -44,7 +44,9 @@ def qemu_command(work, name):
                     "-device", "intel-iommu,intremap=on,caching-mode=on" + (f",aw-bits={bits}" if bits else "")]
         append.append("intel_iommu=on")
         peer = "virtio-net-pci,iommu_platform=on,disable-legacy=on,ats=off"
-    command += ["-device", f"{nic},netdev=hubA,id=nicA,addr=03.0,mac=52:54:00:00:00:0a",
+    # Behind a root port, so that it can be unplugged.
+    command += ["-device", "pcie-root-port,id=rootport,slot=1,chassis=1,addr=05.0",
+                "-device", f"{nic},netdev=hubA,id=nicA,bus=rootport,addr=00.0,mac=52:54:00:00:00:0a",
                 "-device", f"{peer},netdev=hubB,id=nicB,addr=04.0,mac=52:54:00:00:00:0b"]
     return command + ["-append", " ".join(append)]
 

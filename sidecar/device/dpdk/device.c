@@ -87,6 +87,8 @@ static void free_device(struct dpdk *d)
 	if (d->tap)
 		tap_close(d->tap);
 	dpdk_event_close(d);
+	dpdk_port_stop(d);
+	dpdk_pool_unmap(d);
 	dpdk_port_close(d);
 	dpdk_pool_close(d);
 	free(d->queue);

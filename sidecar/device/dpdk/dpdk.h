@@ -100,8 +100,11 @@ void dpdk_eal_stop(void);
 const char *dpdk_eal_complaint(void);
 
 /* pool.c */
-/* Registers and maps the zone for DMA, and makes one mempool a worker over it. 0 or -errno with text; undone by dpdk_pool_close. */
+/* Registers and maps the zone for DMA, and makes one mempool a worker over it. 0 or -errno with text; undone by dpdk_pool_unmap and dpdk_pool_close. */
 int dpdk_pool_open(struct dpdk *d, char *text, size_t text_len);
+/* Takes the zone from the IOMMU: after the port has stopped (nothing may write to it), before it is closed (and the IOMMU with it). */
+void dpdk_pool_unmap(struct dpdk *d);
+/* After the port is closed, which gives the queues' mbufs back. */
 void dpdk_pool_close(struct dpdk *d);
 /* Worker: free frames. */
 uint32_t dpdk_stack_get(struct dpdk_stack *s, struct rte_mbuf **out, uint32_t cnt); /* how many */
@@ -114,6 +117,7 @@ int dpdk_port_open(struct dpdk *d, char *text, size_t text_len);
 int dpdk_port_set_mtu(struct dpdk *d, uint32_t mtu, char *text, size_t text_len);
 /* Configures worker_cnt queues and starts. */
 int dpdk_port_start(struct dpdk *d, char *text, size_t text_len);
+void dpdk_port_stop(struct dpdk *d);
 void dpdk_port_close(struct dpdk *d);
 /* Lines of "name\tvalue\n" for people; returns the length. */
 size_t dpdk_port_info(struct dpdk *d, char *out, size_t size);

@@ -209,18 +209,22 @@ int dpdk_pool_open(struct dpdk *d, char *text, size_t text_len)
 	return err;
 }
 
+void dpdk_pool_unmap(struct dpdk *d)
+{
+	if (d->mem_mapped)
+		rte_dev_dma_unmap(d->info.device, d->mem.addr, (uint64_t)(uintptr_t)d->mem.addr, d->mem.len);
+	d->mem_mapped = false;
+}
+
 void dpdk_pool_close(struct dpdk *d)
 {
 	for (uint32_t w = 0; d->queue && w < d->worker_cnt; w++) {
 		rte_mempool_free(d->queue[w].pool);
 		d->queue[w].pool = NULL;
 	}
-	/* DMA before the registration, or the unmapping is refused. */
-	if (d->mem_mapped)
-		rte_dev_dma_unmap(d->info.device, d->mem.addr, (uint64_t)(uintptr_t)d->mem.addr, d->mem.len);
 	if (d->mem_registered)
 		rte_extmem_unregister(d->mem.addr, d->mem.len);
-	d->mem_mapped = d->mem_registered = false;
+	d->mem_registered = false;
 	free(d->mbuf);
 	d->mbuf = NULL;
 }

@@ -212,15 +212,22 @@ int dpdk_port_start(struct dpdk *d, char *text, size_t text_len)
 	return err;
 }
 
-void dpdk_port_close(struct dpdk *d)
+void dpdk_port_stop(struct dpdk *d)
 {
 	for (uint32_t w = 0; d->queue && w < d->worker_cnt; w++)
 		dpdk_intr_close(&d->queue[w]);
 	if (d->started)
 		rte_eth_dev_stop(d->port);
+	d->started = false;
+}
+
+void dpdk_port_close(struct dpdk *d)
+{
+	/* The virtio driver has its interrupts disabled twice, and EAL calls the second time an error. */
+	rte_log_set_level_pattern("lib.eal", RTE_LOG_CRIT);
 	if (d->port_open)
 		rte_eth_dev_close(d->port);
-	d->started = d->port_open = false;
+	d->port_open = false;
 }
 
 /* ---------------------------------------------------------------------------------------------------------- facts -- */

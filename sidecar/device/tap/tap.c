@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sidecar/base/log.h"
+
 #define LINK_POLL_MS 500  /* for NICs without a link interrupt */
 #define BURST 64          /* packets of one ring before the others are looked at */
 #define FULL_WAIT_NS 200000 /* the worker does not take packets: its NIC does not send */
@@ -73,6 +75,50 @@ static int open_fd(struct tap *t, char *text, size_t text_len)
 	return 0;
 }
 
+static bool read_sys(const char *ifname, const char *what, char *out, size_t size)
+{
+	char path[128];
+	FILE *f;
+	bool ok;
+
+	snprintf(path, sizeof(path), "/sys/class/net/%.15s/%s", ifname, what);
+	f = fopen(path, "re");
+	ok = f && fgets(out, (int)size, f);
+	if (f)
+		fclose(f);
+	if (ok)
+		out[strcspn(out, "\n")] = 0;
+	return ok;
+}
+
+/* A TAP that nobody holds opens and, no longer persistent, goes with the descriptor. */
+static void remove_tap(const char *name)
+{
+	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI};
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%.15s", name);
+	if (fd >= 0 && !ioctl(fd, TUNSETIFF, &ifr) && !ioctl(fd, TUNSETPERSIST, 0))
+		log_warn("interface %s, left behind by an earlier udplaned for the same device, was removed: the name is another now", name);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* A udplaned of another --interface has left its TAP: two interfaces with the NIC's MAC and addresses would take each other's traffic. */
+static void remove_others(const struct tap_config *cfg)
+{
+	struct if_nameindex *all = if_nameindex();
+	char text[64];
+	uint8_t mac[6];
+
+	for (struct if_nameindex *i = all; i && i->if_index; i++)
+		if (strcmp(i->if_name, cfg->name) && read_sys(i->if_name, "tun_flags", text, sizeof(text)) &&
+		    read_sys(i->if_name, "address", text, sizeof(text)) && tap_parse_mac(text, mac) && !memcmp(mac, cfg->mac, 6))
+			remove_tap(i->if_name);
+	if (all)
+		if_freenameindex(all);
+}
+
 int tap_open(struct tap **out, const struct tap_config *cfg, char *text, size_t text_len)
 {
 	struct tap *t = calloc(1, sizeof(*t));
@@ -88,6 +134,8 @@ int tap_open(struct tap **out, const struct tap_config *cfg, char *text, size_t 
 	t->mtu = cfg->mtu;
 	t->slot_size = (cfg->mtu + ETH_SPARE + 4 + 63) & ~63u;
 	err = open_fd(t, text, text_len);
+	if (!err)
+		remove_others(cfg);
 	if (!err)
 		err = tap_setup(t->ifindex, cfg, text, text_len);
 	if (err) {

@@ -5,7 +5,7 @@
  *   raw_xsk rx   IF SECONDS                                packets per second, taken and given back
  *   raw_xsk tx   IF SECONDS SIZE SMAC DMAC SIP DIP DPORT   packets per second, built once, sent for ever
  *   raw_xsk ping IF COUNT   SIZE SMAC DMAC SIP DIP DPORT   median and p99 round trip, ns, spinning
- *   raw_xsk peer IF drop|echo                              attach, print "ready", wait for SIGTERM
+ *   raw_xsk peer IF drop|echo|pass                             attach, print "ready", wait for SIGTERM
  *
  * SIZE is the UDP payload, bytes. One line of JSON at the end.
  */
@@ -283,8 +283,10 @@ static void run_ping(const char *ifname, uint32_t count, char **argv)
 static void run_peer(const char *ifname, const char *what)
 {
 	struct raw_xsk *p = load();
-	struct bpf_link *link = bpf_program__attach_xdp(!strcmp(what, "echo") ? p->progs.peer_echo : p->progs.peer_drop,
-							(int)if_nametoindex(ifname));
+	struct bpf_program *prog = !strcmp(what, "echo")   ? p->progs.peer_echo
+				   : !strcmp(what, "pass") ? p->progs.peer_pass
+							   : p->progs.peer_drop;
+	struct bpf_link *link = bpf_program__attach_xdp(prog, (int)if_nametoindex(ifname));
 	sigset_t set;
 	int sig;
 
@@ -313,6 +315,6 @@ int main(int argc, char **argv)
 	else if (argc == 4 && !strcmp(argv[1], "peer"))
 		run_peer(argv[2], argv[3]);
 	else
-		die("usage: rx IF SECONDS | tx|ping IF SECONDS|COUNT SIZE SMAC DMAC SIP DIP DPORT | peer IF drop|echo", EINVAL);
+		die("usage: rx IF SECONDS | tx|ping IF SECONDS|COUNT SIZE SMAC DMAC SIP DIP DPORT | peer IF drop|echo|pass", EINVAL);
 	return 0;
 }

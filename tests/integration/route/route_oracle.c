@@ -148,8 +148,7 @@ static void await(struct oracle *o, const char *want, const char *dst, const cha
 	printf("bad %s is %s, not %s\n", dst, text, want);
 }
 
-/* ------------------------------------------------------------------------------------------------------------
- * the kernel -- */
+/* -------------------------------------------------------------------------------- the kernel -- */
 
 struct answer {
 	uint8_t type;
@@ -309,8 +308,7 @@ static const char *difference(struct oracle *o, uint8_t family, const uint8_t *d
 	return NULL;
 }
 
-/* ---------------------------------------------------------------------------------------------------------------
- * checking -- */
+/* ---------------------------------------------------------------------------------- checking -- */
 
 static void random_bits(uint8_t *addr, uint32_t from, uint32_t to)
 {

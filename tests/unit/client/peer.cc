@@ -749,16 +749,17 @@ void ClientTest::TearDown()
 
 Peer *ClientTest::Start(const Peer::Options &options)
 {
+	peer_.reset(); // its path is removed with it
 	peer_.reset(new Peer(path_, options));
-	context.next_attach_ns = 0;
+	context_reset();
 	return peer_.get();
 }
 
-int ClientTest::Open(int type, int domain)
+int ClientTest::Open(int type, int domain, uint16_t port)
 {
 	int fd = udplane_socket(domain, type, 0);
 	struct sockaddr_storage ss;
-	socklen_t len = Address(domain == AF_INET ? "127.0.0.1:0" : "[::]:0", &ss);
+	socklen_t len = Address((domain == AF_INET ? "127.0.0.1:" : "[::]:") + std::to_string(port), &ss);
 
 	EXPECT_GE(fd, 0) << strerror(errno);
 	EXPECT_EQ(udplane_bind(fd, reinterpret_cast<struct sockaddr *>(&ss), len), 0) << strerror(errno);

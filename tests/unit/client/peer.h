@@ -7,6 +7,7 @@
 #ifndef TESTS_UNIT_CLIENT_PEER_H
 #define TESTS_UNIT_CLIENT_PEER_H
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -62,7 +63,7 @@ class Peer
 	std::function<void(struct udplane_claimed *)> on_claimed;
 	std::function<void(struct udplane_done *)> on_done;
 	std::function<void(std::vector<int> *)> on_fds; /* descriptors of WELCOME and CLAIMED */
-	bool silent = false; /* answer nothing */
+	std::atomic<bool> silent{false}; /* answer nothing */
 
 	/* --- as the worker --- */
 	void Awake(bool awake);
@@ -141,7 +142,8 @@ class Peer
 	std::vector<Request> requests_;
 	std::vector<std::vector<uint32_t>> free_; /* frames per worker */
 	std::vector<bool> out_;
-	uint32_t tokens_ = 0, attaches_ = 0, next_sock_ = 1, frames_out_ = 0;
+	std::atomic<uint32_t> tokens_{0}, attaches_{0};
+	uint32_t next_sock_ = 1, frames_out_ = 0;
 	bool dead_ = false;
 };
 
@@ -156,7 +158,7 @@ class ClientTest : public ::testing::Test
 	Peer *Start() { return Start(Peer::Options()); }
 	Peer *Start(const Peer::Options &options);
 	/* A socket bound to loopback (so that its kernel path can be used), closed at the end. */
-	int Open(int type = SOCK_DGRAM | SOCK_NONBLOCK, int domain = AF_INET);
+	int Open(int type = SOCK_DGRAM | SOCK_NONBLOCK, int domain = AF_INET, uint16_t port = 0);
 	int Claimed(int type = SOCK_DGRAM | SOCK_NONBLOCK, int domain = AF_INET); /* expects it to be claimed */
 	void Close(int fd);
 	struct sock *Sock(int fd);              /* the library's own view */

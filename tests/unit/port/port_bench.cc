@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a lookup costs with 1 to 65535 sockets; not a test, nothing here fails:
-//   bazel run -c opt //tests/unit/port:port_bench
+//   bazel run //tests/unit/port:port_bench
 // Figures are medians of rounds, with the fastest and slowest, of lookups of random sockets. "stream": lookups independent of each
 // other, as in a burst (the CPU overlaps their cache misses). "chain": each waits for the one before, so misses count in full.
 #include <netinet/in.h>

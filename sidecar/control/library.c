@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libudplane.so.0 on the volume that applications mount (key library_dir), so that an application's image needs nothing of ours. The
+ * file is replaced by rename: a process that has the former one mapped keeps it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
+
+#define LIBRARY "libudplane.so.0"
+
+/* From the directory of udplaned: as installed; as Bazel builds. Never a search path: this process is privileged. */
+static const char *const places[] = {"../lib/" LIBRARY, "../client/libudplane.so"};
+
+static int open_ours(void)
+{
+	char dir[PATH_MAX - 64], path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", dir, sizeof(dir) - 1);
+	int fd = -1;
+
+	dir[n > 0 ? n : 0] = 0;
+	if (strrchr(dir, '/'))
+		*strrchr(dir, '/') = 0;
+	for (size_t i = 0; fd < 0 && i < sizeof(places) / sizeof(places[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, places[i]);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	}
+	return fd < 0 ? -errno : fd;
+}
+
+static int copy(int from, int to)
+{
+	ssize_t n;
+
+	do
+		n = sendfile(to, from, NULL, 1 << 20);
+	while (n > 0 || (n < 0 && errno == EINTR));
+	if (n < 0 || fchmod(to, 0755))
+		return -errno;
+	return 0;
+}
+
+/* 0 or -errno. */
+static int put(const char *dir, int from)
+{
+	char path[CONFIG_PATH_SIZE + 32], fresh[CONFIG_PATH_SIZE + 40];
+	int to, err;
+
+	snprintf(path, sizeof(path), "%s/" LIBRARY, dir);
+	snprintf(fresh, sizeof(fresh), "%s.new", path);
+	if (mkdir(dir, 0755) && errno != EEXIST)
+		return -errno;
+	if (unlink(fresh) && errno != ENOENT) /* of one that was killed in the middle */
+		return -errno;
+	to = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0700);
+	if (to < 0)
+		return -errno;
+	err = copy(from, to);
+	close(to);
+	if (!err && rename(fresh, path))
+		err = -errno;
+	if (err)
+		unlink(fresh);
+	return err;
+}
+
+void library_publish(const char *dir)
+{
+	int from, err;
+
+	if (!dir[0])
+		return;
+	from = open_ours();
+	err = from < 0 ? from : put(dir, from);
+	if (err)
+		log_warn("%s is not in %s: %s; applications that bring it along are not concerned", LIBRARY, dir, strerror(-err));
+	if (from >= 0)
+		close(from);
+}

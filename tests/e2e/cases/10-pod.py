@@ -1,0 +1,292 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""An annotated pod, from helm install to packets; carrier policy."""
+import concurrent.futures
+import os
+import signal
+import statistics
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from cluster import *  # noqa: F401,F403
+
+PORT, ECHO = 5060, 10000
+
+
+def server(name="server", **more):
+    """Two applications: one counts, with the library from the volume; one answers, with its own."""
+    more.setdefault("ports", f"{PORT},{ECHO}-{ECHO + 99}")
+    more.setdefault("annotations", {"mode": "latency"})
+    return pod(name, container("count", "/app/shared-sink", "--bind", f"0.0.0.0:{PORT}", "--json", volume_library=True),
+               container("answer", "/app/pingpong", "--bind", f"0.0.0.0:{ECHO}"), **more)
+
+
+def shared():
+    """The pods that most cases look at."""
+    if not shared.address:
+        shared.address, _ = create(server(), idle())
+    return shared.address
+
+
+shared.address = None
+
+
+@case
+def accelerated_and_conserved():
+    """Every datagram that a client pod sends is diverted, delivered to the socket in the application's container, and counted once."""
+    address, count = shared(), 200000
+    sent = send("client", address, PORT, count, "--rate", "50000")
+    assert sent["packets"] == count, sent
+    s = settled("server", lambda s: socket_of(s, PORT)["counters"]["rx_delivered"] >= count)
+    assert s["backend"] == "af_xdp" and s["device"]["interface"] == "eth0", s
+    k = socket_of(s, PORT)
+    assert k["accelerated"] and k["counters"]["rx_delivered"] == count, k
+    assert k["client"]["kernel_rx"] == 0, k
+    print(f"{count} sent, {s['device']['counters']['rx_diverted']} diverted, {k['counters']['rx_delivered']} delivered")
+
+
+@case
+def containers_share_the_memzones():
+    """Both applications of the pod are clients of one sidecar, each with its own channel and its own socket; answers go out fast."""
+    address = shared()
+    print(within("client", "/app/pingpong", "--kernel", "--to", f"{address}:{ECHO}", "--count", "2000").strip())
+    s = settled("server")
+    count, answer = socket_of(s, PORT), socket_of(s, ECHO)
+    assert s["control"]["sockets"] == 2 and count["channel"] != answer["channel"], s["sockets"]
+    assert count["accelerated"] and answer["accelerated"], s["sockets"]
+    assert answer["counters"]["rx_delivered"] >= 2000 and answer["counters"]["tx_sent"] >= 1900, answer
+
+
+@case
+def applications_need_no_privilege():
+    """The application containers got a read-only mount and a variable, no capability, no device and no hugepages."""
+    shared()
+    spec = get("pod", "server")["spec"]
+    for c in spec["containers"]:
+        assert {"name": "udplane", "mountPath": "/run/udplane", "readOnly": True} in c["volumeMounts"], c
+        assert "securityContext" not in c and "hugepages" not in str(c["resources"]), c
+    sidecar = spec["initContainers"][0]
+    assert sidecar["restartPolicy"] == "Always" and not sidecar["securityContext"].get("privileged"), sidecar
+    print("sidecar's capabilities:", *sidecar["securityContext"]["capabilities"]["add"])
+
+
+@case
+def ports_change_live():
+    """kubectl annotate takes a port from the fast path and gives it back, without a restart, and the application keeps receiving."""
+    address = shared()
+
+    def accelerated(port):
+        return socket_of(stats("server"), port)["accelerated"]
+
+    kubectl("annotate", "pod", "server", f"udplane.io/ports={ECHO}-{ECHO + 99}", "--overwrite")
+    _, took = timed(until, lambda: not accelerated(PORT), 90, "port given to the kernel")
+    before = stats("server")
+    assert before["ports"]["count"] == 100 and socket_of(before, PORT)["reason"] == "port_not_asked_for", before["ports"]
+    send("client", address, PORT, 1000, "--rate", "20000")
+    assert socket_of(stats("server"), PORT)["counters"] == socket_of(before, PORT)["counters"]
+    kubectl("annotate", "pod", "server", f"udplane.io/ports={PORT},{ECHO}-{ECHO + 99}", "--overwrite")
+    _, back = timed(until, lambda: stats("server")["ports"]["count"] == 101, 90, "port asked for again")
+    until(lambda: accelerated(PORT), 10, "port accelerated again")
+    assert not any(restarts("server").values()), restarts("server")
+    print(f"taken {took:.1f} s after the annotation, given back {back:.1f} s after")
+
+
+@case
+def sidecar_killed():
+    """kill -9 of udplaned while traffic runs: no application restarts, traffic goes on through the kernel, and is fast again after."""
+    address = shared()
+    was = restarts("server")
+    first = stats("server")
+    flood = background("exec", "client", "--", "/app/gen", "--kernel", "--to", f"{address}:{PORT}", "--rate", "20000", "--seconds", "8",
+                       "--json")
+    pings = background("exec", "client", "--", "/app/pingpong", "--kernel", "--to", f"{address}:{ECHO}", "--count", "60000")
+    time.sleep(1)
+    os.kill(pid_of_sidecar("server"), signal.SIGKILL)
+    until(lambda: restarts("server")["udplane"] == was["udplane"] + 1, 20, "restart of the sidecar")
+    ready("server")
+    # The clients re-attach by themselves.
+    until(lambda: [k["accelerated"] for k in stats("server")["sockets"]] == [True, True], 20, "both sockets fast again")
+    out, err = flood.communicate(timeout=30)
+    assert flood.returncode == 0, err
+    out, err = pings.communicate(timeout=60)
+    assert pings.returncode == 0, err
+    print("answers:", out.strip())
+    lost = int(out.split(",")[1].split()[0])
+    assert lost <= 64, "more than what can be inside the device's queues: " + out
+    s = settled("server")
+    assert s["start_ns"] != first["start_ns"] and socket_of(s, PORT)["counters"]["rx_delivered"] > 0
+    now = restarts("server")
+    assert now["count"] == was["count"] and now["answer"] == was["answer"], now
+
+
+def pid_of_sidecar(name):
+    """The host's process: kubectl exec has no shell there to kill it by."""
+    uid = get("pod", name)["metadata"]["uid"]
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.readlink(f"/proc/{pid}/exe").endswith("/udplaned") and uid in open(f"/proc/{pid}/cgroup").read():
+                return int(pid)
+        except OSError:
+            pass
+    raise AssertionError("no udplaned found")
+
+
+@case
+def bad_annotations_denied():
+    """With what is wrong and what is allowed; nothing is made."""
+    for key, value, words in (("ports", "5060-", "5060-"), ("ports", "0", "0"), ("ports", "70000", "70000"), ("mode", "fast", "latency"),
+                              ("backend", "dpdk", "af_xdp"), ("hugepages", "yes", "required"), ("cpus", "x", "x"), ("prots", "1", "prots")):
+        notes = {"ports": "1", **{key: value}}
+        text = refused(pod("bad", container("app", "/app/sink"), annotations=notes))
+        assert f"udplane.io/{key}" in text and words in text and "allowed" in text, text
+        print(text.strip().split("denied request: ")[-1])
+
+
+@case
+def unannotated_untouched():
+    """A pod without annotation is as the API server makes it, and an opted-out one, too."""
+    for manifest in (idle("plain"), pod("out", container("app", "/app/sink"), ports="1", annotations={"inject": "false"})):
+        text = kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", text=json.dumps(manifest))
+        assert "initContainers" not in text and "/run/udplane" not in text, text
+
+
+@case
+def hugepages_required():
+    """The annotation requests them for the sidecar only, and all shared memory is in them."""
+    create(server("huge", ports=f"{PORT},{ECHO}", annotations={"hugepages": "required"}))
+    try:
+        spec = get("pod", "huge")["spec"]
+        assert "hugepages-2Mi" in spec["initContainers"][0]["resources"]["limits"] and "hugepages" not in str(spec["containers"]), spec
+        s = until(lambda: (lambda s: s if s["control"]["sockets"] == 2 else None)(stats("huge")), 10, "two sockets")
+        assert s["memory"]["page_bytes"] == 0 and s["memory"]["hugepage_bytes"] > 32 << 20, s["memory"]
+        print(f"{s['memory']['hugepage_bytes'] >> 20} MiB in hugepages")
+    finally:
+        delete("huge")
+
+
+@case
+def no_hugepages_left():
+    """Without a request, `auto` goes on with ordinary pages and says why; `required` on a node without free ones says so in an event."""
+    shared()
+    s = stats("server")
+    assert s["memory"]["hugepage_bytes"] == 0 and s["memory"]["page_bytes"] > 0 and "hugepages" in s["mode_text"], s["memory"]
+    print(s["mode_text"])
+    manifest = server("hungry", annotations={"hugepages": "required"})
+    takes_all = pod("takes-all", container("app", "/app/sink", "--kernel", "--bind", "0.0.0.0:1"))
+    free = get("node", kubectl("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"))["status"]["allocatable"]["hugepages-2Mi"]
+    everything = {"hugepages-2Mi": free, "memory": "64Mi", "cpu": "10m"}
+    takes_all["spec"]["containers"][0]["resources"] = {"requests": everything, "limits": everything}
+    create(takes_all)
+    try:
+        kubectl("create", "-f", "-", text=json.dumps(manifest))
+        text = until(lambda: (lambda t: t if "Insufficient hugepages-2Mi" in t else None)(
+            kubectl("get", "events", "--field-selector", "involvedObject.name=hungry", "-o", "jsonpath={.items[*].message}")), 20, "event")
+        print(text)
+    finally:
+        delete("takes-all", "hungry")
+
+
+@case
+def kernel_backend():
+    """annotation udplane.io/backend kernel: no device is touched, no capability asked for, and the pod works as without udplane."""
+    address = create(server("slow", annotations={"backend": "kernel"}))
+    try:
+        shared()
+        out = within("client", "/app/pingpong", "--kernel", "--to", f"{address}:{ECHO}", "--count", "200")
+        assert " 0 lost" in out, out
+        s = stats("slow")
+        assert s["backend"] == "kernel" and s["control"]["sockets"] == 0, s
+        why = call([*KUBECTL, "-n", NAMESPACE, "exec", "slow", "-c", "udplane", "--", "udplanectl", "why", str(ECHO)], check=False).stdout
+        assert "kernel" in why, why
+        print(why.strip())
+    finally:
+        delete("slow")
+
+
+@case
+def pod_security_baseline():
+    """A namespace that enforces `baseline` refuses the sidecar's capabilities, and the message names them."""
+    kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=baseline")
+    try:
+        text = refused(server("secure"))
+        assert "NET_ADMIN" in text and "udplane" in text, text
+        print(text.strip())
+        assert "initContainers" in kubectl("create", "--dry-run=server", "-o", "json", "-f", "-",
+                                           text=json.dumps(server("secure", annotations={"backend": "kernel"})))
+    finally:
+        kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce-")
+
+
+@case
+def ready_soon():
+    """An annotated pod is ready less than 2 s after a plain one; median of three each."""
+    took = {"plain": [], "annotated": []}
+    for i in range(3):
+        for kind in took:
+            name = f"{kind}-{i}"
+            manifest = server(name) if kind == "annotated" else pod(
+                name, *(container(c, "/app/sink", "--kernel", "--bind", f"0.0.0.0:{p}") for c, p in (("count", PORT), ("answer", ECHO))))
+            _, seconds = timed(create, manifest)
+            took[kind].append(seconds)
+            delete(name)
+    plain, annotated = (statistics.median(took[kind]) for kind in ("plain", "annotated"))
+    print(f"plain {plain:.2f} s ({min(took['plain']):.2f}-{max(took['plain']):.2f}), "
+          f"annotated {annotated:.2f} s ({min(took['annotated']):.2f}-{max(took['annotated']):.2f})")
+    assert annotated - plain < 2, took
+
+
+@case
+def rolling_update_under_load():
+    """A Deployment is rolled while its pods answer: every request to a ready pod is answered, and no container ends by itself."""
+    template = server("x", labels={"app": "rolled"})
+    kubectl("create", "-f", "-", text=json.dumps({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "rolled"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "rolled"}},
+                 "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+                 "template": {"metadata": {k: v for k, v in template["metadata"].items() if k != "name"}, "spec": template["spec"]}}}))
+    kubectl("create", "-f", "-", text=json.dumps({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "rolled"},
+        "spec": {"selector": {"app": "rolled"}, "ports": [{"port": ECHO, "protocol": "UDP"}]}}))
+    try:
+        shared()
+        kubectl("rollout", "status", "deployment", "rolled", "--timeout=60s")
+        service = get("service", "rolled")["spec"]["clusterIP"]
+        answered = lost = 0
+        kubectl("rollout", "restart", "deployment", "rolled")
+        rolling = background("rollout", "status", "deployment", "rolled", "--timeout=90s")
+        while rolling.poll() is None:
+            out = within("client", "/app/pingpong", "--kernel", "--to", f"{service}:{ECHO}", "--count", "500")
+            answered += 500
+            lost += int(out.split(",")[1].split()[0])
+        assert rolling.returncode == 0, rolling.communicate()
+        names = kubectl("get", "pods", "-l", "app=rolled", "--field-selector", "status.phase=Running", "-o", "name").split()
+        assert len(names) >= 2
+        print(f"{answered} requests to the service during the roll, {lost} without an answer")
+        # A flow that conntrack has pinned to a pod is lost with it, as with plain pods; whole rounds are not.
+        assert lost < answered / 10, (lost, answered)
+    finally:
+        kubectl("delete", "deployment,service", "rolled", "--wait=false")
+
+
+@case
+def many_admissions():
+    """200 at the same time, none failing."""
+    manifest = json.dumps(server("admitted"))
+    command = [*KUBECTL, "-n", NAMESPACE, "create", "--dry-run=server", "-o", "name", "-f", "-"]
+    start = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(200) as pool:
+        done = list(pool.map(lambda _: call(command, manifest, check=False), range(200)))
+    bad = [d.stderr for d in done if d.returncode]
+    print(f"200 concurrent admissions in {time.monotonic() - start:.1f} s, {len(bad)} failed")
+    assert not bad, bad[0]
+
+
+@case
+def helm_test():
+    print(helm("test", "udplane", "-n", SYSTEM, "--timeout", "60s").strip().splitlines()[-1])
+
+
+begin()
+install("policy")
+run()

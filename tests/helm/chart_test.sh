@@ -1,0 +1,195 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The chart without a cluster: lint, every template with every carrier, and that the schema knows every value. What a real API server
+# says of it is tests/e2e's business.
+. "$(dirname "$0")/../lib/case.sh"
+
+chart=$UDPLANE_ROOT/helm/udplane full=$UDPLANE_ROOT/tests/helm/values/full.yaml
+helm_version=3.22.0
+
+# $HELM, the one in PATH, the ones that tests/e2e builds, or one made here from the Go module proxy.
+find_helm()
+{
+	local candidate cache=${XDG_CACHE_HOME:-$HOME/.cache}
+	for candidate in "${HELM-}" helm "$cache"/udplane*/bin/helm "$cache"/k8s-node/bin/helm; do
+		[[ $candidate ]] && command -v "$candidate" >/dev/null || continue
+		HELM=$candidate
+		return 0
+	done
+	command -v go >/dev/null || skip_all "no helm, and no Go to build it with"
+	echo "building helm $helm_version from its Go module"
+	CGO_ENABLED=0 GOBIN=$cache/udplane-helm/bin nice go install -p 2 -ldflags "-s -w" "helm.sh/helm/v3/cmd/helm@v$helm_version" >/dev/null 2>&1 ||
+		skip_all "no helm, and it could not be built from its Go module (see: go install helm.sh/helm/v3/cmd/helm@v$helm_version)"
+	HELM=$cache/udplane-helm/bin/helm
+}
+
+template() # ARGUMENT...
+{
+	"$HELM" template udplane "$chart" --kube-version 1.37.0 "$@"
+}
+
+kinds() # ARGUMENT...
+{
+	template "$@" | sed -n 's/^kind: //p' | sort | uniq -c | awk '{ printf "%s%s:%s", (NR > 1 ? " " : ""), $2, $1 }'
+}
+
+lint()
+{
+	local values
+	for values in "$chart/values.yaml" "$full"; do
+		"$HELM" lint --strict "$chart" --kube-version 1.37.0 --values "$values" >"$work/lint" 2>&1 || fail "$(cat "$work/lint")"
+	done
+}
+
+carriers()
+{
+	local policy="ConfigMap:1 MutatingAdmissionPolicy:1 MutatingAdmissionPolicyBinding:1 Pod:1 ValidatingAdmissionPolicy:2 ValidatingAdmissionPolicyBinding:2"
+	local webhook="ConfigMap:1 Deployment:1 MutatingWebhookConfiguration:1 Pod:1 PodDisruptionBudget:1 Secret:1 Service:1 ServiceAccount:1 ValidatingWebhookConfiguration:1"
+	assert_equal policy "$policy" "$(kinds --set carrier=policy)"
+	assert_equal webhook "$webhook" "$(kinds --set carrier=webhook)"
+	assert_equal none "ConfigMap:1" "$(kinds --set carrier=none)"
+	assert_equal "auto, 1.36" "$policy" "$(kinds --api-versions admissionregistration.k8s.io/v1/MutatingAdmissionPolicy)"
+	assert_equal "auto, before" "$webhook" "$(kinds)"
+	assert_equal everything \
+		"ConfigMap:2 DaemonSet:1 Deployment:1 MutatingWebhookConfiguration:1 NetworkPolicy:1 Pod:1 PodDisruptionBudget:1 Secret:1 Service:1 ServiceAccount:2 ServiceMonitor:1 ValidatingWebhookConfiguration:1" \
+		"$(kinds --set carrier=webhook --values "$full")"
+	template --set carrier=policy --api-versions admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicy |
+		grep -q 'apiVersion: admissionregistration.k8s.io/v1beta1' || fail "1.35 gets no v1beta1"
+}
+
+certificates()
+{
+	local modes="--set carrier=webhook --set webhook.certificates.mode"
+	assert_equal "cert-manager" 2 "$(template $modes=certManager | grep -c '^kind: \(Certificate\|Issuer\)$')"
+	template $modes=certManager | grep -q 'cert-manager.io/inject-ca-from: default/udplane-injector' || fail "no CA injection"
+	template $modes=provided --set webhook.certificates.secretName=mine --set webhook.certificates.caBundle=QUJD >"$work/provided"
+	grep -q 'secretName: mine' "$work/provided" && grep -q 'caBundle: QUJD' "$work/provided" || fail "provided: not used"
+	! grep -q '^kind: Secret$' "$work/provided" || fail "provided: a Secret of ours"
+	! template $modes=provided >/dev/null 2>&1 || fail "provided without names is taken"
+	command -v openssl >/dev/null || skip "no openssl to look at the generated certificate"
+	template $modes=generated >"$work/generated"
+	sed -n 's/^  tls.crt: //p' "$work/generated" | base64 -d | openssl x509 -noout -ext subjectAltName |
+		grep -q DNS:udplane-injector.default.svc || fail "generated: not for the service's name"
+}
+
+# The chart's own documents for udplane-injector.
+injection_is_current() { HELM=$HELM "$UDPLANE_ROOT/tests/helm/injection"; }
+
+# Values as JSON, by helm itself.
+values_json()
+{
+	mkdir -p "$work/chart/templates"
+	printf 'apiVersion: v2\nname: values\nversion: 0.0.0\n' >"$work/chart/Chart.yaml"
+	cp "$chart/values.yaml" "$work/chart/values.yaml"
+	echo 'values: {{ .Values | toJson | quote }}' >"$work/chart/templates/values.yaml"
+	"$HELM" template v "$work/chart" | sed -n 's/^values: //p' | python3 -c 'import json, sys; print(json.loads(sys.stdin.read()))'
+}
+
+# Each value given another type, and each map an unknown key, one after another: by the schema alone, in one process.
+schema_knows_every_value()
+{
+	values_json >"$work/values.json"
+	python3 - "$work/values.json" "$chart" "$work" >"$work/wrong" <<'PYTHON' || fail "$(cat "$work/wrong")"
+import json, sys
+
+values = json.load(open(sys.argv[1]))
+schema = json.load(open(sys.argv[2] + "/values.schema.json"))
+readme = open(sys.argv[2] + "/README.md").read()
+wrong = []
+count = 0
+
+def leaf(path, value, rule):
+    """A value that the schema must refuse: of a type that is none of the rule's."""
+    global count
+    count += 1
+    if not rule:
+        wrong.append(f"{path}: anything goes")
+    if "`" + path + "`" not in readme:
+        wrong.append(f"{path}: not in README.md")
+
+def walk(path, value, rule):
+    if rule.get("type") == "object" and "properties" in rule:
+        if rule.get("additionalProperties", True) is not False:
+            wrong.append(f"{path}: takes unknown keys")
+        for key, inner in value.items():
+            where = f"{path}.{key}" if path else key
+            if key not in rule["properties"]:
+                wrong.append(f"{where}: not in the schema")
+            else:
+                walk(where, inner, rule["properties"][key])
+        for key in rule["properties"]:
+            if key not in value and path.split(".")[-1] not in ("startup", "readiness", "liveness", "resources", "namespaceSelector") and key != "global":
+                wrong.append(f"{path}.{key}: in the schema, not in values.yaml")
+    else:
+        leaf(path, value, rule)
+
+walk("", values, schema)
+print(f"{count} values", *wrong, sep="\n")
+sys.exit(bool(wrong))
+PYTHON
+	head -1 "$work/wrong"
+}
+
+# The schema is the one that helm uses, and says no.
+bad_values_are_refused()
+{
+	local bad count=0
+	while read -r bad; do
+		! template --set "$bad" >/dev/null 2>&1 || fail "taken: $bad"
+		count=$((count + 1))
+	done <<-'BAD'
+		carrier=maybe
+		nonsense=1
+		sidecar.nonsense=1
+		defaults.backend=dpdk
+		defaults.mode=fast
+		defaults.hugepages=64Mi
+		hugepages.amount=63Mi
+		hugepages.amount=64
+		hugepages.requestOnAuto=perhaps
+		vfio.resource=sriov
+		sidecar.image.repository=
+		sidecar.image.digest=abc
+		sidecar.image.pullPolicy=Sometimes
+		sidecar.capabilities.af_xdp={CAP_NET_ADMIN}
+		sidecar.privileged=2
+		sidecar.logLevel=chatty
+		sidecar.volumeSizeLimit=big
+		sidecar.resources.requests=null
+		sidecar.probes.startup.periodSeconds=0
+		injection.failurePolicy=Maybe
+		injection.reinvocationPolicy=Always
+		webhook.replicas=0
+		webhook.port=443
+		webhook.threads=0
+		webhook.timeoutSeconds=31
+		webhook.certificates.mode=magic
+		webhook.certificates.duration=forever
+		node.enabled=2
+		node.interface=averyverylongname
+		node.ports=dns
+		node.hostPath=run
+		serviceMonitor.interval=often
+		test.port=0
+	BAD
+	echo "$count bad values refused"
+}
+
+# The injected container and the DaemonSet must offer what Kubernetes wants of hugepages: requests as limits.
+hugepages_are_limited()
+{
+	template --set carrier=none,hugepages.requestOnAuto=true,node.enabled=true,hugepages.amount=32Mi -s templates/node.yaml >"$work/node"
+	assert_equal "requests and limits" 2 "$(grep -c 'hugepages-2Mi: 32Mi' "$work/node")"
+}
+
+find_helm
+work=$(mktemp -d)
+on_exit rm -rf "$work"
+run_case lint
+run_case carriers
+run_case certificates
+run_case injection_is_current
+run_case schema_knows_every_value
+run_case bad_values_are_refused
+run_case hugepages_are_limited
+finish

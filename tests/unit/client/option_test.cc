@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which options leave a socket on the fast path, and what becomes of it otherwise.
+#include <linux/filter.h>
+#include <linux/in6.h>
+#include <netinet/udp.h>
+
+#include "tests/unit/client/peer.h"
+
+namespace
+{
+struct Case {
+	const char *name;
+	int level, option, value;
+	bool fast;
+};
+
+class OptionTest : public ClientTest
+{
+};
+
+TEST_F(OptionTest, KeptOrNot)
+{
+	const Case cases[] = {
+		{"SO_RCVBUF", SOL_SOCKET, SO_RCVBUF, 100000, true},
+		{"SO_SNDBUF", SOL_SOCKET, SO_SNDBUF, 100000, true},
+		{"SO_BROADCAST", SOL_SOCKET, SO_BROADCAST, 1, true},
+		{"SO_BUSY_POLL off", SOL_SOCKET, SO_BUSY_POLL, 0, true},
+		{"IP_RECVERR", IPPROTO_IP, IP_RECVERR, 1, true},
+		{"IP_MULTICAST_TTL", IPPROTO_IP, IP_MULTICAST_TTL, 3, true},
+		{"IP_TOS off", IPPROTO_IP, IP_TOS, 0, true},
+		{"IP_TOS", IPPROTO_IP, IP_TOS, 0x10, false},
+		{"IP_TTL default", IPPROTO_IP, IP_TTL, -1, true},
+		{"IP_TTL", IPPROTO_IP, IP_TTL, 3, false},
+		{"IP_MTU_DISCOVER want", IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_WANT, true},
+		{"IP_MTU_DISCOVER do", IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO, false},
+		{"IP_PKTINFO off", IPPROTO_IP, IP_PKTINFO, 0, true},
+		{"IP_PKTINFO", IPPROTO_IP, IP_PKTINFO, 1, false},
+		{"IP_RECVTTL", IPPROTO_IP, IP_RECVTTL, 1, false},
+		{"SO_TIMESTAMP", SOL_SOCKET, SO_TIMESTAMP, 1, false},
+		{"SO_TIMESTAMPNS", SOL_SOCKET, SO_TIMESTAMPNS, 1, false},
+		{"SO_RXQ_OVFL", SOL_SOCKET, SO_RXQ_OVFL, 1, false},
+		{"SO_PRIORITY", SOL_SOCKET, SO_PRIORITY, 3, false},
+		{"SO_PEEK_OFF", SOL_SOCKET, SO_PEEK_OFF, 0, false},
+		{"UDP_SEGMENT", IPPROTO_UDP, 103, 1000, false},
+		{"UDP_GRO", IPPROTO_UDP, 104, 1, false},
+		{"UDP_CORK", IPPROTO_UDP, 1, 1, false},
+		{"SO_INCOMING_CPU", SOL_SOCKET, SO_INCOMING_CPU, 0, false},
+		{"IP_MINTTL", IPPROTO_IP, IP_MINTTL, 2, false},
+	};
+
+	for (const Case &c : cases) {
+		SCOPED_TRACE(c.name);
+		Peer *p = Start();
+		int fd = Claimed();
+		p->Deliver(Id(fd), "before");
+		ASSERT_EQ(udplane_setsockopt(fd, c.level, c.option, &c.value, sizeof(c.value)), 0) << strerror(errno);
+		EXPECT_EQ(Status(fd).accelerated, c.fast) << Status(fd).text;
+		if (!c.fast) {
+			EXPECT_STREQ(Status(fd).reason, "socket_option");
+			std::string name(c.name);
+			EXPECT_EQ(std::string(Status(fd).text).find(name.substr(0, name.find(' '))), 0u) << Status(fd).text;
+			ASSERT_EQ(p->Count(UDPLANE_MSG_RELEASE), 1u);
+			EXPECT_EQ(p->Requests().back().reason, static_cast<uint32_t>(UDPLANE_REASON_OPTION));
+			EXPECT_EQ(p->Requests().back().text, Status(fd).text);
+		}
+		EXPECT_TRUE(Readable(fd));
+		SendKernel(fd, "after");
+		EXPECT_EQ(Recv(fd), "before") << "what was in the ring comes first";
+		EXPECT_TRUE(Readable(fd, 5000));
+		EXPECT_EQ(Recv(fd), "after");
+		EXPECT_FALSE(Readable(fd));
+		EXPECT_EQ(p->FramesOut(), 0u);
+		Close(fd);
+		EXPECT_EQ(p->Socks().size(), 0u) << "closed for udplaned, too";
+		peer_.reset();
+		context_reset();
+	}
+}
+
+TEST_F(OptionTest, BeforeBindToo)
+{
+	Peer *p = Start();
+	int fd = udplane_socket(AF_INET, SOCK_DGRAM, 0), tos = 4;
+	struct sockaddr_storage ss;
+	socklen_t len = Address("127.0.0.1:0", &ss);
+
+	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof(tos)), 0);
+	ASSERT_EQ(udplane_bind(fd, reinterpret_cast<struct sockaddr *>(&ss), len), 0);
+	EXPECT_STREQ(Status(fd).reason, "socket_option");
+	EXPECT_STREQ(Status(fd).text, "IP_TOS was set");
+	EXPECT_EQ(p->Count(UDPLANE_MSG_CLAIM), 0u);
+	udplane_close(fd);
+}
+
+TEST_F(OptionTest, UnknownOnesAreNamedByNumber)
+{
+	Start();
+	int fd = Claimed(), on = 1;
+
+	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_RECVORIGDSTADDR, &on, sizeof(on)), 0);
+	EXPECT_STREQ(Status(fd).text, "IP_RECVORIGDSTADDR was set");
+	int fd2 = Claimed();
+	ASSERT_EQ(udplane_setsockopt(fd2, IPPROTO_IP, 18 /* IP_PASSSEC */, &on, sizeof(on)), 0);
+	EXPECT_STREQ(Status(fd2).text, "option 18 of level 0 was set");
+}
+
+TEST_F(OptionTest, FiltersAreTheKernels)
+{
+	Peer *p = Start();
+	int fd = Claimed();
+	struct sock_filter pass = BPF_STMT(BPF_RET | BPF_K, 0xffff);
+	struct sock_fprog prog = {1, &pass};
+
+	ASSERT_EQ(udplane_setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)), 0);
+	EXPECT_STREQ(Status(fd).reason, "socket_filter");
+	EXPECT_EQ(p->Requests().back().reason, static_cast<uint32_t>(UDPLANE_REASON_FILTER));
+}
+
+TEST_F(OptionTest, SharingIsUdplanedsToJudge)
+{
+	Peer *p = Start();
+	int fd = Claimed(), on = 1;
+
+	ASSERT_EQ(udplane_setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+	EXPECT_EQ(p->Count(UDPLANE_MSG_UPDATE), 1u);
+	EXPECT_TRUE(Status(fd).accelerated);
+	p->on_done = [](struct udplane_done *d) {
+		d->status = -EPERM;
+		d->reason = UDPLANE_REASON_OTHER_DEVICE;
+	};
+	ASSERT_EQ(udplane_setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3), 0);
+	EXPECT_STREQ(Status(fd).reason, "bound_to_other_device");
+}
+
+TEST_F(OptionTest, AFailedOneChangesNothing)
+{
+	Start();
+	int fd = Claimed(), tos = 4;
+
+	EXPECT_EQ(udplane_setsockopt(fd, IPPROTO_IP, 9999, &tos, sizeof(tos)), -1);
+	EXPECT_EQ(errno, ENOPROTOOPT);
+	EXPECT_TRUE(Status(fd).accelerated);
+	EXPECT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, 0), 0) << "Linux takes that for 0";
+	EXPECT_TRUE(Status(fd).accelerated);
+}
+
+TEST_F(OptionTest, AByteWillDo)
+{
+	Start();
+	int fd = Claimed();
+	unsigned char zero = 0, tos = 8;
+
+	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_TOS, &zero, 1), 0);
+	EXPECT_TRUE(Status(fd).accelerated);
+	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, 1), 0);
+	EXPECT_FALSE(Status(fd).accelerated);
+}
+
+TEST_F(OptionTest, SoErrorIsTaken)
+{
+	int fd = Open(), err = -1;
+	socklen_t len = sizeof(err);
+	struct sockaddr_storage ss;
+
+	udplane_connect(fd, reinterpret_cast<struct sockaddr *>(&ss), Address("127.0.0.1:1", &ss));
+	udplane_send(fd, "x", 1, 0);
+	ASSERT_TRUE(Readable(fd, 5000));
+	EXPECT_EQ(udplane_getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len), 0);
+	EXPECT_EQ(err, ECONNREFUSED);
+	EXPECT_EQ(udplane_getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len), 0);
+	EXPECT_EQ(err, 0);
+	EXPECT_FALSE(Readable(fd));
+}
+} // namespace

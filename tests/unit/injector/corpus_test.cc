@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Every manifest of the corpus through `udplane-injector patch`, with the chart's default values and with everything on. */
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "deploy/injector/check.h"
+#include "deploy/injector/manifest.h"
+#include "deploy/injector/patch.h"
+#include "deploy/injector/yaml.h"
+#include "tests/unit/injector/corpus.h"
+
+namespace
+{
+
+struct result {
+	bool done;
+	std::string text, error;
+	struct manifest_counts counts;
+};
+
+result run(const struct injection *injection, const std::string &text)
+{
+	struct config_warnings notes = {};
+	struct config_error err = {};
+	result result = {};
+	char *out = manifest_patch(injection, "manifest", text.c_str(), text.size(), &result.counts,
+				   &notes, &err);
+
+	result.done = out != nullptr;
+	if (out)
+		result.text = out;
+	else
+		result.error = err.text;
+	free(out);
+	return result;
+}
+
+json parse(const std::string &text)
+{
+	struct config_error err = {};
+
+	return json(yaml_parse("out", text.c_str(), text.size(), &err));
+}
+
+const cJSON *at(const cJSON *item, std::initializer_list<const char *> path)
+{
+	for (const char *name : path)
+		item = cJSON_GetObjectItemCaseSensitive(item, name);
+	return item;
+}
+
+/* Lines of the original are all there, in order: flow style and nulls aside, whose lines grow. */
+void expect_kept(const std::string &before, const std::string &after)
+{
+	std::stringstream old(before), now(after);
+	std::string line, other;
+
+	while (std::getline(old, line)) {
+		while (!line.empty() && (line.back() == '\r' || line.back() == ' '))
+			line.pop_back();
+		if (line.find_first_of("[{~") != std::string::npos || line.find("env:") != std::string::npos)
+			continue;
+		bool found = false;
+		while (!found && std::getline(now, other))
+			found = other.rfind(line, 0) == 0;
+		ASSERT_TRUE(found) << "lost: " << line;
+	}
+}
+
+class Corpus : public testing::TestWithParam<bool>
+{
+      protected:
+	injection_ptr injection = load_injection(GetParam());
+
+	void SetUp() override { ASSERT_TRUE(injection); }
+};
+
+TEST_P(Corpus, TextAndPatchGiveTheSamePod)
+{
+	for (const std::string &file : files_of("pods")) {
+		SCOPED_TRACE(file);
+		std::string text = read_file(file);
+		result result = run(injection.get(), text);
+		ASSERT_TRUE(result.done) << result.error;
+		EXPECT_EQ(result.counts.injected, 1u);
+
+		json pod = parse(text), patched = parse(result.text);
+		ASSERT_TRUE(pod && patched) << result.text;
+		json patch(patch_make(injection.get(), pod.get()));
+		ASSERT_EQ(patch_apply(pod.get(), patch.get()), 0);
+		EXPECT_TRUE(cJSON_Compare(pod.get(), patched.get(), true)) << result.text;
+		if (file.find(".yaml") != std::string::npos)
+			expect_kept(text, result.text);
+	}
+}
+
+TEST_P(Corpus, InjectedPodsGetNothingAgain)
+{
+	for (const char *folder : {"pods", "workloads"}) {
+		for (const std::string &file : files_of(folder)) {
+			SCOPED_TRACE(file);
+			result once = run(injection.get(), read_file(file));
+			ASSERT_TRUE(once.done) << once.error;
+			result twice = run(injection.get(), once.text);
+			EXPECT_EQ(twice.text, once.text);
+			EXPECT_EQ(twice.counts.injected, 0u);
+		}
+	}
+}
+
+TEST_P(Corpus, SidecarIsFirstAndMounted)
+{
+	for (const std::string &file : files_of("pods")) {
+		SCOPED_TRACE(file);
+		json pod = parse(run(injection.get(), read_file(file)).text);
+		const cJSON *sidecar = cJSON_GetArrayItem(at(pod.get(), {"spec", "initContainers"}), 0);
+		const cJSON *container;
+
+		EXPECT_STREQ(cJSON_GetStringValue(at(sidecar, {"name"})), "udplane");
+		EXPECT_STREQ(cJSON_GetStringValue(at(sidecar, {"restartPolicy"})), "Always");
+		EXPECT_TRUE(at(pod.get(), {"metadata", "annotations", "kubectl.kubernetes.io/default-container"}));
+		cJSON_ArrayForEach(container, at(pod.get(), {"spec", "containers"}))
+		{
+			const cJSON *mount;
+			int mounts = 0;
+
+			cJSON_ArrayForEach(mount, at(container, {"volumeMounts"})) mounts +=
+				!strcmp(at(mount, {"mountPath"})->valuestring, "/run/udplane");
+			EXPECT_EQ(mounts, 1) << at(container, {"name"})->valuestring;
+		}
+	}
+}
+
+TEST_P(Corpus, OthersStayByteForByte)
+{
+	for (const std::string &file : files_of("untouched")) {
+		SCOPED_TRACE(file);
+		std::string text = read_file(file);
+		result result = run(injection.get(), text);
+		EXPECT_TRUE(result.done) << result.error;
+		EXPECT_EQ(result.text, text);
+		EXPECT_EQ(result.counts.injected, 0u);
+	}
+}
+
+TEST_P(Corpus, EveryWorkloadHasItsPodInjected)
+{
+	for (const std::string &file : files_of("workloads")) {
+		SCOPED_TRACE(file);
+		result result = run(injection.get(), read_file(file));
+		ASSERT_TRUE(result.done) << result.error;
+		EXPECT_GE(result.counts.pods, 1u);
+		EXPECT_EQ(result.counts.injected, result.counts.pods);
+	}
+}
+
+INSTANTIATE_TEST_SUITE_P(Values, Corpus, testing::Bool(),
+			 [](const auto &info) { return info.param ? "Full" : "Default"; });
+
+TEST(Denied, SaysWhatWhereAndWhatIsAllowed)
+{
+	injection_ptr injection = load_injection(false);
+
+	for (const std::string &file : files_of("denied")) {
+		SCOPED_TRACE(file);
+		std::string text = read_file(file);
+		size_t start = text.find("# denied: ") + 10;
+		std::string expected = text.substr(start, text.find('\n', start) - start);
+		json pod = parse(text);
+		struct config_error err = {};
+
+		ASSERT_TRUE(pod && check_concerned(pod.get()));
+		EXPECT_EQ(check_pod(injection.get(), pod.get(), &err), -EINVAL);
+		EXPECT_EQ(std::string(err.text), expected);
+		EXPECT_FALSE(run(injection.get(), text).done);
+	}
+}
+
+TEST(Node, HostNetworkGetsTheNodesVolumeAndNoSidecar)
+{
+	injection_ptr injection = load_injection(true);
+	json pod = parse(run(injection.get(), read_file(corpus_root + "corpus/denied/host-network.yaml")).text);
+	const cJSON *volume = cJSON_GetArrayItem(at(pod.get(), {"spec", "volumes"}), 0);
+
+	ASSERT_TRUE(pod);
+	EXPECT_FALSE(at(pod.get(), {"spec", "initContainers"}));
+	EXPECT_STREQ(cJSON_GetStringValue(at(volume, {"hostPath", "path"})), "/run/udplane");
+}
+
+TEST(Vfio, AddsTheResourceAndTheTunDevice)
+{
+	injection_ptr injection = load_injection(false);
+	json pod = parse(run(injection.get(), read_file(corpus_root + "corpus/pods/backend-vfio.yaml")).text);
+	const cJSON *sidecar = cJSON_GetArrayItem(at(pod.get(), {"spec", "initContainers"}), 0);
+
+	for (const char *list : {"requests", "limits"})
+		EXPECT_STREQ(cJSON_GetStringValue(at(sidecar, {"resources", list, "intel.com/sriov_vfio"})), "1");
+	json capabilities(cJSON_Duplicate(at(sidecar, {"securityContext", "capabilities", "add"}), true));
+	EXPECT_EQ(cJSON_GetArraySize(capabilities.get()), 2);
+	EXPECT_EQ(cJSON_GetArraySize(at(sidecar, {"volumeMounts"})), 3);
+}
+
+TEST(Hugepages, AreRequestedWhenRequiredOnly)
+{
+	injection_ptr injection = load_injection(false);
+	json required = parse(run(injection.get(), read_file(corpus_root + "corpus/pods/backend-af-xdp.yaml")).text);
+	json plain = parse(run(injection.get(), read_file(corpus_root + "corpus/pods/plain.yaml")).text);
+	auto request = [](const json &pod) {
+		return at(cJSON_GetArrayItem(at(pod.get(), {"spec", "initContainers"}), 0),
+			  {"resources", "requests", "hugepages-2Mi"});
+	};
+
+	EXPECT_STREQ(cJSON_GetStringValue(request(required)), "64Mi");
+	EXPECT_FALSE(request(plain));
+}
+
+} // namespace

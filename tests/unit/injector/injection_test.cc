@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "tests/unit/injector/corpus.h"
+
+namespace
+{
+
+const std::string start = R"({"version":1,"defaults":{"backend":"auto","hugepages":"auto","resource":""},"hugepages":[],"node":false,)";
+
+std::string error_of(const std::string &text)
+{
+	struct config_error err = {};
+	injection_ptr injection(injection_parse("t", text.data(), text.size(), &err));
+
+	return injection ? "" : err.text;
+}
+
+TEST(Injection, BuiltInIsWhole)
+{
+	injection_ptr injection = load_injection(false);
+
+	ASSERT_TRUE(injection);
+	EXPECT_GT(injection->count, 15u);
+	EXPECT_FALSE(injection->node);
+}
+
+TEST(Injection, TakesYamlAndConfigMaps)
+{
+	std::string document = start + R"("operations":[]})", quoted;
+
+	EXPECT_EQ(error_of(document), "");
+	EXPECT_EQ(error_of("# yaml\nversion: 1\ndefaults: {backend: auto, hugepages: auto, resource: ''}\n"
+			   "hugepages: []\nnode: false\noperations: []\n"),
+		  "");
+	for (char c : document)
+		quoted += c == '"' ? std::string("\\\"") : std::string(1, c);
+	EXPECT_EQ(error_of(R"({"kind":"ConfigMap","data":{"injection.json":")" + quoted + "\"}}"), "");
+}
+
+TEST(Injection, RefusesWhatItDoesNotUnderstand)
+{
+	EXPECT_NE(error_of(""), "");
+	EXPECT_NE(error_of(R"({"version":2})").find("version 1"), std::string::npos);
+	EXPECT_NE(error_of(start + "}").find("operations"), std::string::npos);
+	EXPECT_NE(error_of(start + R"("operations":[{"path":"/x","value":1,"if":["vfoi"]}]})").find("unknown condition"),
+		  std::string::npos);
+	EXPECT_NE(error_of(start + R"("operations":[{"path":"x","value":1}]})").find("path"), std::string::npos);
+	EXPECT_NE(error_of(start + R"("operations":[{"path":"/x"}]})").find("value"), std::string::npos);
+}
+
+} // namespace
