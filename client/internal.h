@@ -73,6 +73,7 @@ extern "C" {
 #define DEATH_CHECK_NS  1000000 /* look at the control socket at most so often */
 #define DEATH_CHECK_TICKS 2000000
 
+#define RESEND_DEADLINE_NS  100000000ull /* to wait for room in kernel sockets, for all that a dead udplaned left */
 #define CONTROL_DEADLINE_NS 1000000000ull
 #define ATTACH_RETRY_NS     100000000ull /* grows by doubling to the next */
 #define ATTACH_RETRY_MAX_NS 1000000000ull
@@ -199,6 +200,7 @@ struct attach {
 	/* Receptions through the kernel, of all sockets; approximate, atomic. */
 	uint64_t rx_window_ns, rx_rang_ns;
 	uint32_t rx_window_cnt;
+	uint64_t resend_until_ns; /* ctl: once it is dead */
 	char text[UDPLANE_TEXT_LEN];
 	struct lane lane[]; /* [worker_cnt] */
 } __attribute__((aligned(UDPLANE_LINE)));
@@ -597,7 +599,7 @@ static inline uint32_t tx_max_len(const struct attach *a, const struct dest *d)
 	return max < a->tx_slot_size ? max : a->tx_slot_size;
 }
 void tx_count_kernel(struct sock *s, uint32_t cnt); /* tx_lock held */
-/* Sends what a dead udplaned has not taken through the kernel. Both locks held. */
+/* Sends what a dead udplaned has not taken through the kernel. Both locks and context.ctl held. */
 void tx_resend(struct sock *s, struct attach *a);
 
 /* --- kernel.c --- */

@@ -159,7 +159,7 @@ static void resend_one(struct sock *s, const struct udplane_tx_desc *t, const ui
 			s->fast_tx--;
 			return;
 		}
-		if (errno == EAGAIN)
+		if (errno == EAGAIN && now_ns() < s->att->resend_until_ns)
 			poll(&p, 1, 10);
 		else if (errno != EINTR && errno != ECONNREFUSED) /* the latter: an old error, now taken */
 			return;
@@ -173,6 +173,8 @@ void tx_resend(struct sock *s, struct attach *a)
 
 	if (!s->tx_used)
 		return;
+	if (!a->resend_until_ns)
+		a->resend_until_ns = now_ns() + RESEND_DEADLINE_NS;
 	lock_take(&l->tx_lock);
 	cons = udplane_load32(&l->tx.head->cons_idx);
 	if (l->tx.idx - cons <= l->tx.size && (int32_t)(s->tx_end - cons) > 0) {

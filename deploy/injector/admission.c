@@ -26,7 +26,8 @@ static const char *string(const cJSON *object, const char *name)
 
 static char *base64(const char *text)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	const unsigned char *in = (const unsigned char *)text;
 	size_t len = strlen(text), i;
 	char *out = malloc((len + 2) / 3 * 4 + 1), *at = out;
@@ -123,8 +124,9 @@ static cJSON *decide(const struct injection *injection, const cJSON *request,
 	cJSON *patch;
 
 	admission->result = ADMISSION_UNCHANGED;
-	if (strcmp(string(member(request, "kind"), "kind"), "Pod") || *string(request, "subResource") ||
-	    !cJSON_IsObject(pod) || (!create && !update) || !check_concerned(pod))
+	if (strcmp(string(member(request, "kind"), "kind"), "Pod") ||
+	    *string(request, "subResource") || !cJSON_IsObject(pod) || (!create && !update) ||
+	    !check_concerned(pod))
 		return NULL;
 	if (check_pod(injection, pod, &err)) {
 		admission->result = ADMISSION_DENIED;

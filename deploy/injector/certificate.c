@@ -98,7 +98,8 @@ static int check_pair(struct credentials *credentials, gnutls_x509_crt_t leaf,
 	return 0;
 }
 
-static int load_key(struct credentials *credentials, gnutls_x509_crt_t leaf, struct config_error *err)
+static int load_key(struct credentials *credentials, gnutls_x509_crt_t leaf,
+		    struct config_error *err)
 {
 	gnutls_datum_t pem;
 	int ret = gnutls_load_file(state.key_file, &pem);
@@ -124,7 +125,8 @@ static struct credentials *credentials_load(struct config_error *err)
 	int ret = gnutls_load_file(state.certificate_file, &pem);
 
 	if (!credentials || ret < 0) {
-		refuse(state.certificate_file, credentials ? gnutls_strerror(ret) : "out of memory", err);
+		refuse(state.certificate_file, credentials ? gnutls_strerror(ret) : "out of memory",
+		       err);
 		if (ret >= 0)
 			gnutls_free(pem.data);
 		free(credentials);
@@ -243,8 +245,7 @@ void certificate_close(void)
 
 int certificate_retrieve(gnutls_session_t session, const gnutls_datum_t *ca_names, int ca_count,
 			 const gnutls_pk_algorithm_t *algorithms, int algorithm_count,
-			 gnutls_pcert_st **pcerts, unsigned int *pcert_count,
-			 gnutls_privkey_t *key)
+			 gnutls_pcert_st **pcerts, unsigned int *pcert_count, gnutls_privkey_t *key)
 {
 	(void)session;
 	(void)ca_names;

@@ -133,7 +133,8 @@ static int check_value(const char *name, const char *value, struct config_error 
 		return ret;
 	if (!strcmp(name, "resource") && *value && !is_resource(value))
 		return refuse(name, value, "not DOMAIN/NAME",
-			      "a resource name such as intel.com/sriov, at most 255 characters", err);
+			      "a resource name such as intel.com/sriov, at most 255 characters",
+			      err);
 	return 0;
 }
 
@@ -183,7 +184,8 @@ static int check_values(const cJSON *pod, struct config_error *err)
 		if (!item)
 			continue;
 		if (!cJSON_IsString(item)) {
-			config_error_set(err, "annotation %s: not a string; allowed: a value in quotes",
+			config_error_set(err,
+					 "annotation %s: not a string; allowed: a value in quotes",
 					 key);
 			return -EINVAL;
 		}
@@ -201,9 +203,10 @@ int check_pod(const struct injection *injection, const cJSON *pod, struct config
 	int ret = check_unknown(pod, err);
 
 	if (!ret && !annotation(pod, ANNOTATION_PREFIX "ports")) {
-		config_error_set(err, "annotation " ANNOTATION_PREFIX
-				      "ports: missing, and other udplane.io annotations mean nothing "
-				      "without it; allowed: " PORT_SET_ALLOWED);
+		config_error_set(err,
+				 "annotation " ANNOTATION_PREFIX
+				 "ports: missing, and other udplane.io annotations mean nothing "
+				 "without it; allowed: " PORT_SET_ALLOWED);
 		ret = -EINVAL;
 	}
 	if (!ret)
@@ -214,14 +217,16 @@ int check_pod(const struct injection *injection, const cJSON *pod, struct config
 	backend = value_or(pod, ANNOTATION_PREFIX "backend", injection->backend);
 	if (!(holds & CONDITION_NODE) && !strcmp(backend, "vfio") && !*resource)
 		return refuse("backend", backend, "no device",
-			      "with annotation udplane.io/resource naming a device-plugin resource, such as "
+			      "with annotation udplane.io/resource naming a device-plugin "
+			      "resource, such as "
 			      "intel.com/sriov",
 			      err);
 	if ((holds & CONDITION_NODE) && !injection->node) {
-		config_error_set(err, "annotation " ANNOTATION_PREFIX
-				      "ports: the pod has hostNetwork, and the nodes run no udplaned; "
-				      "allowed: with the chart's value node.enabled=true, or annotation "
-				      "udplane.io/inject: \"false\"");
+		config_error_set(err,
+				 "annotation " ANNOTATION_PREFIX
+				 "ports: the pod has hostNetwork, and the nodes run no udplaned; "
+				 "allowed: with the chart's value node.enabled=true, or annotation "
+				 "udplane.io/inject: \"false\"");
 		return -EINVAL;
 	}
 	return 0;
@@ -248,7 +253,9 @@ void check_notes(const cJSON *pod, bool update, struct config_warnings *notes)
 		config_warn(notes, "annotation " ANNOTATION_PREFIX
 				   "preload: accepted, and without effect in this version");
 	if (update && !has_host_network(pod) && !has_sidecar(pod))
-		config_warn(notes, "annotation " ANNOTATION_PREFIX
-				   "ports: this pod runs without udplane, which comes at a pod's creation; "
-				   "annotate the template of its Deployment (or the like) instead");
+		config_warn(
+			notes,
+			"annotation " ANNOTATION_PREFIX
+			"ports: this pod runs without udplane, which comes at a pod's creation; "
+			"annotate the template of its Deployment (or the like) instead");
 }

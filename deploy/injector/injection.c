@@ -107,12 +107,14 @@ static int operations_parse(struct injection *injection, const char *name, struc
 	}
 	cJSON_ArrayForEach(item, list)
 	{
-		const char *wrong = injection->count == INJECTION_OPERATIONS
-					    ? "more operations than this version takes"
-					    : operation_parse(item, &injection->operations[injection->count]);
+		const char *wrong =
+			injection->count == INJECTION_OPERATIONS
+				? "more operations than this version takes"
+				: operation_parse(item, &injection->operations[injection->count]);
 
 		if (wrong) {
-			config_error_set(err, "%.200s: operation %u: %s", name, injection->count, wrong);
+			config_error_set(err, "%.200s: operation %u: %s", name, injection->count,
+					 wrong);
 			return -EINVAL;
 		}
 		injection->count++;
@@ -127,7 +129,8 @@ static int document_parse(struct injection *injection, const char *name, struct 
 
 	if (!cJSON_IsNumber(version) || version->valuedouble != INJECTION_VERSION) {
 		config_error_set(err,
-				 "%.200s: not an injection document of version %d; allowed: what the chart's "
+				 "%.200s: not an injection document of version %d; allowed: what "
+				 "the chart's "
 				 "ConfigMap ...-injection holds, by the same release of udplane",
 				 name, INJECTION_VERSION);
 		return -EINVAL;

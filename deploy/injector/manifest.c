@@ -18,8 +18,7 @@ struct run {
 
 static const char *string(const cJSON *object, const char *name)
 {
-	const char *text =
-		cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
 
 	return text ? text : "";
 }
@@ -119,7 +118,8 @@ static size_t indentation_of(const char *text)
 	return newline && *newline == '\n' ? strspn(newline + 1, " ") : 0;
 }
 
-/* cJSON indents by tabs, and puts one after each colon; outside of strings, tabs are nothing else. */
+/* cJSON indents by tabs, and puts one after each colon; outside of strings, tabs are nothing else.
+ */
 static char *reindent(const char *text, size_t indentation)
 {
 	bool quoted = false, line_start = true;

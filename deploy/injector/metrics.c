@@ -18,8 +18,8 @@ void metrics_add(struct metrics *metrics, enum admission_result result, uint64_t
 
 static void head(struct text *out, const char *name, const char *type, const char *help)
 {
-	text_print(out, "# HELP udplane_injector_%s %s\n# TYPE udplane_injector_%s %s\n", name, help,
-		   name, type);
+	text_print(out, "# HELP udplane_injector_%s %s\n# TYPE udplane_injector_%s %s\n", name,
+		   help, name, type);
 }
 
 static void print_durations(struct metrics *metrics, struct text *out)
@@ -27,7 +27,8 @@ static void print_durations(struct metrics *metrics, struct text *out)
 	uint64_t sum_ns = atomic_load(&metrics->sum_ns), count = 0;
 	unsigned int i;
 
-	head(out, "review_duration_seconds", "histogram", "Time from a review's last byte to its answer.");
+	head(out, "review_duration_seconds", "histogram",
+	     "Time from a review's last byte to its answer.");
 	for (i = 0; i <= METRICS_BUCKETS; i++) {
 		count += atomic_load(&metrics->buckets[i]);
 		if (i < METRICS_BUCKETS)

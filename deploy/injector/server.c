@@ -147,7 +147,8 @@ static enum MHD_Result on_review(void *arg, struct MHD_Connection *connection, c
 		return refuse(server, connection, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE,
 			      "only application/json\n");
 	if (request->body.failed)
-		return refuse(server, connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory\n");
+		return refuse(server, connection, MHD_HTTP_INTERNAL_SERVER_ERROR,
+			      "out of memory\n");
 	return review(server, connection, request);
 }
 
@@ -205,7 +206,8 @@ static struct MHD_Daemon *start(unsigned int flags, unsigned int port,
 	flags |= MHD_USE_EPOLL_INTERNAL_THREAD;
 	for (attempt = both ? 0 : 1; !daemon && attempt < 2; attempt++)
 		daemon = MHD_start_daemon(flags | (attempt ? 0 : both), (uint16_t)port, NULL, NULL,
-					  handler, server, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+					  handler, server, MHD_OPTION_ARRAY, options,
+					  MHD_OPTION_END);
 	if (!daemon)
 		log_error("port %u: %s", port, strerror(errno));
 	return daemon;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Reading: libyaml's document of nodes, each with the place of its text, becomes a cJSON tree. Every
- * item made from a node is marked FROM_TEXT, and an object or array keeps its node's number in
- * valueint (which cJSON uses for numbers only). Patching leaves items where they are, so whatever
- * lacks the mark afterwards is new, and is inserted at its parent's place in the text.
+ * Reading: libyaml's document of nodes, each with the place of its text, becomes a cJSON tree.
+ * Every item made from a node is marked FROM_TEXT, and an object or array keeps its node's number
+ * in valueint (which cJSON uses for numbers only). Patching leaves items where they are, so
+ * whatever lacks the mark afterwards is new, and is inserted at its parent's place in the text.
  */
 #include "deploy/injector/yaml.h"
 
@@ -18,7 +18,7 @@
 struct insertion {
 	size_t at;
 	char *text;
-	size_t order; /* at equal places, the earlier first */
+	size_t order;	 /* at equal places, the earlier first */
 	size_t replaced; /* bytes that it takes the place of */
 };
 
@@ -61,10 +61,10 @@ static bool is_one_of(const char *text, const char *const *words)
 static cJSON *read_plain(const char *text)
 {
 	static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
-	static const char *const trues[] = {"true", "True", "TRUE", "yes", "Yes", "YES", "on",
-					    "On",   "ON",   "y",    "Y",   NULL};
-	static const char *const falses[] = {"false", "False", "FALSE", "no", "No", "NO", "off",
-					     "Off",   "OFF",   "n",	"N",  NULL};
+	static const char *const trues[] = {"true", "True", "TRUE", "yes", "Yes", "YES",
+					    "on",   "On",   "ON",   "y",   "Y",	  NULL};
+	static const char *const falses[] = {"false", "False", "FALSE", "no", "No", "NO",
+					     "off",   "Off",   "OFF",	"n",  "N",  NULL};
 	const char *digits = text + (*text == '-' || *text == '+' || *text == '.');
 	char *end;
 	double number;
@@ -446,7 +446,8 @@ static char *write_all(struct document *document)
 	size_t at = 0, i;
 
 	if (document->count)
-		qsort(document->insertions, document->count, sizeof(*document->insertions), by_place);
+		qsort(document->insertions, document->count, sizeof(*document->insertions),
+		      by_place);
 	for (i = 0; i < document->count; i++) {
 		struct insertion *insertion = &document->insertions[i];
 

@@ -24,9 +24,9 @@ cJSON *yaml_parse(const char *name, const char *text, size_t len, struct config_
 /*
  * Calls `patch` for each document of a stream, with it as JSON. What the callback adds to it (new
  * members, new items of arrays; nothing else) is added to the text at that place, in the style that
- * it finds there. Returns the whole text, to be freed, or NULL with `err` set: by the callback (when
- * it returns non-zero), for what is no YAML, or for a document that mentions `marker` and uses
- * aliases, where an addition could land in two places.
+ * it finds there. Returns the whole text, to be freed, or NULL with `err` set: by the callback
+ * (when it returns non-zero), for what is no YAML, or for a document that mentions `marker` and
+ * uses aliases, where an addition could land in two places.
  */
 char *yaml_patch(const char *name, const char *text, size_t len, const char *marker,
 		 int (*patch)(void *arg, cJSON *document, struct config_error *err), void *arg,

@@ -8,7 +8,7 @@
 /* Words that YAML 1.1 takes for something else than a string. */
 static bool is_word(const char *text)
 {
-	static const char *const words[] = {"y",  "n",	 "yes",	 "no",	 "on",	 "off",
+	static const char *const words[] = {"y",    "n",     "yes",  "no",   "on",  "off",
 					    "true", "false", "null", ".inf", ".nan"};
 	size_t i;
 

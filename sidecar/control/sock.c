@@ -2,7 +2,7 @@
 /*
  * Claimed sockets.
  *
- *   claim --> ACTIVE <--> PENDING (a plain socket shares the port)
+ *   claim --> ACTIVE <--> PENDING (a plain socket shares the port, or the annotation has lost it)
  *      \        |            |
  *       `-> refused      to_kernel --> KERNEL (row kept for `why`) --> release
  *
@@ -146,14 +146,19 @@ static bool rivals(struct control *c, const struct sock *k, char *text, size_t t
 	return false;
 }
 
-/* Brings one socket that shares its port by SO_REUSE* to the state that the kernel's list of sockets asks for. */
+/* Brings one socket to the state that the annotation and, if it shares its port by SO_REUSE*, the kernel's list of sockets ask for. */
 static void settle(struct control *c, struct sock *k)
 {
 	char text[UDPLANE_TEXT_LEN] = "";
+	enum udplane_reason why = UDPLANE_REASON_SHARED;
 	uint64_t *mine = malloc(c->cfg->max_sockets * sizeof(*mine));
 	int conflict = -ENOMEM;
 
-	if (rivals(c, k, text, sizeof(text)))
+	if (!port_set_contains(&c->cfg->ports, be16toh(k->claim.local.port_be))) {
+		conflict = 1;
+		why = UDPLANE_REASON_NOT_ASKED;
+		snprintf(text, sizeof(text), "the port was taken out of the annotation");
+	} else if (rivals(c, k, text, sizeof(text)))
 		conflict = 1;
 	else if (mine)
 		conflict = claim_conflict(c->diag_fd, &k->claim, mine,
@@ -163,7 +168,7 @@ static void settle(struct control *c, struct sock *k)
 	if (conflict < 0)
 		snprintf(text, sizeof(text), "cannot list the sockets on this port: %s", strerror(-conflict));
 	if (conflict && k->state == UDPLANE_SOCKET_ACTIVE) {
-		stats_count(&c->stats, UDPLANE_CONTROL_CONFLICTS, 1);
+		stats_count(&c->stats, UDPLANE_CONTROL_CONFLICTS, why == UDPLANE_REASON_SHARED);
 		deactivate(c, k, true);
 	} else if (!conflict && k->state == UDPLANE_SOCKET_PENDING) {
 		int err = activate(c, k);
@@ -171,7 +176,7 @@ static void settle(struct control *c, struct sock *k)
 		if (err)
 			snprintf(text, sizeof(text), "the device refuses the claim: %s", strerror(-err));
 	}
-	refresh_socket(c, k, k->state == UDPLANE_SOCKET_ACTIVE ? UDPLANE_REASON_NONE : UDPLANE_REASON_SHARED, text);
+	refresh_socket(c, k, k->state == UDPLANE_SOCKET_ACTIVE ? UDPLANE_REASON_NONE : why, text);
 }
 
 void sock_check_conflicts(struct control *c)
@@ -478,8 +483,8 @@ void sock_release(struct control *c, struct sock *k)
 		settle_port(c, port_be);
 }
 
-/* The set of asked-for ports has changed: sockets on ports that left it go back to the kernel. Those on new ports were refused; their
- * clients claim again by themselves. */
+/* The set of asked-for ports has changed. Sockets on a port that left it keep their rings, and are diverted again when it comes back; what
+ * was refused for want of it is claimed again by its client. */
 void sock_ports_changed(struct control *c)
 {
 	struct session *s;
@@ -487,6 +492,6 @@ void sock_ports_changed(struct control *c)
 
 	TAILQ_FOREACH(s, &c->all, link)
 		TAILQ_FOREACH(k, &s->socks, link)
-			if (k->fd >= 0 && !port_set_contains(&c->cfg->ports, be16toh(k->claim.local.port_be)))
-				sock_to_kernel(c, k, UDPLANE_REASON_NOT_ASKED, "the port was taken out of the annotation");
+			if (k->fd >= 0 && (k->state == UDPLANE_SOCKET_PENDING || !port_set_contains(&c->cfg->ports, be16toh(k->claim.local.port_be))))
+				settle(c, k);
 }

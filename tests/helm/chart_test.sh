@@ -11,7 +11,7 @@ helm_version=3.22.0
 find_helm()
 {
 	local candidate cache=${XDG_CACHE_HOME:-$HOME/.cache}
-	for candidate in "${HELM-}" helm "$cache"/udplane*/bin/helm "$cache"/k8s-node/bin/helm; do
+	for candidate in "${HELM-}" helm "$cache"/udplane*/bin/helm "$cache"/udplane/*/bin/helm "$cache"/k8s-node/bin/helm; do
 		[[ $candidate ]] && command -v "$candidate" >/dev/null || continue
 		HELM=$candidate
 		return 0

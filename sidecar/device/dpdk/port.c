@@ -77,6 +77,7 @@ int dpdk_port_set_mtu(struct dpdk *d, uint32_t mtu, char *text, size_t text_len)
 	if (mtu)
 		d->base.mtu = mtu;
 	if (one_of(d->info.driver_name, kib_drivers, RTE_DIM(kib_drivers)) ||
+	    d->info.min_rx_bufsize + RTE_PKTMBUF_HEADROOM > 2048 ||
 	    d->base.mtu + DPDK_OVERHEAD + RTE_PKTMBUF_HEADROOM > 2048)
 		d->base.frame_size = 4096;
 	return 0;

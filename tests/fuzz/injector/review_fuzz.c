@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Any bytes as an AdmissionReview: there is an answer, it is JSON, and an injected pod would not be injected again. */
+/* Any bytes as an AdmissionReview: there is an answer, it is JSON, and an injected pod would not be
+ * injected again. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -31,7 +31,10 @@ class Admission : public testing::Test
 		response.reset(cJSON_Parse(admission.response ? admission.response : ""));
 		return cJSON_GetObjectItemCaseSensitive(response.get(), "response");
 	}
-	void TearDown() override { free(admission.response); }
+	void TearDown() override
+	{
+		free(admission.response);
+	}
 };
 
 TEST_F(Admission, InjectsAnAnnotatedPod)
@@ -57,9 +60,11 @@ TEST_F(Admission, DeniesABadAnnotation)
 	EXPECT_EQ(admission.result, ADMISSION_DENIED);
 	EXPECT_TRUE(cJSON_IsFalse(cJSON_GetObjectItem(answer, "allowed")));
 	EXPECT_FALSE(cJSON_GetObjectItem(answer, "patch"));
-	EXPECT_STREQ(cJSON_GetObjectItem(cJSON_GetObjectItem(answer, "status"), "message")->valuestring,
-		     "annotation udplane.io/ports: \"0\": out of range; allowed: ports 1-65535 and ranges "
-		     "LOW-HIGH, comma-separated");
+	EXPECT_STREQ(
+		cJSON_GetObjectItem(cJSON_GetObjectItem(answer, "status"), "message")->valuestring,
+		"annotation udplane.io/ports: \"0\": out of range; allowed: ports 1-65535 and "
+		"ranges "
+		"LOW-HIGH, comma-separated");
 }
 
 TEST_F(Admission, ChecksButDoesNotPatchAnUpdate)
@@ -74,8 +79,9 @@ TEST_F(Admission, ChecksButDoesNotPatchAnUpdate)
 TEST_F(Admission, LeavesOthersAlone)
 {
 	for (const std::string &body :
-	     {review_of(R"({"metadata":{},"spec":{"containers":[{"name":"a"}]}})"), review_of("null"),
-	      review_of(pod, "DELETE"), review_of(R"({"metadata":{"annotations":["udplane.io/ports"]}})")}) {
+	     {review_of(R"({"metadata":{},"spec":{"containers":[{"name":"a"}]}})"),
+	      review_of("null"), review_of(pod, "DELETE"),
+	      review_of(R"({"metadata":{"annotations":["udplane.io/ports"]}})")}) {
 		const cJSON *answer = review(body);
 
 		EXPECT_EQ(admission.result, ADMISSION_UNCHANGED) << body;
@@ -89,10 +95,13 @@ TEST_F(Admission, RefusesWhatIsNoReview)
 	std::string whole = review_of(pod);
 
 	for (const std::string &body :
-	     {std::string(), std::string("{}"), std::string("[]"), std::string("null"), whole.substr(0, 50),
+	     {std::string(), std::string("{}"), std::string("[]"), std::string("null"),
+	      whole.substr(0, 50),
 	      std::string(R"({"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"})"),
-	      std::string(R"({"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":7}})"),
-	      std::string(R"({"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","request":{"uid":"x"}})")}) {
+	      std::string(
+		      R"({"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":7}})"),
+	      std::string(
+		      R"({"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","request":{"uid":"x"}})")}) {
 		review(body);
 		EXPECT_EQ(admission.result, ADMISSION_MALFORMED) << body;
 		EXPECT_FALSE(admission.response);
@@ -102,10 +111,12 @@ TEST_F(Admission, RefusesWhatIsNoReview)
 
 TEST_F(Admission, PodsWithWrongTypesAreLeftToTheApiServer)
 {
-	for (const char *spec : {"{}", "[]", "null", R"({"containers":[]})", R"({"containers":[7]})",
-				 R"({"containers":{"name":"a"}})"}) {
-		review(review_of(std::string(R"({"metadata":{"annotations":{"udplane.io/ports":"53"}},"spec":)") +
-				 spec + "}"));
+	for (const char *spec : {"{}", "[]", "null", R"({"containers":[]})",
+				 R"({"containers":[7]})", R"({"containers":{"name":"a"}})"}) {
+		review(review_of(
+			std::string(
+				R"({"metadata":{"annotations":{"udplane.io/ports":"53"}},"spec":)") +
+			spec + "}"));
 		EXPECT_EQ(admission.result, ADMISSION_UNCHANGED) << spec;
 	}
 }

@@ -14,12 +14,18 @@
 #include "deploy/injector/injection.h"
 
 struct json_delete {
-	void operator()(cJSON *item) const { cJSON_Delete(item); }
+	void operator()(cJSON *item) const
+	{
+		cJSON_Delete(item);
+	}
 };
 using json = std::unique_ptr<cJSON, json_delete>;
 
 struct injection_delete {
-	void operator()(struct injection *injection) const { injection_destroy(injection); }
+	void operator()(struct injection *injection) const
+	{
+		injection_destroy(injection);
+	}
 };
 using injection_ptr = std::unique_ptr<struct injection, injection_delete>;
 
@@ -38,7 +44,8 @@ inline std::vector<std::string> files_of(const std::string &folder)
 {
 	std::vector<std::string> files;
 
-	for (const auto &entry : std::filesystem::directory_iterator(corpus_root + "corpus/" + folder))
+	for (const auto &entry :
+	     std::filesystem::directory_iterator(corpus_root + "corpus/" + folder))
 		files.push_back(entry.path());
 	return files;
 }

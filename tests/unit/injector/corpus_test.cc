@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Every manifest of the corpus through `udplane-injector patch`, with the chart's default values and with everything on. */
+/* Every manifest of the corpus through `udplane-injector patch`, with the chart's default values
+ * and with everything on. */
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -59,7 +60,8 @@ void expect_kept(const std::string &before, const std::string &after)
 	while (std::getline(old, line)) {
 		while (!line.empty() && (line.back() == '\r' || line.back() == ' '))
 			line.pop_back();
-		if (line.find_first_of("[{~") != std::string::npos || line.find("env:") != std::string::npos)
+		if (line.find_first_of("[{~") != std::string::npos ||
+		    line.find("env:") != std::string::npos)
 			continue;
 		bool found = false;
 		while (!found && std::getline(now, other))
@@ -73,7 +75,10 @@ class Corpus : public testing::TestWithParam<bool>
       protected:
 	injection_ptr injection = load_injection(GetParam());
 
-	void SetUp() override { ASSERT_TRUE(injection); }
+	void SetUp() override
+	{
+		ASSERT_TRUE(injection);
+	}
 };
 
 TEST_P(Corpus, TextAndPatchGiveTheSamePod)
@@ -114,12 +119,14 @@ TEST_P(Corpus, SidecarIsFirstAndMounted)
 	for (const std::string &file : files_of("pods")) {
 		SCOPED_TRACE(file);
 		json pod = parse(run(injection.get(), read_file(file)).text);
-		const cJSON *sidecar = cJSON_GetArrayItem(at(pod.get(), {"spec", "initContainers"}), 0);
+		const cJSON *sidecar =
+			cJSON_GetArrayItem(at(pod.get(), {"spec", "initContainers"}), 0);
 		const cJSON *container;
 
 		EXPECT_STREQ(cJSON_GetStringValue(at(sidecar, {"name"})), "udplane");
 		EXPECT_STREQ(cJSON_GetStringValue(at(sidecar, {"restartPolicy"})), "Always");
-		EXPECT_TRUE(at(pod.get(), {"metadata", "annotations", "kubectl.kubernetes.io/default-container"}));
+		EXPECT_TRUE(at(pod.get(), {"metadata", "annotations",
+					   "kubectl.kubernetes.io/default-container"}));
 		cJSON_ArrayForEach(container, at(pod.get(), {"spec", "containers"}))
 		{
 			const cJSON *mount;
@@ -180,7 +187,9 @@ TEST(Denied, SaysWhatWhereAndWhatIsAllowed)
 TEST(Node, HostNetworkGetsTheNodesVolumeAndNoSidecar)
 {
 	injection_ptr injection = load_injection(true);
-	json pod = parse(run(injection.get(), read_file(corpus_root + "corpus/denied/host-network.yaml")).text);
+	json pod = parse(
+		run(injection.get(), read_file(corpus_root + "corpus/denied/host-network.yaml"))
+			.text);
 	const cJSON *volume = cJSON_GetArrayItem(at(pod.get(), {"spec", "volumes"}), 0);
 
 	ASSERT_TRUE(pod);
@@ -191,12 +200,17 @@ TEST(Node, HostNetworkGetsTheNodesVolumeAndNoSidecar)
 TEST(Vfio, AddsTheResourceAndTheTunDevice)
 {
 	injection_ptr injection = load_injection(false);
-	json pod = parse(run(injection.get(), read_file(corpus_root + "corpus/pods/backend-vfio.yaml")).text);
+	json pod =
+		parse(run(injection.get(), read_file(corpus_root + "corpus/pods/backend-vfio.yaml"))
+			      .text);
 	const cJSON *sidecar = cJSON_GetArrayItem(at(pod.get(), {"spec", "initContainers"}), 0);
 
 	for (const char *list : {"requests", "limits"})
-		EXPECT_STREQ(cJSON_GetStringValue(at(sidecar, {"resources", list, "intel.com/sriov_vfio"})), "1");
-	json capabilities(cJSON_Duplicate(at(sidecar, {"securityContext", "capabilities", "add"}), true));
+		EXPECT_STREQ(cJSON_GetStringValue(
+				     at(sidecar, {"resources", list, "intel.com/sriov_vfio"})),
+			     "1");
+	json capabilities(
+		cJSON_Duplicate(at(sidecar, {"securityContext", "capabilities", "add"}), true));
 	EXPECT_EQ(cJSON_GetArraySize(capabilities.get()), 2);
 	EXPECT_EQ(cJSON_GetArraySize(at(sidecar, {"volumeMounts"})), 3);
 }
@@ -204,8 +218,11 @@ TEST(Vfio, AddsTheResourceAndTheTunDevice)
 TEST(Hugepages, AreRequestedWhenRequiredOnly)
 {
 	injection_ptr injection = load_injection(false);
-	json required = parse(run(injection.get(), read_file(corpus_root + "corpus/pods/backend-af-xdp.yaml")).text);
-	json plain = parse(run(injection.get(), read_file(corpus_root + "corpus/pods/plain.yaml")).text);
+	json required = parse(
+		run(injection.get(), read_file(corpus_root + "corpus/pods/backend-af-xdp.yaml"))
+			.text);
+	json plain =
+		parse(run(injection.get(), read_file(corpus_root + "corpus/pods/plain.yaml")).text);
 	auto request = [](const json &pod) {
 		return at(cJSON_GetArrayItem(at(pod.get(), {"spec", "initContainers"}), 0),
 			  {"resources", "requests", "hugepages-2Mi"});

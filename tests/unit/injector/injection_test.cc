@@ -6,7 +6,8 @@
 namespace
 {
 
-const std::string start = R"({"version":1,"defaults":{"backend":"auto","hugepages":"auto","resource":""},"hugepages":[],"node":false,)";
+const std::string start =
+	R"({"version":1,"defaults":{"backend":"auto","hugepages":"auto","resource":""},"hugepages":[],"node":false,)";
 
 std::string error_of(const std::string &text)
 {
@@ -30,12 +31,14 @@ TEST(Injection, TakesYamlAndConfigMaps)
 	std::string document = start + R"("operations":[]})", quoted;
 
 	EXPECT_EQ(error_of(document), "");
-	EXPECT_EQ(error_of("# yaml\nversion: 1\ndefaults: {backend: auto, hugepages: auto, resource: ''}\n"
+	EXPECT_EQ(error_of("# yaml\nversion: 1\ndefaults: {backend: auto, hugepages: auto, "
+			   "resource: ''}\n"
 			   "hugepages: []\nnode: false\noperations: []\n"),
 		  "");
 	for (char c : document)
 		quoted += c == '"' ? std::string("\\\"") : std::string(1, c);
-	EXPECT_EQ(error_of(R"({"kind":"ConfigMap","data":{"injection.json":")" + quoted + "\"}}"), "");
+	EXPECT_EQ(error_of(R"({"kind":"ConfigMap","data":{"injection.json":")" + quoted + "\"}}"),
+		  "");
 }
 
 TEST(Injection, RefusesWhatItDoesNotUnderstand)
@@ -43,10 +46,13 @@ TEST(Injection, RefusesWhatItDoesNotUnderstand)
 	EXPECT_NE(error_of(""), "");
 	EXPECT_NE(error_of(R"({"version":2})").find("version 1"), std::string::npos);
 	EXPECT_NE(error_of(start + "}").find("operations"), std::string::npos);
-	EXPECT_NE(error_of(start + R"("operations":[{"path":"/x","value":1,"if":["vfoi"]}]})").find("unknown condition"),
+	EXPECT_NE(error_of(start + R"("operations":[{"path":"/x","value":1,"if":["vfoi"]}]})")
+			  .find("unknown condition"),
 		  std::string::npos);
-	EXPECT_NE(error_of(start + R"("operations":[{"path":"x","value":1}]})").find("path"), std::string::npos);
-	EXPECT_NE(error_of(start + R"("operations":[{"path":"/x"}]})").find("value"), std::string::npos);
+	EXPECT_NE(error_of(start + R"("operations":[{"path":"x","value":1}]})").find("path"),
+		  std::string::npos);
+	EXPECT_NE(error_of(start + R"("operations":[{"path":"/x"}]})").find("value"),
+		  std::string::npos);
 }
 
 } // namespace

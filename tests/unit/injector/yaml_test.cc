@@ -35,7 +35,8 @@ std::string patched(const std::string &text)
 
 TEST(Yaml, AddsInTheStyleThatItFinds)
 {
-	EXPECT_EQ(patched("list:\n- a # c\n\n# end\n"), "list:\n- first\n- a # c\n- \"5\"\nnew: true\n\n# end\n");
+	EXPECT_EQ(patched("list:\n- a # c\n\n# end\n"),
+		  "list:\n- first\n- a # c\n- \"5\"\nnew: true\n\n# end\n");
 	EXPECT_EQ(patched("list: [a, b]\n"), "list: [\"first\", a, b, \"5\"]\nnew: true\n");
 	EXPECT_EQ(patched("list: []\nz: 1"), "list: [\"first\", \"5\"]\nz: 1\nnew: true\n");
 	EXPECT_EQ(patched("{list: [a]}"), "{list: [\"first\", a, \"5\"], \"new\": true}");
@@ -46,18 +47,21 @@ TEST(Yaml, AddsInTheStyleThatItFinds)
 TEST(Yaml, EachDocumentIsPatched)
 {
 	EXPECT_EQ(patched("a: b\n---\nlist: [x]\n...\n"),
-		  "a: b\nlist:\n- first\n- \"5\"\nnew: true\n---\nlist: [\"first\", x, \"5\"]\nnew: true\n...\n");
+		  "a: b\nlist:\n- first\n- \"5\"\nnew: true\n---\nlist: [\"first\", x, "
+		  "\"5\"]\nnew: true\n...\n");
 }
 
 TEST(Yaml, CharactersAreNotBytes)
 {
 	EXPECT_EQ(patched("ü: é\nlist: [ö]\n"), "ü: é\nlist: [\"first\", ö, \"5\"]\nnew: true\n");
-	EXPECT_EQ(patched("\xef\xbb\xbflist: [a]\n"), "\xef\xbb\xbflist: [\"first\", a, \"5\"]\nnew: true\n");
+	EXPECT_EQ(patched("\xef\xbb\xbflist: [a]\n"),
+		  "\xef\xbb\xbflist: [\"first\", a, \"5\"]\nnew: true\n");
 }
 
 TEST(Yaml, AliasesAreRefusedWhereMarked)
 {
-	EXPECT_NE(patched("marked: &a [x]\nlist: *a\n").find("error: t: line 1: "), std::string::npos);
+	EXPECT_NE(patched("marked: &a [x]\nlist: *a\n").find("error: t: line 1: "),
+		  std::string::npos);
 	EXPECT_NE(patched("a: [\n").find("error: t: line"), std::string::npos);
 	EXPECT_NE(patched("? [a]\n: b\n").find("error: "), std::string::npos);
 }
@@ -65,17 +69,21 @@ TEST(Yaml, AliasesAreRefusedWhereMarked)
 TEST(Yaml, ScalarsAreWhatKubernetesTakesThemFor)
 {
 	struct config_error err = {};
-	std::string text = "{a: 53, b: '53', c: yes, d: off, e: ~, f: null, g: 1.5, h: 12:30, i: -x, j: \"true\"}";
+	std::string text = "{a: 53, b: '53', c: yes, d: off, e: ~, f: null, g: 1.5, h: 12:30, i: "
+			   "-x, j: \"true\"}";
 	json item(yaml_parse("t", text.data(), text.size(), &err));
 	char *printed = cJSON_PrintUnformatted(item.get());
 
-	EXPECT_STREQ(printed, R"({"a":53,"b":"53","c":true,"d":false,"e":null,"f":null,"g":1.5,"h":"12:30","i":"-x","j":"true"})");
+	EXPECT_STREQ(
+		printed,
+		R"({"a":53,"b":"53","c":true,"d":false,"e":null,"f":null,"g":1.5,"h":"12:30","i":"-x","j":"true"})");
 	free(printed);
 }
 
 TEST(Yaml, PrintsWhatItReads)
 {
-	json item(cJSON_Parse(R"({"a":["x",{"k":"yes","l":[]},["n"]],"b":{},"c":"5","d":"a: b","e":true,"k.io/x":null})"));
+	json item(cJSON_Parse(
+		R"({"a":["x",{"k":"yes","l":[]},["n"]],"b":{},"c":"5","d":"a: b","e":true,"k.io/x":null})"));
 	struct text out = {};
 	struct config_error err = {};
 

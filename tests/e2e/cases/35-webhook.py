@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Carrier webhook on the cluster: udplane-injector in its pods, called by the API server."""
+import concurrent.futures
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from cluster import *  # noqa: F401,F403
+
+SECRET = DEPLOYMENT = None  # found after the installation
+
+
+def annotated(name="server"):
+    return pod(name, container("count", "/app/shared-sink", "--bind", "0.0.0.0:5060", volume_library=True), ports="5060",
+               annotations={"mode": "latency"})
+
+
+def system(*words, check=True):
+    return call([*KUBECTL, "-n", SYSTEM, *words], check=check).stdout
+
+
+def try_create(manifest):
+    return call([*KUBECTL, "-n", NAMESPACE, "create", "--dry-run=server", "-o", "json", "-f", "-"], json.dumps(manifest), check=False)
+
+
+def metrics():
+    """The injectors' own figures, summed; histograms by their upper bound."""
+    total = {}
+    for name in system("get", "pods", "-l", "app.kubernetes.io/component=injector", "-o", "name").split():
+        text = system("get", "--raw", f"/api/v1/namespaces/{SYSTEM}/pods/{name.split('/')[1]}:8080/proxy/metrics")
+        for line in text.splitlines():
+            if line and line[0] != "#":
+                key, value = line.rsplit(" ", 1)
+                total[key] = total.get(key, 0) + float(value)
+    return total
+
+
+@case
+def accelerated():
+    address, _ = create(annotated(), idle())
+    send("client", address, 5060, 20000, "--rate", "20000")
+    s = settled("server", lambda s: socket_of(s, 5060)["counters"]["rx_delivered"] >= 18000)
+    assert socket_of(s, 5060)["accelerated"], s["sockets"]
+    delete("server", "client")
+
+
+@case
+def bad_annotation_denied():
+    text = refused(pod("bad", container("app", "/app/sink"), ports="5060-"))
+    assert "udplane.io/ports" in text and "allowed" in text, text
+    print(text.strip().split("denied the request: ")[-1])
+
+
+@case
+def many_admissions():
+    """200 at the same time, none failing; the injector's own times are reported."""
+    manifest = annotated("admitted")
+    before = metrics()
+    with concurrent.futures.ThreadPoolExecutor(200) as pool:
+        done = list(pool.map(lambda _: try_create(manifest), range(200)))
+    bad = [d.stderr for d in done if d.returncode]
+    assert not bad, bad[0]
+    assert all('"udplane"' in d.stdout for d in done)
+    after = metrics()
+    buckets = {k: after[k] - before.get(k, 0) for k in after if "_bucket" in k}
+    count = max(buckets.values(), default=0)
+    within_p99 = [k.split('le="')[1].split('"')[0] for k, v in buckets.items() if v >= 0.99 * count]
+    fastest = min((float(le) for le in within_p99 if le != "+Inf"), default=None)
+    print(f"{count:.0f} reviews, 99 % of them within {fastest} s")
+    memory = [int(line.split()[1]) for name in os.listdir("/proc") if name.isdigit() for line in resident(name)]
+    print("resident KiB of the injectors:", memory)
+    assert fastest is not None and fastest <= 0.005, buckets
+    assert memory and max(memory) < 32 << 10, memory
+
+
+def resident(pid):
+    try:
+        if os.readlink(f"/proc/{pid}/exe").endswith("/udplane-injector"):
+            return [line for line in open(f"/proc/{pid}/status") if line.startswith("VmRSS:")]
+    except OSError:
+        pass
+    return []
+
+
+@case
+def certificate_rotated():
+    """helm upgrade with another `rotation`: a new certificate is served without a restart, and no admission fails for long."""
+    pods = system("get", "pods", "-l", "app.kubernetes.io/component=injector", "-o", "jsonpath={.items[*].metadata.uid}")
+    old = system("get", "mutatingwebhookconfigurations", "-o", "jsonpath={.items[*].webhooks[*].clientConfig.caBundle}")
+    helm("upgrade", "udplane", CHART, "-n", SYSTEM, "--reuse-values", "--set", "webhook.certificates.rotation=two")
+    assert system("get", "mutatingwebhookconfigurations", "-o", "jsonpath={.items[*].webhooks[*].clientConfig.caBundle}") != old
+    # The kubelet brings the Secret to the pods within its sync period, a minute and some.
+    _, took = timed(until, injects, 150, "admission by the new certificate")
+    until(lambda: all(injects() for _ in range(5)), 30, "both replicas with the new certificate")
+    assert system("get", "pods", "-l", "app.kubernetes.io/component=injector", "-o", "jsonpath={.items[*].metadata.uid}") == pods
+    print(f"served {took:.1f} s after the upgrade")
+
+
+@case
+def certificate_kept_over_upgrades():
+    old = system("get", "mutatingwebhookconfigurations", "-o", "jsonpath={.items[*].webhooks[*].clientConfig.caBundle}")
+    helm("upgrade", "udplane", CHART, "-n", SYSTEM, "--reuse-values", "--set", "sidecar.logLevel=debug")
+    assert system("get", "mutatingwebhookconfigurations", "-o", "jsonpath={.items[*].webhooks[*].clientConfig.caBundle}") == old
+    helm("rollback", "udplane", "-n", SYSTEM, "--wait", "--timeout", "60s")
+    until(injects, 20, "injection after a rollback")
+
+
+@case
+def webhook_down():
+    """Pods without annotation start as ever and are not delayed; an annotated one is refused, and told by whom."""
+    name = system("get", "deployments", "-l", "app.kubernetes.io/component=injector", "-o", "name").strip()
+    system("scale", name, "--replicas=0")
+    until(lambda: not system("get", "pods", "-l", "app.kubernetes.io/component=injector", "-o", "name").strip(), 60, "injectors gone")
+    try:
+        _, took = timed(create, idle("plain"))
+        done, refusal = timed(try_create, annotated())
+        print(f"plain pod ready after {took:.1f} s; annotated refused after {refusal:.1f} s: {done.stderr.strip()}")
+        assert done.returncode and "webhook" in done.stderr and "udplane" in done.stderr, done.stdout
+        delete("plain")
+    finally:
+        system("scale", name, "--replicas=2")
+        until(injects, 60, "injection again")
+
+
+@case
+def carrier_changed():
+    """From webhook to policy by an upgrade, without a moment's gap for pods that exist, and uninstalled without a trace."""
+    install("policy")
+    assert not system("get", "mutatingwebhookconfigurations", "-o", "name").strip()
+    uninstall()
+    kinds = "mutatingadmissionpolicies,mutatingadmissionpolicybindings,validatingadmissionpolicies,validatingadmissionpolicybindings," \
+            "mutatingwebhookconfigurations,validatingwebhookconfigurations"
+    left = system("get", kinds, "-o", "name", check=False) + system("get", "all,configmaps,secrets,serviceaccounts", "-l",
+                                                                    "app.kubernetes.io/instance=udplane", "-o", "name")
+    assert "udplane" not in left, left
+
+
+begin()
+install("webhook")
+run()

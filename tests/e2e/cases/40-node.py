@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Node mode: one udplaned on the node's interface, and pods with hostNetwork that share it."""
+import os
+import shlex
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from cluster import *  # noqa: F401,F403
+
+ENTER = shlex.split(os.environ.get("UDPLANE_NODE", os.path.join(ROOT, "tests/e2e/node")) + "/enter")
+GEN = os.path.join(os.environ.get("UDPLANE_BIN", os.path.join(ROOT, "bazel-bin")), "client/examples/udplane-gen")
+LINK, OUTSIDE, ADDRESS = "ext0", "outside", "192.0.2.1"
+
+
+def on_node(*command, check=True):
+    return call([*ENTER, *command], check=check).stdout
+
+
+def make_link():
+    """The node's interface to the world, and the world."""
+    atexit.register(lambda: on_node("ip", "netns", "del", OUTSIDE, check=False))
+    on_node("ip", "netns", "add", OUTSIDE)
+    on_node("ip", "link", "add", LINK, "type", "veth", "peer", "name", "world", "netns", OUTSIDE)
+    on_node("ip", "address", "add", f"{ADDRESS}/24", "dev", LINK)
+    on_node("ip", "link", "set", LINK, "up")
+    on_node("ip", "-n", OUTSIDE, "address", "add", "192.0.2.2/24", "dev", "world")
+    on_node("ip", "-n", OUTSIDE, "link", "set", "world", "up")
+
+
+def from_world(port, count):
+    return json.loads(on_node("ip", "netns", "exec", OUTSIDE, GEN, "--kernel", "--to", f"{ADDRESS}:{port}", "--count", str(count), "--rate",
+                              "20000", "--json"))
+
+
+def application(name, port):
+    return pod(name, container("app", "/app/shared-sink", "--bind", f"{ADDRESS}:{port}", volume_library=True), ports=str(port),
+               spec={"hostNetwork": True})
+
+
+def node_stats():
+    name = json.loads(call([*KUBECTL, "-n", SYSTEM, "get", "pods", "-l", "app.kubernetes.io/component=node", "-o", "json"]).stdout)
+    name = name["items"][0]["metadata"]["name"]
+    return json.loads(call([*KUBECTL, "-n", SYSTEM, "exec", name, "--", "udplanectl", "stats", "--json"]).stdout)
+
+
+def balanced(ok):
+    def look():
+        s = node_stats()
+        try:
+            return s if conserved(s) and ok(s) else None
+        except (AssertionError, StopIteration):
+            return None
+    return until(look, 15, "stats of the node that balance")
+
+
+@case
+def two_pods_share_a_node():
+    """Both are fast, each through a channel of its own; neither got a sidecar."""
+    create(application("first", 6000), application("second", 6001))
+    for name in ("first", "second"):
+        assert "initContainers" not in get("pod", name)["spec"], name
+    balanced(lambda s: s["control"]["sockets"] == 2)
+    for port in (6000, 6001):
+        from_world(port, 20000)
+    s = balanced(lambda s: all(socket_of(s, p)["counters"]["rx_delivered"] >= 18000 for p in (6000, 6001)))
+    first, second = socket_of(s, 6000), socket_of(s, 6001)
+    assert first["accelerated"] and second["accelerated"] and first["channel"] != second["channel"], s["sockets"]
+    print({p: socket_of(s, p)["counters"]["rx_delivered"] for p in (6000, 6001)}, "of 20000 each;", s["device"]["text"])
+
+
+@case
+def one_pod_goes():
+    """Its rings and its port come back; the other one receives on, and nothing of it restarts."""
+    before = socket_of(node_stats(), 6001)["counters"]["rx_delivered"]
+    delete("first")
+    s = balanced(lambda s: s["control"]["sockets"] == 1)
+    from_world(6001, 20000)
+    s = balanced(lambda s: socket_of(s, 6001)["counters"]["rx_delivered"] >= before + 18000)
+    assert s["device"]["counters"]["frames_clients"] <= 2048, s["device"]
+    assert restarts("second") == {"app": 0}
+
+
+@case
+def daemon_set_restarted():
+    """A rolled DaemonSet: pods go on through the kernel meanwhile, and are fast again after, by themselves."""
+    start = node_stats()["start_ns"]
+    call([*KUBECTL, "-n", SYSTEM, "rollout", "restart", "ds/udplane-node"])
+    call([*KUBECTL, "-n", SYSTEM, "rollout", "status", "ds/udplane-node", "--timeout=60s"])
+    balanced(lambda s: s["start_ns"] != start and socket_of(s, 6001)["accelerated"])
+    assert restarts("second") == {"app": 0}
+
+
+begin()
+make_link()
+install("policy", "--set", "node.enabled=true", "--set", f"node.interface={LINK}", "--set", "node.mode=latency")
+run()
