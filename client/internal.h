@@ -46,10 +46,9 @@ extern "C" {
 /* Receiving: the kernel socket is looked at whenever the rings are empty and after so many datagrams from them. A look at an empty
  * one costs 0.2-0.45 us (facts.md): 5 ns a datagram. */
 #define RX_KERNEL_EVERY 64
-/* Spinning: first look at the kernel socket after so long (at once, if the last look found something), then as often. */
-#define RX_SPIN_KERNEL_FIRST_NS 10000
-#define RX_SPIN_KERNEL_NS       30000
-#define RX_SPIN_DEFAULT_US      50
+/* Spinning: a look at the kernel socket so often, counted across calls (at once, if the last look found something). */
+#define RX_SPIN_KERNEL_NS  30000
+#define RX_SPIN_DEFAULT_US 50
 /* At the switch to the fast path the kernel's queue is emptied first; more than this is new traffic, not the queue. */
 #define RX_SWITCH_MAX 65536
 /* Frames are returned in batches of this, or when the ring is empty. */
@@ -254,6 +253,7 @@ struct sock {
 	uint32_t rxq_cnt, rxq_next;
 	struct rxq *rxq;
 	struct attach *att; /* while claimed; changes under context.ctl and both locks */
+	uint64_t looked_ns; /* when a spinner last looked at the kernel socket */
 	uint32_t ring_run;  /* datagrams from rings since the last look at the kernel socket */
 	uint32_t tokens;    /* bytes in the wake pipe, or on their way into it, that belong to arms long taken */
 	uint32_t switch_run;
@@ -491,12 +491,14 @@ bool rx_ready(struct sock *s); /* something in rings or saved */
 
 struct rx_wait {
 	uint64_t deadline_ns; /* 0: none */
-	uint64_t spin_end_ns, kernel_ns; /* 0: not spinning (any more) */
+	uint64_t spin_end_ns; /* 0: not spinning (any more) */
 	bool begun; /* rx_wait has taken a reference, which the caller puts down after rx_lock */
 };
 /* Waits until a receive is worth another try: 0; or -EAGAIN (time is up), -EINTR, -EBADF (closed meanwhile), each after a last try.
  * Drops rx_lock while it sleeps. */
 int rx_wait(struct sock *s, struct rx_wait *w);
+/* Will a wait spin first? */
+bool rx_would_spin(const struct sock *s);
 
 /* --- recv.c --- */
 

@@ -330,8 +330,9 @@ static uint32_t rx_rings(struct sock *s, struct rx_sink *k, bool emptied)
 	return done;
 }
 
-/* Fills the sink without waiting. How many entries; -EAGAIN or another errno if none. */
-static int rx_take(struct sock *s, struct rx_sink *k)
+/* Fills the sink without waiting. How many entries; -EAGAIN or another errno if none. rings_only: a caller who will spin is not kept
+ * from it by a look at the kernel socket that is not due. */
+static int rx_take(struct sock *s, struct rx_sink *k, bool rings_only)
 {
 	bool emptied = false;
 	int n;
@@ -348,7 +349,7 @@ static int rx_take(struct sock *s, struct rx_sink *k)
 		else if (emptied || !rx_kernel_due(s))
 			n = (int)rx_rings(s, k, emptied);
 		if (n == 0) {
-			if (emptied)
+			if (emptied || (rings_only && !rx_ready(s) && !rx_kernel_due(s)))
 				break;
 			n = rx_kernel(s, k);
 			emptied = n <= 0 || (k->vec && n < (int)(k->cnt - k->done));
@@ -456,6 +457,7 @@ int rx_call(int fd, struct rx_sink *k)
 {
 	struct rx_wait wait = {0};
 	struct sock *s = rx_enter(fd);
+	bool rings_only;
 	int n, err = 0;
 
 	if (!s)
@@ -464,8 +466,10 @@ int rx_call(int fd, struct rx_sink *k)
 		k->flags |= MSG_DONTWAIT;
 	if (rx_is_direct(s, k->vec, k->cnt, k->flags))
 		return rx_direct(s, k->vec, k->cnt, k->flags);
+	rings_only = !(k->flags & MSG_DONTWAIT) && rx_would_spin(s);
 	for (;;) {
-		n = rx_take(s, k);
+		n = rx_take(s, k, rings_only);
+		rings_only = false;
 		if (n != -EAGAIN || err)
 			break;
 		if (k->flags & MSG_DONTWAIT) {

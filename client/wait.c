@@ -148,6 +148,19 @@ static bool rx_any(struct sock *s)
 	return false;
 }
 
+static bool kernel_look_due(struct sock *s, uint64_t now)
+{
+	if (!s->kernel_hot && now - s->looked_ns < RX_SPIN_KERNEL_NS)
+		return false;
+	s->looked_ns = now;
+	return true;
+}
+
+bool rx_would_spin(const struct sock *s)
+{
+	return s->rxq_cnt && context.spin_ns && attach_awake(s->att);
+}
+
 /* True: look again (something has come, or the kernel socket is due); false: spun enough. */
 static bool rx_spin(struct sock *s, struct rx_wait *w)
 {
@@ -168,10 +181,8 @@ static bool rx_spin(struct sock *s, struct rx_wait *w)
 
 			if (now >= w->spin_end_ns || attach_news(s->att))
 				return false;
-			if (now >= w->kernel_ns) {
-				w->kernel_ns = now + RX_SPIN_KERNEL_NS;
+			if (kernel_look_due(s, now))
 				return true;
-			}
 		}
 	}
 }
@@ -246,9 +257,10 @@ int rx_wait(struct sock *s, struct rx_wait *w)
 		sock_ref(s);
 		if (timeo)
 			w->deadline_ns = now + timeo;
-		if (s->rxq_cnt && context.spin_ns && attach_awake(s->att)) {
+		if (rx_would_spin(s)) {
 			w->spin_end_ns = now + context.spin_ns;
-			w->kernel_ns = s->kernel_hot ? now : now + RX_SPIN_KERNEL_FIRST_NS;
+			if (kernel_look_due(s, now))
+				return 0;
 		}
 	}
 	if (w->spin_end_ns && s->rxq_cnt && rx_spin(s, w))

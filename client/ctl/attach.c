@@ -120,6 +120,9 @@ static int take_fd(struct msghdr *msg)
 	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		size_t cnt = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
+		if (cnt > FDS_MAX)
+			cnt = FDS_MAX;
+
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
 		memcpy(fds, CMSG_DATA(c), cnt * sizeof(int));

@@ -66,7 +66,8 @@ static void on_tick(struct control *c, struct watch *w, uint32_t events)
 		return;
 	c->ticks++;
 	refresh_counters(c);
-	sock_check_conflicts(c);
+	sock_check(c);
+	session_tick(c);
 	check_annotations(c);
 	if (c->ticks % NEIGHBOUR_TICKS == 0)
 		route_refresh_used(c);

@@ -23,7 +23,6 @@
 #define CONTROL_TX_SLOTS 512       /* of a lane: 1 MiB of payload, sixteen bursts */
 #define CONTROL_REFUSED 32         /* refused claims of a client that `why` can tell of */
 #define CONTROL_MSG_FDS 4          /* descriptors looked at in one message; more are closed */
-#define CONTROL_TICK_NS 1000000000 /* counters, neighbours, conflicts */
 
 struct control;
 
@@ -64,6 +63,7 @@ struct session {
 	int pid;
 	char comm[16];
 	bool welcomed, observer;
+	uint32_t idle_ticks;     /* of an observer: since its last HELLO */
 	uint32_t id;             /* channel id: index in control.session */
 	struct memzone channel;
 	struct worker_channel lane[UDPLANE_MAX_WORKERS];
@@ -106,7 +106,6 @@ struct control {
 	uint32_t frame_size;
 	struct claim_rules rules;
 	int diag_fd;
-	uint8_t ttl4, hop_limit6;
 
 	int epoll_fd;
 	struct watch listen, signals, tick, route_watch, route_timer;
@@ -121,6 +120,7 @@ struct control {
 	TAILQ_HEAD(, session) all;
 	struct sock **sock;       /* [max_sockets], by id */
 	uint32_t sock_hint;
+	uint32_t check_next; /* socket number that sock_check goes on with */
 	uint32_t ticks;
 	struct stat annotations; /* of the file, when it was last read */
 	bool leaving, failed;
@@ -145,6 +145,7 @@ void session_close(struct control *c, struct session *s);
 void session_doom(struct session *s, const char *why);
 void session_goodbye(struct control *c, struct session *s);
 void session_reap(struct control *c);
+void session_tick(struct control *c);
 
 /* lane.c: the channel of a session */
 int lane_create(struct control *c, struct session *s, struct udplane_welcome *out, char *text, size_t text_len);
@@ -168,10 +169,10 @@ struct udplane_rx_ring *rings_at(const struct ring_pool *p, struct ring_place pl
 /* sock.c */
 void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m, int fd, struct udplane_claimed *out,
 		struct sock_gift *gift);
-int sock_update(struct control *c, struct sock *k, char *text, size_t text_len);
+int sock_update(struct control *c, struct sock *k, uint32_t *reason, char *text, size_t text_len);
 void sock_release(struct control *c, struct sock *k);
 void sock_to_kernel(struct control *c, struct sock *k, enum udplane_reason why, const char *text);
-void sock_check_conflicts(struct control *c);
+void sock_check(struct control *c);
 void sock_ports_changed(struct control *c);
 struct sock *sock_of(struct control *c, struct session *s, uint32_t id);
 

@@ -13,6 +13,13 @@
 #define ROUTE_PACE_NS 10000000ull
 #define ROUTE_LOCALS 4096
 
+static void arm_timer(struct control *c)
+{
+	struct itimerspec when = {.it_value.tv_nsec = ROUTE_PACE_NS};
+
+	timerfd_settime(c->route_timer.fd, 0, &when, NULL);
+}
+
 static void install(struct control *c)
 {
 	struct route_input in;
@@ -23,6 +30,8 @@ static void install(struct control *c)
 	t = route_table_build(&in);
 	if (!t) {
 		log_error("no memory for a route table of %u routes and %u neighbours; the old one stays", in.route_cnt, in.neigh_cnt);
+		c->route_dirty = true;
+		arm_timer(c);
 		return;
 	}
 	for (uint32_t i = 0; i < c->worker_cnt; i++) {
@@ -55,13 +64,6 @@ static void set_locals(struct control *c)
 		log_error("the device does not take the %u local addresses: %s; datagrams to new ones take the kernel path", n,
 			  strerror(-err));
 	free(addr);
-}
-
-static void arm_timer(struct control *c)
-{
-	struct itimerspec when = {.it_value.tv_nsec = ROUTE_PACE_NS};
-
-	timerfd_settime(c->route_timer.fd, 0, &when, NULL);
 }
 
 static void on_timer(struct control *c, struct watch *w, uint32_t events)

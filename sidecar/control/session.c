@@ -10,6 +10,8 @@
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
 
+#define SESSION_HELLO_TICKS 3       /* seconds to say HELLO */
+#define SESSION_OBSERVER_TICKS 60   /* seconds that an observer may be silent */
 #define SESSION_OBSERVERS 64 /* connections that only read stats, or have not said yet what they want */
 
 static void session_ready(struct control *c, struct watch *w, uint32_t events);
@@ -33,17 +35,31 @@ static void who_is_it(struct session *s)
 	fclose(f);
 }
 
+/* Whoever holds many connections without attaching makes room for newcomers: the oldest goes. */
+static void evict_observer(struct control *c)
+{
+	struct session *s;
+
+	TAILQ_FOREACH(s, &c->all, link) {
+		if (s->observer && !s->doomed) {
+			session_doom(s, "too many connections that have not attached; this is the oldest");
+			return;
+		}
+	}
+}
+
 static void open_session(struct control *c, int fd)
 {
 	struct session *s = calloc(1, sizeof(*s));
 
-	if (!s || c->observers >= SESSION_OBSERVERS) {
-		log_warn("connection refused: %s", s ? "too many that have not said HELLO" : "no memory");
+	if (!s) {
+		log_warn("connection refused: no memory");
 		stats_count(&c->stats, UDPLANE_CONTROL_ATTACH_REFUSED, 1);
 		close(fd);
-		free(s);
 		return;
 	}
+	if (c->observers >= SESSION_OBSERVERS)
+		evict_observer(c);
 	s->watch.fd = fd;
 	s->watch.ready = session_ready;
 	s->observer = true; /* until it attaches */
@@ -179,6 +195,12 @@ static void on_hello(struct control *c, struct session *s, const struct udplane_
 		refuse_hello(c, s, &w, h->msg.seq);
 		return;
 	}
+	if (s->welcomed && !(h->flags & UDPLANE_HELLO_OBSERVER)) {
+		stats_count(&c->stats, UDPLANE_CONTROL_BAD_MESSAGES, 1);
+		session_doom(s, "HELLO to attach on a connection that observes; a process attaches by a connection of its own");
+		return;
+	}
+	s->idle_ticks = 0;
 	fds[cnt++] = c->stats.zone.fd;
 	if (!(h->flags & UDPLANE_HELLO_OBSERVER) && c->dev) {
 		w.status = attach(c, s, &w);
@@ -232,7 +254,7 @@ static void on_request(struct control *c, struct session *s, struct udplane_sock
 		snprintf(out.text, sizeof(out.text), "socket %u is not one that this process has claimed", m->sock);
 		stats_count(&c->stats, UDPLANE_CONTROL_BAD_MESSAGES, 1);
 	} else if (m->msg.type == UDPLANE_MSG_UPDATE) {
-		out.status = sock_update(c, k, out.text, sizeof(out.text));
+		out.status = sock_update(c, k, &out.reason, out.text, sizeof(out.text));
 	} else if (m->reason != UDPLANE_REASON_NONE) {
 		sock_to_kernel(c, k, m->reason < UDPLANE_REASON_CNT ? m->reason : UDPLANE_REASON_USER, m->text);
 	} else {
@@ -294,7 +316,7 @@ static void session_ready(struct control *c, struct watch *w, uint32_t events)
 	char control[CMSG_SPACE(CONTROL_MSG_FDS * sizeof(int))] __attribute__((aligned(8)));
 	struct iovec iov = {.iov_base = buf, .iov_len = sizeof(buf)};
 	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
-	int fds[CONTROL_MSG_FDS];
+	int fds[CONTROL_MSG_FDS] = {-1, -1, -1, -1};
 	uint32_t cnt;
 	ssize_t n;
 
@@ -343,6 +365,16 @@ void session_close(struct control *c, struct session *s)
 	TAILQ_REMOVE(&c->all, s, link);
 	watch_remove(c, &s->watch);
 	free(s);
+}
+
+/* Once a second: who connects and says nothing, or observes and has gone quiet, does not stay for ever. */
+void session_tick(struct control *c)
+{
+	struct session *s;
+
+	TAILQ_FOREACH(s, &c->all, link)
+		if (s->observer && ++s->idle_ticks > (s->welcomed ? SESSION_OBSERVER_TICKS : SESSION_HELLO_TICKS))
+			session_doom(s, s->welcomed ? "" : "no HELLO within seconds of connecting");
 }
 
 void session_reap(struct control *c)

@@ -15,8 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
+
+#define CHECK_BUDGET_NS 4000000 /* of the control thread's time a second: 0.4 % */
+#define REMOVE_TRIES 64         /* turns of "make room in the event ring, go on sending" for what a socket that closes has queued */
 
 struct sock *sock_of(struct control *c, struct session *s, uint32_t id)
 {
@@ -179,15 +183,41 @@ static void settle(struct control *c, struct sock *k)
 	refresh_socket(c, k, k->state == UDPLANE_SOCKET_ACTIVE ? UDPLANE_REASON_NONE : why, text);
 }
 
-void sock_check_conflicts(struct control *c)
+/* A socket may have lost its port without our being told: connect(AF_UNSPEC) by a road that is not ours. */
+static void verify_again(struct control *c, struct sock *k)
 {
-	struct session *s;
-	struct sock *k;
+	char text[UDPLANE_TEXT_LEN];
+	struct claim now;
+	enum udplane_reason why = claim_verify(k->fd, &c->rules, &now, text, sizeof(text));
 
-	TAILQ_FOREACH(s, &c->all, link)
-		TAILQ_FOREACH(k, &s->socks, link)
-			if (k->fd >= 0 && (k->claim.reuse || k->state == UDPLANE_SOCKET_PENDING))
-				settle(c, k);
+	if (why == UDPLANE_REASON_NOT_ASKED)
+		return; /* sock_ports_changed has seen to it, and keeps the rings */
+	if (why || memcmp(&now.key, &k->claim.key, sizeof(now.key))) {
+		uint32_t reason;
+
+		sock_update(c, k, &reason, text, sizeof(text));
+	}
+}
+
+/* Once a second: are the claims still what they were, and alone where they must be? In turns, and within a budget: whoever waits for an
+ * answer of this thread must not wait long, however many sockets there are. */
+void sock_check(struct control *c)
+{
+	uint64_t end = clock_now_ns() + CHECK_BUDGET_NS;
+	uint32_t high = c->stats.z->socket_high;
+
+	for (uint32_t i = 0; i < high && clock_now_ns() < end; i++) {
+		struct sock *k;
+
+		if (c->check_next >= high)
+			c->check_next = 0;
+		k = c->sock[c->check_next++];
+		if (!k || k->fd < 0)
+			continue;
+		verify_again(c, k);
+		if (k->fd >= 0 && (k->claim.reuse || k->state == UDPLANE_SOCKET_PENDING))
+			settle(c, k);
+	}
 }
 
 /* Others on the same port may have to wait now, or may go. */
@@ -417,15 +447,17 @@ void sock_claim(struct control *c, struct session *s, const struct udplane_claim
 	fill_claimed(c, k, gift, out);
 }
 
-int sock_update(struct control *c, struct sock *k, char *text, size_t text_len)
+int sock_update(struct control *c, struct sock *k, uint32_t *reason, char *text, size_t text_len)
 {
 	struct claim now;
 	enum udplane_reason why;
 	struct worker_order o = {.op = WORKER_SOCKET_SOURCE, .sock = k->id};
 
+	*reason = UDPLANE_REASON_NONE;
 	if (k->fd < 0)
 		return 0;
 	why = claim_verify(k->fd, &c->rules, &now, text, text_len);
+	*reason = why;
 	if (why) {
 		sock_to_kernel(c, k, why, text);
 		return -EPERM;
@@ -446,9 +478,11 @@ static void disarm(struct control *c, struct sock *k, bool drain)
 	if (k->fd < 0)
 		return;
 	deactivate(c, k, drain);
-	call_all(c, &o);
-	for (uint32_t i = 0; i < c->worker_cnt; i++)
+	for (uint32_t i = 0; i < c->worker_cnt; i++) {
+		for (int try = 0; try < REMOVE_TRIES && worker_call(c->worker[i], &o) == -EAGAIN; try++)
+			slow_drain(c, i);
 		slow_drain(c, i);
+	}
 	close(k->fd);
 	k->fd = -1;
 }

@@ -17,6 +17,7 @@
 #include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
+#include "sidecar/memory/guard.h"
 #include "sidecar/device/vfio/vfio.h"
 
 #define SPIN_LATENCY_NS 1000000    /* mode latency: longer than any gap in a stream worth the name */
@@ -36,27 +37,6 @@ enum memzone_pages control_pages(const struct control *c)
 	default:
 		return MEMZONE_AUTO;
 	}
-}
-
-/* A line of /proc/net/route: interface, destination, ... in hexadecimal. */
-static int default_interface(char ifname[IFNAMSIZ])
-{
-	char line[256], name[32];
-	unsigned long dst, gw, flags, mask;
-	FILE *f = fopen("/proc/net/route", "re");
-	int err = -ENODEV;
-
-	if (!f)
-		return -errno;
-	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%31s %lx %lx %lx %*d %*d %*d %lx", name, &dst, &gw, &flags, &mask) == 5 && !dst && !mask) {
-			snprintf(ifname, IFNAMSIZ, "%.15s", name);
-			err = 0;
-			break;
-		}
-	}
-	fclose(f);
-	return err;
 }
 
 static int read_sysctl(const char *path, int fallback)
@@ -148,9 +128,6 @@ static int open_device(struct control *c, enum udplane_backend backend, char *te
 
 	if (backend == UDPLANE_BACKEND_VFIO) {
 		err = vfio_open(&c->dev, c->cfg, text, text_len);
-	} else if (!c->cfg->interface[0] && default_interface(c->cfg->interface)) {
-		err = -ENODEV;
-		snprintf(text, text_len, "no --interface given, and there is no default route to choose one by");
 	} else {
 		err = device_af_xdp.open(&c->dev, c->cfg, text, text_len);
 	}
@@ -257,7 +234,6 @@ static int start_workers(struct control *c, char *text, size_t text_len)
 		.frame_size = c->frame_size,
 		.frames_reserved = DEVICE_SHARE,
 		.socket_max = c->cfg->max_sockets,
-		.mtu = c->dev->mtu,
 		.checksum = c->dev->local_frames ? PACKET_CHECKSUM_LOCAL : PACKET_CHECKSUM_WIRE,
 		.mode = c->cfg->mode,
 		.spin_ns = spin_ns(c),
@@ -344,6 +320,9 @@ int control_start(struct control *c)
 	int err;
 
 	raise_limits();
+	err = guard_install();
+	if (err)
+		log_warn("no SIGBUS handler: %s; a client could end udplaned by punching holes into its channel", strerror(-err));
 	c->session = calloc(c->cfg->max_clients, sizeof(*c->session));
 	c->sock = calloc(c->cfg->max_sockets, sizeof(*c->sock));
 	if (!c->session || !c->sock) {

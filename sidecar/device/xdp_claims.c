@@ -148,13 +148,16 @@ static int write_map(int fd, const void *key, bool on)
 static int publish(struct xdp_claims *c, const struct ref_key *key, bool on)
 {
 	struct xdp_addr_key addr = {.addr = key->conn.addr, .port_be = key->conn.port_be};
+	int err;
 
 	if (!c->shared)
 		return 0;
 	switch (key->kind) {
 	case REF_ADDR:
-		set_flag(c, key->conn.port_be, slot_flag(c->shared, &key->conn.addr), on);
-		return write_map(c->addr_fd, &addr, on);
+		err = write_map(c->addr_fd, &addr, on);
+		if (!err || !on) /* diverting what the worker will not be told of would be a black hole */
+			set_flag(c, key->conn.port_be, slot_flag(c->shared, &key->conn.addr), on);
+		return err;
 	case REF_CONN: return write_map(c->conn_fd, &key->conn, on);
 	default: set_flag(c, key->conn.port_be, port_flag(key), on); return 0;
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sidecar/memory/memzone.h"
+#include "sidecar/memory/guard.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -58,6 +59,7 @@ static int try_create(struct memzone *z, const char *name, size_t len, bool huge
 	(void)madvise(z->addr, z->len, MADV_DONTFORK);
 	if (fcntl(z->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW))
 		goto fail_map;
+	(void)guard_add(z->addr, z->len, z->page_size); /* full: served all the same */
 	return 0;
 
 fail_map:
@@ -108,6 +110,7 @@ void memzone_destroy(struct memzone *z)
 {
 	if (!z->addr)
 		return;
+	guard_remove(z->addr);
 	munmap(z->addr, z->len);
 	close(z->fd);
 	z->addr = NULL;

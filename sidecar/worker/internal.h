@@ -62,7 +62,9 @@ struct worker {
 	uint32_t capacity;            /* frames that clients may hold together */
 	uint32_t epoch;               /* counts engagements: see UDPLANE_RX_SWITCHED */
 	uint32_t *served;             /* [socket_max]: sockets that got something in this epoch, */
-	uint32_t served_cnt;          /* each once */
+	uint32_t served_cnt;          /* each once: */
+	uint32_t *served_epoch;       /* [socket_max]: epoch in which it was listed */
+	bool stalled;                 /* this round left work that nobody will ring a bell for: no sleep */
 
 	struct worker_channel *channel[WORKER_CHANNELS];
 	uint32_t channel_cnt;
@@ -106,8 +108,6 @@ void worker_reclaim(struct worker *w, struct worker_channel *ch);
 uint32_t worker_tx(struct worker *w, struct worker_channel *ch);
 /* tx.c: hands staged frames to the device. True when none is left. */
 bool worker_tx_push(struct worker *w);
-/* Has the client anything for us? */
-bool worker_channel_pending(struct worker_channel *ch);
 /* worker.c */
 void worker_corrupt(struct worker *w, struct worker_channel *ch);
 struct worker_event *worker_event_reserve(struct worker *w); /* NULL: full */

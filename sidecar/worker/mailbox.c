@@ -71,18 +71,20 @@ static int socket_add(struct worker *w, const struct worker_order *o)
 	return 0;
 }
 
-/* What the client queued before it closed the socket goes out first, as from the kernel's. */
-static void flush_channel(struct worker *w, struct worker_channel *ch)
+/* What the client queued before it closed the socket goes out first, as from the kernel's. False: not all of it, the control thread must
+ * take events before. */
+static bool flush_channel(struct worker *w, struct worker_channel *ch)
 {
 	uint64_t end = clock_now_ns() + FLUSH_LIMIT_NS;
 
 	while (!ch->corrupt && udplane_ring_avail(&ch->tx, 1) && clock_now_ns() < end) {
 		if (!worker_tx(w, ch) && !worker_tx_push(w))
 			w->ops->tx_flush(w->queue);
-		if (w->channel_cnt && udplane_ring_free(&w->event_prod, 1) == 0)
+		if (udplane_ring_free(&w->event_prod, 1) == 0)
 			break; /* only the control thread can make room, and it waits for us */
 	}
 	w->ops->tx_flush(w->queue);
+	return ch->corrupt || !udplane_ring_avail(&ch->tx, 1) || udplane_ring_free(&w->event_prod, 1) != 0;
 }
 
 static int socket_remove(struct worker *w, uint32_t sock)
@@ -91,7 +93,8 @@ static int socket_remove(struct worker *w, uint32_t sock)
 
 	if (!s->channel)
 		return -ENOENT;
-	flush_channel(w, s->channel);
+	if (!flush_channel(w, s->channel))
+		return -EAGAIN;
 	s->channel = NULL;
 	w->flow_generation++;
 	return 0;

@@ -128,8 +128,10 @@ static void stage(struct worker *w, struct rx_burst *b, struct worker_socket *s,
 	if (s->epoch != w->epoch) {
 		d->flags |= UDPLANE_RX_SWITCHED;
 		s->epoch = w->epoch;
-		if (w->served_cnt < w->opt.socket_max)
-			w->served[w->served_cnt++] = (uint32_t)(s - w->socket);
+		if (w->served_epoch[b->sock[i]] != w->epoch) {
+			w->served_epoch[b->sock[i]] = w->epoch;
+			w->served[w->served_cnt++] = b->sock[i];
+		}
 	}
 	w->owner[d->frame] = (uint16_t)(s->channel->id + 1);
 	s->channel->held++;
@@ -151,6 +153,10 @@ static void deliver(struct worker *w, struct rx_burst *b, uint32_t i)
 		return;
 	}
 	s = &w->socket[b->sock[i]];
+	if ((!s->channel || s->channel->corrupt) && w->ops->pass) {
+		b->pass[b->pass_cnt++] = b->frame[i]; /* its kernel socket may live on */
+		return;
+	}
 	if (!s->channel || s->channel->corrupt) {
 		udplane_count(&w->counter[UDPLANE_WORKER_RX_DROP_NO_SOCKET], 1);
 		goto put;

@@ -12,11 +12,6 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-bool worker_channel_pending(struct worker_channel *ch)
-{
-	return !ch->corrupt && (udplane_ring_avail(&ch->tx, 1) || udplane_ring_avail(&ch->ret, 1));
-}
-
 bool worker_tx_push(struct worker *w)
 {
 	uint32_t n;
@@ -97,7 +92,7 @@ static struct udplane_tx_desc read_desc(const struct udplane_tx_desc *shared)
 	return u.d;
 }
 
-enum tx_result { TX_FAST, TX_SLOW, TX_INVALID, TX_STALL };
+enum tx_result { TX_FAST, TX_SLOW, TX_INVALID, TX_CLOSED /* a socket that is nobody's (any more) */, TX_STALL };
 
 static enum tx_result slow(struct worker *w, const struct udplane_tx_desc *d, const uint8_t *payload)
 {
@@ -125,8 +120,10 @@ static enum tx_result send_one(struct worker *w, struct worker_channel *ch, cons
 	struct packet_endpoint to;
 	struct device_frame *out;
 
-	if (d->sock >= w->opt.socket_max || w->socket[d->sock].channel != ch || d->len > ch->tx_slot_size)
+	if (d->sock >= w->opt.socket_max || d->len > ch->tx_slot_size)
 		return TX_INVALID;
+	if (w->socket[d->sock].channel != ch)
+		return w->socket[d->sock].channel ? TX_INVALID : TX_CLOSED;
 	f = flow_find(w, family, d->dst, d->sock);
 	if (!f || !d->dst_port_be || d->len + (family == AF_INET ? UDP_IP4_LEN : UDP_IP6_LEN) > f->mtu)
 		return slow(w, d, payload);
@@ -180,8 +177,11 @@ uint32_t worker_tx(struct worker *w, struct worker_channel *ch)
 		r = send_one(w, ch, &d, ch->tx_payload + (size_t)slot * ch->tx_slot_size, frame[used]);
 		if (r == TX_STALL)
 			break;
-		if (r == TX_INVALID) {
+		if (r == TX_INVALID || r == TX_CLOSED)
 			udplane_count(&w->counter[UDPLANE_WORKER_TX_DROP_INVALID], 1);
+		if (r == TX_CLOSED)
+			continue;
+		if (r == TX_INVALID) {
 			worker_corrupt(w, ch);
 			done++;
 			break;
@@ -189,6 +189,7 @@ uint32_t worker_tx(struct worker *w, struct worker_channel *ch)
 		used += r == TX_FAST;
 		count_tx(w, &d, r);
 	}
+	w->stalled |= done < n && !ch->corrupt;
 	if (used < frames)
 		w->ops->frames_put(w->queue, frame + used, frames - used);
 	udplane_count(&w->counter[UDPLANE_WORKER_TX_TAKEN], done);

@@ -66,8 +66,10 @@ static void report_corrupt(struct worker *w, struct worker_channel *ch)
 {
 	struct worker_event *ev = ch->reported ? NULL : worker_event_reserve(w);
 
-	if (!ev)
-		return; /* again next round */
+	if (!ev) {
+		w->stalled |= !ch->reported; /* again next round */
+		return;
+	}
 	memset(ev, 0, sizeof(*ev));
 	ev->type = WORKER_EVENT_CORRUPT;
 	ev->channel_id = ch->id;
@@ -79,6 +81,8 @@ static void report_corrupt(struct worker *w, struct worker_channel *ch)
 uint32_t worker_round(struct worker *w)
 {
 	uint32_t work = worker_rx(w), sent = 0;
+
+	w->stalled = false;
 
 	for (uint32_t i = 0; i < w->channel_cnt; i++) {
 		struct worker_channel *ch = w->channel[i];
@@ -95,7 +99,7 @@ uint32_t worker_round(struct worker *w)
 	udplane_count(&w->counter[UDPLANE_WORKER_LOOPS], 1);
 	udplane_store32(&w->gauge_held, w->held);
 	udplane_store32(&w->gauge_free, w->ops->frames_free(w->queue));
-	return work + sent;
+	return work + sent + w->stalled;
 }
 
 static bool may_disengage(const struct worker *w)
@@ -242,11 +246,12 @@ static int make_tables(struct worker *w)
 	w->socket = aligned_alloc(64, (size_t)o->socket_max * sizeof(*w->socket));
 	w->source = calloc(o->socket_max, sizeof(*w->source));
 	w->served = calloc(o->socket_max, sizeof(*w->served));
+	w->served_epoch = calloc(o->socket_max, sizeof(*w->served_epoch));
 	w->owner = calloc(o->frame_cnt, sizeof(*w->owner));
 	w->flow = aligned_alloc(64, WORKER_FLOWS * sizeof(*w->flow));
 	w->event_len = (uint32_t)((sizeof(struct worker_event) + o->frame_size + 63) & ~63ul);
 	w->events = aligned_alloc(64, (size_t)WORKER_EVENTS * w->event_len);
-	if (!w->ports || !w->socket || !w->source || !w->served || !w->owner || !w->flow || !w->events)
+	if (!w->ports || !w->socket || !w->source || !w->served || !w->served_epoch || !w->owner || !w->flow || !w->events)
 		return -ENOMEM;
 	memset(w->socket, 0, (size_t)o->socket_max * sizeof(*w->socket));
 	memset(w->flow, 0, WORKER_FLOWS * sizeof(*w->flow));
@@ -271,6 +276,7 @@ static void worker_free(struct worker *w)
 	free(w->socket);
 	free(w->source);
 	free(w->served);
+	free(w->served_epoch);
 	free(w->owner);
 	free(w->flow);
 	free(w->events);

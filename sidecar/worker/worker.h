@@ -63,7 +63,7 @@ enum worker_op {
 	WORKER_CHANNEL_REMOVE, /* takes all its frames back */
 	WORKER_SOCKET_ADD,
 	WORKER_SOCKET_SOURCE,  /* its address changed */
-	WORKER_SOCKET_REMOVE,  /* after what stands in its TX ring has been sent */
+	WORKER_SOCKET_REMOVE,  /* after what stands in its TX ring has been sent; -EAGAIN: take events, order again */
 	WORKER_KEY_INSERT,
 	WORKER_KEY_REMOVE,
 	WORKER_ROUTE,          /* a new table; the old one is free after the call */
@@ -104,7 +104,6 @@ struct worker_options {
 	uint32_t frame_cnt, frame_size;
 	uint32_t frames_reserved; /* of this worker's share, kept for the device: never in clients' hands */
 	uint32_t socket_max;
-	uint32_t mtu;             /* bytes of IP packet */
 	uint64_t hash_seed;
 	enum packet_checksum_mode checksum;
 	enum udplane_mode mode;

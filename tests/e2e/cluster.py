@@ -18,6 +18,7 @@ from harness import Skip, case, conserved, run, until  # noqa: E402,F401
 
 KUBECTL = shlex.split(os.environ.get("KUBECTL", "kubectl"))
 HELM = shlex.split(os.environ.get("HELM", "helm"))
+ENTER = [os.path.join(os.environ.get("UDPLANE_NODE", os.path.join(ROOT, "tests", "e2e", "node")), "enter")]
 CHART = os.path.join(ROOT, "helm", "udplane")
 APP = "localhost/udplane-app:1"
 NAMESPACE = f"e2e-{os.getpid()}"
@@ -41,6 +42,11 @@ def kubectl(*words, text=None):
 
 def helm(*words):
     return call([*HELM, *words]).stdout
+
+
+def on_node(*command, text=None, check=True):
+    """A command in the node's namespaces, with its KUBECONFIG."""
+    return call([*ENTER, *command], text, check).stdout
 
 
 def get(kind, name):
@@ -152,6 +158,17 @@ def restarts(name):
 def send(client, address, port, count, *more):
     """A plain sender in pod `client`."""
     return json.loads(within(client, "/app/gen", "--kernel", "--to", f"{address}:{port}", "--count", str(count), "--json", *more))
+
+
+def admissions(manifest, count=200, concurrent=200):
+    """Dry-run creations, `concurrent` at the same time; none may fail, and all must be injected. Returns the figures."""
+    done = json.loads(on_node(os.path.join(ROOT, "tests", "e2e", "admissions.py"), NAMESPACE, str(count), str(concurrent),
+                              text=json.dumps(manifest)))
+    print(f"{count} admissions, {concurrent} at the same time: {done['seconds']} s, median {done['median_ms']} ms, p99 {done['p99_ms']} ms, "
+          f"{len(done['failed'])} failed")
+    assert not done["failed"], done["failed"][0]
+    assert done["injected"] == count, done
+    return done
 
 
 # --- the chart -----------------------------------------------------------------------------------------------------

@@ -67,12 +67,12 @@ nothing_unaccounted_for()
 	(($(counter tap_rx) > 0 && $(counter tap_tx) > 0 && $(counter rx_lost_no_frame) == 0)) || fail "tap counters"
 }
 
-dead() { [[ $(</proc/$udplaned/stat) == *") Z "* ]]; } 2>/dev/null
+gone() { [[ ! -e /proc/$udplaned ]]; }
 
 killed_and_back()
 {
 	kill -KILL "$udplaned"
-	wait_until 5 dead # not our child here: there is no waiting for it
+	wait_until 5 gone # the script's shell reaps it
 	ip -n "$ns_a" -o address show dev tap0 | grep -q 10.99.0.1/24 || fail "the TAP lost its address"
 	start_udplaned
 	wait_until 5 in_b ping -q -c 1 -W 1 10.99.0.1

@@ -216,6 +216,58 @@ def a_client_that_corrupts_its_rings_is_detached_alone():
 
 
 @case
+def a_connection_attaches_once():
+    with Net() as net, Sidecar(net) as sidecar:
+        fds = len(os.listdir(f"/proc/{sidecar.stats()['pid']}/fd"))
+        for first in (0, 1):  # attached, or observing
+            raw = Raw(sidecar.path, flags=first)
+            raw.send(HELLO, struct.pack("<QHHI", MAGIC, 1, 0, 0))
+            assert raw.gone()
+            raw.close()
+        until(lambda: len(os.listdir(f"/proc/{sidecar.stats()['pid']}/fd")) <= fds, what="their descriptors' return")
+        serves(net, sidecar)
+
+
+@case
+def idle_connections_do_not_keep_others_out():
+    with Net() as net, Sidecar(net) as sidecar:
+        idle = [Raw(sidecar.path, hello=False) for _ in range(100)]
+        serves(net, sidecar)
+        sidecar.ctl("health")
+        until(lambda: idle[-1].gone(), 10, "the last one's end")
+        for raw in idle:
+            raw.close()
+
+
+@case
+def holes_in_its_memory_harm_the_client_alone():
+    import mmap
+    pages = int(open("/proc/sys/vm/nr_hugepages").read())
+    with Net() as net, Sidecar(net) as sidecar, Sock(net, bind=(A4, 5998)) as bystander:
+        bystander.timeout(5)
+        peer = net.sock(net.b, bind=(B4, 0))
+        raw = Raw(sidecar.path)
+        victim = net.sock(net.a, bind=(A4, 5060))
+        assert raw.claim(victim.fileno())[0] == 0
+        length = struct.unpack_from("<Q", raw.welcome, 40)[0]
+        try:
+            open("/proc/sys/vm/nr_hugepages", "w").write("0")  # those in use stay; a freed one does not come back
+            for turn in range(20):
+                sh("fallocate", "--punch-hole", "--offset", "0", "--length", str(length), f"/proc/{os.getpid()}/fd/{raw.fds[2]}",
+                   check=False)
+                peer.sendto(b"x", (A4, 5060))
+                os.write(raw.fds[3], struct.pack("<Q", 1))
+                peer.sendto(b"%d" % turn, (A4, 5998))
+                assert bystander.recvfrom()[0] == b"%d" % turn
+        finally:
+            open("/proc/sys/vm/nr_hugepages", "w").write(str(pages))
+        raw.close()
+        victim.close()
+        until(lambda: sidecar.stats()["control"]["clients"] == 1, what="its detachment")
+        assert sidecar.proc.poll() is None
+
+
+@case
 def the_frames_and_stats_cannot_be_written_by_clients():
     import mmap
     with Net() as net, Sidecar(net) as sidecar:

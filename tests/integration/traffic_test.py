@@ -288,6 +288,31 @@ def an_unresolved_neighbour_is_resolved_by_linux():
 
 
 @case
+def a_close_after_slow_datagrams_harms_nobody():
+    with Net() as net, Sidecar(net, "--worker-spin-us", "1", mode="balanced") as sidecar, Sock(net, bind=(A4, 5061)) as other:
+        for turn in range(5):
+            with Sock(net, bind=(A4, 5060)) as app:
+                for i in range(500):
+                    app.sendto(b"x", ("10.99.0.77", 9))  # nobody there: Linux resolves in vain
+        stats = sidecar.stats()
+        assert stats["control"]["corrupt_clients"] == 0, stats["control"]
+        other.timeout(5)
+        net.sock(net.b).sendto(b"still here", (A4, 5061))
+        assert other.recvfrom()[0] == b"still here"
+        # and what stalled behind the control thread goes on by itself
+        with Sock(net, bind=(A4, 5060)) as app:
+            for i in range(500):
+                app.sendto(b"x", ("10.99.0.77", 9))
+
+            def taken():
+                s = sidecar.stats()
+                w = s["workers"][0]["counters"]
+                return w["tx_taken"] == w["tx_slow"] + w["tx_sent"] + w["tx_drop_invalid"] and s["control"]["slow_sent"] + \
+                    s["control"]["slow_failed"] + s["control"]["slow_no_socket"] == w["tx_slow"]
+            until(taken, what="the slow path to catch up")
+
+
+@case
 def a_flood_is_accounted_for_to_the_last_frame():
     gen = os.path.join(BIN, "tests", "bench", "gen", "xdp_gen")
     with Net() as net, Sidecar(net) as sidecar:

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """An annotated pod, from helm install to packets; carrier policy."""
-import concurrent.futures
 import os
 import signal
 import statistics
@@ -298,14 +297,7 @@ def rolling_update_under_load():
 @case
 def many_admissions():
     """200 at the same time, none failing."""
-    manifest = json.dumps(server("admitted"))
-    command = [*KUBECTL, "-n", NAMESPACE, "create", "--dry-run=server", "-o", "name", "-f", "-"]
-    start = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(200) as pool:
-        done = list(pool.map(lambda _: call(command, manifest, check=False), range(200)))
-    bad = [d.stderr for d in done if d.returncode]
-    print(f"200 concurrent admissions in {time.monotonic() - start:.1f} s, {len(bad)} failed")
-    assert not bad, bad[0]
+    admissions(server("admitted"))
 
 
 @case

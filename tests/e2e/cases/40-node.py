@@ -2,19 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Node mode: one udplaned on the node's interface, and pods with hostNetwork that share it."""
 import os
-import shlex
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from cluster import *  # noqa: F401,F403
 
-ENTER = shlex.split(os.environ.get("UDPLANE_NODE", os.path.join(ROOT, "tests/e2e/node")) + "/enter")
 GEN = os.path.join(os.environ.get("UDPLANE_BIN", os.path.join(ROOT, "bazel-bin")), "client/examples/udplane-gen")
 LINK, OUTSIDE, ADDRESS = "ext0", "outside", "192.0.2.1"
-
-
-def on_node(*command, check=True):
-    return call([*ENTER, *command], check=check).stdout
 
 
 def make_link():

@@ -121,6 +121,23 @@ TEST_F(ReadinessTest, ASpinnerIsNotSignalled)
 	EXPECT_FALSE(Readable(fd));
 }
 
+TEST_F(ReadinessTest, ASpinnerLooksAtTheKernelSocket)
+{
+	Peer *p = Start();
+	int fd = Claimed(SOCK_DGRAM);
+	uint32_t id = Id(fd);
+
+	context.spin_ns = 5000000000;
+	for (int i = 0; i < 20; i++) {
+		Receiver r(fd);
+		if (i % 2)
+			ASSERT_TRUE(Until([&] { return !p->Armed(id); }));
+		SendKernel(fd, "kernel");
+		ASSERT_EQ(r.Join(), "kernel");
+		ASSERT_FALSE(Readable(fd));
+	}
+}
+
 TEST_F(ReadinessTest, ASleeperIsWoken)
 {
 	Peer *p = Start();

@@ -183,7 +183,6 @@ struct WorkerBed : Bed {
     o.frame_size = kFrameSize;
     o.frames_reserved = 1024;
     o.socket_max = 8;
-    o.mtu = 1500;
     o.checksum = PACKET_CHECKSUM_WIRE;
     o.spin_ns = gate.spin_ns;
     o.yield = gate.cpu < 0;

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include <string>
 
 extern "C" {
+#include "sidecar/memory/guard.h"
 #include "sidecar/memory/memzone.h"
 }
 
@@ -47,6 +49,35 @@ TEST(Memzone, AReadOnlyZoneIsReadOnlyForEverybodyElse) {
   munmap(ro, z.len);
   close(again);
   memzone_destroy(&z);
+}
+
+// A file that shrinks under its mapping raises SIGBUS at the next access, as a punched hole does when no page is left.
+TEST(Guard, AnAccessBeyondWhatIsLeftReadsZeros) {
+  ASSERT_EQ(guard_install(), 0);
+  int fd = memfd_create("guard", 0);
+  ASSERT_EQ(ftruncate(fd, 8192), 0);
+  char *p = (char *)mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  ASSERT_NE(p, MAP_FAILED);
+  memset(p, 7, 8192);
+  ASSERT_EQ(guard_add(p, 8192, 4096), 0);
+  ASSERT_EQ(ftruncate(fd, 4096), 0);
+  EXPECT_EQ(*(volatile char *)(p + 5000), 0);
+  *(volatile char *)(p + 5000) = 1;
+  EXPECT_EQ(*(volatile char *)(p + 100), 7);
+  EXPECT_EQ(guard_hits(), 1u);
+  guard_remove(p);
+  munmap(p, 8192);
+  close(fd);
+}
+
+TEST(GuardDeathTest, AnotherBusErrorEndsTheProcessAsItShould) {
+  ASSERT_EQ(guard_install(), 0);
+  int fd = memfd_create("guard", 0);
+  char *p = (char *)mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);  // of nothing
+  ASSERT_NE(p, MAP_FAILED);
+  EXPECT_EXIT(*(volatile char *)p = 1, testing::KilledBySignal(SIGBUS), "");
+  munmap(p, 4096);
+  close(fd);
 }
 
 // More hugepages than any machine has: auto falls back and says why, required fails and says why.

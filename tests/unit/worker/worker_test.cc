@@ -179,7 +179,6 @@ class WorkerTest : public ::testing::Test {
     o.frame_size = kFrameSize;
     o.frames_reserved = 64;
     o.socket_max = kSockets;
-    o.mtu = 1500;
     o.checksum = PACKET_CHECKSUM_WIRE;
     o.mode = mode;
     o.spin_ns = spin_ns;
