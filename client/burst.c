@@ -69,9 +69,9 @@ int rx_kernel_pkts(struct sock *s, struct udplane_pkt *pkts, uint32_t cnt)
 
 int udplane_recv_burst(int fd, struct udplane_pkt *pkts, unsigned int cnt, int flags)
 {
-	struct rx_sink sink = {.pkts = pkts, .cnt = cnt, .flags = flags};
+	struct rx_sink sink = {.pkts = pkts, .cnt = cnt, .flags = flags & UDPLANE_POLL ? MSG_DONTWAIT : flags, .poll = flags & UDPLANE_POLL};
 
-	if (!cnt || (flags & ~MSG_DONTWAIT))
+	if (!cnt || (flags & ~(MSG_DONTWAIT | UDPLANE_POLL)))
 		return set_errno(-EINVAL);
 	return set_errno(rx_call(fd, &sink));
 }

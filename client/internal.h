@@ -47,8 +47,9 @@ extern "C" {
  * one costs 0.2-0.45 us (facts.md): 5 ns a datagram. */
 #define RX_KERNEL_EVERY 64
 /* Spinning: a look at the kernel socket so often, counted across calls (at once, if the last look found something). */
-#define RX_SPIN_KERNEL_NS  30000
-#define RX_SPIN_DEFAULT_US 50
+#define RX_SPIN_KERNEL_NS       30000
+#define RX_SPIN_KERNEL_EARLY_NS 20000 /* when a wait begins, and an answer is not likely to have come yet */
+#define RX_SPIN_DEFAULT_US      50
 /* At the switch to the fast path the kernel's queue is emptied first; more than this is new traffic, not the queue. */
 #define RX_SWITCH_MAX 65536
 /* Frames are returned in batches of this, or when the ring is empty. */
@@ -254,6 +255,7 @@ struct sock {
 	struct rxq *rxq;
 	struct attach *att; /* while claimed; changes under context.ctl and both locks */
 	uint64_t looked_ns; /* when a spinner last looked at the kernel socket */
+	uint32_t polls; /* calls with UDPLANE_POLL */
 	uint32_t ring_run;  /* datagrams from rings since the last look at the kernel socket */
 	uint32_t tokens;    /* bytes in the wake pipe, or on their way into it, that belong to arms long taken */
 	uint32_t switch_run;
@@ -486,6 +488,7 @@ static inline void sock_retry_at(struct sock *s, uint64_t at)
 
 /* Call it before rx_lock is dropped, if anything was received or looked for: leaves fd readable exactly if there is something. */
 void rx_settle(struct sock *s);
+void rx_disarm(struct sock *s); /* takes the arms back: the worker signals nobody */
 void rx_set_self_signal(struct sock *s, bool on);
 bool rx_ready(struct sock *s); /* something in rings or saved */
 
@@ -509,6 +512,7 @@ struct rx_sink {
 	uint32_t done;            /* entries filled */
 	uint32_t cnt;
 	int flags;
+	bool poll; /* UDPLANE_POLL */
 };
 /* Fills at least one entry of the sink, waiting for it if socket and flags say so. How many; -errno. Sets MSG_DONTWAIT in sink->flags
  * if it would not wait. */

@@ -453,6 +453,20 @@ static bool rx_is_direct(struct sock *s, const struct mmsghdr *vec, uint32_t cnt
 	return odd_arguments(vec, cnt);
 }
 
+/* UDPLANE_POLL: no signals wanted, so no system call on either side but a look at the kernel socket now and then. rx_lock held, dropped. */
+static int rx_poll(struct sock *s, struct rx_sink *k)
+{
+	bool look = s->polls++ % RX_KERNEL_EVERY == 0 || s->kernel_hot;
+	int n;
+
+	rx_disarm(s);
+	n = rx_take(s, k, !look);
+	if (look && s->att)
+		attach_look(s->att, now_ns());
+	lock_drop(&s->rx_lock);
+	return n;
+}
+
 int rx_call(int fd, struct rx_sink *k)
 {
 	struct rx_wait wait = {0};
@@ -466,6 +480,8 @@ int rx_call(int fd, struct rx_sink *k)
 		k->flags |= MSG_DONTWAIT;
 	if (rx_is_direct(s, k->vec, k->cnt, k->flags))
 		return rx_direct(s, k->vec, k->cnt, k->flags);
+	if (k->poll && s->rxq_cnt)
+		return rx_poll(s, k);
 	rings_only = !(k->flags & MSG_DONTWAIT) && rx_would_spin(s);
 	for (;;) {
 		n = rx_take(s, k, rings_only);

@@ -129,7 +129,7 @@ static bool must_yield(struct sock *s)
 	return s->yield;
 }
 
-static void rx_disarm(struct sock *s)
+void rx_disarm(struct sock *s)
 {
 	for (uint32_t i = 0; i < s->rxq_cnt; i++) {
 		struct rxq *q = &s->rxq[i];
@@ -148,9 +148,9 @@ static bool rx_any(struct sock *s)
 	return false;
 }
 
-static bool kernel_look_due(struct sock *s, uint64_t now)
+static bool kernel_look_due(struct sock *s, uint64_t now, uint64_t every_ns)
 {
-	if (!s->kernel_hot && now - s->looked_ns < RX_SPIN_KERNEL_NS)
+	if (!s->kernel_hot && now - s->looked_ns < every_ns)
 		return false;
 	s->looked_ns = now;
 	return true;
@@ -181,7 +181,7 @@ static bool rx_spin(struct sock *s, struct rx_wait *w)
 
 			if (now >= w->spin_end_ns || attach_news(s->att))
 				return false;
-			if (kernel_look_due(s, now))
+			if (kernel_look_due(s, now, RX_SPIN_KERNEL_NS))
 				return true;
 		}
 	}
@@ -259,7 +259,7 @@ int rx_wait(struct sock *s, struct rx_wait *w)
 			w->deadline_ns = now + timeo;
 		if (rx_would_spin(s)) {
 			w->spin_end_ns = now + context.spin_ns;
-			if (kernel_look_due(s, now))
+			if (kernel_look_due(s, now, RX_SPIN_KERNEL_EARLY_NS))
 				return 0;
 		}
 	}

@@ -206,7 +206,7 @@ static void run_spin(struct flow *flows, unsigned int cnt)
 		int got = 0;
 
 		for (unsigned int i = 0; i < cnt; i++)
-			got += take(&flows[i], MSG_DONTWAIT);
+			got += take(&flows[i], use_kernel || opt.recvmmsg ? MSG_DONTWAIT : UDPLANE_POLL);
 		if (!got)
 			sched_yield();
 	}

@@ -85,7 +85,12 @@ struct udplane_pkt {
 };
 #define UDPLANE_PKT_KERNEL 0x1 /* it came by the kernel path */
 
-/* Takes up to cnt datagrams in place. flags: MSG_DONTWAIT, or 0 to wait for the first as the socket's blocking mode and SO_RCVTIMEO
+/* For who polls a socket in a loop, perhaps among thousands, and never waits for its descriptor: like MSG_DONTWAIT, but neither side makes a
+ * system call for readiness, and the kernel socket is looked at every 64th call only. After it the descriptor may stay unreadable
+ * though datagrams are there, until a call without this flag has found none. */
+#define UDPLANE_POLL 0x08000000
+
+/* Takes up to cnt datagrams in place. flags: UDPLANE_POLL, MSG_DONTWAIT, or 0 to wait for the first as the socket's blocking mode and SO_RCVTIMEO
  * say. Returns how many; -1 with EAGAIN if none, or another errno of recv(2). Release soon: a process that keeps more than its share
  * of the frames loses datagrams (counted as rx_drop_quota). */
 int udplane_recv_burst(int fd, struct udplane_pkt *pkts, unsigned int cnt, int flags);

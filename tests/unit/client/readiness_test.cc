@@ -130,8 +130,9 @@ TEST_F(ReadinessTest, ASpinnerLooksAtTheKernelSocket)
 	context.spin_ns = 5000000000;
 	for (int i = 0; i < 20; i++) {
 		Receiver r(fd);
-		if (i % 2)
+		if (i % 2) { // it spins already
 			ASSERT_TRUE(Until([&] { return !p->Armed(id); }));
+		}
 		SendKernel(fd, "kernel");
 		ASSERT_EQ(r.Join(), "kernel");
 		ASSERT_FALSE(Readable(fd));
