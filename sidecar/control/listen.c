@@ -2,6 +2,7 @@
 /* The socket that clients find. A lock file beside it, held for our lifetime, tells a running udplaned from a stale socket. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -11,6 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "sidecar/control/internal.h"
+
+#define LOCK_TRIES 50 /* 10 ms apart */
 
 static int make_parent(const char *path)
 {
@@ -35,6 +38,9 @@ static int take_lock(struct control *c, char *text, size_t text_len)
 		snprintf(text, text_len, "cannot open %s: %s; make the directory writable for udplaned", path, strerror(errno));
 		return -errno;
 	}
+	/* One that was killed holds it until its last thread is gone. */
+	for (int i = 0; flock(c->lock_fd, LOCK_EX | LOCK_NB) && i < LOCK_TRIES; i++)
+		poll(NULL, 0, 10);
 	if (flock(c->lock_fd, LOCK_EX | LOCK_NB)) {
 		snprintf(text, text_len, "another udplaned serves %s already; stop it, or give this one another --socket", c->cfg->socket);
 		return -EADDRINUSE;

@@ -80,9 +80,13 @@ static void report_corrupt(struct worker *w, struct worker_channel *ch)
 /* One look at everything. Returns how much there was to do. */
 uint32_t worker_round(struct worker *w)
 {
-	uint32_t work = worker_rx(w), sent = 0;
+	uint32_t work = 0, sent = 0;
 
 	w->stalled = false;
+	for (uint32_t i = 0; i < w->channel_cnt; i++) /* before receiving, so that quotas are up to date */
+		if (!w->channel[i]->corrupt)
+			work += worker_returns(w, w->channel[i]);
+	work += worker_rx(w);
 
 	for (uint32_t i = 0; i < w->channel_cnt; i++) {
 		struct worker_channel *ch = w->channel[i];
@@ -91,7 +95,6 @@ uint32_t worker_round(struct worker *w)
 			report_corrupt(w, ch);
 			continue;
 		}
-		work += worker_returns(w, ch);
 		sent += worker_tx(w, ch);
 	}
 	worker_tx_push(w);

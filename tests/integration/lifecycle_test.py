@@ -13,7 +13,7 @@ A4, B4 = "10.99.0.1", "10.99.0.2"
 
 
 NUMBERS = os.path.join(BIN, "tests", "integration", "numbers")
-RATE = 50000
+RATE = 20000  # a reader that is kept from its core for 100 ms, as on a busy test machine, still finds room in its ring
 
 
 class Numbers:
