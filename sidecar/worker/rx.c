@@ -128,7 +128,7 @@ static void stage(struct worker *w, struct rx_burst *b, struct worker_socket *s,
 	if (s->epoch != w->epoch) {
 		d->flags |= UDPLANE_RX_SWITCHED;
 		s->epoch = w->epoch;
-		if (w->served_epoch[b->sock[i]] != w->epoch) {
+		if (w->served_epoch[b->sock[i]] != w->epoch && w->served_cnt < w->opt.socket_max) {
 			w->served_epoch[b->sock[i]] = w->epoch;
 			w->served[w->served_cnt++] = b->sock[i];
 		}

@@ -115,7 +115,8 @@ static void engage(struct worker *w)
 	if (!w->engaged) {
 		w->engaged = true;
 		w->epoch++;
-		w->served_cnt = 0;
+		if (worker_rx_all_read(w)) /* a straggler may have been delivered just before */
+			w->served_cnt = 0;
 		w->ops->engage(w->queue, true);
 		udplane_store32(&w->zone->engaged, 1);
 	}
