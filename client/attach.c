@@ -344,3 +344,11 @@ bool attach_awake(const struct attach *a)
 			return true;
 	return false;
 }
+
+bool attach_engaged(const struct attach *a)
+{
+	for (uint32_t i = 0; i < a->worker_cnt; i++)
+		if (!udplane_load32(&a->lane[i].zone->engaged))
+			return false;
+	return true;
+}

@@ -439,6 +439,7 @@ int zone_map(struct zone *z, int fd, uint64_t len, int prot, int flags);
 /* Rate-limited look at the control socket; sets control.attn if there is news. Any thread. */
 void attach_look(struct attach *a, uint64_t now);
 bool attach_awake(const struct attach *a); /* any worker */
+bool attach_engaged(const struct attach *a); /* every worker: what the kernel delivers now is not from their queues */
 
 /* --- bury.c: the end of an attachment, under ctl --- */
 

@@ -106,7 +106,7 @@ static void rx_ring_doorbells(struct sock *s)
 	struct attach *a = s->att;
 
 	for (uint32_t i = 0; i < a->worker_cnt; i++)
-		if (!udplane_load32(&a->lane[i].zone->awake) && write(a->lane[i].doorbell, &(uint64_t){1}, 8) == 8)
+		if (!udplane_load32(&a->lane[i].zone->engaged) && write(a->lane[i].doorbell, &(uint64_t){1}, 8) == 8)
 			s->engages++;
 	udplane_store64(&s->rxq[0].shared->engages, s->engages);
 }
@@ -118,7 +118,7 @@ static void rx_engage(struct sock *s, uint32_t cnt)
 	uint32_t factor = a->mode == UDPLANE_MODE_POWERSAVE ? POWERSAVE_FACTOR : 1, seen;
 	uint64_t now = now_ns();
 
-	if (attach_awake(a)) { /* of another interface, or fragments; or the worker is dead */
+	if (attach_engaged(a)) { /* of another interface, or fragments; or the worker is dead */
 		attach_look(a, now);
 		return;
 	}

@@ -44,6 +44,8 @@ static bool worth_waking(const struct attach *a, struct lane *l, uint32_t cnt)
 
 	if (a->mode == UDPLANE_MODE_LATENCY || cnt >= TX_ENGAGE_BURST * factor)
 		return true;
+	if (udplane_load32(&l->zone->engaged))
+		return true; /* the kernel is no shorter way: with a NIC of udplaned's own it leads through the worker */
 	if (udplane_load32(&l->tx.head->cons_idx) != l->tx.idx)
 		return true; /* it was rung already: keep the order */
 	now = now_ns();

@@ -400,14 +400,23 @@ void Peer::Goodbye()
 
 /* ---------------------------------------------------------------------------------------------------------- worker -- */
 
-void Peer::Awake(bool awake)
+void Peer::Awake(bool awake, bool engaged)
 {
 	for (uint32_t i = 0; i < opt_.workers; i++) {
 		auto *z = reinterpret_cast<struct udplane_worker_zone *>(stats_.addr + Stats()->worker_off) + i;
 
 		udplane_store32(&z->awake, awake);
-		udplane_store32(&z->engaged, awake);
+		udplane_store32(&z->engaged, engaged);
 	}
+	udplane_fence();
+}
+
+void Peer::Disengage(uint32_t worker)
+{
+	auto *z = reinterpret_cast<struct udplane_worker_zone *>(stats_.addr + Stats()->worker_off) + worker;
+
+	udplane_store32(&z->awake, 0);
+	udplane_store32(&z->engaged, 0);
 	udplane_fence();
 }
 

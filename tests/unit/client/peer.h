@@ -66,7 +66,9 @@ class Peer
 	std::atomic<bool> silent{false}; /* answer nothing */
 
 	/* --- as the worker --- */
-	void Awake(bool awake);
+	void Awake(bool awake) { Awake(awake, awake); }
+	void Awake(bool awake, bool engaged); /* all workers */
+	void Disengage(uint32_t worker); /* this one alone, and asleep */
 	bool IsAwake() const;
 	/* Puts a datagram into the ring of (sock, worker); src is "1.2.3.4:5" or "[fe80::1]:5". False: the ring is full. */
 	bool Deliver(uint32_t sock, const std::string &payload, const std::string &src = "10.9.9.9:999", uint16_t flags = 0,

@@ -214,6 +214,29 @@ TEST_F(ReceiveTest, LooksAtTheKernelSocketNowAndThenUnderFlood)
 	EXPECT_LE(seen, 64);
 }
 
+// With several queues: one worker serves, the queue of another is the kernel's.
+TEST_F(ReceiveTest, ABusyKernelPathWakesTheWorkerWhoseQueueItIs)
+{
+	Peer::Options o;
+
+	o.workers = 2;
+	Peer *p = Start(o);
+	int fd = Claimed();
+
+	for (uint32_t i = 0; i < RX_ENGAGE_CNT; i++)
+		SendKernel(fd, "k");
+	for (uint32_t i = 0; i < RX_ENGAGE_CNT; i++)
+		EXPECT_EQ(Recv(fd), "k");
+	EXPECT_FALSE(p->DoorbellRang(0) || p->DoorbellRang(1)) << "all are engaged: these are not from their queues";
+	p->Disengage(1);
+	for (uint32_t i = 0; i < RX_ENGAGE_CNT; i++)
+		SendKernel(fd, "k");
+	for (uint32_t i = 0; i < RX_ENGAGE_CNT; i++)
+		EXPECT_EQ(Recv(fd), "k");
+	EXPECT_FALSE(p->DoorbellRang(0));
+	EXPECT_TRUE(p->DoorbellRang(1));
+}
+
 TEST_F(ReceiveTest, EmptiesTheKernelSocketBeforeTheSwitch)
 {
 	Peer *p = Start();

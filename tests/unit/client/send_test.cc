@@ -396,6 +396,19 @@ TEST_F(SendTest, ASleepingWorkerIsWokenForBurstsOnly)
 	udplane_close(fd);
 }
 
+// A NIC of udplaned's own: there the kernel's way leads through the TAP to the same worker.
+TEST_F(SendTest, AnEngagedWorkerThatSleepsIsWokenForEach)
+{
+	Peer *p = Start();
+	p->SetPrefix("10.0.0.0/8");
+	int fd = Any();
+
+	p->Awake(false, true);
+	EXPECT_TRUE(Fast(fd, "10.1.2.3:1"));
+	EXPECT_TRUE(p->DoorbellRang());
+	udplane_close(fd);
+}
+
 TEST_F(SendTest, ModeLatencyWakesForEach)
 {
 	Peer::Options o;
