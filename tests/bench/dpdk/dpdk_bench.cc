@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The worker on a net_null device against the bare driver, both on the worker's thread, in alternating windows of 100 ms.
 //
-//   dpdk_bench rx64 | rx1400 | tx64 | tx1400 | idle     one row as a JSON object; EAL starts once in a process
+//   dpdk_bench rx64 | rx1400 | tx64 | tx1400 | rx64_own | tx64_own | idle     one row as a JSON object; EAL starts once in a process
 //
 // rx: net_null with copy=1 gives frames; a callback makes valid UDP of them (in both windows); the client, on another core, reads the
 // start of each payload and returns the frame. Bare: rte_eth_rx_burst and free. tx: the client writes payload and descriptor; the
 // worker builds headers and checksums. Bare: mbufs from the pool to rte_eth_tx_burst. idle: CPU time of a worker that has nothing to do.
+// _own: what a packet costs the worker in its own code, batches of 32, on one core: the client's part runs on the worker's thread, too,
+// and its time is taken out; so is the bare driver's.
 #include <sched.h>
 
 #include <algorithm>
@@ -97,6 +99,19 @@ void SendAll(WorkerBed *bed, const std::vector<uint8_t> &data, uint32_t dst) {
   if (!udplane_load32(&bed->zone->awake)) bed->Bell();
 }
 
+WorkerBed *own_bed;
+uint64_t own_client_ns, own_sum;  // spent in the client's part
+std::vector<uint8_t> own_data;
+
+// The client's turn, then up to 32 frames of the driver.
+template <bool kRx>
+uint32_t OwnRx(device_queue *q, device_frame *out, uint32_t) {
+  uint64_t t = clock_now_ns();
+  kRx ? ReceiveAll(own_bed, &own_sum) : SendAll(own_bed, own_data, inet_addr("192.0.2.2"));
+  __atomic_store_n(&own_client_ns, own_client_ns + clock_now_ns() - t, __ATOMIC_RELAXED);
+  return dpdk_queue_ops.rx_burst(q, out, 32);
+}
+
 double Median(std::vector<double> v) {
   std::sort(v.begin(), v.end());
   return v[v.size() / 2];
@@ -106,6 +121,18 @@ double Window(const std::function<uint64_t()> &count) {
   uint64_t a = count(), t = clock_now_ns();
   while (clock_now_ns() - t < kWindowNs) usleep(5000);
   return (double)(count() - a) * 1000 / (double)(clock_now_ns() - t);
+}
+
+void MakeTemplates(WorkerBed *bed, uint16_t len) {
+  for (uint32_t i = 0; i < kFlows; i++) {
+    auto f = UdpFrame(bed->dev->mac, 5000, std::string(len - 42u, '\0'));
+    uint16_t port = htons((uint16_t)(1000 + i)), sum;  // the checksum moves the other way
+    memcpy(&sum, &f[40], 2);
+    sum = htons((uint16_t)(ntohs(sum) - i));
+    memcpy(&f[34], &port, 2);
+    memcpy(&f[40], &sum, 2);
+    templates.push_back(f);
+  }
 }
 
 int Compare(const char *name, bool rx, uint16_t len) {
@@ -120,15 +147,7 @@ int Compare(const char *name, bool rx, uint16_t len) {
     fprintf(stderr, "dpdk_bench: %s\n", bed.text);
     return 1;
   }
-  for (uint32_t i = 0; i < kFlows; i++) {
-    auto f = UdpFrame(bed.dev->mac, 5000, std::string(len - 42u, '\0'));
-    uint16_t port = htons((uint16_t)(1000 + i)), sum;  // the checksum moves the other way
-    memcpy(&sum, &f[40], 2);
-    sum = htons((uint16_t)(ntohs(sum) - i));
-    memcpy(&f[34], &port, 2);
-    memcpy(&f[40], &sum, 2);
-    templates.push_back(f);
-  }
+  MakeTemplates(&bed, len);
   if (rx) rte_eth_add_rx_callback(bed.d()->port, 0, Fill, nullptr);
   std::thread client([&] {
     if (two) Pin(1);
@@ -159,6 +178,42 @@ int Compare(const char *name, bool rx, uint16_t len) {
   return wrong != 0;
 }
 
+int Own(const char *name, bool rx, uint16_t len) {
+  frame_len = len;
+  own_data.assign(len - 42u, 'x');
+  gate.cpu = std::thread::hardware_concurrency() > 1 ? 0 : -1;
+  gate.spin_ns = 60000000000ull;
+  gate.closed = rx ? BareRx : BareTx;
+  WorkerBed bed("net_null0,size=" + std::to_string(len) + (rx ? ",copy=1" : ",no-rx=1"));
+  if (!bed.dev) {
+    fprintf(stderr, "dpdk_bench: %s\n", bed.text);
+    return 1;
+  }
+  own_bed = &bed;
+  MakeTemplates(&bed, len);
+  if (rx) rte_eth_add_rx_callback(bed.d()->port, 0, Fill, nullptr);
+  __atomic_store_n(&gate.opened, rx ? OwnRx<true> : OwnRx<false>, __ATOMIC_RELEASE);
+  std::vector<double> own, bare;
+  auto mine = [&] { return rx ? bed.Count(UDPLANE_WORKER_RX_DELIVERED) : bed.Count(UDPLANE_WORKER_TX_SENT); };
+  for (int i = 0; i < kWindows; i++) {
+    __atomic_store_n(&gate.open, false, __ATOMIC_RELEASE);
+    usleep(2000);
+    bare.push_back(1000 / Window([] { return bare_done.load(); }));
+    __atomic_store_n(&gate.open, true, __ATOMIC_RELEASE);
+    usleep(2000);
+    uint64_t a = mine(), t = clock_now_ns(), c = __atomic_load_n(&own_client_ns, __ATOMIC_RELAXED);
+    while (clock_now_ns() - t < kWindowNs) usleep(5000);
+    uint64_t spent = clock_now_ns() - t - (__atomic_load_n(&own_client_ns, __ATOMIC_RELAXED) - c);
+    own.push_back((double)spent / (double)(mine() - a) - bare.back());
+  }
+  __atomic_store_n(&gate.opened, dpdk_queue_ops.rx_burst, __ATOMIC_RELEASE);
+  bed.Stop();
+  printf("{\"name\": \"%s\", \"value\": %.1f, \"unit\": \"ns a packet\", \"baseline\": %.1f, \"ratio\": %.3f, \"min\": %.1f, \"max\": %.1f}\n",
+         name, Median(own), Median(bare), Median(own) / Median(bare), *std::min_element(own.begin(), own.end()),
+         *std::max_element(own.begin(), own.end()));
+  return 0;
+}
+
 double CpuSeconds() {
   timespec ts;
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
@@ -185,7 +240,9 @@ int main(int argc, char **argv) {
   if (row == "rx1400") return Compare("dpdk_rx1400", true, 1400);
   if (row == "tx64") return Compare("dpdk_tx64", false, 64);
   if (row == "tx1400") return Compare("dpdk_tx1400", false, 1400);
+  if (row == "rx64_own") return Own("dpdk_rx64_own", true, 64);
+  if (row == "tx64_own") return Own("dpdk_tx64_own", false, 64);
   if (row == "idle") return Idle();
-  fprintf(stderr, "usage: dpdk_bench rx64|rx1400|tx64|tx1400|idle\n");
+  fprintf(stderr, "usage: dpdk_bench rx64|rx1400|tx64|tx1400|rx64_own|tx64_own|idle\n");
   return 2;
 }

@@ -76,12 +76,13 @@ inline bool Until(const std::function<bool()> &ok, int seconds = 10) {
 struct Gate {
   bool open = false;
   uint32_t (*closed)(device_queue *q) = [](device_queue *) { return 0u; };
+  uint32_t (*opened)(device_queue *q, device_frame *out, uint32_t max) = dpdk_queue_ops.rx_burst;
   int cpu = -1;  // of the worker; with one of its own it need not yield
   uint64_t spin_ns = 50000;
 };
 inline Gate gate;
 inline uint32_t GatedRx(device_queue *q, device_frame *out, uint32_t max) {
-  return __atomic_load_n(&gate.open, __ATOMIC_ACQUIRE) ? dpdk_queue_ops.rx_burst(q, out, max) : gate.closed(q);
+  return __atomic_load_n(&gate.open, __ATOMIC_ACQUIRE) ? __atomic_load_n(&gate.opened, __ATOMIC_RELAXED)(q, out, max) : gate.closed(q);
 }
 
 // The worker on a bed, with a client that holds UDP port 5000 on 192.0.2.1.
