@@ -9,10 +9,12 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
+#include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
 #include "sidecar/base/notify.h"
 #include "sidecar/control/internal.h"
 
+#define RESTART_NS 5000000000ull /* a device that lasts shorter is not tried again */
 #define NEIGHBOUR_TICKS 3 /* seconds: well within the kernel's 5 s probe delay (Documentation/networking/ip-sysctl: delay_first_probe_time) */
 
 static void reload_ports(struct control *c)
@@ -56,6 +58,25 @@ static void check_annotations(struct control *c)
 	reload_ports(c);
 }
 
+/* The device is lost. Once more from the start is better than to end, unless that happens all the time: then whoever supervises us
+ * decides when to try again. */
+void control_lose_device(struct control *c, bool again)
+{
+	c->failed = true;
+	if (again && clock_now_ns() - c->began_ns < RESTART_NS)
+		log_error("the device was lost within %llu s of the start: not starting again by ourselves", RESTART_NS / 1000000000ull);
+	else
+		c->restart = again;
+}
+
+void control_check_device(struct control *c)
+{
+	if (c->dev && !c->failed && __atomic_load_n(&c->dev->restart, __ATOMIC_ACQUIRE)) {
+		log_warn("%s: starting again; sockets go on over the kernel until then", c->dev->ifname);
+		control_lose_device(c, true);
+	}
+}
+
 static void on_tick(struct control *c, struct watch *w, uint32_t events)
 {
 	struct epoll_event on = {.events = EPOLLIN, .data.ptr = &c->listen};
@@ -65,6 +86,7 @@ static void on_tick(struct control *c, struct watch *w, uint32_t events)
 	if (read(w->fd, &cnt, 8) != 8)
 		return;
 	c->ticks++;
+	control_check_device(c);
 	refresh_counters(c);
 	sock_check(c);
 	session_tick(c);
@@ -140,7 +162,7 @@ static void announce(const struct control *c)
 	notify_send("READY=1");
 }
 
-int control_run(struct config *cfg)
+enum control_end control_run(struct config *cfg)
 {
 	struct control c = {
 		.cfg = cfg,
@@ -163,6 +185,7 @@ int control_run(struct config *cfg)
 	else
 		err = control_start(&c);
 	if (!err) {
+		c.began_ns = clock_now_ns();
 		announce(&c);
 		loop(&c);
 		notify_send("STOPPING=1");
@@ -174,5 +197,5 @@ int control_run(struct config *cfg)
 	watch_remove(&c, &c.tick);
 	if (c.epoll_fd >= 0)
 		close(c.epoll_fd);
-	return err || c.failed;
+	return c.restart ? CONTROL_RESTART : err || c.failed ? CONTROL_FAILED : CONTROL_STOPPED;
 }

@@ -9,8 +9,13 @@
 
 #include "sidecar/config/config.h"
 
-/* Runs until SIGTERM or SIGINT, or until the device is gone. cfg must live as long. Returns the exit status: 0 asked to stop, 1 could
- * not start or cannot go on (logged). The calling thread becomes the control thread. */
-int control_run(struct config *cfg);
+enum control_end {
+	CONTROL_STOPPED, /* asked to; exit status 0 */
+	CONTROL_FAILED,  /* could not start or cannot go on; logged; exit status 1 */
+	CONTROL_RESTART, /* the device was reset, or is gone and backend auto shall choose anew: run the program again */
+};
+
+/* Runs until SIGTERM or SIGINT, or until the device is gone. cfg must live as long. The calling thread becomes the control thread. */
+enum control_end control_run(struct config *cfg);
 
 #endif

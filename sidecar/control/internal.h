@@ -123,12 +123,19 @@ struct control {
 	uint32_t check_next; /* socket number that sock_check goes on with */
 	uint32_t ticks;
 	struct stat annotations; /* of the file, when it was last read */
-	bool leaving, failed;
+	uint64_t began_ns;
+	bool leaving, failed, restart; /* restart: with failed */
 };
 
 /* watch.c */
 int watch_add(struct control *c, struct watch *w, uint32_t events);
 void watch_remove(struct control *c, struct watch *w);
+
+/* control.c */
+/* The device is gone: ends the loop; again: run udplaned anew if it had lasted. */
+void control_lose_device(struct control *c, bool again);
+/* Does the device ask to be opened from the start? */
+void control_check_device(struct control *c);
 
 /* start.c */
 int control_start(struct control *c);

@@ -77,6 +77,7 @@ static void on_timer(struct control *c, struct watch *w, uint32_t events)
 
 static void on_netlink(struct control *c, struct watch *w, uint32_t events)
 {
+	bool again = c->cfg->backend == CONFIG_BACKEND_AUTO;
 	int change = route_netlink_process(c->nl);
 
 	(void)w;
@@ -86,11 +87,13 @@ static void on_netlink(struct control *c, struct watch *w, uint32_t events)
 		return;
 	}
 	if (change & ROUTE_CHANGE_GONE) {
-		log_error("interface %s was removed: stopping, every socket goes on over the kernel; start udplaned again when it is back",
-			  c->dev->ifname);
-		c->failed = true;
+		log_error("interface %s was removed: every socket goes on over the kernel; %s", c->dev->ifname,
+			  again ? "backend auto chooses anew" : "stopping: start udplaned again when it is back");
+		control_lose_device(c, again);
 		return;
 	}
+	if (change & ROUTE_CHANGE_LINK)
+		control_check_device(c);
 	if (change & ROUTE_CHANGE_RESYNC)
 		stats_count(&c->stats, UDPLANE_CONTROL_ROUTE_RESYNCS, 1);
 	if (change & (ROUTE_CHANGE_ADDRS | ROUTE_CHANGE_LINK)) /* the device reads its MAC again, too */

@@ -109,6 +109,7 @@ struct device { /* first member of each implementation's struct */
 	uint32_t tx_headroom;/* bytes to leave in front of a frame's packet; 0 for af_xdp */
 	bool local_frames;   /* a virtual link of this host (veth): frames may carry partial checksums */
 	bool can_disengage;  /* engage() works: the kernel can serve while the worker sleeps */
+	uint32_t restart;    /* atomic, set by the device: it works again only when opened from the start (a VF reset by its owner) */
 	char text[64];       /* e.g. "veth, 1 queue, native, copy" */
 	char why[160];       /* why this attach mode and no better one */
 };

@@ -286,7 +286,8 @@ static void counters(struct device *base, uint64_t *out)
 	out[UDPLANE_DEVICE_LINK_UP] = __atomic_load_n(&d->link_up, __ATOMIC_RELAXED);
 	out[UDPLANE_DEVICE_LINK_CHANGES] = __atomic_load_n(&d->events.link_changes, __ATOMIC_RELAXED);
 	out[UDPLANE_DEVICE_NIC_EVENTS] = __atomic_load_n(&d->events.removals, __ATOMIC_RELAXED) +
-					 __atomic_load_n(&d->events.resets, __ATOMIC_RELAXED);
+					 __atomic_load_n(&d->events.resets, __ATOMIC_RELAXED) +
+					 __atomic_load_n(&d->events.errors, __ATOMIC_RELAXED);
 }
 
 static size_t info(struct device *base, char *out, size_t size)

@@ -83,7 +83,7 @@ struct dpdk {
 	struct tap *tap;           /* NULL: none (tests) */
 	int event_fd;              /* eventfd: link or removal; the TAP thread watches it */
 	uint32_t link_up;          /* atomic: as last read, by the TAP thread */
-	uint32_t removed;          /* atomic: the NIC is gone: nobody touches it any more */
+	uint32_t removed;          /* atomic: the NIC is gone, or was reset: nobody touches it any more */
 	struct dpdk_events events;
 };
 
@@ -117,6 +117,8 @@ int dpdk_port_open(struct dpdk *d, char *text, size_t text_len);
 int dpdk_port_set_mtu(struct dpdk *d, uint32_t mtu, char *text, size_t text_len);
 /* Configures worker_cnt queues and starts. */
 int dpdk_port_start(struct dpdk *d, char *text, size_t text_len);
+/* Takes all multicast frames (or all frames, where that is all a driver can do). After a start, and after the driver recovered. */
+void dpdk_port_open_filters(const struct dpdk *d);
 void dpdk_port_stop(struct dpdk *d);
 void dpdk_port_close(struct dpdk *d);
 /* Lines of "name\tvalue\n" for people; returns the length. */
@@ -132,7 +134,7 @@ void dpdk_disarm(struct device_queue *dq);
 /* event.c */
 int dpdk_event_open(struct dpdk *d);
 void dpdk_event_close(struct dpdk *d);
-/* TAP thread: reads the link; was the NIC removed? */
+/* TAP thread: reads the link; was the NIC removed (not: reset)? */
 bool dpdk_link_up(void *dev);
 bool dpdk_is_gone(void *dev);
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What DPDK's interrupt thread (the seed's eal_intr_thread_main, which waits in an epoll of its own) tells: link, removal, reset. The
- * callbacks only note it and ring event_fd; the TAP thread does the rest: the link becomes the TAP's carrier, and a NIC that is gone
+ * What DPDK's interrupt thread (the seed's eal_intr_thread_main, which waits in an epoll of its own) tells: link, removal, reset, errors.
+ * The callbacks only note it and ring event_fd; the TAP thread does the rest: the link becomes the TAP's carrier, and a NIC that is gone
  * takes the TAP along, which the control thread sees by netlink as it would see any interface go.
  *
- * A reset of a virtual function by its owner needs it configured from the start: it counts as gone, and udplaned starts again.
+ * A reset of a virtual function by its owner (and an error that the driver could not mend) needs the device set up from the start: nobody
+ * touches it any more, the TAP stays without a carrier, and udplaned starts itself again (device.restart).
  */
 #include <errno.h>
 #include <rte_dev.h>
@@ -19,10 +20,24 @@ static void ring(struct dpdk *d)
 	(void)!write(d->event_fd, &(uint64_t){1}, 8);
 }
 
+static void count(uint64_t *event)
+{
+	__atomic_fetch_add(event, 1, __ATOMIC_RELAXED);
+}
+
 static void lose(struct dpdk *d, const char *why)
 {
 	if (!__atomic_exchange_n(&d->removed, 1, __ATOMIC_SEQ_CST))
 		log_error("%s: the device %s: it is let go, and its interface with it", d->target, why);
+	ring(d);
+}
+
+static void start_again(struct dpdk *d, const char *why)
+{
+	if (!__atomic_load_n(&d->removed, __ATOMIC_SEQ_CST))
+		log_warn("%s: the device %s: it needs to be set up from the start", d->target, why);
+	__atomic_store_n(&d->base.restart, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&d->removed, 1, __ATOMIC_SEQ_CST);
 	ring(d);
 }
 
@@ -32,14 +47,34 @@ static int on_port(uint16_t port, enum rte_eth_event_type type, void *arg, void 
 
 	(void)port;
 	(void)param;
-	if (type == RTE_ETH_EVENT_INTR_RMV)
-		__atomic_fetch_add(&d->events.removals, 1, __ATOMIC_RELAXED);
-	if (type == RTE_ETH_EVENT_INTR_RESET)
-		__atomic_fetch_add(&d->events.resets, 1, __ATOMIC_RELAXED);
-	if (type == RTE_ETH_EVENT_INTR_LSC)
+	switch (type) {
+	case RTE_ETH_EVENT_INTR_LSC:
 		ring(d);
-	else
-		lose(d, type == RTE_ETH_EVENT_INTR_RMV ? "was removed" : "was reset by its owner");
+		break;
+	case RTE_ETH_EVENT_INTR_RMV:
+		count(&d->events.removals);
+		lose(d, "was removed");
+		break;
+	case RTE_ETH_EVENT_INTR_RESET:
+		count(&d->events.resets);
+		start_again(d, "was reset by its owner");
+		break;
+	case RTE_ETH_EVENT_ERR_RECOVERING: /* its driver has stopped the packet path by itself and sets it going again */
+		count(&d->events.errors);
+		log_warn("%s: the device has failed, its driver recovers it", d->target);
+		break;
+	case RTE_ETH_EVENT_RECOVERY_SUCCESS:
+		log_info("%s: the device has recovered", d->target);
+		dpdk_port_open_filters(d);
+		ring(d);
+		break;
+	case RTE_ETH_EVENT_RECOVERY_FAILED:
+		count(&d->events.errors);
+		start_again(d, "has failed, and its driver could not recover it");
+		break;
+	default:
+		break;
+	}
 	return 0;
 }
 
@@ -51,11 +86,14 @@ static void on_device(const char *name, enum rte_dev_event_type type, void *arg)
 	(void)name;
 	if (type != RTE_DEV_EVENT_REMOVE)
 		return;
-	__atomic_fetch_add(&d->events.removals, 1, __ATOMIC_RELAXED);
+	count(&d->events.removals);
 	lose(d, "is being removed");
 }
 
-static const enum rte_eth_event_type heard[] = {RTE_ETH_EVENT_INTR_LSC, RTE_ETH_EVENT_INTR_RMV, RTE_ETH_EVENT_INTR_RESET};
+static const enum rte_eth_event_type heard[] = {
+	RTE_ETH_EVENT_INTR_LSC,	      RTE_ETH_EVENT_INTR_RMV,	      RTE_ETH_EVENT_INTR_RESET,
+	RTE_ETH_EVENT_ERR_RECOVERING, RTE_ETH_EVENT_RECOVERY_SUCCESS, RTE_ETH_EVENT_RECOVERY_FAILED,
+};
 
 int dpdk_event_open(struct dpdk *d)
 {
@@ -83,9 +121,16 @@ void dpdk_event_close(struct dpdk *d)
 	d->event_fd = -1;
 }
 
+static bool is_lost(const struct dpdk *d)
+{
+	return __atomic_load_n(&d->removed, __ATOMIC_ACQUIRE);
+}
+
 bool dpdk_is_gone(void *dev)
 {
-	return __atomic_load_n(&((struct dpdk *)dev)->removed, __ATOMIC_ACQUIRE);
+	struct dpdk *d = dev;
+
+	return is_lost(d) && !__atomic_load_n(&d->base.restart, __ATOMIC_ACQUIRE);
 }
 
 bool dpdk_link_up(void *dev)
@@ -94,7 +139,7 @@ bool dpdk_link_up(void *dev)
 	struct rte_eth_link link = {0};
 	uint32_t up;
 
-	if (dpdk_is_gone(d) || rte_eth_link_get_nowait(d->port, &link))
+	if (is_lost(d) || rte_eth_link_get_nowait(d->port, &link))
 		link.link_status = RTE_ETH_LINK_DOWN;
 	up = link.link_status == RTE_ETH_LINK_UP;
 	if (up != __atomic_exchange_n(&d->link_up, up, __ATOMIC_RELAXED))

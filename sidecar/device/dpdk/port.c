@@ -172,7 +172,7 @@ static int try_start(struct dpdk *d, bool rxq)
 }
 
 /* The kernel joins multicast groups on the TAP, not on the NIC: it must take them all. Neighbour discovery needs it. */
-static void open_filters(const struct dpdk *d)
+void dpdk_port_open_filters(const struct dpdk *d)
 {
 	if (rte_eth_allmulticast_enable(d->port))
 		rte_eth_promiscuous_enable(d->port);
@@ -203,7 +203,7 @@ int dpdk_port_start(struct dpdk *d, char *text, size_t text_len)
 			 d->info.driver_name, d->worker_cnt, d->base.mtu, d->mem.frame_size, rte_strerror(-err), dpdk_eal_complaint());
 		return err;
 	}
-	open_filters(d);
+	dpdk_port_open_filters(d);
 	for (uint32_t w = 0; w < d->worker_cnt && !err; w++)
 		err = dpdk_intr_open(d, &d->queue[w]);
 	if (err)
@@ -298,7 +298,7 @@ size_t dpdk_port_info(struct dpdk *d, char *out, size_t size)
 	line(&l, "link_interrupt", "%s", d->lsc_intr ? "yes" : "no: polled");
 	add_offloads(d, &l);
 	if (__atomic_load_n(&d->removed, __ATOMIC_ACQUIRE)) {
-		line(&l, "link", "the device was removed");
+		line(&l, "link", "%s", d->base.restart ? "the device was reset: starting again" : "the device was removed");
 		return l.len;
 	}
 	if (!rte_eth_link_get_nowait(d->port, &link))
