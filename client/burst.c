@@ -6,6 +6,7 @@
  * referenced once for each packet in the application's hands, so its frames stay mapped whatever becomes of socket and udplaned.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include "client/internal.h"
@@ -112,39 +113,89 @@ static void offer(struct udplane_buf *b, void *data, uint32_t size)
 	b->size = size;
 }
 
-/* Keeps tx_lock and, if it comes from a ring, the lane's, until submit. */
+/* Slots of the lane's ring; 0: none. tx_lock held. */
+static uint32_t reserve_slots(struct sock *s, struct udplane_buf *bufs, uint32_t cnt)
+{
+	struct lane *l = tx_open(s, cnt);
+	uint32_t n;
+
+	if (!l)
+		return 0;
+	n = tx_room(s, l, cnt, 0);
+	for (uint32_t i = 0; i < n; i++)
+		offer(&bufs[i], tx_slot(s->att, l, i), s->att->tx_slot_size);
+	if (n) {
+		s->burst_lane = l;
+		s->burst_att = s->att;
+		__atomic_fetch_add(&s->att->refs, 1, __ATOMIC_RELAXED);
+		l->reserved = true;
+		l->reserved_long = false;
+		l->reserved_by = s->burst_owner;
+	}
+	lock_drop(&l->tx_lock);
+	return n;
+}
+
+static uint32_t reserve_buffers(struct sock *s, struct udplane_buf *bufs, uint32_t cnt)
+{
+	uint32_t n = pktbufs_get(s->burst_buf, cnt < BURST_MAX ? cnt : BURST_MAX);
+
+	for (uint32_t i = 0; i < n; i++)
+		offer(&bufs[i], s->burst_buf[i]->data, RESERVE_SIZE);
+	return n;
+}
+
+void burst_cancel(struct sock *s)
+{
+	struct lane *l = s->burst_lane;
+
+	if (l) {
+		lock_take(&l->tx_lock);
+		l->reserved = false;
+		lock_drop(&l->tx_lock);
+		attach_put(s->burst_att);
+		s->burst_lane = NULL;
+		s->burst_att = NULL;
+	} else {
+		for (uint32_t i = 0; i < s->burst_cnt; i++)
+			pktbuf_put(s->burst_buf[i]);
+	}
+	s->burst_cnt = 0;
+}
+
+/* No lock is kept: the application may call whatever it likes before submit. */
 int udplane_reserve(int fd, struct udplane_buf *bufs, unsigned int cnt)
 {
-	struct sock *s = tx_enter(fd);
+	uint64_t end = 0;
+	struct sock *s;
 	uint32_t n = 0;
-	struct lane *l;
+	int err;
 
-	if (!s || !cnt) {
-		if (s)
-			lock_drop(&s->tx_lock);
-		return set_errno(s ? -EINVAL : -EBADF);
+	for (;;) {
+		s = tx_enter(fd);
+		if (!s)
+			return set_errno(-EBADF);
+		err = !cnt ? -EINVAL : 0;
+		if (!err && s->burst_cnt)
+			err = pthread_equal(s->burst_owner, pthread_self()) ? -EINVAL : end && now_ns() >= end ? -EAGAIN : -EBUSY;
+		if (err != -EBUSY)
+			break;
+		lock_drop(&s->tx_lock); /* another thread's: it will be quick */
+		if (!end)
+			end = now_ns() + TX_FULL_WAIT_NS;
+		sched_yield();
 	}
-	l = tx_open(s, cnt);
-	if (l) {
-		n = tx_room(s, l, cnt);
-		for (uint32_t i = 0; i < n; i++)
-			offer(&bufs[i], tx_slot(s->att, l, i), s->att->tx_slot_size);
+	if (!err) {
+		s->burst_owner = pthread_self();
+		n = reserve_slots(s, bufs, cnt);
 		if (!n)
-			lock_drop(&l->tx_lock);
+			n = reserve_buffers(s, bufs, cnt);
+		s->burst_cnt = n;
+		if (!n)
+			err = -EAGAIN;
 	}
-	s->burst_lane = n ? l : NULL;
-	if (!n) {
-		n = pktbufs_get(s->burst_buf, cnt < BURST_MAX ? cnt : BURST_MAX);
-		for (uint32_t i = 0; i < n; i++)
-			offer(&bufs[i], s->burst_buf[i]->data, RESERVE_SIZE);
-	}
-	if (!n) {
-		lock_drop(&s->tx_lock);
-		return set_errno(-EAGAIN);
-	}
-	s->burst_owner = pthread_self();
-	__atomic_store_n(&s->burst_cnt, n, __ATOMIC_RELEASE);
-	return (int)n;
+	lock_drop(&s->tx_lock);
+	return err ? set_errno(err) : (int)n;
 }
 
 static socklen_t name_of(const struct sock *s, const struct udplane_peer *peer, struct sockaddr_storage *ss)
@@ -213,29 +264,40 @@ static int submit_ring(struct sock *s, struct lane *l, const struct udplane_buf 
 	return i > 1 ? (int)i - 1 : n;
 }
 
+/* Into the ring, if it is still what it was at reserve; else the kernel sends what lies in the slots. */
+static int submit(struct sock *s, const struct udplane_buf *bufs, uint32_t cnt)
+{
+	struct lane *l = s->burst_lane;
+	int n;
+
+	if (!l || s->lane != l || !tx_alive(s))
+		return submit_kernel(s, bufs, cnt);
+	lock_take(&l->tx_lock);
+	n = submit_ring(s, l, bufs, cnt);
+	lock_drop(&l->tx_lock);
+	return n;
+}
+
 int udplane_submit(int fd, struct udplane_buf *bufs, unsigned int cnt)
 {
-	struct sock *s = table_get(fd);
-	uint32_t reserved = s ? __atomic_load_n(&s->burst_cnt, __ATOMIC_ACQUIRE) : 0;
-	struct lane *l;
+	struct sock *s = tx_enter(fd);
 	bool unbound;
 	int n = 0;
 
-	if (!s || !reserved || !pthread_equal(s->burst_owner, pthread_self()))
-		return set_errno(s ? -EINVAL : -EBADF);
-	l = s->burst_lane;
-	if (cnt > reserved)
+	if (!s)
+		return set_errno(-EBADF);
+	if (!s->burst_cnt || !pthread_equal(s->burst_owner, pthread_self())) {
+		lock_drop(&s->tx_lock);
+		return set_errno(-EINVAL);
+	}
+	if (cnt > s->burst_cnt)
 		n = -EINVAL;
 	for (uint32_t i = 0; i < cnt && !n; i++)
 		if (bufs[i].len > bufs[i].size)
 			n = -EMSGSIZE;
 	if (!n && cnt)
-		n = l ? submit_ring(s, l, bufs, cnt) : submit_kernel(s, bufs, cnt);
-	for (uint32_t i = 0; !l && i < reserved; i++)
-		pktbuf_put(s->burst_buf[i]);
-	__atomic_store_n(&s->burst_cnt, 0, __ATOMIC_RELAXED);
-	if (l)
-		lock_drop(&l->tx_lock);
+		n = submit(s, bufs, cnt);
+	burst_cancel(s);
 	unbound = n > 0 && !__atomic_load_n(&s->bound, __ATOMIC_RELAXED);
 	if (unbound)
 		sock_ref(s);

@@ -115,7 +115,9 @@ static void fork_child_sock(struct sock *s)
 		close(ep);
 	}
 	s->self_signal = false;
-	s->burst_cnt = 0;
+	if (s->burst_cnt && s->burst_lane)
+		memset(&s->burst_lane->tx_lock, 0, sizeof(s->burst_lane->tx_lock));
+	burst_cancel(s);
 	s->lane = NULL;
 	if (s->wake_fd >= 0)
 		close(s->wake_fd);

@@ -69,6 +69,7 @@ extern "C" {
 #define POWERSAVE_FACTOR    4       /* counts above in mode powersave */
 
 #define TX_FULL_WAIT_NS 1000000 /* a full TX ring is waited for, then the kernel path */
+#define TX_FULL_WAIT_NONBLOCK_NS 50000 /* on behalf of who does not want to wait: for what the worker sends in one or two rounds */
 #define TX_ERROR_TICKS  100000  /* connected sockets: look for a pending error so often, in ticks(): 20-100 us */
 #define DEATH_CHECK_NS  1000000 /* look at the control socket at most so often */
 #define DEATH_CHECK_TICKS 2000000
@@ -165,6 +166,9 @@ struct lane {
 	uint64_t window_ns;     /* sends while the worker slept: since when, how many */
 	uint32_t window_cnt;
 	struct prefix_set prefixes;
+	bool reserved;         /* the slots from tx.idx on are in the application's hands, between reserve and submit */
+	bool reserved_long;    /* for longer than is waited for */
+	pthread_t reserved_by;
 
 	struct lock ret_lock __attribute__((aligned(UDPLANE_LINE)));
 	struct udplane_ring ret; /* producer */
@@ -285,9 +289,10 @@ struct sock {
 	bool tx_used;
 	uint64_t error_ticks;  /* last looked for a pending error */
 	uint64_t fast_tx, kernel_tx, kernel_tx_full;
-	pthread_t burst_owner; /* between reserve and submit, both of one thread, which keeps tx_lock and, on the fast path, the lane's */
-	uint32_t burst_cnt;    /* atomic: entries reserved; 0: none are */
-	struct lane *burst_lane;
+	pthread_t burst_owner; /* between reserve and submit, both of one thread */
+	uint32_t burst_cnt;    /* entries reserved; 0: none are */
+	struct lane *burst_lane; /* NULL: they are in burst_buf */
+	struct attach *burst_att; /* of burst_lane: referenced, so that the slots stay mapped */
 	struct pktbuf *burst_buf[BURST_MAX];
 
 	/* --- under context.ctl, but for reading --- */
@@ -553,6 +558,8 @@ void attach_return(struct attach *a, uint32_t lane, const uint32_t *frames, uint
 void rx_drain(struct sock *s, uint32_t lane, bool save);
 /* After a look at the kernel socket that brought cnt datagrams of asked, or -errno. */
 void rx_kernel_looked(struct sock *s, int cnt, uint32_t asked, int flags);
+/* burst.c: gives up what is reserved, if anything. tx_lock held, but in a forked child. */
+void burst_cancel(struct sock *s);
 /* burst.c: up to cnt datagrams from the kernel socket into private buffers, without waiting; -errno. */
 int rx_kernel_pkts(struct sock *s, struct udplane_pkt *pkts, uint32_t cnt);
 void rx_saved_pkt(struct pktbuf *b, struct udplane_pkt *p);
@@ -586,7 +593,8 @@ struct sock *tx_enter(int fd);
 /* May cnt datagrams go through the ring now? The lane, locked; or NULL. tx_lock held. */
 struct lane *tx_open(struct sock *s, uint32_t cnt);
 /* Room for up to want entries; waits a little for the first. 0: none. */
-uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want);
+uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want, int flags);
+bool tx_alive(const struct sock *s); /* does udplaned still take what s sends? s has a lane */
 /* Entry i behind the last published: payload is in its slot. */
 void tx_fill(struct sock *s, struct lane *l, uint32_t i, const struct dest *d, uint32_t len);
 /* Publishes cnt entries and rings the doorbell if need be; the lane stays locked. */

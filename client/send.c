@@ -67,19 +67,49 @@ static void look_for_death(struct attach *a, struct lane *l)
 	attach_look(a, now_ns());
 }
 
+/* Another thread writes into the slots: it will be quick. This thread itself will not, so what it sends meanwhile takes the kernel path.
+ * Lane locked, but while waiting. */
+static bool tx_wait_reserved(struct lane *l)
+{
+	uint64_t end;
+
+	if (l->reserved_long || pthread_equal(l->reserved_by, pthread_self()))
+		return false;
+	end = now_ns() + TX_FULL_WAIT_NS;
+	while (l->reserved && now_ns() < end) {
+		lock_drop(&l->tx_lock);
+		sched_yield();
+		lock_take(&l->tx_lock);
+	}
+	l->reserved_long = l->reserved;
+	return !l->reserved;
+}
+
+static bool tx_served(const struct sock *s)
+{
+	uint32_t state = udplane_load32(&s->zone->state);
+
+	return state == UDPLANE_SOCKET_ACTIVE || state == UDPLANE_SOCKET_PENDING;
+}
+
+bool tx_alive(const struct sock *s)
+{
+	return tx_served(s) && !attach_news(s->att) && __atomic_load_n(&s->att->live, __ATOMIC_RELAXED);
+}
+
 struct lane *tx_open(struct sock *s, uint32_t cnt)
 {
 	struct attach *a = s->att;
 	struct lane *l = s->lane;
-	uint32_t state;
 
-	if (!l || unlikely(s->more))
-		return NULL;
-	state = udplane_load32(&s->zone->state);
-	if (unlikely((state != UDPLANE_SOCKET_ACTIVE && state != UDPLANE_SOCKET_PENDING) || tx_error_pending(s)))
+	if (!l || unlikely(s->more) || unlikely(!tx_served(s) || tx_error_pending(s)))
 		return NULL;
 	lock_take(&l->tx_lock);
 	look_for_death(a, l);
+	if (unlikely(l->reserved) && !tx_wait_reserved(l)) {
+		lock_drop(&l->tx_lock);
+		return NULL;
+	}
 	if (likely(!attach_news(a) && __atomic_load_n(&a->live, __ATOMIC_RELAXED)) &&
 	    (likely(udplane_load32(&l->zone->awake)) || worth_waking(a, l, cnt)))
 		return l;
@@ -98,14 +128,16 @@ static uint32_t tx_free(struct sock *s, struct lane *l, uint32_t want)
 }
 
 /* A little room at a time makes small batches: waits for a quarter of the ring or what is wanted. */
-uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want)
+uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want, int flags)
 {
 	uint32_t n = tx_free(s, l, want), enough = want < l->tx.size / 4 ? want : l->tx.size / 4;
 	uint64_t end;
+	bool quick;
 
 	if (likely(n > 0))
 		return n < want ? n : want;
-	end = now_ns() + TX_FULL_WAIT_NS;
+	quick = (flags & MSG_DONTWAIT) || __atomic_load_n(&s->nonblock, __ATOMIC_RELAXED);
+	end = now_ns() + (quick ? TX_FULL_WAIT_NONBLOCK_NS : TX_FULL_WAIT_NS);
 	do {
 		sched_yield();
 		n = tx_free(s, l, enough);
@@ -113,6 +145,7 @@ uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want)
 	if (!n) {
 		s->kernel_tx_full++;
 		udplane_store64(&s->tx_shared->kernel_tx_full, s->kernel_tx_full);
+		__atomic_store_n(&s->att->checked_ns, 0, __ATOMIC_RELAXED); /* now, or this would overtake what a dead one left */
 		attach_look(s->att, now_ns());
 	}
 	return n < want ? n : want;
@@ -242,7 +275,7 @@ static bool msg_fast(struct sock *s, struct lane *l, const struct msghdr *h, str
 
 /* Sends messages from the first on through the ring, as many as may go and fit. Returns how many; *slow: how many follow that belong
  * to the kernel path. tx_lock held. */
-static uint32_t tx_ring_msgs(struct sock *s, struct mmsghdr *vec, uint32_t cnt, uint32_t *slow)
+static uint32_t tx_ring_msgs(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags, uint32_t *slow)
 {
 	struct lane *l = tx_open(s, cnt);
 	uint32_t n = 0, room, len;
@@ -253,7 +286,7 @@ static uint32_t tx_ring_msgs(struct sock *s, struct mmsghdr *vec, uint32_t cnt, 
 		return 0;
 	if (!msg_fast(s, l, &vec->msg_hdr, &d, &len))
 		goto rest;
-	room = tx_room(s, l, cnt);
+	room = tx_room(s, l, cnt, flags);
 	while (n < room && (n == 0 || msg_fast(s, l, &vec[n].msg_hdr, &d, &len))) {
 		uint8_t *slot = tx_slot(s->att, l, n);
 		const struct msghdr *h = &vec[n].msg_hdr;
@@ -352,7 +385,7 @@ static int tx_call(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
 
 		slow = cnt - done;
 		if (plain && s->lane)
-			done += tx_ring_msgs(s, vec + done, cnt - done, &slow);
+			done += tx_ring_msgs(s, vec + done, cnt - done, flags, &slow);
 		if (!slow)
 			continue;
 		n = tx_slow(s, vec + done, slow, flags);

@@ -113,6 +113,7 @@ int udplane_close(int fd)
 		lock_drop(&s->rx_lock);
 		return set_errno(-EBADF);
 	}
+	burst_cancel(s);
 	__atomic_store_n(&s->closed, true, __ATOMIC_RELAXED);
 	__atomic_store_n(table_slot(fd), NULL, __ATOMIC_RELEASE);
 	if (__atomic_load_n(&s->refs, __ATOMIC_RELAXED) > 1)

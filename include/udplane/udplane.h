@@ -106,8 +106,9 @@ struct udplane_buf {
 	uint64_t cookie;   /* the library's own */
 };
 
-/* Reserves room for up to cnt datagrams; returns how many, in the order in which they will be sent. Until udplane_submit() of the same
- * thread no other thread of the process can send: be quick. -1 with EAGAIN if there is no room now. */
+/* Reserves room for up to cnt datagrams; returns how many, in the order in which they will be sent. Be quick: until udplane_submit() by the
+ * same thread, other threads of the process that send wait up to 1 ms, then take the kernel path, as does what this thread sends
+ * meanwhile. -1 with EAGAIN if there is no room now; EINVAL if cnt is 0 or this thread has reserved already. */
 int udplane_reserve(int fd, struct udplane_buf *bufs, unsigned int cnt);
 /* Sends the first cnt of what udplane_reserve() gave and forgets the rest (0: all). Returns how many were sent; fewer than cnt, or -1,
  * sets errno as sendmmsg(2) does. */

@@ -196,6 +196,96 @@ TEST_F(BurstTest, AnErrorInTheMiddleStopsThere)
 	EXPECT_EQ(udplane_send(fd, "x", 1, 0), -1) << "no lock is left behind";
 }
 
+// Between reserve and submit a thread may do whatever it likes.
+TEST_F(BurstTest, OtherCallsOfTheThreadGoOnMeanwhile)
+{
+	Peer *p = Start();
+	p->SetPrefix("10.0.0.0/8");
+	int fd = Claimed(), other = Claimed();
+	std::string plain = "127.0.0.1:" + std::to_string(plain_port());
+	struct sockaddr_storage ss;
+	socklen_t len = Address(plain, &ss);
+	struct udplane_buf bufs[2], more[2];
+
+	ASSERT_EQ(udplane_reserve(fd, bufs, 2), 2);
+	for (int i = 0; i < 2; i++)
+		Fill(&bufs[i], std::to_string(i), "10.1.2.3:4");
+	EXPECT_EQ(udplane_reserve(fd, more, 2), -1) << "this socket's reservation stands";
+	EXPECT_EQ(errno, EINVAL);
+	for (int s : {fd, other}) { // the kernel path: the ring's slots are taken
+		EXPECT_EQ(udplane_sendto(s, "k", 1, 0, reinterpret_cast<struct sockaddr *>(&ss), len), 1);
+		EXPECT_EQ(PlainRecv(), "k");
+	}
+	ASSERT_EQ(udplane_reserve(other, more, 2), 2);
+	Fill(&more[0], "other", plain);
+	EXPECT_EQ(udplane_submit(other, more, 1), 1);
+	EXPECT_EQ(PlainRecv(), "other");
+	p->Deliver(Id(fd), "in");
+	EXPECT_EQ(Recv(fd), "in");
+	Status(fd);
+	EXPECT_EQ(udplane_submit(fd, bufs, 2), 2);
+	std::vector<Sent> s = p->Take();
+	ASSERT_EQ(s.size(), 2u);
+	EXPECT_EQ(s[1].payload, "1");
+
+	ASSERT_EQ(udplane_reserve(fd, bufs, 2), 2); // given up by close
+	EXPECT_EQ(udplane_close(fd), 0);
+	EXPECT_EQ(udplane_submit(fd, bufs, 1), -1);
+	EXPECT_EQ(errno, EBADF);
+	ASSERT_EQ(udplane_sendto(other, "o", 1, 0, reinterpret_cast<struct sockaddr *>(&ss), len), 1);
+	EXPECT_EQ(PlainRecv(), "o");
+}
+
+TEST_F(BurstTest, WhatIsReservedWhileUdplanedDiesGoesOutThroughTheKernel)
+{
+	Peer *p = Start();
+	p->SetPrefix("127.0.0.0/8");
+	int fd = Claimed();
+	struct udplane_buf bufs[2];
+
+	ASSERT_EQ(udplane_reserve(fd, bufs, 2), 2);
+	ASSERT_NE(Sock(fd)->burst_lane, nullptr);
+	for (int i = 0; i < 2; i++)
+		Fill(&bufs[i], std::to_string(i), "127.0.0.1:" + std::to_string(plain_port()));
+	p->Die();
+	EXPECT_TRUE(Until([&] {
+		Recv(fd); // finds out, and buries
+		return Sock(fd)->lane == nullptr;
+	}));
+	EXPECT_EQ(udplane_submit(fd, bufs, 2), 2);
+	EXPECT_EQ(PlainRecv(), "0");
+	EXPECT_EQ(PlainRecv(), "1");
+}
+
+TEST_F(BurstTest, AnotherThreadsReservationIsWaitedFor)
+{
+	Peer *p = Start();
+	p->SetPrefix("10.0.0.0/8");
+	int fd = Claimed();
+	struct udplane_buf bufs[1], mine[1];
+	std::atomic<bool> reserved{false}, go{false};
+
+	std::thread t([&] {
+		ASSERT_EQ(udplane_reserve(fd, bufs, 1), 1);
+		Fill(&bufs[0], "theirs", "10.1.2.3:4");
+		reserved = true;
+		while (!go)
+			sched_yield();
+		EXPECT_EQ(udplane_submit(fd, bufs, 1), 1);
+	});
+	while (!reserved)
+		sched_yield();
+	EXPECT_EQ(udplane_reserve(fd, mine, 1), -1);
+	EXPECT_EQ(errno, EAGAIN);
+	EXPECT_EQ(udplane_submit(fd, bufs, 1), -1);
+	EXPECT_EQ(errno, EINVAL);
+	go = true;
+	t.join();
+	ASSERT_EQ(udplane_reserve(fd, mine, 1), 1);
+	EXPECT_EQ(udplane_submit(fd, mine, 0), 0);
+	EXPECT_EQ(p->Take().size(), 1u);
+}
+
 TEST_F(BurstTest, TheKernelPathTakesReservedBuffers)
 {
 	int fd = Open();
