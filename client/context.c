@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include "client/internal.h"
 
@@ -166,16 +167,22 @@ static void read_environment(void)
 	const char *path = getenv("UDPLANE_SOCKET"), *spin = getenv("UDPLANE_SPIN_US");
 	const char *log = getenv("UDPLANE_LOG"), *off = getenv("UDPLANE_DISABLE"), *yield = getenv("UDPLANE_YIELD");
 
-	snprintf(context.path, sizeof(context.path), "%s", path && *path ? path : UDPLANE_DEFAULT_SOCKET);
+	path = path && *path ? path : UDPLANE_DEFAULT_SOCKET;
+	snprintf(context.path, sizeof(context.path), "%s", path);
 	context.spin_ns = 1000ull * (spin && *spin ? strtoul(spin, NULL, 10) : RX_SPIN_DEFAULT_US);
 	if (context.spin_ns > 1000000000ull)
 		context.spin_ns = 1000000000ull;
 	context.yield = yield && *yield ? !!strcmp(yield, "0") : -1;
 	context.log = log ? atoi(log) : 0;
 	context.disabled = off && *off && strcmp(off, "0");
-	if (context.disabled)
+	if (context.disabled) {
 		context_set_reason(UDPLANE_REASON_USER, "UDPLANE_DISABLE is set");
-	else
+	} else if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
+		context.disabled = true;
+		context_set_reason(UDPLANE_REASON_NO_SIDECAR, "UDPLANE_SOCKET has %zu bytes, and a socket's path %zu at most: \"%.60s...\"", strlen(path),
+				   sizeof(((struct sockaddr_un *)0)->sun_path) - 1, path);
+	}
+	if (!context.disabled)
 		context_set_reason(UDPLANE_REASON_NO_SIDECAR, "not tried yet");
 }
 

@@ -29,13 +29,13 @@ int claim_diag_open(void)
 	return fd;
 }
 
-static int request(int nl, uint8_t family, uint16_t port_be)
+static int request(int nl, uint8_t family, uint16_t port_be, uint32_t seq)
 {
 	struct {
 		struct nlmsghdr nlh;
 		struct inet_diag_req_v2 req;
 	} m = {
-		.nlh = {.nlmsg_len = sizeof(m), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+		.nlh = {.nlmsg_len = sizeof(m), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP, .nlmsg_seq = seq},
 		.req = {.sdiag_family = family, .sdiag_protocol = IPPROTO_UDP, .idiag_states = ~0u},
 	};
 
@@ -103,7 +103,7 @@ static bool overlaps(const struct other *o, const struct claim *c, int ifindex)
 	return o->connected || !c->key.connected; /* same address: only our being connected beats it */
 }
 
-static int check_reply(const char *buf, size_t n, const struct claim *c, const uint64_t *mine, uint32_t cnt, int ifindex,
+static int check_reply(const char *buf, size_t n, uint32_t seq, const struct claim *c, const uint64_t *mine, uint32_t cnt, int ifindex,
 		       char *text, size_t text_len, bool *found)
 {
 	const struct nlmsghdr *h = (const void *)buf;
@@ -113,6 +113,8 @@ static int check_reply(const char *buf, size_t n, const struct claim *c, const u
 		uint32_t i;
 		char addr[INET6_ADDRSTRLEN];
 
+		if (h->nlmsg_seq != seq)
+			continue; /* the rest of an answer that was given up */
 		if (h->nlmsg_type == NLMSG_DONE)
 			return 1;
 		if (h->nlmsg_type == NLMSG_ERROR)
@@ -136,7 +138,9 @@ static int ask(int nl, uint8_t family, const struct claim *c, const uint64_t *mi
 	       size_t text_len, bool *found)
 {
 	char buf[32768] __attribute__((aligned(8)));
-	int err = request(nl, family, c->key.port_be);
+	static uint32_t last_seq; /* the control thread's */
+	uint32_t seq = ++last_seq;
+	int err = request(nl, family, c->key.port_be, seq);
 
 	while (!err) {
 		ssize_t n = recv(nl, buf, sizeof(buf), 0);
@@ -145,7 +149,7 @@ static int ask(int nl, uint8_t family, const struct claim *c, const uint64_t *mi
 			continue;
 		if (n < 0)
 			return -errno;
-		err = check_reply(buf, (size_t)n, c, mine, cnt, ifindex, text, text_len, found);
+		err = check_reply(buf, (size_t)n, seq, c, mine, cnt, ifindex, text, text_len, found);
 	}
 	return err > 0 ? 0 : err;
 }

@@ -150,7 +150,7 @@ static const struct key keys[] = {
 	 "datagrams that wait for one socket at most"},
 	{"max_sockets", "N", "4352", NO_ANNOTATION, NUMBER(1, 65535), FIELD(max_sockets),
 	 "accelerated sockets at most; others use the kernel"},
-	{"max_clients", "N", "256", NO_ANNOTATION, NUMBER(1, 4096), FIELD(max_clients),
+	{"max_clients", "N", "256", NO_ANNOTATION, NUMBER(1, 1024), FIELD(max_clients),
 	 "attached processes at most; others use the kernel"},
 	{"log_level", "NAME", "info", NO_ANNOTATION, CHOICE(log_levels), FIELD(log_level),
 	 "what goes to stderr"},

@@ -169,16 +169,20 @@ static void settle(struct control *c, struct sock *k)
 					  claimed_cookies(c, k->claim.local.port_be, mine, c->cfg->max_sockets), c->rules.ifindex,
 					  text, sizeof(text));
 	free(mine);
-	if (conflict < 0)
+	if (conflict < 0) {
+		why = conflict == -ENOMEM ? UDPLANE_REASON_NO_MEMORY : UDPLANE_REASON_DEVICE;
 		snprintf(text, sizeof(text), "cannot list the sockets on this port: %s", strerror(-conflict));
+	}
 	if (conflict && k->state == UDPLANE_SOCKET_ACTIVE) {
 		stats_count(&c->stats, UDPLANE_CONTROL_CONFLICTS, why == UDPLANE_REASON_SHARED);
 		deactivate(c, k, true);
 	} else if (!conflict && k->state == UDPLANE_SOCKET_PENDING) {
 		int err = activate(c, k);
 
-		if (err)
+		if (err) {
+			why = UDPLANE_REASON_DEVICE;
 			snprintf(text, sizeof(text), "the device refuses the claim: %s", strerror(-err));
+		}
 	}
 	refresh_socket(c, k, k->state == UDPLANE_SOCKET_ACTIVE ? UDPLANE_REASON_NONE : why, text);
 }

@@ -25,7 +25,7 @@
 #define SPIN_POWERSAVE_NS 10000
 #define FRAME_OVERHEAD 64          /* Ethernet header and room to align, beside the IP packet */
 #define LEAVE_ROUNDS 5             /* looks at the rings, 2 ms apart, while clients notice that we leave */
-#define DEVICE_SHARE 6144          /* frames of a worker that its queues may hold: fill, RX and TX rings of 2048 */
+#define DEVICE_SHARE 6144          /* frames that a queue may hold: fill, RX and TX rings of 2048 */
 
 enum memzone_pages control_pages(const struct control *c)
 {
@@ -225,6 +225,13 @@ static uint64_t spin_ns(const struct control *c)
 						       : SPIN_POWERSAVE_NS;
 }
 
+static uint32_t queues_per_worker(const struct control *c)
+{
+	uint32_t n = (c->dev->queue_used + c->cfg->workers - 1) / c->cfg->workers;
+
+	return n ? n : 1;
+}
+
 static int start_workers(struct control *c, char *text, size_t text_len)
 {
 	struct worker_options o = {
@@ -232,7 +239,7 @@ static int start_workers(struct control *c, char *text, size_t text_len)
 		.frames = c->frames.addr,
 		.frame_cnt = c->cfg->frames,
 		.frame_size = c->frame_size,
-		.frames_reserved = DEVICE_SHARE,
+		.frames_reserved = DEVICE_SHARE * queues_per_worker(c),
 		.socket_max = c->cfg->max_sockets,
 		.checksum = c->dev->local_frames ? PACKET_CHECKSUM_LOCAL : PACKET_CHECKSUM_WIRE,
 		.mode = c->cfg->mode,

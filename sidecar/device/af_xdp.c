@@ -145,6 +145,7 @@ static int device_attach(struct device *base, const struct device_memory *mem, u
 
 	dev->mem = *mem;
 	dev->hw_cnt = base->queue_cnt;
+	base->queue_used = dev->hw_cnt;
 	dev->worker_cnt = worker_cnt;
 	if (!worker_cnt || worker_cnt > dev->hw_cnt) {
 		snprintf(text, text_len, "%u workers for %u receive queues of %s: at most one worker a queue (ethtool -L changes their number)",

@@ -61,8 +61,10 @@ int af_xdp_load(struct af_xdp *dev, bool generic, char *text, size_t text_len)
 	}
 	err = xdp_claims_use(&dev->claims, &dev->prog->bss->shared, bpf_map__fd(dev->prog->maps.local),
 			     bpf_map__fd(dev->prog->maps.claims_addr), bpf_map__fd(dev->prog->maps.claims_conn));
-	if (err)
+	if (err) {
 		snprintf(text, text_len, "filling the XDP program's maps: %s", strerror(-err));
+		af_xdp_unload(dev);
+	}
 	return err;
 }
 

@@ -104,6 +104,7 @@ struct device { /* first member of each implementation's struct */
 	uint8_t mac[6];
 	uint32_t mtu;        /* bytes of IP packet */
 	uint32_t queue_cnt;  /* hardware RX queues */
+	uint32_t queue_used; /* of them, by all workers together: set by attach */
 	int numa_node;       /* -1 unknown */
 	uint32_t frame_size; /* the least that suits it; 0: by the MTU */
 	uint32_t tx_headroom;/* bytes to leave in front of a frame's packet; 0 for af_xdp */

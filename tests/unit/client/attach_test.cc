@@ -47,6 +47,20 @@ TEST_F(AttachTest, Disabled)
 	EXPECT_EQ(p->Attaches(), 0u);
 }
 
+TEST_F(AttachTest, ASocketPathThatIsTooLongIsNamed)
+{
+	setenv("UDPLANE_SOCKET", ("/" + std::string(107, 'x')).c_str(), 1);
+	context_reset();
+	int fd = Open();
+	struct udplane_status st = Status(fd);
+
+	EXPECT_STREQ(st.reason, "no_sidecar");
+	EXPECT_NE(std::string(st.text).find("108 bytes"), std::string::npos) << st.text;
+	setenv("UDPLANE_SOCKET", ("/" + std::string(106, 'x')).c_str(), 1);
+	context_reset();
+	EXPECT_EQ(std::string(Status(fd).text).find("bytes"), std::string::npos) << Status(fd).text;
+}
+
 TEST_F(AttachTest, BackendKernelSaysWhatUdplanedSays)
 {
 	Peer::Options o;

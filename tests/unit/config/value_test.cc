@@ -58,7 +58,7 @@ INSTANTIATE_TEST_SUITE_P(
 		Value{"--rx-ring-size", "rx_ring_size", "64", "64"},
 		Value{"--rx-ring-size", "rx_ring_size", "65536", "65536"},
 		Value{"--max-sockets", "max_sockets", "65535", "65535"},
-		Value{"--max-clients", "max_clients", "4096", "4096"},
+		Value{"--max-clients", "max_clients", "1024", "1024"},
 		Value{"--log-level", "log_level", "debug", "debug"}));
 
 class BadValue : public testing::TestWithParam<Value>
