@@ -23,6 +23,13 @@
 /* True as soon as ok() is, false after five seconds. */
 bool Until(const std::function<bool()> &ok);
 
+constexpr uint32_t kFrameSize = 2048, kFrames = 512, kReturns = 512, kSocks = 64, kPayloadOff = 256;
+
+inline uint32_t Up(size_t n)
+{
+	return static_cast<uint32_t>((n + 127) / 128 * 128);
+}
+
 struct Zone {
 	int fd = -1;
 	uint8_t *addr = nullptr;
