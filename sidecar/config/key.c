@@ -139,7 +139,7 @@ static const struct key keys[] = {
 	{"worker_spin_us", "N", "-1", NO_ANNOTATION, NUMBER_NOTE(-1, 1000000, "(-1: by mode)"), FIELD(spin_us),
 	 "microseconds that a worker spins before it sleeps"},
 	{"yield", "NAME", "auto", NO_ANNOTATION, CHOICE(yields), FIELD(yield),
-	 "yield the CPU at each empty poll; auto: when CPUs are fewer than spinning threads"},
+	 "yield the CPU at each empty poll; auto: when there are not two CPUs more than workers"},
 	{"frames", "N", "16384", NO_ANNOTATION, POWER(1024, 1048576), FIELD(frames),
 	 "packet buffers shared with applications"},
 	{"frame_size", "BYTES", "auto", NO_ANNOTATION, &value_choice_or_number, frame_sizes, FIELD(frame_size),
