@@ -171,6 +171,22 @@ bool rx_switch(struct sock *s, bool emptied)
 	return true;
 }
 
+/* recvmmsg(2), but for one datagram the call that is quicker. How many, or -errno. */
+static int kernel_recv(int kfd, struct mmsghdr *vec, uint32_t cnt, int flags)
+{
+	ssize_t n;
+
+	if (cnt != 1) {
+		n = recvmmsg(kfd, vec, cnt, flags, NULL);
+		return n < 0 ? -errno : (int)n;
+	}
+	n = recvmsg(kfd, &vec->msg_hdr, flags & ~MSG_WAITFORONE);
+	if (n < 0)
+		return -errno;
+	vec->msg_len = (unsigned int)n;
+	return 1;
+}
+
 /* From the kernel socket, without waiting; -errno. */
 static int rx_kernel(struct sock *s, struct rx_sink *k)
 {
@@ -181,17 +197,7 @@ static int rx_kernel(struct sock *s, struct rx_sink *k)
 	if (!k->vec)
 		return rx_kernel_pkts(s, k->pkts + k->done, cnt);
 	flags = (flags & ~MSG_WAITFORONE) | MSG_DONTWAIT;
-	if (cnt == 1) {
-		n = (int)recvmsg(s->kfd, &vec->msg_hdr, flags);
-		if (n >= 0) {
-			vec->msg_len = (unsigned int)n;
-			n = 1;
-		}
-	} else {
-		n = recvmmsg(s->kfd, vec, cnt, flags, NULL);
-	}
-	if (n < 0)
-		n = -errno;
+	n = kernel_recv(s->kfd, vec, cnt, flags);
 	rx_kernel_looked(s, n, cnt, flags);
 	return n;
 }
@@ -409,18 +415,8 @@ static int rx_direct(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flag
 
 	sock_ref(s);
 	lock_drop(&s->rx_lock);
-	if (cnt == 1) {
-		n = (int)recvmsg(s->kfd, &vec->msg_hdr, flags & ~MSG_WAITFORONE);
-		if (n >= 0) {
-			vec->msg_len = (unsigned int)n;
-			n = 1;
-		}
-	} else {
-		n = recvmmsg(s->kfd, vec, cnt, flags, NULL);
-	}
-	if (n < 0)
-		n = -errno;
-	else if (!(flags & (MSG_PEEK | MSG_ERRQUEUE)))
+	n = kernel_recv(s->kfd, vec, cnt, flags);
+	if (n >= 0 && !(flags & (MSG_PEEK | MSG_ERRQUEUE)))
 		__atomic_fetch_add(&s->kernel_rx, (uint64_t)n, __ATOMIC_RELAXED);
 	sock_unref(s);
 	return n;

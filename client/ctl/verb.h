@@ -3,6 +3,10 @@
 #ifndef UDPLANE_CLIENT_CTL_VERB_H
 #define UDPLANE_CLIENT_CTL_VERB_H
 
+#include <stdbool.h>
+
+struct snapshot;
+
 #define EXIT_BAD 1 /* it could not be done, or the answer is no; EXIT_USAGE: args.h */
 
 #define VERB_COMMON_USAGE                                                            \
@@ -17,6 +21,10 @@ int verb_health(const char *socket, int argc, char **argv);
 int verb_device(const char *socket, int argc, char **argv);
 int verb_preflight(const char *socket, int argc, char **argv);
 int verb_why(const char *socket, int argc, char **argv);
+
+/* What verbs have in common that know no flag but --json: one snapshot, given to view, whose result is 0 or -errno. */
+typedef int verb_view(const struct snapshot *s, bool json);
+int verb_show(const char *name, const char *usage, const char *socket, int argc, char **argv, verb_view *view);
 
 /* A help text that was printed is success. */
 static inline int verb_args_status(int ret)

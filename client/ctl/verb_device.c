@@ -3,10 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "client/ctl/args.h"
-#include "client/ctl/attach.h"
 #include "client/ctl/json.h"
 #include "client/ctl/names.h"
+#include "client/ctl/snapshot.h"
 #include "client/ctl/verb.h"
 
 #define NAME_WIDTH 28
@@ -43,25 +42,15 @@ static void print_device(const struct snapshot *s)
 			       s->device_counter[i]);
 }
 
+static int show(const struct snapshot *s, bool json)
+{
+	if (json)
+		return json_device(stdout, s);
+	print_device(s);
+	return 0;
+}
+
 int verb_device(const char *socket, int argc, char **argv)
 {
-	bool json = false;
-	const struct flag flags[] = {{"json", FLAG_SWITCH, &json, 0}, {0}};
-	struct args a = {"device", usage, flags, &socket, NULL, NULL};
-	char err[ATTACH_ERROR_SIZE];
-	struct snapshot s;
-	int ret = args_parse(&a, argc, argv);
-
-	if (ret)
-		return verb_args_status(ret);
-	if (attach_snapshot(socket, ATTACH_TIMEOUT_MS, &s, err)) {
-		fprintf(stderr, "udplanectl device: %s\n", err);
-		return EXIT_BAD;
-	}
-	if (json)
-		json_device(stdout, &s);
-	else
-		print_device(&s);
-	snapshot_free(&s);
-	return 0;
+	return verb_show("device", usage, socket, argc, argv, show);
 }

@@ -2,8 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "client/ctl/args.h"
-#include "client/ctl/attach.h"
 #include "client/ctl/json.h"
 #include "client/ctl/verb.h"
 #include "client/ctl/view.h"
@@ -32,25 +30,10 @@ static int show(const struct snapshot *s, bool json)
 		view_ports(stdout, s, uses, cnt);
 	free(uses);
 	plain_free(&plain);
-	return ret ? EXIT_BAD : 0;
+	return ret;
 }
 
 int verb_ports(const char *socket, int argc, char **argv)
 {
-	bool json = false;
-	const struct flag flags[] = {{"json", FLAG_SWITCH, &json, 0}, {0}};
-	struct args a = {"ports", usage, flags, &socket, NULL, NULL};
-	char err[ATTACH_ERROR_SIZE];
-	struct snapshot s;
-	int ret = args_parse(&a, argc, argv);
-
-	if (ret)
-		return verb_args_status(ret);
-	if (attach_snapshot(socket, ATTACH_TIMEOUT_MS, &s, err)) {
-		fprintf(stderr, "udplanectl ports: %s\n", err);
-		return EXIT_BAD;
-	}
-	ret = show(&s, json);
-	snapshot_free(&s);
-	return ret;
+	return verb_show("ports", usage, socket, argc, argv, show);
 }

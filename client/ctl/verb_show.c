@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+
+#include "client/ctl/args.h"
+#include "client/ctl/attach.h"
+#include "client/ctl/verb.h"
+
+int verb_show(const char *name, const char *usage, const char *socket, int argc, char **argv, verb_view *view)
+{
+	bool json = false;
+	const struct flag flags[] = {{"json", FLAG_SWITCH, &json, 0}, {0}};
+	struct args a = {name, usage, flags, &socket, NULL, NULL};
+	char err[ATTACH_ERROR_SIZE];
+	struct snapshot s;
+	int ret = args_parse(&a, argc, argv);
+
+	if (ret)
+		return verb_args_status(ret);
+	if (attach_snapshot(socket, ATTACH_TIMEOUT_MS, &s, err)) {
+		fprintf(stderr, "udplanectl %s: %s\n", name, err);
+		return EXIT_BAD;
+	}
+	ret = view(&s, json);
+	snapshot_free(&s);
+	return ret ? EXIT_BAD : 0;
+}
