@@ -110,6 +110,24 @@ def the_kernel_tells_a_connected_sender_of_a_closed_port():
 
 
 @case
+def a_port_lost_behind_the_librarys_back_is_let_go():
+    """connect() with AF_UNSPEC on the kernel socket itself: Linux takes back the port that connect() had chosen."""
+    with Net() as net, Sidecar(net, ports="1-65535") as sidecar, Sock(net, connect=(B4, 7)) as app:
+        port = sidecar.stats()["sockets"][0]["local"]["port"]
+        kernel = socket.socket(fileno=os.dup(app.kernel_fd()))
+        nobody = ctypes.create_string_buffer(16)  # sa_family 0 is AF_UNSPEC
+        libc = ctypes.CDLL(None, use_errno=True)
+        checked(libc.connect(kernel.fileno(), nobody, 16))
+        until(lambda: not sidecar.stats()["sockets"] or sidecar.stats()["sockets"][0]["state"] != "active", what="the claim's end")
+        peer = net.sock(net.b, bind=(B4, 0))
+        with net.sock(net.a, bind=(A4, port)) as plain:
+            plain.settimeout(5)
+            peer.sendto(b"for the new owner", (A4, port))
+            assert plain.recv(100) == b"for the new owner"
+        kernel.close()
+
+
+@case
 def reuseport_members_share_by_flow():
     with Net() as net, Sidecar(net) as sidecar:
         def member():
