@@ -62,6 +62,8 @@ static bool flow_resolve(struct worker *w, struct worker_flow *f, uint8_t family
 	f->sock = sock;
 	f->neigh = hop.neigh;
 	f->mtu = (uint16_t)min_u32(hop.mtu, w->opt.frame_size - w->queue->dev->tx_headroom - ETH_LEN); /* else slow: no frame holds it */
+	if (w->ops->pass) /* a NIC of our own may send less than the TAP that the routes know */
+		f->mtu = (uint16_t)min_u32(f->mtu, w->queue->dev->mtu);
 	f->family = family;
 	f->generation = w->flow_generation;
 	return true;

@@ -175,8 +175,13 @@ static void worker_sleep(struct worker *w)
 			break; /* it came while we lay down */
 		if (orders)
 			continue;
-		if (wait_events(w) || !may_disengage(w))
+		if (wait_events(w))
 			break;
+		/* The device, or an order. A look that finds nothing (the timer of a driver without interrupts, what was the TAP's) is no
+		 * reason to spin again. */
+		w->ops->disarm(w->queue);
+		w->ops->arm(w->queue);
+		udplane_fence();
 	}
 	w->ops->disarm(w->queue);
 	engage(w);

@@ -32,6 +32,8 @@ start_udplaned()
 
 counter() { "$ctl" device --json | python3 -c "import json, sys; print(json.load(sys.stdin)['counters']['$1'])"; }
 
+serving() { in_a ss -Hlun | grep -q :7000 && in_a ss -Hltn | grep -q :7500; }
+
 comes_up() { start_udplaned && "$ctl" device | grep -q net_af_packet; }
 
 tap_has_the_addresses()
@@ -61,6 +63,18 @@ tcp_through_the_tap()
 	in_b "$guest" tcp-get 10.99.0.1 7500 64 && in_b "$guest" tcp-get fd99::1 7500 4
 }
 
+# What the NIC cannot send is dropped and counted, not sent as far as it fits.
+larger_mtu_on_the_tap_than_on_the_nic()
+{
+	local before
+	before=$(counter tx_invalid)
+	ip -n "$ns_a" link set tap0 mtu 4000
+	! in_a ping -q -c 2 -i 0.2 -W 1 -M do -s 3000 10.99.0.2 || fail "3000 bytes went through"
+	(($(counter tx_invalid) >= before + 2)) || fail "not counted"
+	in_a ping -q -c 1 -W 2 10.99.0.2
+	ip -n "$ns_a" link set tap0 mtu 1500
+}
+
 nothing_unaccounted_for()
 {
 	assert_equal "rx_seen" "$(counter rx_seen)" "$(($(counter rx_diverted) + $(counter rx_passed_jumbo)))"
@@ -86,11 +100,12 @@ run_case comes_up
 start_udplaned || fail "udplaned does not start"
 start in_a "$guest" echo 7000
 start in_a "$guest" tcp-serve 7500
-sleep 0.3
+wait_until 5 serving || fail "the servers do not start"
 run_case tap_has_the_addresses
 run_case ping_both_ways
 run_case echo_by_the_fast_path
 run_case tcp_through_the_tap
+run_case larger_mtu_on_the_tap_than_on_the_nic
 run_case nothing_unaccounted_for
 run_case killed_and_back
 finish

@@ -92,7 +92,7 @@ static void free_device(struct dpdk *d)
 	dpdk_port_close(d);
 	dpdk_pool_close(d);
 	free(d->queue);
-	dpdk_eal_stop();
+	dpdk_eal_stop(d->pci);
 	free(d);
 }
 
@@ -108,6 +108,7 @@ int dpdk_open(struct device **out, const struct config *cfg, bool with_tap, char
 	d->base.ops = &device_dpdk;
 	d->cfg = cfg;
 	d->event_fd = -1;
+	pthread_mutex_init(&d->intr_lock, NULL);
 	err = vfio_target(cfg, d->target, &d->pci, text, text_len);
 	if (!err)
 		err = dpdk_eal_start(cfg, d->target, d->pci, text, text_len);
@@ -182,6 +183,12 @@ static int check_request(const struct dpdk *d, char *text, size_t text_len)
 			 d->base.queue_cnt, d->target);
 		return -EINVAL;
 	}
+	if (!strcmp(d->info.driver_name, "net_af_packet") && d->worker_cnt < d->base.queue_cnt) {
+		snprintf(text, text_len, "%.80s: the kernel spreads packets over all of its %u queues, and %u of them would have no worker; set "
+			 "`workers` to %u, or qpairs to %u", d->target, d->base.queue_cnt, d->base.queue_cnt - d->worker_cnt,
+			 d->base.queue_cnt, d->worker_cnt);
+		return -EINVAL;
+	}
 	if (m->frame_cnt / d->worker_cnt < 4 * DEVICE_BURST) {
 		snprintf(text, text_len, "%u frames for %u workers: %u a worker at least; raise `frames`", m->frame_cnt, d->worker_cnt,
 			 4 * DEVICE_BURST);
@@ -196,7 +203,7 @@ static int device_attach(struct device *base, const struct device_memory *mem, u
 	int err;
 
 	d->mem = *mem;
-	d->worker_cnt = worker_cnt;
+	d->worker_cnt = base->queue_used = worker_cnt;
 	err = check_request(d, text, text_len);
 	if (!err && (err = make_queues(d)))
 		snprintf(text, text_len, "out of memory");
@@ -283,6 +290,7 @@ static void counters(struct device *base, uint64_t *out)
 		tap_counts(d->tap, &tap);
 	out[UDPLANE_DEVICE_TAP_RX] = tap.to_kernel;
 	out[UDPLANE_DEVICE_TAP_RX_FULL] += tap.to_kernel_failed;
+	out[UDPLANE_DEVICE_TX_INVALID] += tap.from_kernel_long;
 	out[UDPLANE_DEVICE_LINK_UP] = __atomic_load_n(&d->link_up, __ATOMIC_RELAXED);
 	out[UDPLANE_DEVICE_LINK_CHANGES] = __atomic_load_n(&d->events.link_changes, __ATOMIC_RELAXED);
 	out[UDPLANE_DEVICE_NIC_EVENTS] = __atomic_load_n(&d->events.removals, __ATOMIC_RELAXED) +

@@ -15,6 +15,7 @@
 #ifndef SIDECAR_DEVICE_DPDK_DPDK_H
 #define SIDECAR_DEVICE_DPDK_DPDK_H
 
+#include <pthread.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 
@@ -23,6 +24,7 @@
 #include "sidecar/device/tap/tap.h"
 
 #define DPDK_NAME 64
+#define DPDK_RING_RX 1024 /* descriptors: with 2 KiB frames 2 MiB, about what stays in L2 */
 #define DPDK_OVERHEAD 22 /* Ethernet header, one VLAN tag, CRC: bytes of a frame that are not in the MTU */
 
 struct dpdk_stack; /* a worker's free frames */
@@ -50,11 +52,12 @@ struct dpdk_queue {
 	struct tap_lane *lane;     /* NULL: no TAP */
 	struct rte_mbuf *tap_mbuf; /* built from the TAP, the NIC had no room */
 	bool takes_tap;            /* worker 0: what comes out of the TAP is sent here */
+	bool tx_chains;            /* the NIC sends a packet that is in several frames */
 	const uint32_t *removed;   /* dpdk.removed */
 	int intr_fd;               /* of the NIC's queue; -1: none, then timer_fd wakes us */
 	int timer_fd;
 	uint32_t timer_us;         /* next wait */
-	uint64_t rx_when_armed;
+	uint64_t rx_when_armed;    /* packets of any kind */
 	struct dpdk_counts n;
 } __attribute__((aligned(UDPLANE_LINE)));
 
@@ -71,6 +74,7 @@ struct dpdk {
 	struct rte_eth_dev_info info;
 	char target[256];          /* PCI address or vdev with arguments */
 	bool rxq_intr, lsc_intr;
+	pthread_mutex_t intr_lock; /* drivers keep one mask for all queues (ixgbe): workers arm one after another */
 	bool scatter;
 	uint64_t rx_offloads, rss_hf;
 
@@ -95,8 +99,8 @@ static inline struct dpdk *to_dpdk(struct device *dev)
 /* eal.c */
 /* Starts EAL with one device. Once in a process. The calling thread keeps its CPU affinity. 0 or -errno with text. */
 int dpdk_eal_start(const struct config *cfg, const char *target, bool pci, char *text, size_t text_len);
-void dpdk_eal_stop(void);
-/* The last thing that DPDK complained of since the last call, "" if nothing: to end a message with. */
+void dpdk_eal_stop(bool pci);
+/* The first thing that DPDK complained of since the last call, "" if nothing: to end a message with. */
 const char *dpdk_eal_complaint(void);
 
 /* pool.c */
@@ -106,6 +110,11 @@ int dpdk_pool_open(struct dpdk *d, char *text, size_t text_len);
 void dpdk_pool_unmap(struct dpdk *d);
 /* After the port is closed, which gives the queues' mbufs back. */
 void dpdk_pool_close(struct dpdk *d);
+/* Bytes from offset `at` of the zone to the next page's start or to `end`: what has one physical address. Pages are aligned in the zone. */
+static inline size_t dpdk_pool_extent(size_t at, size_t end, size_t page_size)
+{
+	return RTE_MIN(end - at, page_size - at % page_size);
+}
 /* Worker: free frames. */
 uint32_t dpdk_stack_get(struct dpdk_stack *s, struct rte_mbuf **out, uint32_t cnt); /* how many */
 void dpdk_stack_put(struct dpdk_stack *s, struct rte_mbuf *const *in, uint32_t cnt);

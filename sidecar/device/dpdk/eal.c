@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <limits.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_log.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sidecar/base/log.h"
 #include "sidecar/device/dpdk/dpdk.h"
@@ -15,7 +17,7 @@
 #define EAL_HUGEPAGES_MIN 8 /* 16 MiB: mbuf headers and rings of one port; with fewer free, EAL gets ordinary pages */
 #define EAL_SMALL_MB "96"
 
-/* EAL is one a process, and so is its log: the last line that it wrote at level error. */
+/* EAL is one a process, and so is its log: the first line that it wrote at level error. What follows it is mostly in consequence. */
 static char complaint[200];
 
 struct args {
@@ -49,7 +51,7 @@ static ssize_t on_log(void *cookie, const char *buf, size_t len)
 	(void)cookie;
 	while (n && (buf[n - 1] == '\n' || buf[n - 1] == ' '))
 		n--;
-	if (n && rte_log_cur_msg_loglevel() <= (int)RTE_LOG_ERR)
+	if (n && !complaint[0] && rte_log_cur_msg_loglevel() <= (int)RTE_LOG_ERR)
 		snprintf(complaint, sizeof(complaint), "%.*s", (int)n, buf);
 	log_warn("dpdk: %.*s", (int)n, buf);
 	return (ssize_t)len;
@@ -136,12 +138,29 @@ static void add_lcore(struct args *a, const cpu_set_t *allowed)
 	add2(a, "--lcores", map);
 }
 
+/* Where there is an IOMMU it is used, whatever is allowed. */
+static bool without_iommu(const struct config *cfg, const char *addr)
+{
+	char path[160], group[PATH_MAX];
+	ssize_t n;
+
+	if (!cfg->vfio_noiommu)
+		return false;
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.64s/iommu_group", addr);
+	n = readlink(path, group, sizeof(group) - 1);
+	if (n < 0)
+		return true;
+	group[n] = 0;
+	snprintf(path, sizeof(path), "/dev/vfio/noiommu-%.32s", strrchr(group, '/') ? strrchr(group, '/') + 1 : group);
+	return !access(path, F_OK);
+}
+
 static void make_args(struct args *a, const struct config *cfg, const char *target, bool pci, const cpu_set_t *allowed)
 {
 	add(a, "udplaned");
 	add_lcore(a, allowed);
 	add_memory(a, cfg);
-	add(a, cfg->vfio_noiommu ? "--iova-mode=pa" : "--iova-mode=va");
+	add(a, pci && without_iommu(cfg, target) ? "--iova-mode=pa" : "--iova-mode=va");
 	if (!cfg->dpdk_telemetry)
 		add(a, "--no-telemetry");
 	add2(a, "--log-level", "lib.*:error");
@@ -182,7 +201,10 @@ int dpdk_eal_start(const struct config *cfg, const char *target, bool pci, char 
 	return err;
 }
 
-void dpdk_eal_stop(void)
+/* The interrupt thread outlives the clean-up, which takes DPDK's memory away, and a virtual device may have left a handle in there that
+ * it looks at (DPDK 22.11: a memif server never unregisters its listener). What such a device has is gone with the process. */
+void dpdk_eal_stop(bool pci)
 {
-	rte_eal_cleanup();
+	if (pci)
+		rte_eal_cleanup();
 }

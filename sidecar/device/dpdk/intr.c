@@ -21,14 +21,25 @@ static struct dpdk_queue *to_queue(struct device_queue *q)
 	return (struct dpdk_queue *)q;
 }
 
+static int set_intr(struct dpdk_queue *q, bool on)
+{
+	struct dpdk *d = to_dpdk(q->base.dev);
+	int err;
+
+	pthread_mutex_lock(&d->intr_lock);
+	err = on ? rte_eth_dev_rx_intr_enable(q->port, q->id) : rte_eth_dev_rx_intr_disable(q->port, q->id);
+	pthread_mutex_unlock(&d->intr_lock);
+	return err;
+}
+
 int dpdk_intr_open(struct dpdk *d, struct dpdk_queue *q)
 {
 	rte_log_set_level_pattern("lib.ethdev", RTE_LOG_CRIT); /* it calls the lack of an interrupt an error */
 	q->intr_fd = d->rxq_intr ? rte_eth_dev_rx_intr_ctl_q_get_fd(d->port, q->id) : -1;
 	rte_log_set_level_pattern("lib.ethdev", RTE_LOG_ERR);
 	q->timer_us = TIMER_MIN_US;
-	if (q->intr_fd >= 0 && !rte_eth_dev_rx_intr_enable(d->port, q->id)) {
-		rte_eth_dev_rx_intr_disable(d->port, q->id);
+	if (q->intr_fd >= 0 && !set_intr(q, true)) {
+		set_intr(q, false);
 		return 0;
 	}
 	q->intr_fd = -1;
@@ -65,15 +76,17 @@ static int arm_timer(struct dpdk_queue *q)
 int dpdk_arm(struct device_queue *dq)
 {
 	struct dpdk_queue *q = to_queue(dq);
+	uint64_t rx;
 
 	if (q->takes_tap)
 		udplane_ring_arm(&q->lane->from);
 	if (__atomic_load_n(q->removed, __ATOMIC_ACQUIRE))
 		return 0; /* orders and doorbells still wake it */
 	if (q->intr_fd >= 0)
-		return rte_eth_dev_rx_intr_enable(q->port, q->id);
-	q->timer_us = q->n.rx != q->rx_when_armed ? TIMER_MIN_US : RTE_MIN(2 * q->timer_us, TIMER_MAX_US);
-	q->rx_when_armed = q->n.rx;
+		return set_intr(q, true);
+	rx = q->n.rx + q->n.rx_jumbo + q->n.rx_no_frame;
+	q->timer_us = rx != q->rx_when_armed ? TIMER_MIN_US : RTE_MIN(2 * q->timer_us, TIMER_MAX_US);
+	q->rx_when_armed = rx;
 	return arm_timer(q);
 }
 
@@ -96,6 +109,6 @@ void dpdk_disarm(struct device_queue *dq)
 		drain(q->lane->worker_fd);
 	}
 	if (q->intr_fd >= 0 && !__atomic_load_n(q->removed, __ATOMIC_ACQUIRE))
-		rte_eth_dev_rx_intr_disable(q->port, q->id);
+		set_intr(q, false);
 	drain(q->intr_fd >= 0 ? q->intr_fd : q->timer_fd);
 }

@@ -113,6 +113,13 @@ static int map_zone(struct dpdk *d, char *text, size_t text_len)
 	const struct device_memory *m = &d->mem;
 	uint64_t iova = rte_eal_iova_mode() == RTE_IOVA_VA ? (uint64_t)(uintptr_t)m->addr : 0;
 
+	/* The kernel moves and swaps ordinary pages, and the device would go on writing to where they were. */
+	if (d->pci && rte_eal_iova_mode() != RTE_IOVA_VA && m->page_size < RTE_PGSIZE_2M) {
+		snprintf(text, text_len,
+			 "without an IOMMU the frames zone (%zu bytes) must be in hugepages, and it is in pages of %zu bytes; raise vm.nr_hugepages, "
+			 "or lower `frames`", m->len, m->page_size);
+		return -EINVAL;
+	}
 	if (rte_extmem_register(m->addr, m->len, NULL, 0, m->page_size)) {
 		snprintf(text, text_len, "DPDK does not register the frames zone (%zu bytes in pages of %zu): %s%.100s", m->len,
 			 m->page_size, rte_strerror(rte_errno), dpdk_eal_complaint());
@@ -121,12 +128,12 @@ static int map_zone(struct dpdk *d, char *text, size_t text_len)
 	d->mem_registered = true;
 	if (!d->pci || rte_eal_iova_mode() != RTE_IOVA_VA)
 		return 0;
-	if (rte_dev_dma_map(d->info.device, m->addr, iova, m->len)) {
+	if (rte_dev_dma_map(d->info.device, m->addr, iova, m->len)) { /* which leaves no errno of any use, but says it in the log */
 		snprintf(text, text_len,
-			 "the IOMMU does not map the frames zone (%zu bytes at %p) for %.60s: %s; raise RLIMIT_MEMLOCK (ulimit -l, or the "
-			 "container's CAP_IPC_LOCK) above it, and see `udplanectl preflight`%.80s",
-			 m->len, m->addr, d->target, rte_strerror(rte_errno), dpdk_eal_complaint());
-		return -(rte_errno ? rte_errno : EIO);
+			 "the IOMMU does not map the frames zone (%zu bytes at %p) for %.60s%.120s; error 12: raise RLIMIT_MEMLOCK (ulimit -l) above "
+			 "it, or give the container CAP_IPC_LOCK; error 28: raise vfio_iommu_type1's parameter dma_entry_limit",
+			 m->len, m->addr, d->target, dpdk_eal_complaint());
+		return -EIO;
 	}
 	d->mem_mapped = true;
 	return 0;
@@ -136,21 +143,22 @@ static int map_zone(struct dpdk *d, char *text, size_t text_len)
 static int share_extents(struct dpdk *d, const struct dpdk_queue *q, struct rte_pktmbuf_extmem **out)
 {
 	bool va = rte_eal_iova_mode() == RTE_IOVA_VA;
-	size_t len = (size_t)q->own_cnt * q->frame_size, chunk = va ? len : RTE_MIN(len, d->mem.page_size);
-	uint32_t n = (uint32_t)((len + chunk - 1) / chunk);
-	struct rte_pktmbuf_extmem *ext = calloc(n, sizeof(*ext));
+	size_t at = (size_t)q->own_first * q->frame_size, end = at + (size_t)q->own_cnt * q->frame_size;
+	struct rte_pktmbuf_extmem *ext = calloc(va ? 1 : (end - at) / d->mem.page_size + 2, sizeof(*ext));
+	uint32_t n = 0;
 
 	if (!ext)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < n; i++) {
-		ext[i].buf_ptr = q->zone + (size_t)q->own_first * q->frame_size + i * chunk;
-		ext[i].buf_iova = va ? (rte_iova_t)(uintptr_t)ext[i].buf_ptr : rte_mem_virt2iova(ext[i].buf_ptr);
-		ext[i].buf_len = RTE_MIN(chunk, len - i * chunk);
-		ext[i].elt_size = (uint16_t)q->frame_size;
-		if (ext[i].buf_iova == RTE_BAD_IOVA && d->pci) {
+	for (; at < end; n++) {
+		ext[n].buf_ptr = q->zone + at;
+		ext[n].buf_iova = va ? (rte_iova_t)(uintptr_t)ext[n].buf_ptr : rte_mem_virt2iova(ext[n].buf_ptr);
+		ext[n].buf_len = va ? end - at : dpdk_pool_extent(at, end, d->mem.page_size);
+		ext[n].elt_size = (uint16_t)q->frame_size;
+		if (ext[n].buf_iova == RTE_BAD_IOVA && d->pci) {
 			free(ext);
 			return -EFAULT;
 		}
+		at += ext[n].buf_len;
 	}
 	*out = ext;
 	return (int)n;
@@ -163,6 +171,9 @@ static void note_mbuf(struct rte_mempool *mp, void *arg, void *obj, unsigned int
 
 	(void)mp;
 	(void)idx;
+	/* It is never attached to anything else. With the flag, DPDK's own code takes it for shared: rte_vlan_insert refuses, and
+	 * af_packet would hand out tagged packets without their tag. */
+	m->ol_flags = 0;
 	q->mbuf[((uint8_t *)m->buf_addr - q->zone) >> q->frame_shift] = m;
 }
 

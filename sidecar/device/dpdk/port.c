@@ -9,7 +9,6 @@
 
 #include "sidecar/device/dpdk/dpdk.h"
 
-#define RING_RX 1024 /* descriptors: with 2 KiB frames 2 MiB, about what stays in L2 */
 #define RING_TX 1024
 #define RSS_WANTED (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP)
 #define RX_CHECKSUMS (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM)
@@ -102,7 +101,9 @@ int dpdk_port_open(struct dpdk *d, char *text, size_t text_len)
 
 static void choose_offloads(struct dpdk *d, struct rte_eth_conf *conf)
 {
-	d->rx_offloads = d->info.rx_offload_capa & RX_CHECKSUMS;
+	/* All or nothing. Virtio looks at UDP alone; asked for that, it hands out what a neighbour on the same host sent with the checksum
+	 * left to a NIC that it never passes: neither we nor the kernel behind the TAP could tell it from a broken one. */
+	d->rx_offloads = (d->info.rx_offload_capa & RX_CHECKSUMS) == RX_CHECKSUMS ? RX_CHECKSUMS : 0;
 	d->scatter = d->base.mtu + DPDK_OVERHEAD > room(d);
 	if (d->scatter) {
 		d->rx_offloads |= d->info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
@@ -129,9 +130,15 @@ static void choose_interrupts(struct dpdk *d, struct rte_eth_conf *conf, bool rx
 	conf->intr_conf.rmv = d->info.dev_flags && (*d->info.dev_flags & RTE_ETH_DEV_INTR_RMV);
 }
 
+/* Vmxnet3 fills two rings of the length asked for, of which the second waits for packets that do not fit one buffer. */
+static uint32_t rx_rings(const struct dpdk *d)
+{
+	return strcmp(d->info.driver_name, "net_vmxnet3") ? 1 : 2;
+}
+
 static int setup_queues(struct dpdk *d)
 {
-	uint16_t rx = RING_RX, tx = RING_TX;
+	uint16_t rx = DPDK_RING_RX, tx = RING_TX;
 	struct rte_eth_txconf txc = d->info.default_txconf;
 	struct rte_eth_rxconf rxc = d->info.default_rxconf;
 	unsigned node = d->base.numa_node < 0 ? (unsigned)SOCKET_ID_ANY : (unsigned)d->base.numa_node;
@@ -145,12 +152,17 @@ static int setup_queues(struct dpdk *d)
 	rxc.offloads = conf.rxmode.offloads;
 	txc.offloads = conf.txmode.offloads;
 	for (uint16_t w = 0; w < d->worker_cnt && !err; w++) {
-		/* Half of the share at most: the rest is for clients and for sending. */
-		uint16_t fit = (uint16_t)RTE_MIN((uint32_t)rx, rte_align32prevpow2(d->queue[w].own_cnt / 2));
+		/* Half of the share for receiving, a quarter for sending at most: many drivers give sent frames back only when they
+		 * are handed new ones (iavf, mlx5, virtio), so a TX ring that could hold all the rest would stop for good. */
+		uint32_t own = d->queue[w].own_cnt;
+		uint16_t rx_fit = (uint16_t)RTE_MIN((uint32_t)rx, rte_align32prevpow2(own / 2 / rx_rings(d)));
+		uint16_t tx_fit = (uint16_t)RTE_MIN((uint32_t)tx, rte_align32prevpow2(own / 4));
 
-		err = rte_eth_rx_queue_setup(d->port, w, fit, node, &rxc, d->queue[w].pool);
+		err = rte_eth_rx_queue_setup(d->port, w, rx_fit, node, &rxc, d->queue[w].pool);
 		if (!err)
-			err = rte_eth_tx_queue_setup(d->port, w, tx, node, &txc);
+			err = rte_eth_tx_queue_setup(d->port, w, tx_fit, node, &txc);
+		/* Virtual devices read chains whatever they say; of hardware only what says so does. */
+		d->queue[w].tx_chains = !d->pci || (txc.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS);
 	}
 	return err;
 }
@@ -182,8 +194,9 @@ static void describe(struct dpdk *d)
 {
 	bool fds = d->queue[0].intr_fd >= 0;
 
-	snprintf(d->base.text, sizeof(d->base.text), "%.24s, %u queue%s%s%s", d->info.driver_name, d->worker_cnt,
-		 d->worker_cnt == 1 ? "" : "s", fds ? ", rx interrupts" : ", polled", d->scatter ? ", jumbo" : "");
+	snprintf(d->base.text, sizeof(d->base.text), "%.20s, %u queue%s%s%s%s", d->info.driver_name,
+		 (uint8_t)d->worker_cnt, d->worker_cnt == 1 ? "" : "s", d->worker_cnt == 1 || d->rss_hf ? "" : ", no RSS",
+		 fds ? ", rx interrupts" : ", polled", d->scatter ? ", jumbo" : "");
 	if (fds && !d->lsc_intr)
 		snprintf(d->base.why, sizeof(d->base.why), "%.60s: the link is polled: %s", d->target,
 			 is_em(d) ? "e1000e has one interrupt vector, and the queue has it" : "the driver has no link interrupt");
@@ -278,7 +291,10 @@ static void add_offloads(const struct dpdk *d, struct lines *l)
 {
 	line(l, "rx_checksum", "%s", (d->rx_offloads & RX_CHECKSUMS) == RX_CHECKSUMS ? "by the device" : "by udplaned");
 	line(l, "tx_checksum", "by udplaned, in the pass that copies");
-	line(l, "rss", "%s", d->worker_cnt == 1 ? "off: one queue" : d->rss_hf ? "on" : "not offered by the driver");
+	line(l, "rss", "%s",
+	     d->worker_cnt == 1 ? "off: one queue"
+	     : d->rss_hf	? "on"
+				: "not offered: the device chooses the queue in its own way");
 	line(l, "vlan", "tagged frames go to the TAP as they are");
 	line(l, "buffers", "%u bytes%s", room(d), d->scatter ? ", packets may take several" : "");
 }

@@ -7,6 +7,7 @@
 #include "sidecar/device/dpdk/dpdk.h"
 
 #define TAP_BURST 32 /* packets of the TAP sent in a round */
+#define RX_LOOKS (DPDK_RING_RX / DEVICE_BURST)
 #define CHECKSUM_GOOD (RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD)
 #define CHECKSUM_MASK (RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK)
 
@@ -59,11 +60,9 @@ static struct rte_mbuf *join(struct dpdk_queue *q, struct rte_mbuf *m)
 	return one;
 }
 
-static uint32_t rx_burst(struct device_queue *dq, struct device_frame *out, uint32_t max)
+static inline uint32_t take(struct dpdk_queue *q, struct rte_mbuf **m, uint32_t got, struct device_frame *out)
 {
-	struct dpdk_queue *q = to_queue(dq);
-	struct rte_mbuf *m[DEVICE_BURST];
-	uint32_t n = 0, got = removed(q) ? 0 : rte_eth_rx_burst(q->port, q->id, m, (uint16_t)max);
+	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < got; i++) {
 		struct rte_mbuf *p = m[i];
@@ -77,6 +76,21 @@ static uint32_t rx_burst(struct device_queue *dq, struct device_frame *out, uint
 		out[n].len = p->data_len;
 		out[n++].flags = (p->ol_flags & CHECKSUM_MASK) == CHECKSUM_GOOD ? DEVICE_FRAME_VERIFIED : 0;
 	}
+	return n;
+}
+
+/* Packets of which none is the worker's (too long for a frame) are no reason to say that there is nothing: it would go to sleep over a
+ * queue that is not empty, and what lies there when it arms raises no interrupt. So on until as many as the queue holds were taken. */
+static uint32_t rx_burst(struct device_queue *dq, struct device_frame *out, uint32_t max)
+{
+	struct dpdk_queue *q = to_queue(dq);
+	struct rte_mbuf *m[DEVICE_BURST];
+	uint32_t n = 0, got, looks = RX_LOOKS;
+
+	do {
+		got = removed(q) ? 0 : rte_eth_rx_burst(q->port, q->id, m, (uint16_t)max);
+		n = take(q, m, got, out);
+	} while (__builtin_expect(got && !n, 0) && --looks);
 	if (!n)
 		return 0;
 	udplane_count(&q->n.rx, n);
@@ -168,6 +182,11 @@ static void send_tap(struct dpdk_queue *q)
 			p = tap_lane_peek(q->lane, &len);
 			if (!p)
 				return;
+			if (len > q->frame_size - RTE_PKTMBUF_HEADROOM && !q->tx_chains) {
+				udplane_count(&q->n.tx_invalid, 1);
+				tap_lane_done(q->lane);
+				continue;
+			}
 			q->tap_mbuf = chain(q, p, len);
 			if (!q->tap_mbuf)
 				return; /* it waits for frames to come back */

@@ -132,7 +132,7 @@ int tap_open(struct tap **out, const struct tap_config *cfg, char *text, size_t 
 	t->carrier = -1;
 	memcpy(t->name, cfg->name, sizeof(t->name));
 	t->mtu = cfg->mtu;
-	t->slot_size = (cfg->mtu + ETH_SPARE + 4 + 63) & ~63u;
+	t->slot_size = (cfg->mtu + ETH_SPARE + 1 + 4 + 63) & ~63u; /* one byte more shows what is too long */
 	err = open_fd(t, text, text_len);
 	if (!err)
 		remove_others(cfg);
@@ -233,6 +233,7 @@ void tap_counts(const struct tap *t, struct tap_counts *out)
 	out->to_kernel = udplane_load64(&t->n.to_kernel);
 	out->from_kernel = udplane_load64(&t->n.from_kernel);
 	out->to_kernel_failed = udplane_load64(&t->n.to_kernel_failed);
+	out->from_kernel_long = udplane_load64(&t->n.from_kernel_long);
 }
 
 void tap_lane_flush(struct tap_lane *l)
@@ -280,12 +281,16 @@ static uint32_t from_kernel(struct tap *t, bool *full)
 	uint32_t n = 0;
 
 	*full = udplane_ring_free(r, 1) == 0;
-	while (n < BURST && udplane_ring_free(r, 1)) {
+	for (uint32_t i = 0; i < BURST && udplane_ring_free(r, 1); i++) {
 		uint8_t *slot = slot_of(&t->lane[0].from_ring, r);
 		ssize_t len = read(t->fd, slot + 4, t->slot_size - 4);
 
 		if (len <= 0)
 			break;
+		if ((size_t)len > t->mtu + ETH_SPARE) { /* and cut off */
+			udplane_count(&t->n.from_kernel_long, 1);
+			continue;
+		}
 		*(uint32_t *)slot = (uint32_t)len;
 		udplane_ring_publish(r, 1);
 		n++;

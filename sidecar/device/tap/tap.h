@@ -81,6 +81,7 @@ struct tap_link { /* called by the TAP thread */
 
 struct tap_counts { /* written by the TAP thread */
 	uint64_t to_kernel, from_kernel, to_kernel_failed;
+	uint64_t from_kernel_long; /* dropped: somebody has given the TAP a larger MTU than the NIC has */
 };
 
 /* Makes the TAP, or takes over the one that a dead udplaned has left. 0 or -errno with text. */

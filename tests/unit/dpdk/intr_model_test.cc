@@ -9,7 +9,7 @@
 
 namespace {
 
-enum Step { POLL, CLEAR_AWAKE, ARM, REPOLL, WAIT, DISARM, STEPS };
+enum Step { POLL, CLEAR_AWAKE, ARM, REPOLL, WAIT, REARM, DISARM, STEPS };
 
 struct State {
   int step = POLL;         // what the worker does next
@@ -62,7 +62,11 @@ struct Model {
         return true;
       case WAIT:
         if (!s->nic_event && !s->bell && !s->tap_event) return false;
-        s->step = DISARM;
+        s->step = s->bell ? DISARM : REARM;
+        return true;
+      case REARM:  // it may have been for nothing: another look before it spins
+        s->nic_armed = s->tap_armed = s->nic_event = s->tap_event = false;
+        s->step = ARM;
         return true;
       default:
         s->nic_armed = s->tap_armed = s->nic_event = s->tap_event = s->bell = false;

@@ -39,10 +39,41 @@ Frame Spoil(Frame f, size_t at, uint8_t bits) {
   return f;
 }
 
-Frame Vlan(const Frame &f) {
-  Frame v = f;
-  v.insert(v.begin() + 12, {0x81, 0x00, 0x00, 0x05});
-  return v;
+Frame Vlan(Frame f, uint8_t type_high = 0x81, uint8_t type_low = 0x00) {
+  f.insert(f.begin() + 12, {type_high, type_low, 0x00, 0x05});
+  return f;
+}
+
+// One byte of the IPv4 header is another, and its checksum right again.
+Frame Ip4(Frame f, size_t at, uint8_t value) {
+  f[at] = value;
+  f[24] = f[25] = 0;
+  uint32_t sum = 0;
+  for (size_t i = 14; i < 14u + (f[14] & 15) * 4; i += 2) sum += (uint32_t)f[i] << 8 | f[i + 1];
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  f[24] = (uint8_t)(~sum >> 8);
+  f[25] = (uint8_t)~sum;
+  return f;
+}
+
+Frame Options4(Frame f) {
+  f.insert(f.begin() + 34, {1, 1, 1, 1});  // no operation, four times
+  f[17] = (uint8_t)(f[17] + 4);
+  return Ip4(f, 14, 0x46);
+}
+
+// A header between IPv6 and UDP: 44 is that of a fragment, 60 are destination options.
+Frame Extension6(Frame f, uint8_t type) {
+  f.insert(f.begin() + 54, {17, 0, 0, type == 44 ? (uint8_t)1 : (uint8_t)0, 0, 0, 0, 9});
+  f[19] = (uint8_t)(f[19] + 8);
+  f[20] = type;
+  return f;
+}
+
+Frame Cut(Frame f, size_t len) {
+  f.resize(len);
+  return f;
 }
 
 // One frame of each kind that matters, and what becomes of it.
@@ -50,52 +81,73 @@ struct Kind {
   const char *name;
   Frame frame;
   enum { DELIVERED, PASSED, IP_SUM, UDP_SUM, MALFORMED } answer;
+  std::string payload = "";  // if delivered
 };
 
 std::vector<Kind> Kinds(const uint8_t *mac) {
   const uint8_t other[6] = {2, 9, 9, 9, 9, 9};
-  Frame good = UdpFrame(mac, 5000, "the quick brown fox"), arp(60, 0), tcp = good, fragment = good, icmp = good;
+  const std::string fox = "the quick brown fox", large(1472, 'L'), jumbo(1800, 'J');
+  const char *own6 = "2001:db8::1";
+  Frame good = UdpFrame(mac, 5000, fox), good6 = UdpFrame(mac, 5000, fox, own6), arp(60, 0);
   memset(arp.data(), 0xff, 6);
   arp[12] = 0x08;
   arp[13] = 0x06;
-  auto set = [](Frame *f, size_t at, uint8_t v) {  // one byte of the IP header, checksum kept right
-    uint16_t old = (uint16_t)((*f)[at & ~1ul] << 8 | (*f)[at | 1]), sum = (uint16_t)((*f)[24] << 8 | (*f)[25]);
-    (*f)[at] = v;
-    uint16_t now = (uint16_t)((*f)[at & ~1ul] << 8 | (*f)[at | 1]);
-    uint32_t s = (uint16_t)~sum + (uint16_t)~old + now;
-    s = (s & 0xffff) + (s >> 16);
-    s = (s & 0xffff) + (s >> 16);
-    (*f)[24] = (uint8_t)(~s >> 8);
-    (*f)[25] = (uint8_t)~s;
-  };
-  set(&tcp, 23, 6);
-  set(&icmp, 23, 1);
-  set(&fragment, 20, 0x20);
-  Frame truncated = good;
-  truncated.resize(good.size() - 5);
   Frame padded = good;
   padded.resize(64, 0xee);
+  Frame icmp6 = good6;
+  icmp6[20] = 58;
   return {
-      {"plain", good, Kind::DELIVERED},
-      {"padded to Ethernet's minimum", padded, Kind::DELIVERED},
-      {"large", UdpFrame(mac, 5000, std::string(1472, 'L')), Kind::DELIVERED},
-      {"empty", UdpFrame(mac, 5000, ""), Kind::DELIVERED},
-      {"no UDP checksum", Spoil(Spoil(good, 40, good[40]), 41, good[41]), Kind::DELIVERED},
-      {"two buffers, one frame", UdpFrame(mac, 5000, std::string(1800, 'J')), Kind::DELIVERED},
+      {"plain", good, Kind::DELIVERED, fox},
+      {"padded to Ethernet's minimum", padded, Kind::DELIVERED, fox},
+      {"large", UdpFrame(mac, 5000, large), Kind::DELIVERED, large},
+      {"empty", UdpFrame(mac, 5000, ""), Kind::DELIVERED, ""},
+      {"no UDP checksum", Spoil(Spoil(good, 40, good[40]), 41, good[41]), Kind::DELIVERED, fox},
+      {"longer than Ethernet's usual, in one frame", UdpFrame(mac, 5000, jumbo), Kind::DELIVERED, jumbo},
+      {"IPv6", good6, Kind::DELIVERED, fox},
+      {"IPv6, large", UdpFrame(mac, 5000, large, own6), Kind::DELIVERED, large},
+      {"IPv6, empty", UdpFrame(mac, 5000, "", own6), Kind::DELIVERED, ""},
+
       {"other port", UdpFrame(mac, 5001, "nobody here"), Kind::PASSED},
       {"other MAC", UdpFrame(other, 5000, "x"), Kind::PASSED},
       {"other address", UdpFrame(mac, 5000, "x", "192.0.2.77"), Kind::PASSED},
       {"subnet broadcast", UdpFrame(mac, 5000, "x", "192.0.2.255"), Kind::PASSED},
       {"multicast", UdpFrame(mac, 5000, "x", "239.1.1.1"), Kind::PASSED},
       {"VLAN", Vlan(good), Kind::PASSED},
+      {"VLAN, provider's", Vlan(Vlan(good), 0x88, 0xa8), Kind::PASSED},
+      {"VLAN, IPv6", Vlan(good6), Kind::PASSED},
       {"ARP", arp, Kind::PASSED},
-      {"TCP", tcp, Kind::PASSED},
-      {"ICMP", icmp, Kind::PASSED},
-      {"fragment", fragment, Kind::PASSED},
+      {"TCP", Ip4(good, 23, 6), Kind::PASSED},
+      {"ICMP", Ip4(good, 23, 1), Kind::PASSED},
+      {"first fragment", Ip4(good, 20, 0x20), Kind::PASSED},
+      {"later fragment", Ip4(Ip4(good, 20, 0x20), 21, 185), Kind::PASSED},
+      {"last fragment", Ip4(Ip4(good, 20, 0), 21, 185), Kind::PASSED},
+      {"IPv4 options", Options4(good), Kind::PASSED},
+      {"source 127.0.0.1", Ip4(good, 26, 127), Kind::PASSED},
+      {"IPv6, other port", UdpFrame(mac, 5001, "x", own6), Kind::PASSED},
+      {"IPv6, other address", UdpFrame(mac, 5000, "x", "2001:db8::77"), Kind::PASSED},
+      {"IPv6, multicast", UdpFrame(mac, 5000, "x", "ff02::1"), Kind::PASSED},
+      {"IPv6, fragment", Extension6(good6, 44), Kind::PASSED},
+      {"IPv6, extension header", Extension6(good6, 60), Kind::PASSED},
+      {"ICMPv6", icmp6, Kind::PASSED},
+
       {"IP checksum", Spoil(good, 24, 1), Kind::IP_SUM},
+      {"TTL changed on its way", Spoil(good, 22, 1), Kind::IP_SUM},
       {"UDP checksum", Spoil(good, 41, 1), Kind::UDP_SUM},
       {"payload changed", Spoil(good, 45, 0x10), Kind::UDP_SUM},
-      {"truncated", truncated, Kind::MALFORMED},
+      {"IPv6, UDP checksum", Spoil(good6, 61, 1), Kind::UDP_SUM},
+      {"IPv6, address changed", Spoil(good6, 37, 1), Kind::UDP_SUM},  // the source's last byte
+      {"IPv6, payload changed", Spoil(good6, 70, 4), Kind::UDP_SUM},
+      {"IPv6, no UDP checksum", Spoil(Spoil(good6, 60, good6[60]), 61, good6[61]), Kind::UDP_SUM},
+
+      {"truncated in the payload", Cut(good, good.size() - 5), Kind::MALFORMED},
+      {"truncated in the UDP header", Cut(good, 14 + 20 + 7), Kind::MALFORMED},
+      {"truncated in the IP header", Cut(good, 14 + 19), Kind::MALFORMED},
+      {"truncated in the Ethernet header", Cut(good, 13), Kind::MALFORMED},
+      {"IPv6, truncated in the payload", Cut(good6, good6.size() - 1), Kind::MALFORMED},
+      {"IPv6, truncated in the IP header", Cut(good6, 14 + 39), Kind::MALFORMED},
+      {"UDP length above IP's", Spoil(good, 38, 0x40), Kind::MALFORMED},
+      {"header length below 20", Ip4(good, 14, 0x44), Kind::MALFORMED},
+      {"IPv6 said, version 4", Spoil(good6, 14, 0x20), Kind::MALFORMED},
   };
 }
 
@@ -119,9 +171,9 @@ TEST(Pcap, KnownAnswers) {
   ASSERT_NE(bed.dev, nullptr) << bed.text;
   ASSERT_EQ(memcmp(bed.dev->mac, kMac, 6), 0);
 
-  // The payloads, in order, of those that are to be delivered.
-  std::vector<std::string> payloads = {"the quick brown fox", "the quick brown fox",  std::string(1472, 'L'),
-                                       "",                    "the quick brown fox", std::string(1800, 'J')};
+  std::vector<std::string> payloads;  // in order
+  for (const Kind &k : kinds)
+    if (k.answer == Kind::DELIVERED) payloads.push_back(k.payload);
   std::string data;
   uint64_t got = 0;
   ASSERT_TRUE(Until([&] {
