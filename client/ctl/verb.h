@@ -20,6 +20,7 @@ int verb_ports(const char *socket, int argc, char **argv);
 int verb_health(const char *socket, int argc, char **argv);
 int verb_device(const char *socket, int argc, char **argv);
 int verb_preflight(const char *socket, int argc, char **argv);
+int verb_metrics(const char *socket, int argc, char **argv);
 int verb_why(const char *socket, int argc, char **argv);
 
 /* What verbs have in common that know no flag but --json: one snapshot, given to view, whose result is 0 or -errno. */

@@ -12,16 +12,18 @@
 #define RETRY_MS 50
 
 static const char usage[] =
-	"Usage: udplanectl health [--quiet] [--ready]\n"
-	"Exit status 0 if udplaned answers and runs, else 1, within 2 seconds. For probes.\n"
+	"Usage: udplanectl health [--quiet] [--ready [SECONDS]]\n"
+	"Exit status 0 if udplaned answers and runs, else 1, within 2 seconds. For probes and hooks.\n"
 	"\n"
-	"  --ready              wait those 2 seconds for it to come up instead of failing at once\n"
+	"  --ready              wait 2 seconds, or SECONDS, for it to come up instead of failing at\n"
+	"                       once\n"
 	"  --quiet              print nothing\n" //
 	VERB_COMMON_USAGE;
 
 struct health {
 	const char *socket;
-	bool quiet, ready;
+	bool quiet;
+	double ready; /* seconds to wait; 0: it must be up */
 	char text[ATTACH_ERROR_SIZE + 64];
 };
 
@@ -59,13 +61,13 @@ static bool look(struct health *h, long left_ms)
 
 static int check(struct health *h)
 {
-	long deadline = now_ms() + ATTACH_TIMEOUT_MS, left = ATTACH_TIMEOUT_MS;
-	bool runs = look(h, left);
+	long deadline = now_ms() + (long)(h->ready * 1000), left;
+	bool runs = look(h, ATTACH_TIMEOUT_MS);
 
-	while (!runs && h->ready && (left = deadline - now_ms()) > 0) {
+	while (!runs && h->ready > 0 && (left = deadline - now_ms()) > 0) {
 		poll(NULL, 0, left < RETRY_MS ? (int)left : RETRY_MS);
 		left = deadline - now_ms();
-		runs = look(h, left > 0 ? left : 1);
+		runs = look(h, left <= 0 ? 1 : left < ATTACH_TIMEOUT_MS ? left : ATTACH_TIMEOUT_MS);
 	}
 	if (!h->quiet)
 		fprintf(runs ? stdout : stderr, "%s%s\n",
@@ -78,7 +80,7 @@ int verb_health(const char *socket, int argc, char **argv)
 	struct health h = {0};
 	const struct flag flags[] = {
 		{"quiet", FLAG_SWITCH, &h.quiet, 0},
-		{"ready", FLAG_SWITCH, &h.ready, 0},
+		{"ready", FLAG_SECONDS, &h.ready, ATTACH_TIMEOUT_MS / 1000.0},
 		{0},
 	};
 	struct args a = {"health", usage, flags, &socket, NULL, NULL};

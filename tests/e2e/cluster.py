@@ -7,6 +7,7 @@ Everything is made in one namespace of the script, which goes with it, as do rel
 import atexit
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -155,6 +156,19 @@ def restarts(name):
     return {c["name"]: c["restartCount"] for c in status.get("containerStatuses", []) + status.get("initContainerStatuses", [])}
 
 
+def processes(name, program, word=""):
+    """The host's numbers of the processes of a pod that run `program`, with `word` among their arguments."""
+    uid, found = get("pod", name)["metadata"]["uid"], []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.path.basename(os.readlink(f"/proc/{pid}/exe")) == program and uid in open(f"/proc/{pid}/cgroup").read():
+                if not word or word in open(f"/proc/{pid}/cmdline").read().split("\0"):
+                    found.append(int(pid))
+        except OSError:
+            pass
+    return found
+
+
 def send(client, address, port, count, *more):
     """A plain sender in pod `client`."""
     return json.loads(within(client, "/app/gen", "--kernel", "--to", f"{address}:{port}", "--count", str(count), "--json", *more))
@@ -169,6 +183,34 @@ def admissions(manifest, count=200, concurrent=200):
     assert not done["failed"], done["failed"][0]
     assert done["injected"] == count, done
     return done
+
+
+def scrape(namespace, name, port):
+    """/metrics of a pod, read as Prometheus would: {family: (type, {labels: value})}. Fails where its text format is wrong."""
+    text = call([*KUBECTL, "get", "--raw", f"/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/metrics"]).stdout
+    families, family, kind = {}, None, None
+    assert text.endswith("\n"), text[-100:]
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            family, kind, meaning = line.split(" ", 3)[2], None, line.split(" ", 3)[3]
+            assert meaning.strip() and family not in families, line
+        elif line.startswith("# TYPE "):
+            kind = line.split(" ")[3]
+            assert line.split(" ")[2] == family and kind in ("counter", "gauge", "histogram"), line
+            assert family.endswith("_total") == (kind == "counter"), line
+            families[family] = kind, {}
+        else:
+            match = SAMPLE.fullmatch(line)
+            assert match and kind, line
+            suffix = match[1].removeprefix(family) if match[1].startswith(family) else None
+            assert suffix in (("_bucket", "_sum", "_count") if kind == "histogram" else ("",)), line
+            series = suffix + (match[2] or "")
+            assert series not in families[family][1], "twice: " + line
+            families[family][1][series] = float(match[3])
+    return families
+
+
+SAMPLE = re.compile(r'([a-z_][a-z0-9_]*)(\{[a-z_]+="(?:[^"\\\n]|\\[\\"n])*"(?:,[a-z_]+="(?:[^"\\\n]|\\[\\"n])*")*\})? (\S+)')
 
 
 # --- the chart -----------------------------------------------------------------------------------------------------

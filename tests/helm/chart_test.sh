@@ -51,7 +51,7 @@ carriers()
 	assert_equal "auto, 1.36" "$policy" "$(kinds --api-versions admissionregistration.k8s.io/v1/MutatingAdmissionPolicy)"
 	assert_equal "auto, before" "$webhook" "$(kinds)"
 	assert_equal everything \
-		"ConfigMap:2 DaemonSet:1 Deployment:1 MutatingWebhookConfiguration:1 NetworkPolicy:1 Pod:1 PodDisruptionBudget:1 Secret:1 Service:1 ServiceAccount:2 ServiceMonitor:1 ValidatingWebhookConfiguration:1" \
+		"ConfigMap:2 DaemonSet:1 Deployment:1 MutatingWebhookConfiguration:1 NetworkPolicy:1 Pod:1 PodDisruptionBudget:1 PodMonitor:1 Secret:1 Service:1 ServiceAccount:2 ServiceMonitor:1 ValidatingWebhookConfiguration:1" \
 		"$(kinds --set carrier=webhook --values "$full")"
 	template --set carrier=policy --api-versions admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicy |
 		grep -q 'apiVersion: admissionregistration.k8s.io/v1beta1' || fail "1.35 gets no v1beta1"
@@ -156,7 +156,10 @@ bad_values_are_refused()
 		sidecar.logLevel=chatty
 		sidecar.volumeSizeLimit=big
 		sidecar.resources.requests=null
-		sidecar.probes.startup.periodSeconds=0
+		sidecar.probes.readiness.periodSeconds=0
+		sidecar.startSeconds=0
+		sidecar.metrics.port=0
+		podMonitor.enabled=true
 		injection.failurePolicy=Maybe
 		injection.reinvocationPolicy=Always
 		webhook.replicas=0

@@ -45,6 +45,33 @@ app.kubernetes.io/component: {{ . }}
 {{- merge (dict "exec" (dict "command" (list "/usr/local/bin/udplanectl" "health"))) . | toJson -}}
 {{- end -}}
 
+{{/* The container that serves the sidecar's counters: it has the socket, like any other, and nothing else. */}}
+{{- define "udplane.metrics" -}}
+name: udplane-metrics
+image: {{ include "udplane.image" (dict "root" . "image" .Values.sidecar.image) | quote }}
+imagePullPolicy: {{ .Values.sidecar.image.pullPolicy }}
+command: [/usr/local/bin/udplanectl, metrics, --listen, {{ .Values.sidecar.metrics.port | quote }}]
+env:
+- {name: UDPLANE_SOCKET, value: /run/udplane/udplane.sock}
+ports:
+- {name: udplane-metrics, containerPort: {{ .Values.sidecar.metrics.port }}}
+resources:
+  requests: {{ .Values.sidecar.metrics.resources.requests | toJson }}
+  limits: {{ .Values.sidecar.metrics.resources.limits | toJson }}
+securityContext:
+  runAsUser: 65532
+  runAsGroup: 65532
+  runAsNonRoot: true
+  readOnlyRootFilesystem: true
+  allowPrivilegeEscalation: false
+  capabilities: {drop: [ALL]}
+  {{- with .Values.sidecar.seccompProfile }}
+  seccompProfile: {{ toJson . }}
+  {{- end }}
+volumeMounts:
+- {name: udplane, mountPath: /run/udplane, readOnly: true}
+{{- end -}}
+
 {{/*
 policy, webhook or none. auto: the policy where the API server has it in v1 (Kubernetes 1.36). Where a chart is rendered
 without a cluster, as GitOps controllers do, auto goes by --api-versions; say what you want instead.

@@ -76,6 +76,29 @@ def applications_need_no_privilege():
 
 
 @case
+def each_capability_is_needed():
+    """Without one of them `auto` goes on with the kernel, and says which it misses; none is asked for in vain."""
+    manifest = json.loads(kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", text=json.dumps(server("x"))))
+    asked = manifest["spec"]["initContainers"][0]["securityContext"]["capabilities"]["add"]
+    pods = []
+    for missing in asked:
+        made = json.loads(json.dumps(manifest))
+        made["metadata"] = {"name": "no-" + missing.lower().replace("_", "-"), "annotations": manifest["metadata"]["annotations"]}
+        made["spec"]["initContainers"][0]["securityContext"]["capabilities"]["add"] = [c for c in asked if c != missing]
+        pods.append(made)
+    try:
+        create(*pods)
+        for missing, made in zip(asked, pods):
+            s = stats(made["metadata"]["name"])
+            print(f"without {missing}: {s['backend']}: {s['backend_text']}")
+            assert s["backend"] == "kernel", s
+            # The text for people may be cut; the log has all of it.
+            assert f"CAP_{missing}" in kubectl("logs", made["metadata"]["name"], "-c", "udplane"), missing
+    finally:
+        delete(*(made["metadata"]["name"] for made in pods))
+
+
+@case
 def ports_change_live():
     """kubectl annotate takes a port from the fast path and gives it back, without a restart, and the application keeps receiving."""
     address = shared()
@@ -106,7 +129,7 @@ def sidecar_killed():
                        "--json")
     pings = Pings(address)
     time.sleep(0.5)
-    os.kill(pid_of_sidecar("server"), signal.SIGKILL)
+    os.kill(processes("server", "udplaned")[0], signal.SIGKILL)
     until(lambda: restarts("server")["udplane"] == was["udplane"] + 1, 20, "restart of the sidecar")
     ready("server")
     # The clients re-attach by themselves.
@@ -145,18 +168,6 @@ class Pings(threading.Thread):
         self.join()
         assert not self.error, self.error
         return self.asked, self.lost
-
-
-def pid_of_sidecar(name):
-    """The host's process: kubectl exec has no shell there to kill it by."""
-    uid = get("pod", name)["metadata"]["uid"]
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if os.readlink(f"/proc/{pid}/exe").endswith("/udplaned") and uid in open(f"/proc/{pid}/cgroup").read():
-                return int(pid)
-        except OSError:
-            pass
-    raise AssertionError("no udplaned found")
 
 
 @case

@@ -25,11 +25,17 @@ def try_create(manifest):
     return call([*KUBECTL, "-n", NAMESPACE, "create", "--dry-run=server", "-o", "json", "-f", "-"], json.dumps(manifest), check=False)
 
 
+def injectors():
+    """The pods that serve: those of an earlier release may still be ending."""
+    pods = json.loads(system("get", "pods", "-l", "app.kubernetes.io/component=injector", "-o", "json"))["items"]
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
 def metrics():
     """The injectors' own figures, summed; histograms by their upper bound."""
     total = {}
-    for name in system("get", "pods", "-l", "app.kubernetes.io/component=injector", "-o", "name").split():
-        text = system("get", "--raw", f"/api/v1/namespaces/{SYSTEM}/pods/{name.split('/')[1]}:8080/proxy/metrics")
+    for pod in injectors():
+        text = system("get", "--raw", f"/api/v1/namespaces/{SYSTEM}/pods/{pod['metadata']['name']}:8080/proxy/metrics")
         for line in text.splitlines():
             if line and line[0] != "#":
                 key, value = line.rsplit(" ", 1)
@@ -88,7 +94,7 @@ def certificate():
 
 def served():
     """What each injector shows to who connects."""
-    addresses = system("get", "pods", "-l", "app.kubernetes.io/component=injector", "-o", "jsonpath={.items[*].status.podIP}").split()
+    addresses = [pod["status"]["podIP"] for pod in injectors()]
     code = "import hashlib, ssl, sys\nfor a in sys.argv[1:]: " \
            "print(hashlib.sha256(ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate((a, 8443)).strip())).hexdigest())"
     return set(on_node("python3", "-c", code, *addresses).split())
@@ -97,14 +103,14 @@ def served():
 @case
 def certificate_rotated():
     """helm upgrade with another `rotation`: a new certificate is served without a restart, and no admission fails meanwhile."""
-    pods = system("get", "pods", "-l", "app.kubernetes.io/component=injector", "-o", "jsonpath={.items[*].metadata.uid}")
+    pods = {pod["metadata"]["uid"] for pod in injectors()}
     old = certificate()
     helm("upgrade", "udplane", CHART, "-n", SYSTEM, "--reuse-values", "--set", "webhook.certificates.rotation=two")
     new = certificate()
     assert new != old
     start = time.monotonic()
     until(lambda: admissions_work() and served() == {new}, 150, "the new certificate")
-    assert system("get", "pods", "-l", "app.kubernetes.io/component=injector", "-o", "jsonpath={.items[*].metadata.uid}") == pods
+    assert {pod["metadata"]["uid"] for pod in injectors()} == pods
     print(f"served {time.monotonic() - start:.1f} s after the upgrade")
 
 
