@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define HUGE_SIZE (2u << 20)
+#define DPDK_BYTES (112ull << 20) /* what EAL maps for DMA: up to 96 MiB in ordinary pages, and room to spare */
 #define CAP_NET_ADMIN_BIT 12
 #define CAP_IPC_LOCK_BIT 14
 #define MEMBERS_SHOWN 4
@@ -24,6 +25,7 @@ struct run {
 	const char *root;
 	const char *dev; /* NULL: none */
 	int group;       /* -1: none */
+	bool unprotected; /* no IOMMU */
 	char driver[64];
 };
 
@@ -158,19 +160,25 @@ static void check_driver(struct run *r)
 static void check_iommu(struct run *r)
 {
 	char path[PATH_MAX], name[32];
-	long unsafe;
+	bool unsafe, unable;
 
 	path_of(r, path, "/sys/bus/pci/devices/%s/iommu_group", r->dev);
 	link_name(path, name, sizeof(name));
 	r->group = name[0] ? atoi(name) : -1;
+	path_of(r, path, "/dev/vfio/noiommu-%d", r->group);
+	r->unprotected = r->group < 0 || !access(path, F_OK);
+	path_of(r, path, "/sys/module/vfio");
+	unable = !access(path, F_OK);
 	path_of(r, path, "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode");
+	unable = unable && access(path, F_OK);
 	read_line(path, name, sizeof(name));
 	unsafe = name[0] == 'Y' || name[0] == '1';
-	path_of(r, path, "/dev/vfio/noiommu-%d", r->group);
-	if (r->group >= 0 && access(path, F_OK))
-		say(r, "iommu", PREFLIGHT_OK, "group %d", r->group);
+	if (!r->unprotected)
+		say(r, "iommu", PREFLIGHT_OK, "group %d%s", r->group, r->o->noiommu ? "; there is an IOMMU, so vfio_noiommu changes nothing" : "");
 	else if (r->o->noiommu && unsafe)
 		say(r, "iommu", PREFLIGHT_WARN, "none, and vfio_noiommu is on as asked: %s can read and write all memory of this machine", r->dev);
+	else if (r->o->noiommu && unable)
+		say(r, "iommu", PREFLIGHT_BAD, "none, and this kernel is built without CONFIG_VFIO_NOIOMMU (Debian's are), which vfio_noiommu needs");
 	else if (r->o->noiommu)
 		say(r, "iommu", PREFLIGHT_BAD, "none; for vfio_noiommu the host must allow it: modprobe vfio enable_unsafe_noiommu_mode=1");
 	else
@@ -233,7 +241,7 @@ static void check_nodes(struct run *r)
 	if (is_bifurcated(r->driver) || r->group < 0)
 		return;
 	check_node(r, "vfio", "vfio");
-	snprintf(name, sizeof(name), r->o->noiommu ? "noiommu-%d" : "%d", r->group);
+	snprintf(name, sizeof(name), r->unprotected ? "noiommu-%d" : "%d", r->group);
 	check_node(r, "vfio_group", name);
 }
 
@@ -260,12 +268,12 @@ static void check_memlock(struct run *r, uint64_t caps)
 	getrlimit(RLIMIT_MEMLOCK, &lim);
 	if (caps >> CAP_IPC_LOCK_BIT & 1)
 		say(r, "memlock", PREFLIGHT_OK, "CAP_IPC_LOCK: no limit applies");
-	else if (lim.rlim_max == RLIM_INFINITY || lim.rlim_max > 2 * r->o->hugepage_bytes + (64u << 20))
+	else if (lim.rlim_max == RLIM_INFINITY || lim.rlim_max > 2 * r->o->hugepage_bytes + DPDK_BYTES)
 		say(r, "memlock", PREFLIGHT_OK, "RLIMIT_MEMLOCK suffices");
 	else
 		say(r, "memlock", PREFLIGHT_BAD,
 		    "RLIMIT_MEMLOCK is %llu KiB, and memory for DMA is locked: add CAP_IPC_LOCK, or raise the limit to %llu MiB",
-		    (unsigned long long)lim.rlim_max >> 10, (unsigned long long)(2 * r->o->hugepage_bytes >> 20) + 64);
+		    (unsigned long long)lim.rlim_max >> 10, (unsigned long long)(2 * r->o->hugepage_bytes + DPDK_BYTES) >> 20);
 }
 
 static void check_tap(struct run *r, uint64_t caps)

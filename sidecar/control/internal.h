@@ -102,7 +102,7 @@ struct control {
 	struct device *dev; /* NULL: backend kernel */
 	struct worker *worker[UDPLANE_MAX_WORKERS];
 	struct watch worker_watch[UDPLANE_MAX_WORKERS];
-	uint32_t worker_cnt;
+	uint32_t worker_cnt, workers_wanted; /* wanted: before a device of fewer queues lowered it */
 	uint32_t frame_size;
 	struct claim_rules rules;
 	int diag_fd;

@@ -114,11 +114,12 @@ static void close_device(struct control *c)
 /* A worker without a queue would have nothing to do. */
 static void fit_workers(struct control *c)
 {
-	if (c->cfg->workers <= c->dev->queue_cnt)
-		return;
-	log_warn("%u workers wanted, %s has %u receive queues: %u workers start", c->cfg->workers, c->dev->ifname, c->dev->queue_cnt,
-		 c->dev->queue_cnt);
-	c->cfg->workers = c->dev->queue_cnt;
+	c->cfg->workers = c->workers_wanted;
+	if (c->cfg->workers > c->dev->queue_cnt) {
+		log_warn("%u workers wanted, %s has %u receive queues: %u workers start", c->cfg->workers, c->dev->ifname,
+			 c->dev->queue_cnt, c->dev->queue_cnt);
+		c->cfg->workers = c->dev->queue_cnt;
+	}
 	stats_set_workers(&c->stats, c->cfg->workers);
 }
 
@@ -304,7 +305,10 @@ static int start_device(struct control *c, char *text, size_t text_len)
 static int start_stats(struct control *c, char *text, size_t text_len)
 {
 	struct udplane_stats_zone *z;
-	int err = stats_create(&c->stats, c->cfg->workers, c->cfg->max_sockets, control_pages(c), text, text_len);
+	int err;
+
+	c->workers_wanted = c->cfg->workers;
+	err = stats_create(&c->stats, c->cfg->workers, c->cfg->max_sockets, control_pages(c), text, text_len);
 
 	if (err)
 		return err;

@@ -3,10 +3,12 @@
  * shift or by a table. Drivers clear RTE_MBUF_F_EXTERNAL on receiving; nothing here attaches or clones, so nothing needs it. */
 #include <rte_mempool.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sidecar/device/dpdk/dpdk.h"
 
 #define TAP_BURST 32 /* packets of the TAP sent in a round */
+#define TAP_LOOKS 4096 /* some 10 ms: then the NIC may be down, and its next packet wakes the worker */
 #define RX_LOOKS (DPDK_RING_RX / DEVICE_BURST)
 #define CHECKSUM_GOOD (RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD)
 #define CHECKSUM_MASK (RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK)
@@ -172,16 +174,17 @@ static struct rte_mbuf *chain(struct dpdk_queue *q, const uint8_t *p, uint32_t l
 	return m[0];
 }
 
-static void send_tap(struct dpdk_queue *q)
+/* Returns how many. */
+static uint32_t send_tap(struct dpdk_queue *q)
 {
 	const uint8_t *p;
-	uint32_t len;
+	uint32_t len, n = 0;
 
 	for (uint32_t i = 0; i < TAP_BURST; i++) {
 		if (!q->tap_mbuf) {
 			p = tap_lane_peek(q->lane, &len);
 			if (!p)
-				return;
+				return n;
 			if (len > q->frame_size - RTE_PKTMBUF_HEADROOM && !q->tx_chains) {
 				udplane_count(&q->n.tx_invalid, 1);
 				tap_lane_done(q->lane);
@@ -189,14 +192,34 @@ static void send_tap(struct dpdk_queue *q)
 			}
 			q->tap_mbuf = chain(q, p, len);
 			if (!q->tap_mbuf)
-				return; /* it waits for frames to come back */
+				return n; /* it waits for frames to come back */
 			tap_lane_done(q->lane);
 		}
 		if (!rte_eth_tx_burst(q->port, q->id, &q->tap_mbuf, 1))
-			return;
+			return n;
 		q->tap_mbuf = NULL;
+		n++;
 		udplane_count(&q->n.tap_tx, 1);
 	}
+	return n;
+}
+
+static bool tx_pending(struct device_queue *dq)
+{
+	struct dpdk_queue *q = to_queue(dq);
+	uint32_t len;
+
+	return q->tap_mbuf || (q->takes_tap && tap_lane_peek(q->lane, &len));
+}
+
+/* The last look before the worker sleeps sends a burst, too, and what is left rings for nobody: the TAP's thread rang when it came. So the
+ * worker rings for itself. (With one queue the answers to the first burst wake it; with several they may come to another worker.) */
+static void stay_up(struct dpdk_queue *q, uint32_t sent)
+{
+	if (sent || !udplane_ring_is_armed(&q->lane->from))
+		q->tap_looks = 0;
+	if (udplane_ring_is_armed(&q->lane->from) && tx_pending(&q->base) && q->tap_looks++ < TAP_LOOKS)
+		(void)!write(q->lane->worker_fd, &(uint64_t){1}, 8);
 }
 
 /* The NIC needs no telling; the TAP's two rings do. */
@@ -208,15 +231,7 @@ static void tx_flush(struct device_queue *dq)
 		return;
 	tap_lane_flush(q->lane);
 	if (q->takes_tap && !removed(q))
-		send_tap(q);
-}
-
-static bool tx_pending(struct device_queue *dq)
-{
-	struct dpdk_queue *q = to_queue(dq);
-	uint32_t len;
-
-	return q->tap_mbuf || (q->takes_tap && tap_lane_peek(q->lane, &len));
+		stay_up(q, send_tap(q));
 }
 
 /* -------------------------------------------------------------------------------------------------------- frames -- */
