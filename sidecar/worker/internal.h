@@ -65,6 +65,9 @@ struct worker {
 	uint32_t served_cnt;          /* each once: */
 	uint32_t *served_epoch;       /* [socket_max]: epoch in which it was listed */
 	bool stalled;                 /* this round left work that nobody will ring a bell for: no sleep */
+	uint64_t returned;            /* frames that clients have given back, */
+	uint64_t returned_seen;       /* as of: */
+	uint64_t stuck_ns;            /* since when none has come back while clients hold some; 0: that is not so */
 
 	struct worker_channel *channel[WORKER_CHANNELS];
 	uint32_t channel_cnt;

@@ -278,6 +278,7 @@ uint32_t worker_returns(struct worker *w, struct worker_channel *ch)
 	udplane_ring_consume(&ch->ret, n);
 	ch->held -= n;
 	w->held -= n;
+	w->returned += n;
 	w->ops->frames_put(w->queue, put, n);
 	return n;
 }
