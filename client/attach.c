@@ -2,6 +2,7 @@
 /* Coming to udplaned: connect, HELLO, WELCOME, mappings. Under context.ctl. */
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -284,6 +285,7 @@ static struct attach *attach_once(void)
 	struct attach *a;
 	int err;
 
+	snprintf(hello.comm, sizeof(hello.comm), "%s", program_invocation_short_name);
 	if (talk.fd < 0) {
 		context_set_reason(UDPLANE_REASON_NO_SIDECAR, "%s: %s", context.path, strerror(-talk.fd));
 		return NULL;

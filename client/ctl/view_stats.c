@@ -320,7 +320,10 @@ static void socket_line(struct table *t, const struct socket_row *r, const struc
 
 	table_cell(t, "%s", format_addr(local, &s->local));
 	table_cell(t, "%s", format_addr(peer, &s->peer));
-	table_cell(t, "%d/%s", s->pid, s->comm);
+	if (s->pid)
+		table_cell(t, "%d/%s", s->pid, s->comm);
+	else
+		table_cell(t, "?/%s", s->comm); /* in another PID namespace: it named itself */
 	table_cell(t, "%s", socket_state_name(s->state));
 	socket_numbers(t, r, scale);
 	table_cell(t, "%s", s->state == UDPLANE_SOCKET_ACTIVE ? "" : reason_name(s->reason));

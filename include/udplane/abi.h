@@ -28,7 +28,7 @@
 
 #define UDPLANE_ABI_MAGIC 0x31656e616c706475ull /* "udplane1", little endian */
 #define UDPLANE_ABI_MAJOR 1
-#define UDPLANE_ABI_MINOR 0
+#define UDPLANE_ABI_MINOR 1
 
 #define UDPLANE_LINE 128        /* two cache lines: adjacent-line prefetch pairs them on x86 */
 #define UDPLANE_MAX_WORKERS 16
@@ -139,8 +139,12 @@ struct udplane_hello {
 	uint64_t magic;
 	uint16_t major, minor;
 	uint32_t flags; /* UDPLANE_HELLO_* */
+	char comm[16];  /* since 1.1: the program's name, NUL-terminated; believed only where /proc does not tell (another PID namespace) */
 };
+#define UDPLANE_HELLO_LEN_MIN 24 /* 1.0 */
 #define UDPLANE_HELLO_OBSERVER 0x1 /* wants the stats zone only, counters brought up to date before the answer */
+
+UDPLANE_STATIC_ASSERT(offsetof(struct udplane_hello, comm) == UDPLANE_HELLO_LEN_MIN, "1.0's HELLO");
 
 /* Answer to HELLO. Descriptors, in this order: stats; then, if backend is not kernel and the client no observer: frames, channel,
  * doorbell[worker_cnt] (eventfds: write 8 bytes to wake that worker). */

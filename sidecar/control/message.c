@@ -8,7 +8,7 @@ static const struct {
 	uint8_t fds;
 	const char *name;
 } kinds[] = {
-	[UDPLANE_MSG_HELLO] = {sizeof(struct udplane_hello), 0, "HELLO"},
+	[UDPLANE_MSG_HELLO] = {UDPLANE_HELLO_LEN_MIN, 0, "HELLO"},
 	[UDPLANE_MSG_CLAIM] = {sizeof(struct udplane_claim), 1, "CLAIM"},
 	[UDPLANE_MSG_UPDATE] = {sizeof(struct udplane_sock_req), 0, "UPDATE"},
 	[UDPLANE_MSG_RELEASE] = {sizeof(struct udplane_sock_req), 0, "RELEASE"},

@@ -35,6 +35,17 @@ static void who_is_it(struct session *s)
 	fclose(f);
 }
 
+/* For people to read: no byte of it may do anything to their terminal. */
+static void who_it_says(struct session *s, const struct udplane_hello *h)
+{
+	if (s->pid || h->msg.len < sizeof(*h))
+		return;
+	memcpy(s->comm, h->comm, sizeof(s->comm) - 1);
+	for (char *p = s->comm; *p; p++)
+		if (*p < ' ' || *p > '~')
+			*p = '?';
+}
+
 /* Whoever holds many connections without attaching makes room for newcomers: the oldest goes. */
 static void evict_observer(struct control *c)
 {
@@ -201,6 +212,7 @@ static void on_hello(struct control *c, struct session *s, const struct udplane_
 		return;
 	}
 	s->idle_ticks = 0;
+	who_it_says(s, h);
 	fds[cnt++] = c->stats.zone.fd;
 	if (!(h->flags & UDPLANE_HELLO_OBSERVER) && c->dev) {
 		w.status = attach(c, s, &w);

@@ -157,10 +157,10 @@ class Net:
 
 
 class Sidecar:
-    def __init__(self, net, *flags, ports="5000-9999", mode="latency", interface="va", ready=True, path=None, env=None):
+    def __init__(self, net, *flags, ports="5000-9999", mode="latency", interface="va", ready=True, path=None, env=None, wrap=()):
         self.net = net
         self.path = path or SOCKET
-        command = [UDPLANED, "--interface", interface, "--ports", ports, "--socket", self.path, "--mode", mode, *flags]
+        command = [*wrap, UDPLANED, "--interface", interface, "--ports", ports, "--socket", self.path, "--mode", mode, *flags]
         self.log = tempfile.TemporaryFile("w+")
         self.proc = subprocess.Popen(["ip", "netns", "exec", net.a, *command], stdout=self.log, stderr=self.log,
                                      env={**os.environ, **(env or {})})

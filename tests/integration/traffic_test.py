@@ -110,6 +110,16 @@ def the_kernel_tells_a_connected_sender_of_a_closed_port():
 
 
 @case
+def a_client_of_another_pid_namespace_names_itself():
+    """As containers of a pod are to each other."""
+    with Net() as net, Sidecar(net, wrap=["unshare", "--pid", "--fork", "--kill-child"]) as sidecar, Sock(net, bind=(A4, 5060)):
+        mine, = sidecar.stats()["sockets"]
+        assert mine["pid"] == 0 and mine["comm"] == os.path.basename(sys.executable)[:15], mine
+        assert f"?/{mine['comm']}" in sidecar.ctl("sockets")[1]
+        sidecar.kill()  # unshare(1) ignores SIGTERM
+
+
+@case
 def a_port_lost_behind_the_librarys_back_is_let_go():
     """connect() with AF_UNSPEC on the kernel socket itself: Linux takes back the port that connect() had chosen."""
     with Net() as net, Sidecar(net, ports="1-65535") as sidecar, Sock(net, connect=(B4, 7)) as app:

@@ -13,7 +13,7 @@ static size_t least(int type)
 {
 	switch (type) {
 	case UDPLANE_MSG_HELLO:
-		return sizeof(struct udplane_hello);
+		return UDPLANE_HELLO_LEN_MIN;
 	case UDPLANE_MSG_CLAIM:
 		return sizeof(struct udplane_claim);
 	default:

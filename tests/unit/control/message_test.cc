@@ -27,7 +27,7 @@ int Check(const Packet &p, size_t len, bool welcomed, bool observer, uint32_t fd
   return r;
 }
 
-constexpr uint16_t kHello = sizeof(udplane_hello), kClaim = sizeof(udplane_claim), kReq = sizeof(udplane_sock_req);
+constexpr uint16_t kHello = UDPLANE_HELLO_LEN_MIN, kClaim = sizeof(udplane_claim), kReq = sizeof(udplane_sock_req);
 
 TEST(Message, WhatAClientMaySend) {
   EXPECT_EQ(Check({UDPLANE_MSG_HELLO, kHello, 1}, kHello, false, true, 0), UDPLANE_MSG_HELLO);
