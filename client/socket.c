@@ -99,20 +99,34 @@ int udplane_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)
 	return set_errno(err);
 }
 
+/* Both locks taken, of an open socket; or NULL. What another thread has reserved it may be writing into: its submit is waited for, though
+ * not for ever, as it may be dead. */
+static struct sock *lock_to_close(int fd)
+{
+	uint64_t until = now_ns() + CLOSE_WAIT_NS;
+
+	for (;;) {
+		struct sock *s = table_get(fd);
+
+		if (!s)
+			return NULL;
+		lock_take(&s->rx_lock);
+		lock_take(&s->tx_lock);
+		if (table_get(fd) == s && (!s->burst_cnt || pthread_equal(s->burst_owner, pthread_self()) || now_ns() > until))
+			return s;
+		lock_drop(&s->tx_lock);
+		lock_drop(&s->rx_lock);
+		sched_yield();
+	}
+}
+
 int udplane_close(int fd)
 {
-	struct sock *s = table_get(fd);
+	struct sock *s = lock_to_close(fd);
 	uint64_t until;
 
 	if (!s)
 		return set_errno(-EBADF);
-	lock_take(&s->rx_lock);
-	lock_take(&s->tx_lock);
-	if (table_get(fd) != s) {
-		lock_drop(&s->tx_lock);
-		lock_drop(&s->rx_lock);
-		return set_errno(-EBADF);
-	}
 	burst_cancel(s);
 	__atomic_store_n(&s->closed, true, __ATOMIC_RELAXED);
 	__atomic_store_n(table_slot(fd), NULL, __ATOMIC_RELEASE);

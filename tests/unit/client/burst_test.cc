@@ -279,11 +279,18 @@ TEST_F(BurstTest, AnotherThreadsReservationIsWaitedFor)
 	EXPECT_EQ(errno, EAGAIN);
 	EXPECT_EQ(udplane_submit(fd, bufs, 1), -1);
 	EXPECT_EQ(errno, EINVAL);
-	go = true;
+	std::thread later([&] {
+		EXPECT_EQ(udplane_recv(fd, nullptr, 0, MSG_DONTWAIT), -1); // goes on
+		usleep(1000); // so that close is inside, mostly
+		go = true;
+	});
+	EXPECT_EQ(udplane_close(fd), 0); // not before their submit
+	EXPECT_TRUE(go);
 	t.join();
-	ASSERT_EQ(udplane_reserve(fd, mine, 1), 1);
-	EXPECT_EQ(udplane_submit(fd, mine, 0), 0);
+	later.join();
 	EXPECT_EQ(p->Take().size(), 1u);
+	EXPECT_EQ(udplane_reserve(fd, mine, 1), -1);
+	EXPECT_EQ(errno, EBADF);
 }
 
 TEST_F(BurstTest, TheKernelPathTakesReservedBuffers)
