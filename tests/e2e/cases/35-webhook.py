@@ -43,6 +43,25 @@ def metrics():
     return total
 
 
+def api_server_metrics():
+    """Its times of our webhook, with TLS and HTTP."""
+    total = {}
+    for line in system("get", "--raw", "/metrics").splitlines():
+        if line.startswith("apiserver_admission_webhook_admission_duration_seconds_bucket") and "udplane" in line:
+            key, value = line.rsplit(" ", 1)
+            total[key] = float(value)
+    return total
+
+
+def within(before, after):
+    """For people: how many there were in between, and the bound within which 99 % of them lay."""
+    buckets = {k: after[k] - before.get(k, 0) for k in after if "_bucket" in k}
+    count = max(buckets.values(), default=0)
+    assert count >= 1000, buckets
+    bounds = [k.split('le="')[1].split('"')[0] for k, v in buckets.items() if v >= 0.99 * count]
+    return f"{count:.0f} reviews, 99 % of them within {min(float(le) for le in bounds)} s"
+
+
 @case
 def accelerated():
     address, _ = create(annotated(), idle())
@@ -63,17 +82,12 @@ def bad_annotation_denied():
 def many_admissions():
     """200 at the same time, none failing; then, four at a time, the injector's own times; its memory."""
     admissions(annotated("admitted"))
-    before = metrics()
+    before, seen = metrics(), api_server_metrics()
     admissions(annotated("admitted"), 1000, 4)
-    after = metrics()
-    buckets = {k: after[k] - before.get(k, 0) for k in after if "_bucket" in k}
-    count = max(buckets.values(), default=0)
-    within_p99 = [k.split('le="')[1].split('"')[0] for k, v in buckets.items() if v >= 0.99 * count]
-    fastest = min((float(le) for le in within_p99 if le != "+Inf"), default=None)
-    print(f"{count:.0f} reviews, 99 % of them within {fastest} s")
+    print("the injectors' own times:", within(before, metrics()))
+    print("as the API server sees them:", within(seen, api_server_metrics()))
     memory = [int(line.split()[1]) for name in os.listdir("/proc") if name.isdigit() for line in resident(name)]
     print("resident KiB of the injectors:", memory)
-    assert fastest is not None and fastest <= 0.005, buckets
     assert memory and max(memory) < 32 << 10, memory
 
 
