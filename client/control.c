@@ -138,6 +138,7 @@ int control_request(struct control *c, void *req, size_t len, int send_fd, uint1
 		err = wait_answer(c, type, min_len, ans);
 	if (err) {
 		c->failed = true;
+		c->silent = err == -ETIMEDOUT;
 		__atomic_store_n(&c->attn, 1, __ATOMIC_RELAXED);
 	}
 	return err;

@@ -186,6 +186,7 @@ struct control {
 	uint32_t broken; /* atomic: a ring holds what cannot be */
 	bool goodbye;    /* udplaned took leave */
 	bool failed;     /* it broke the protocol, or did not answer */
+	bool silent;     /* it did not answer: its worker may be alive */
 };
 
 /* One connection to one udplaned. Made and buried under context.ctl. */

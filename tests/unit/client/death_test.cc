@@ -67,6 +67,23 @@ TEST_F(DeathTest, WhatWasNotTakenIsSentByTheKernelInOrder)
 	EXPECT_EQ(Status(a).kernel_tx, 16u);
 }
 
+TEST_F(DeathTest, WhatALivingWorkerMaySendIsNotSentTwice)
+{
+	Peer *p = Start();
+	p->SetPrefix("10.0.0.0/8");
+	int a = Claimed(), b = Claimed();
+
+	Queue(a, 0, 3);
+	p->silent = true; // the control thread hangs, the worker does not
+	Close(b);
+	EXPECT_TRUE(Until([&] {
+		Recv(a);
+		return Sock(a)->lane == nullptr;
+	}));
+	EXPECT_EQ(p->Take().size(), 3u);
+	EXPECT_FALSE(Readable(plain()));
+}
+
 TEST_F(DeathTest, ASendThatFindsTheRingFullNotices)
 {
 	Peer::Options o;
