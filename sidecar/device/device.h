@@ -81,8 +81,9 @@ struct device_queue_ops {
 	uint32_t (*rx_burst)(struct device_queue *q, struct device_frame *out, uint32_t max);
 	/* Takes the first n of cnt frames and returns n; the caller keeps the others and tries again. Reaps completions. */
 	uint32_t (*tx_burst)(struct device_queue *q, const struct device_frame *in, uint32_t cnt);
-	/* Tells the kernel to send what is queued, if it must be told. Called once per round after tx_burst, and while tx_pending. */
-	void (*tx_flush)(struct device_queue *q);
+	/* Tells the kernel to send what is queued, if it must be told. Called once per round after tx_burst, and while tx_pending. Returns how
+	 * many packets of others (the TAP) it took: while there are such, the worker does not sleep. */
+	uint32_t (*tx_flush)(struct device_queue *q);
 	uint32_t (*frames_get)(struct device_queue *q, uint32_t *frames, uint32_t cnt); /* returns how many */
 	void (*frames_put)(struct device_queue *q, const uint32_t *frames, uint32_t cnt);
 	uint32_t (*frames_free)(struct device_queue *q); /* gauge: free, or with the device for receiving or sending */

@@ -102,7 +102,7 @@ uint32_t worker_round(struct worker *w)
 		sent += worker_tx(w, ch);
 	}
 	worker_tx_push(w);
-	w->ops->tx_flush(w->queue);
+	work += w->ops->tx_flush(w->queue);
 	udplane_count(&w->counter[UDPLANE_WORKER_LOOPS], 1);
 	udplane_store32(&w->gauge_held, w->held);
 	udplane_store32(&w->gauge_free, w->ops->frames_free(w->queue));

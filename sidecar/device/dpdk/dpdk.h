@@ -52,7 +52,6 @@ struct dpdk_queue {
 	struct tap_lane *lane;     /* NULL: no TAP */
 	struct rte_mbuf *tap_mbuf; /* built from the TAP, the NIC had no room */
 	bool takes_tap;            /* worker 0: what comes out of the TAP is sent here */
-	uint32_t tap_looks;        /* since the NIC last took one of the TAP's, with the worker about to sleep */
 	bool tx_chains;            /* the NIC sends a packet that is in several frames */
 	const uint32_t *removed;   /* dpdk.removed */
 	int intr_fd;               /* of the NIC's queue; -1: none, then timer_fd wakes us */

@@ -3,12 +3,10 @@
  * shift or by a table. Drivers clear RTE_MBUF_F_EXTERNAL on receiving; nothing here attaches or clones, so nothing needs it. */
 #include <rte_mempool.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "sidecar/device/dpdk/dpdk.h"
 
 #define TAP_BURST 32 /* packets of the TAP sent in a round */
-#define TAP_LOOKS 4096 /* some 10 ms: then the NIC may be down, and its next packet wakes the worker */
 #define RX_LOOKS (DPDK_RING_RX / DEVICE_BURST)
 #define CHECKSUM_GOOD (RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD)
 #define CHECKSUM_MASK (RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK)
@@ -174,7 +172,7 @@ static struct rte_mbuf *chain(struct dpdk_queue *q, const uint8_t *p, uint32_t l
 	return m[0];
 }
 
-/* Returns how many. */
+/* Returns how many it took, dropped ones among them. */
 static uint32_t send_tap(struct dpdk_queue *q)
 {
 	const uint8_t *p;
@@ -188,6 +186,7 @@ static uint32_t send_tap(struct dpdk_queue *q)
 			if (len > q->frame_size - RTE_PKTMBUF_HEADROOM && !q->tx_chains) {
 				udplane_count(&q->n.tx_invalid, 1);
 				tap_lane_done(q->lane);
+				n++;
 				continue;
 			}
 			q->tap_mbuf = chain(q, p, len);
@@ -204,34 +203,23 @@ static uint32_t send_tap(struct dpdk_queue *q)
 	return n;
 }
 
+/* The NIC needs no telling; the TAP's two rings do. */
+static uint32_t tx_flush(struct device_queue *dq)
+{
+	struct dpdk_queue *q = to_queue(dq);
+
+	if (!q->lane)
+		return 0;
+	tap_lane_flush(q->lane);
+	return q->takes_tap && !removed(q) ? send_tap(q) : 0;
+}
+
 static bool tx_pending(struct device_queue *dq)
 {
 	struct dpdk_queue *q = to_queue(dq);
 	uint32_t len;
 
 	return q->tap_mbuf || (q->takes_tap && tap_lane_peek(q->lane, &len));
-}
-
-/* The last look before the worker sleeps sends a burst, too, and what is left rings for nobody: the TAP's thread rang when it came. So the
- * worker rings for itself. (With one queue the answers to the first burst wake it; with several they may come to another worker.) */
-static void stay_up(struct dpdk_queue *q, uint32_t sent)
-{
-	if (sent || !udplane_ring_is_armed(&q->lane->from))
-		q->tap_looks = 0;
-	if (udplane_ring_is_armed(&q->lane->from) && tx_pending(&q->base) && q->tap_looks++ < TAP_LOOKS)
-		(void)!write(q->lane->worker_fd, &(uint64_t){1}, 8);
-}
-
-/* The NIC needs no telling; the TAP's two rings do. */
-static void tx_flush(struct device_queue *dq)
-{
-	struct dpdk_queue *q = to_queue(dq);
-
-	if (!q->lane)
-		return;
-	tap_lane_flush(q->lane);
-	if (q->takes_tap && !removed(q))
-		stay_up(q, send_tap(q));
 }
 
 /* -------------------------------------------------------------------------------------------------------- frames -- */

@@ -180,7 +180,7 @@ TEST_F(Lane, WhatTheTapGivesIsSentInAsManyFramesAsItTakes) {
     uint16_t segments;
   } packets[] = {{60, 1}, {1920, 1}, {1921, 2}, {3840, 2}, {9014, 5}};
   for (auto p : packets) FromKernel(p.len);
-  ops()->tx_flush(bed->q);
+  EXPECT_EQ(ops()->tx_flush(bed->q), 5u) << "work: the worker looks again before it sleeps";
   EXPECT_FALSE(ops()->tx_pending(bed->q));
   EXPECT_EQ(bed->Counter(UDPLANE_DEVICE_TAP_TX), sent + 5);
   for (auto p : packets) {
@@ -201,7 +201,7 @@ TEST_F(Lane, ANicThatSendsNoChainsDropsCountsAndGoesOn) {
   queue_->tx_chains = false;
   FromKernel(1921);
   FromKernel(60);
-  ops()->tx_flush(bed->q);
+  EXPECT_EQ(ops()->tx_flush(bed->q), 2u);
   EXPECT_EQ(bed->Counter(UDPLANE_DEVICE_TAP_TX), sent + 1);
   EXPECT_EQ(bed->Counter(UDPLANE_DEVICE_TX_INVALID), invalid + 1);
   device_frame f[DEVICE_BURST];
@@ -218,7 +218,7 @@ TEST_F(Lane, WithoutFramesItStaysInTheTap) {
   ASSERT_EQ(n, kFrames);
   ops()->frames_put(bed->q, &taken[--n], 1);
   FromKernel(1921);
-  ops()->tx_flush(bed->q);
+  EXPECT_EQ(ops()->tx_flush(bed->q), 0u);
   EXPECT_TRUE(ops()->tx_pending(bed->q));
   EXPECT_EQ(rte_ring_count(wire_), 0u);
   ops()->frames_put(bed->q, taken.data(), n);

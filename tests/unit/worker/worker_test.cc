@@ -76,10 +76,11 @@ uint32_t WaitFds(device_queue *, int *fds, uint32_t) {
   fds[0] = fake->event;
   return 1;
 }
+uint32_t Flush(device_queue *) { return 0; }
 int Arm(device_queue *) { return 0; }
 void Engage(device_queue *, bool on) { __atomic_store_n(&fake->engaged, on, __ATOMIC_RELAXED); }
 bool Pending(device_queue *) { return false; }
-const device_queue_ops kOps = {RxBurst, TxBurst, Nothing, FramesGet, FramesPut, FramesFree, WaitFds, Arm, Nothing, Engage, Pending, nullptr};
+const device_queue_ops kOps = {RxBurst, TxBurst, Flush, FramesGet, FramesPut, FramesFree, WaitFds, Arm, Nothing, Engage, Pending, nullptr};
 
 struct Client : BedClient {
   explicit Client(uint32_t id) : BedClient(id, {kFrames, kFrameSize, kTxSlots, kRing}) {}
