@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "client/ctl/args.h"
 #include "client/ctl/attach.h"
@@ -26,14 +25,6 @@ struct health {
 	double ready; /* seconds to wait; 0: it must be up */
 	char text[ATTACH_ERROR_SIZE + 64];
 };
-
-static long now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* True: it runs. */
 static bool look(struct health *h, long left_ms)
@@ -61,12 +52,12 @@ static bool look(struct health *h, long left_ms)
 
 static int check(struct health *h)
 {
-	long deadline = now_ms() + (long)(h->ready * 1000), left;
+	long deadline = verb_now_ms() + (long)(h->ready * 1000), left;
 	bool runs = look(h, ATTACH_TIMEOUT_MS);
 
-	while (!runs && h->ready > 0 && (left = deadline - now_ms()) > 0) {
+	while (!runs && h->ready > 0 && (left = deadline - verb_now_ms()) > 0) {
 		poll(NULL, 0, left < RETRY_MS ? (int)left : RETRY_MS);
-		left = deadline - now_ms();
+		left = deadline - verb_now_ms();
 		runs = look(h, left <= 0 ? 1 : left < ATTACH_TIMEOUT_MS ? left : ATTACH_TIMEOUT_MS);
 	}
 	if (!h->quiet)

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "client/ctl/args.h"
@@ -28,14 +27,6 @@ static const char usage[] =
 	"\n"
 	"  --listen PORT        serve them at http://*:PORT/metrics instead, until a signal\n" //
 	VERB_COMMON_USAGE;
-
-static long now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static int print_once(const char *socket)
 {
@@ -78,7 +69,7 @@ static char *render(const char *socket, size_t *len)
 static bool wait_for(int fd, short events, long deadline)
 {
 	struct pollfd p = {fd, events, 0};
-	long left = deadline - now_ms();
+	long left = deadline - verb_now_ms();
 
 	return left > 0 && poll(&p, 1, (int)left) > 0;
 }
@@ -132,7 +123,7 @@ static void answer_text(int fd, const char *status, const char *text, long deadl
 
 static void serve_one(int fd, const char *socket)
 {
-	long deadline = now_ms() + REQUEST_MS;
+	long deadline = verb_now_ms() + REQUEST_MS;
 	char request[REQUEST_MAX], *text;
 	size_t len;
 
@@ -147,7 +138,7 @@ static void serve_one(int fd, const char *socket)
 		return;
 	}
 	text = render(socket, &len);
-	deadline = now_ms() + REQUEST_MS; /* udplaned may have taken its time */
+	deadline = verb_now_ms() + REQUEST_MS; /* udplaned may have taken its time */
 	if (text)
 		answer(fd, "200 OK", text, len, deadline);
 	else
