@@ -15,9 +15,9 @@ def bpf_skeleton(name, src, hdrs = [], copts = [], visibility = None):
         name = name + "_object",
         srcs = [src] + hdrs,
         outs = [name + ".bpf.o"],
-        # Without BPF's own header path clang misses <asm/types.h>. `gen object` drops DWARF and keeps BTF.
+        # v3: compare and swap (Linux 5.12). Without BPF's own header path clang misses <asm/types.h>. `gen object` drops DWARF and keeps BTF.
         cmd = " ".join([
-            "clang -target bpf -O2 -g -std=gnu11 -Wall -Wextra -Werror -fno-stack-protector",
+            "clang -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -fno-stack-protector",
             "-idirafter /usr/include/$$(cc -print-multiarch) -I. -Iinclude -I$(GENDIR)",
             "-ffile-prefix-map=$$PWD=.",
             " ".join(copts),

@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "sidecar/device/af_xdp.h"
 #include "sidecar/device/xdp/udplane_xdp.skel.h"
 
+#define HELD_NS 1000000l /* a NAPI poll is over by then */
 #define CLAIMS_PER_SOCKET 2u /* a dual-stack wildcard is two */
 
 #ifndef SOL_XDP
@@ -188,9 +190,42 @@ static void device_close(struct device *base)
 
 /* ------------------------------------------------------------------------------------------------------ run time -- */
 
+/* Diverts no less, but workers wait before they deliver: what the kernel has had of the new claim's datagrams shall reach its socket
+ * before the worker's share does. */
+static void hold(struct af_xdp *dev)
+{
+	for (uint32_t i = 0; i < dev->hw_cnt && dev->prog; i++) {
+		struct af_xdp_hw *hw = &dev->hw[i];
+		__u32 state = __atomic_load_n(hw->state, __ATOMIC_RELAXED);
+
+		while (state >= XDP_STATE_ENGAGED && !af_xdp_swap_state(hw, state, XDP_STATE_HELD))
+			state = __atomic_load_n(hw->state, __ATOMIC_RELAXED);
+	}
+}
+
+static void unhold(struct af_xdp *dev)
+{
+	bool seen = false;
+
+	for (uint32_t i = 0; i < dev->hw_cnt && dev->prog; i++)
+		if (!af_xdp_swap_state(&dev->hw[i], XDP_STATE_HELD, XDP_STATE_ENGAGING))
+			seen |= __atomic_load_n(dev->hw[i].state, __ATOMIC_RELAXED) == XDP_STATE_HELD_SEEN;
+	if (!seen)
+		return;
+	nanosleep(&(struct timespec){.tv_nsec = HELD_NS}, NULL);
+	for (uint32_t i = 0; i < dev->hw_cnt && dev->prog; i++)
+		af_xdp_swap_state(&dev->hw[i], XDP_STATE_HELD_SEEN, XDP_STATE_ENGAGED);
+}
+
 static int claim_insert(struct device *base, const struct device_claim *c)
 {
-	return xdp_claims_insert(&to_af_xdp(base)->claims, c);
+	struct af_xdp *dev = to_af_xdp(base);
+	int err;
+
+	hold(dev);
+	err = xdp_claims_insert(&dev->claims, c);
+	unhold(dev);
+	return err;
 }
 
 static int claim_remove(struct device *base, const struct device_claim *c)
@@ -201,13 +236,17 @@ static int claim_remove(struct device *base, const struct device_claim *c)
 static int set_local(struct device *base, const uint8_t (*addrs)[16], uint32_t cnt)
 {
 	struct af_xdp *dev = to_af_xdp(base);
+	int err;
 
 	if (!netif_read_mac(&dev->netif) && memcmp(base->mac, dev->netif.mac, sizeof(base->mac))) {
 		memcpy(base->mac, dev->netif.mac, sizeof(base->mac));
 		if (dev->prog)
 			af_xdp_write_mac(dev);
 	}
-	return xdp_claims_set_local(&dev->claims, addrs, cnt);
+	hold(dev);
+	err = xdp_claims_set_local(&dev->claims, addrs, cnt);
+	unhold(dev);
+	return err;
 }
 
 static const uint8_t counter_of[XDP_COUNT_CNT] = {

@@ -37,7 +37,7 @@ struct af_xdp_hw {
 	uint32_t filled; /* frames in the fill ring, in the kernel, in the RX ring */
 	uint32_t target; /* how many of them there should be */
 	uint32_t tx_out; /* frames in the TX ring, in the kernel, in the completion ring */
-	volatile __u32 *state;
+	__u32 *state;    /* enum xdp_state; atomic */
 };
 
 struct af_xdp_queue {
@@ -55,6 +55,12 @@ struct af_xdp_queue {
 
 /* One way of attaching, from best to worst. */
 enum af_xdp_way { AF_XDP_WAY_ZEROCOPY, AF_XDP_WAY_COPY, AF_XDP_WAY_GENERIC, AF_XDP_WAY_CNT };
+
+/* True if the state was `from`, and now is `to`. */
+static inline bool af_xdp_swap_state(struct af_xdp_hw *hw, __u32 from, __u32 to)
+{
+	return __atomic_compare_exchange_n(hw->state, &from, to, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
 
 struct udplane_xdp;
 

@@ -29,6 +29,7 @@ static int load(struct af_xdp *dev, bool generic, bool frags)
 		return -errno;
 	prog->rodata->generic = generic;
 	prog->rodata->frags = frags;
+	prog->rodata->timers = libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_timer_start, NULL) == 1;
 	err = bpf_map__set_max_entries(prog->maps.claims_addr, dev->claim_max);
 	if (!err)
 		err = bpf_map__set_max_entries(prog->maps.claims_conn, dev->claim_max);

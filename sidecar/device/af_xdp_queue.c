@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include "sidecar/base/clock.h"
 #include "sidecar/device/af_xdp.h"
 
+#define SETTLE_NS 2000000ull /* longer than any run of the receive soft interrupt should be (net.core.netdev_budget frames) */
 #define KICK_BUDGET 32u /* frames that one kick is sure to look at: the kernel's TX_BATCH_SIZE */
 
 static struct af_xdp_queue *to_queue(struct device_queue *q)
@@ -66,11 +69,28 @@ void af_xdp_queue_prime(struct af_xdp_queue *q)
 			;
 }
 
+/* The ring is ahead of the kernel's sockets: waits until they have caught up (enum xdp_state), which takes what is left of one run of the
+ * kernel's receive soft interrupt. On this core it is over before we run, but for what was left to ksoftirqd. */
+static void settle(struct af_xdp_hw *hw)
+{
+	uint64_t end = clock_now_ns() + SETTLE_NS;
+
+	while (__atomic_load_n(hw->state, __ATOMIC_ACQUIRE) > XDP_STATE_ENGAGING) {
+		if (clock_now_ns() > end) {
+			af_xdp_swap_state(hw, XDP_STATE_SETTLING, XDP_STATE_ENGAGED);
+			return;
+		}
+		sched_yield();
+	}
+}
+
 static uint32_t receive(struct af_xdp_queue *q, struct af_xdp_hw *hw, struct device_frame *out, uint32_t max)
 {
 	uint32_t idx, n = xsk_ring_cons__peek(&hw->rx, max, &idx);
 
 	if (n) {
+		if (__builtin_expect(__atomic_load_n(hw->state, __ATOMIC_ACQUIRE) > XDP_STATE_ENGAGING, 0))
+			settle(hw);
 		for (uint32_t i = 0; i < n; i++) {
 			const struct xdp_desc *d = xsk_ring_cons__rx_desc(&hw->rx, idx + i);
 
@@ -256,12 +276,33 @@ static void disarm(struct device_queue *dq)
 	(void)dq;
 }
 
-static void engage(struct device_queue *dq, bool on)
+/* ------------------------------------------------------------------------------------- who gets what: enum xdp_state -- */
+
+static void engage(struct device_queue *dq)
 {
 	struct af_xdp_queue *q = to_queue(dq);
 
 	for (uint32_t i = 0; i < q->hw_cnt; i++)
-		*q->hw[i]->state = on ? XDP_STATE_ENGAGED : XDP_STATE_IDLE;
+		af_xdp_swap_state(q->hw[i], XDP_STATE_IDLE, XDP_STATE_ENGAGING);
+}
+
+static void leave(struct device_queue *dq)
+{
+	struct af_xdp_queue *q = to_queue(dq);
+
+	for (uint32_t i = 0; i < q->hw_cnt; i++)
+		af_xdp_swap_state(q->hw[i], XDP_STATE_ENGAGED, XDP_STATE_LEAVING);
+}
+
+static bool disengage(struct device_queue *dq)
+{
+	struct af_xdp_queue *q = to_queue(dq);
+
+	for (uint32_t i = 0; i < q->hw_cnt; i++)
+		if (!af_xdp_swap_state(q->hw[i], XDP_STATE_LEAVING, XDP_STATE_IDLE) &&
+		    !af_xdp_swap_state(q->hw[i], XDP_STATE_ENGAGING, XDP_STATE_IDLE))
+			return false;
+	return true;
 }
 
 const struct device_queue_ops af_xdp_queue_ops = {
@@ -275,5 +316,7 @@ const struct device_queue_ops af_xdp_queue_ops = {
 	.arm = arm,
 	.disarm = disarm,
 	.engage = engage,
+	.leave = leave,
+	.disengage = disengage,
 	.tx_pending = tx_pending,
 };

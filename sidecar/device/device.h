@@ -91,8 +91,13 @@ struct device_queue_ops {
 	uint32_t (*wait_fds)(struct device_queue *q, int *fds, uint32_t max);
 	int (*arm)(struct device_queue *q);    /* ask for an event at the next packet; 0 or -errno */
 	void (*disarm)(struct device_queue *q);
-	/* Whether claimed datagrams come here (true) or to the kernel (false). A plain store; af_xdp only. */
-	void (*engage)(struct device_queue *q, bool on);
+	/* Claimed datagrams come here; no-op if they do already. A device whose can_disengage is false needs but this one. */
+	void (*engage)(struct device_queue *q);
+	/* They may go to the kernel soon: from now on the device notes whether something comes. */
+	void (*leave)(struct device_queue *q);
+	/* Gives them to the kernel, but not if something has come since leave() (or engage(), if nothing had come before). False: so it was;
+	 * of several hardware queues some may have changed: engage(). */
+	bool (*disengage)(struct device_queue *q);
 	bool (*tx_pending)(struct device_queue *q); /* frames given to the device and not sent yet */
 	/* To the kernel: takes the frames over. NULL: the device has sorted out before what is not ours. */
 	void (*pass)(struct device_queue *q, const struct device_frame *f, uint32_t cnt);
@@ -110,7 +115,7 @@ struct device { /* first member of each implementation's struct */
 	uint32_t frame_size; /* the least that suits it; 0: by the MTU */
 	uint32_t tx_headroom;/* bytes to leave in front of a frame's packet; 0 for af_xdp */
 	bool local_frames;   /* a virtual link of this host (veth): frames may carry partial checksums */
-	bool can_disengage;  /* engage() works: the kernel can serve while the worker sleeps */
+	bool can_disengage;  /* leave() and disengage() work: the kernel can serve while the worker sleeps */
 	uint32_t restart;    /* atomic, set by the device: it works again only when opened from the start (a VF reset by its owner) */
 	char text[64];       /* e.g. "veth, 1 queue, native, copy" */
 	char why[160];       /* why this attach mode and no better one */

@@ -96,7 +96,8 @@ struct worker {
 	int epoll_fd;
 
 	uint32_t gauge_held, gauge_free; /* atomic: as of the last round, for the control thread */
-	bool engaged; /* claimed datagrams come to us */
+	uint64_t left_ns; /* since when the device knows that we are about to leave; 0: it does not */
+	bool engaged;     /* claimed datagrams come to us */
 	pthread_t thread;
 };
 

@@ -18,6 +18,7 @@
 #define STUCK_NS 30000ull     /* clients hold frames and give none back for so long: are they waiting for this core? */
 #define GIVE_AWAY_NS 20000l
 #define TX_LINGER_NS 10000000ull      /* stay awake this long for frames that the device does not send; then it may be down */
+#define LEAVE_NS 20000ull     /* longer than a NAPI poll takes from its first frame to the ring, at the least */
 #define EVENT_STOP UINT64_MAX
 #define EVENT_DEVICE (UINT64_MAX - 1)
 
@@ -121,24 +122,29 @@ static void engage(struct worker *w)
 		w->epoch++;
 		if (worker_rx_all_read(w)) /* a straggler may have been delivered just before */
 			w->served_cnt = 0;
-		w->ops->engage(w->queue, true);
+		w->ops->engage(w->queue);
 		udplane_store32(&w->zone->engaged, 1);
 	}
 	udplane_store32(&w->zone->awake, 1);
 }
 
 /* From here on clients ring the doorbell, and claimed datagrams take the kernel's way if the mode allows that. A client that has not
- * read everything keeps the fast path engaged: the next datagram wakes us instead of overtaking what it has yet to read. */
-static void disengage(struct worker *w)
+ * read everything keeps the fast path engaged: the next datagram wakes us instead of overtaking what it has yet to read. False: one has
+ * just come. */
+static bool disengage(struct worker *w)
 {
-	udplane_store32(&w->zone->awake, 0);
 	if (may_disengage(w) && worker_rx_all_read(w)) {
 		w->engaged = false;
-		w->ops->engage(w->queue, false);
+		if (!w->ops->disengage(w->queue)) {
+			engage(w);
+			return false;
+		}
 		udplane_store32(&w->zone->engaged, 0);
 	}
+	udplane_store32(&w->zone->awake, 0);
 	w->ops->arm(w->queue);
 	udplane_fence(); /* pairs with the client's, between its publish and its look at `awake` */
+	return true;
 }
 
 /* Returns true if a doorbell rang. */
@@ -167,11 +173,9 @@ static bool wait_events(struct worker *w)
 /* Asleep until there is reason to poll again. */
 static void worker_sleep(struct worker *w)
 {
-	/* The clock says idle, but it also ran while another thread had our core: look once more, right before. What is diverted and not
-	 * delivered when the kernel takes over would be overtaken. */
-	if (worker_round(w))
+	/* The clock says idle, but it also ran while another thread had our core: look once more, right before. */
+	if (worker_round(w) || !disengage(w))
 		return;
-	disengage(w);
 	while (!__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE)) {
 		bool orders = worker_orders(w);
 
@@ -222,6 +226,22 @@ static void share_core(struct worker *w, uint32_t work)
 	}
 }
 
+/* Nothing has been done since then. Is it time to sleep? What was diverted before the device knew that we are about to leave has
+ * LEAVE_NS to arrive: what is diverted and not delivered when the kernel takes over would be overtaken. */
+static bool idle_enough(struct worker *w, uint64_t since)
+{
+	uint64_t now = clock_now_ns(), idle = now - since;
+
+	if (idle + LEAVE_NS < w->opt.spin_ns)
+		return false;
+	if (may_disengage(w) && !w->left_ns) {
+		w->ops->leave(w->queue);
+		w->left_ns = now;
+	}
+	return idle >= w->opt.spin_ns && (!w->left_ns || now - w->left_ns >= LEAVE_NS) &&
+	       (idle >= TX_LINGER_NS || !w->ops->tx_pending(w->queue));
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
@@ -232,26 +252,22 @@ static void *worker_main(void *arg)
 	engage(w);
 	while (!__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE)) {
 		uint32_t work = worker_round(w);
-		uint64_t now;
 
 		worker_orders(w);
 		if (w->opt.yield)
 			share_core(w, work);
 		if (work) {
-			idle_since = 0;
+			idle_since = w->left_ns = 0;
 			continue;
 		}
 		if (!w->opt.yield)
 			udplane_pause();
-		now = clock_now_ns();
 		if (!idle_since)
-			idle_since = now;
-		if (now - idle_since < w->opt.spin_ns)
-			continue;
-		if (w->ops->tx_pending(w->queue) && now - idle_since < TX_LINGER_NS)
+			idle_since = clock_now_ns();
+		if (!idle_enough(w, idle_since))
 			continue;
 		worker_sleep(w);
-		idle_since = 0;
+		idle_since = w->left_ns = 0;
 	}
 	return NULL;
 }

@@ -287,10 +287,9 @@ static void pass(struct device_queue *dq, const struct device_frame *f, uint32_t
 	frames_put(dq, frame, cnt);
 }
 
-static void engage(struct device_queue *dq, bool on)
+static void engage(struct device_queue *dq)
 {
 	(void)dq; /* a NIC of our own has nobody else to serve it */
-	(void)on;
 }
 
 const struct device_queue_ops dpdk_queue_ops = {

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 /*
  * Decides for each frame: to a worker of ours, or to the kernel. A worker cannot hand a frame back, so only what is certainly
  * ours is diverted: an unfragmented UDP datagram without IP options, whose lengths agree, from a possible source, to a unicast
@@ -18,11 +18,17 @@
 
 #include "sidecar/device/xdp/udplane_xdp.h"
 
+#define CLOCK_MONOTONIC 1
+#ifndef BPF_F_TIMER_CPU_PIN
+#define BPF_F_TIMER_CPU_PIN 2
+#endif
+
 struct xdp_shared shared;
 
 /* Set before loading, so that the verifier drops the branches not taken. */
 const volatile __u8 generic; /* several CPUs may be in here for one queue */
 const volatile __u8 frags;   /* loaded with BPF_F_XDP_HAS_FRAGS (kernel 5.18): frames of several buffers come here, too */
+const volatile __u8 timers;  /* there are bpf_timers (kernel 5.15) */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -38,6 +44,17 @@ struct {
 	__type(key, struct xdp_addr);
 	__type(value, __u8);
 } local SEC(".maps");
+
+struct settle {
+	struct bpf_timer timer;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, XDP_QUEUES);
+	__type(key, __u32);
+	__type(value, struct settle);
+} settles SEC(".maps");
 
 /* These two are sized before loading. */
 struct {
@@ -299,6 +316,57 @@ static __always_inline int classify(struct xdp_md *ctx)
 	return XDP_COUNT_NOT_IP;
 }
 
+/* ------------------------------------------------------------------------------------------------------- engage -- */
+
+/* Returns the state before: `from` if it was changed. */
+static __always_inline __u32 swap_state(__u32 queue, __u32 from, __u32 to)
+{
+	return __sync_val_compare_and_swap(&shared.queue[queue & (XDP_QUEUES - 1)].state, from, to);
+}
+
+static int settled(void *map, __u32 *queue, struct settle *s)
+{
+	(void)map;
+	(void)s;
+	swap_state(*queue, XDP_STATE_SETTLING, XDP_STATE_ENGAGED);
+	return 0;
+}
+
+/* A timer's callback runs in a soft interrupt: after this poll, if on this CPU. Pinning it there takes Linux 6.7; before, it may run on
+ * another if this one was idle until the poll. */
+static __always_inline void settle(__u32 queue)
+{
+	struct settle *s = bpf_map_lookup_elem(&settles, &queue);
+
+	if (timers && s) {
+		bpf_timer_init(&s->timer, &settles, CLOCK_MONOTONIC); /* EBUSY from the second time on */
+		bpf_timer_set_callback(&s->timer, settled);
+		if (!bpf_timer_start(&s->timer, 0, BPF_F_TIMER_CPU_PIN) || !bpf_timer_start(&s->timer, 0, 0))
+			return;
+	}
+	swap_state(queue, XDP_STATE_SETTLING, XDP_STATE_ENGAGED);
+}
+
+/* A claimed datagram, and the state is neither IDLE nor ENGAGED. Returns the verdict. */
+static __noinline int change(__u32 queue, __u32 state)
+{
+	switch (state) {
+	case XDP_STATE_UNBOUND:
+		return XDP_COUNT_NO_QUEUE;
+	case XDP_STATE_LEAVING:
+		state = swap_state(queue, XDP_STATE_LEAVING, XDP_STATE_ENGAGED);
+		break;
+	case XDP_STATE_ENGAGING:
+		state = swap_state(queue, XDP_STATE_ENGAGING, XDP_STATE_SETTLING);
+		if (state == XDP_STATE_ENGAGING)
+			settle(queue);
+		break;
+	}
+	if (state == XDP_STATE_HELD)
+		swap_state(queue, XDP_STATE_HELD, XDP_STATE_HELD_SEEN);
+	return state == XDP_STATE_IDLE ? XDP_COUNT_IDLE : XDP_COUNT_DIVERTED;
+}
+
 SEC("xdp")
 int udplane(struct xdp_md *ctx)
 {
@@ -310,10 +378,11 @@ int udplane(struct xdp_md *ctx)
 		state = *(volatile __u32 *)&shared.queue[queue].state;
 	}
 	if (verdict == XDP_COUNT_DIVERTED && state != XDP_STATE_ENGAGED)
-		verdict = state == XDP_STATE_IDLE ? XDP_COUNT_IDLE : XDP_COUNT_NO_QUEUE;
+		verdict = state == XDP_STATE_IDLE ? XDP_COUNT_IDLE : change(queue, state);
 	count(entry, XDP_COUNT_SEEN);
 	count(entry, verdict);
 	return verdict == XDP_COUNT_DIVERTED ? bpf_redirect_map(&xsks, queue, XDP_PASS) : XDP_PASS;
 }
 
-char _license[] SEC("license") = "Apache-2.0";
+/* Linux keeps its timers for programs under the GPL, of which this one may be. */
+char _license[] SEC("license") = "GPL";

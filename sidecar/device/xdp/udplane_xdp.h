@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
  * What the XDP program (udplane.bpf.c) and the AF_XDP device share: one block of the program's global data, mapped writable
  * into udplaned, and the keys of its hash maps. Compiled by clang -target bpf, C and C++.
  *
- * Writers: counters by the XDP program alone; queue[].state by the worker that owns the queue (and by the control thread before it
- * starts and after it has stopped); everything else by the control thread. Each value is a plain aligned store.
+ * Writers: counters by the XDP program alone; queue[].state as enum xdp_state says, by compare and swap where another may write at
+ * the same time; everything else by the control thread. Each other value is a plain aligned store.
  */
 #ifndef SIDECAR_DEVICE_XDP_UDPLANE_XDP_H
 #define SIDECAR_DEVICE_XDP_UDPLANE_XDP_H
@@ -38,10 +38,39 @@ struct xdp_counters {
 	__u64 count[16];
 } __attribute__((aligned(XDP_LINE)));
 
+/*
+ * Who gets the claimed datagrams of a queue: up to IDLE the kernel, from ENGAGED on the worker.
+ *
+ * What the program passes to the kernel waits with others of its NAPI poll (GRO, lists) before it reaches a socket; what it diverts is in
+ * the worker's ring sooner. So where the kernel gives way to the worker in the middle of a poll, the ring is ahead of the socket until that
+ * poll has ended. From SETTLING on the worker leaves it alone:
+ *
+ *   worker: engages                          IDLE -> ENGAGING
+ *   program, at a claimed datagram           ENGAGING -> SETTLING, and starts a timer for this CPU, due at once
+ *   the timer, which runs after the poll     SETTLING -> ENGAGED
+ *   worker, if that does not come about      SETTLING -> ENGAGED
+ *
+ * In ENGAGING, what is in the ring was diverted before. It is the same for a socket whose claim is added while the worker is engaged:
+ *
+ *   control thread: before claims are added  ENGAGED and all below -> HELD
+ *   program, at a claimed datagram           HELD -> HELD_SEEN
+ *   control thread: after                    HELD -> ENGAGING; a poll later: HELD_SEEN -> ENGAGED
+ *
+ * And what the kernel gets must not overtake what was diverted just before, on its way to the ring. So the worker gives notice:
+ *
+ *   worker: nothing has come for a while     ENGAGED -> LEAVING
+ *   program, at a claimed datagram           LEAVING -> ENGAGED
+ *   worker: still nothing, a while later     LEAVING, ENGAGING -> IDLE
+ */
 enum xdp_state {
 	XDP_STATE_UNBOUND, /* no socket of ours on that queue */
 	XDP_STATE_IDLE,    /* bound, but the kernel delivers */
-	XDP_STATE_ENGAGED, /* claimed datagrams are diverted */
+	XDP_STATE_ENGAGED,
+	XDP_STATE_LEAVING,
+	XDP_STATE_ENGAGING,
+	XDP_STATE_SETTLING,
+	XDP_STATE_HELD,
+	XDP_STATE_HELD_SEEN,
 };
 
 struct xdp_queue {

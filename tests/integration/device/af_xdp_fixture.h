@@ -167,7 +167,7 @@ class AfXdp : public testing::Test {
 		ASSERT_EQ(try_attach(workers, frames, frame_size), 0) << text;
 		set_up();
 		for (uint32_t w = 0; w < workers; w++)
-			queue(w)->ops->engage(queue(w), true);
+			queue(w)->ops->engage(queue(w));
 	}
 
 	void set_up()

@@ -170,15 +170,53 @@ TEST_F(AfXdp, DisengagedTheKernelServes)
 	start();
 	KernelSocket mine(false, false, claimed_port), peer(true, false, 0);
 
-	queue()->ops->engage(queue(), false);
+	queue()->ops->leave(queue());
+	ASSERT_TRUE(queue()->ops->disengage(queue()));
 	for (uint32_t n = 0; n < 10; n++)
 		peer.send(here4, claimed_port, numbered(n));
 	EXPECT_EQ(mine.receive(10, 2000).size(), 10u);
 	EXPECT_EQ(counters()[UDPLANE_DEVICE_RX_PASSED_IDLE], 10u);
-	queue()->ops->engage(queue(), true);
+	queue()->ops->engage(queue());
 	for (uint32_t n = 0; n < 10; n++)
 		peer.send(here4, claimed_port, numbered(n));
 	EXPECT_EQ(receive(10).size(), 10u);
+	expect_conserved();
+}
+
+TEST_F(AfXdp, WhatComesAfterTheNoticeKeepsItEngaged)
+{
+	start();
+	KernelSocket peer(true, false, 0);
+
+	queue()->ops->leave(queue());
+	peer.send(here4, claimed_port, numbered(1));
+	EXPECT_EQ(receive(1).size(), 1u);
+	EXPECT_FALSE(queue()->ops->disengage(queue())) << "what was diverted since may be on its way";
+	peer.send(here4, claimed_port, numbered(2));
+	EXPECT_EQ(receive(1).size(), 1u);
+	queue()->ops->leave(queue());
+	EXPECT_TRUE(queue()->ops->disengage(queue()));
+	expect_conserved();
+}
+
+TEST_F(AfXdp, AClaimMayComeWhileDatagramsDo)
+{
+	start();
+	KernelSocket mine(false, false, 7777), peer(true, false, 0);
+	device_claim c{};
+	uint32_t sent = 0, got = 0;
+
+	c.family = AF_INET;
+	c.any_addr = true;
+	c.port_be = htons(7777);
+	for (int i = 0; i < 100; i++) {
+		peer.send(here4, claimed_port, numbered(sent++)); /* lets the state settle, or not yet */
+		ASSERT_EQ(device_af_xdp.claim_insert(dev, &c), 0);
+		peer.send(here4, 7777, numbered(sent++));
+		got += receive(sent - got, 2000).size();
+		ASSERT_EQ(got, sent) << i;
+		ASSERT_EQ(device_af_xdp.claim_remove(dev, &c), 0);
+	}
 	expect_conserved();
 }
 

@@ -24,6 +24,8 @@ struct FakeDevice {
   std::vector<uint8_t> frames = std::vector<uint8_t>(kFrames * kFrameSize);
   int event = eventfd(0, EFD_NONBLOCK);
   bool engaged = false;
+  bool left = false;    // the worker's notice
+  uint32_t meddle = 0;  // atomic: so many times something comes after it
 };
 FakeDevice *fake;  // device_queue carries no user pointer; one device a test
 
@@ -78,9 +80,18 @@ uint32_t WaitFds(device_queue *, int *fds, uint32_t) {
 }
 uint32_t Flush(device_queue *) { return 0; }
 int Arm(device_queue *) { return 0; }
-void Engage(device_queue *, bool on) { __atomic_store_n(&fake->engaged, on, __ATOMIC_RELAXED); }
+void Engage(device_queue *) { __atomic_store_n(&fake->engaged, true, __ATOMIC_RELAXED); }
+void Leave(device_queue *) { fake->left = true; }
+bool Disengage(device_queue *) {
+  EXPECT_TRUE(fake->left) << "no notice given";
+  fake->left = false;
+  if (__atomic_load_n(&fake->meddle, __ATOMIC_SEQ_CST)) return __atomic_sub_fetch(&fake->meddle, 1, __ATOMIC_SEQ_CST), false;
+  __atomic_store_n(&fake->engaged, false, __ATOMIC_RELAXED);
+  return true;
+}
 bool Pending(device_queue *) { return false; }
-const device_queue_ops kOps = {RxBurst, TxBurst, Flush, FramesGet, FramesPut, FramesFree, WaitFds, Arm, Nothing, Engage, Pending, nullptr};
+const device_queue_ops kOps = {RxBurst, TxBurst, Flush, FramesGet, FramesPut, FramesFree, WaitFds, Arm,
+                               Nothing, Engage, Leave, Disengage, Pending, nullptr};
 
 struct Client : BedClient {
   explicit Client(uint32_t id) : BedClient(id, {kFrames, kFrameSize, kTxSlots, kRing}) {}
@@ -433,6 +444,20 @@ TEST_F(Sleeper, BalancedModeLeavesTheKernelInChargeUntilADoorbell) {
     c->Bell();  // now and then it is really asleep when the bell rings, and counts it
     return Count(UDPLANE_WORKER_DOORBELLS) > 0;
   }));
+}
+
+// Something comes between its notice and its leaving: it stays, and gives notice again.
+TEST_F(Sleeper, WhatComesAfterTheNoticeKeepsItEngaged) {
+  Client *c = Attach(0, 7);
+  for (int i = 0; i < 20; i++) {
+    __atomic_store_n(&fake->meddle, 3, __ATOMIC_SEQ_CST);
+    ASSERT_TRUE(Until([&] {
+      c->Bell();
+      return __atomic_load_n(&fake->meddle, __ATOMIC_SEQ_CST) == 0;
+    })) << i;
+    ASSERT_TRUE(Until([&] { return !udplane_load32(&zone_->engaged); })) << i;
+    EXPECT_FALSE(__atomic_load_n(&fake->engaged, __ATOMIC_RELAXED));
+  }
 }
 
 // What waits in a ring is older than what the kernel would deliver next: the kernel takes over when the rings are empty, not before.

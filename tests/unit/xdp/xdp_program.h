@@ -10,8 +10,10 @@
 #include <gtest/gtest.h>
 #include <linux/if_xdp.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <array>
@@ -110,6 +112,7 @@ class XdpProgram : public testing::Test {
 	udplane_xdp *prog = nullptr;
 	xdp_claims claims{};
 	int xsk = -1;
+	bool timers = true;
 	uint64_t sent = 0;
 
 	xdp_shared *shared() { return &prog->bss->shared; }
@@ -123,6 +126,7 @@ class XdpProgram : public testing::Test {
 		ASSERT_NE(prog, nullptr);
 		prog->rodata->generic = generic;
 		prog->rodata->frags = 1;
+		prog->rodata->timers = timers;
 		ASSERT_EQ(bpf_program__set_flags(prog->progs.udplane, 1U << 5 /* BPF_F_XDP_HAS_FRAGS */), 0);
 		int err = udplane_xdp__load(prog);
 		if (err == -EPERM)

@@ -314,6 +314,85 @@ TEST_F(XdpVerdict, IdleAndUnboundQueue)
 	EXPECT_EQ(run(v6), XDP_COUNT_DIVERTED);
 }
 
+/* enum xdp_state: what the program does when the kernel gives way to the worker, and back. */
+class XdpState : public XdpVerdict {
+      protected:
+	uint32_t state() { return __atomic_load_n(&shared()->queue[0].state, __ATOMIC_ACQUIRE); }
+	void set(uint32_t s) { __atomic_store_n(&shared()->queue[0].state, s, __ATOMIC_RELEASE); }
+
+	bool becomes(uint32_t wanted)
+	{
+		for (time_t end = time(nullptr) + 10; state() != wanted && time(nullptr) < end;)
+			sched_yield();
+		return state() == wanted;
+	}
+};
+
+TEST_F(XdpState, EngagedWhenThePollHasEnded)
+{
+	for (int i = 0; i < 100; i++) {
+		set(XDP_STATE_ENGAGING);
+		EXPECT_EQ(run(i % 2 ? v4 : v6), XDP_COUNT_DIVERTED);
+		ASSERT_TRUE(becomes(XDP_STATE_ENGAGED)) << i << ": " << state();
+	}
+}
+
+TEST_F(XdpState, OnlyAClaimedDatagramStartsTheTimer)
+{
+	set(XDP_STATE_ENGAGING);
+	v4.dport = 1;
+	EXPECT_EQ(run(v4), XDP_COUNT_UNCLAIMED);
+	EXPECT_EQ(state(), XDP_STATE_ENGAGING);
+}
+
+TEST_F(XdpState, TheTimerLeavesOtherStatesAlone)
+{
+	for (uint32_t other : {XDP_STATE_IDLE, XDP_STATE_HELD, XDP_STATE_LEAVING}) {
+		set(XDP_STATE_ENGAGING);
+		EXPECT_EQ(run(v4), XDP_COUNT_DIVERTED);
+		set(other); /* the timer may be running just now, or have run */
+		for (int i = 0; i < 1000; i++)
+			sched_yield();
+		EXPECT_EQ(state(), other);
+	}
+}
+
+TEST_F(XdpState, WhatComesAfterTheNoticeKeepsItEngaged)
+{
+	set(XDP_STATE_LEAVING);
+	EXPECT_EQ(run(v4), XDP_COUNT_DIVERTED);
+	EXPECT_EQ(state(), XDP_STATE_ENGAGED);
+	set(XDP_STATE_LEAVING);
+	v4.dport = 1;
+	EXPECT_EQ(run(v4), XDP_COUNT_UNCLAIMED);
+	EXPECT_EQ(state(), XDP_STATE_LEAVING);
+}
+
+TEST_F(XdpState, HeldIsNotedAndSettlingLeft)
+{
+	set(XDP_STATE_HELD);
+	EXPECT_EQ(run(v4), XDP_COUNT_DIVERTED);
+	EXPECT_EQ(state(), XDP_STATE_HELD_SEEN);
+	EXPECT_EQ(run(v6), XDP_COUNT_DIVERTED);
+	EXPECT_EQ(state(), XDP_STATE_HELD_SEEN);
+	set(XDP_STATE_SETTLING);
+	EXPECT_EQ(run(v4), XDP_COUNT_DIVERTED);
+	EXPECT_EQ(state(), XDP_STATE_SETTLING);
+}
+
+/* Before Linux 5.15 */
+class XdpStateWithoutTimers : public XdpState {
+      protected:
+	XdpStateWithoutTimers() { timers = false; }
+};
+
+TEST_F(XdpStateWithoutTimers, EngagedAtOnce)
+{
+	set(XDP_STATE_ENGAGING);
+	EXPECT_EQ(run(v4), XDP_COUNT_DIVERTED);
+	EXPECT_EQ(state(), XDP_STATE_ENGAGED);
+}
+
 /* As a sender's stack on this host leaves it: the checksum field holds the sum of the pseudo-header. */
 static Bytes with_partial_checksum(const Datagram &d)
 {
