@@ -5,12 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "sidecar/device/af_xdp.h"
 #include "sidecar/device/xdp/udplane_xdp.skel.h"
 
-#define HELD_NS 1000000l /* a NAPI poll is over by then */
 #define CLAIMS_PER_SOCKET 2u /* a dual-stack wildcard is two */
 
 #ifndef SOL_XDP
@@ -205,16 +203,9 @@ static void hold(struct af_xdp *dev)
 
 static void unhold(struct af_xdp *dev)
 {
-	bool seen = false;
-
 	for (uint32_t i = 0; i < dev->hw_cnt && dev->prog; i++)
 		if (!af_xdp_swap_state(&dev->hw[i], XDP_STATE_HELD, XDP_STATE_ENGAGING))
-			seen |= __atomic_load_n(dev->hw[i].state, __ATOMIC_RELAXED) == XDP_STATE_HELD_SEEN;
-	if (!seen)
-		return;
-	nanosleep(&(struct timespec){.tv_nsec = HELD_NS}, NULL);
-	for (uint32_t i = 0; i < dev->hw_cnt && dev->prog; i++)
-		af_xdp_swap_state(&dev->hw[i], XDP_STATE_HELD_SEEN, XDP_STATE_ENGAGED);
+			af_xdp_swap_state(&dev->hw[i], XDP_STATE_HELD_SEEN, XDP_STATE_RESUMING);
 }
 
 static int claim_insert(struct device *base, const struct device_claim *c)

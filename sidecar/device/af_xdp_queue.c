@@ -8,7 +8,7 @@
 #include "sidecar/base/clock.h"
 #include "sidecar/device/af_xdp.h"
 
-#define SETTLE_NS 2000000ull /* longer than any run of the receive soft interrupt should be (net.core.netdev_budget frames) */
+#define SETTLE_NS 1000000ull /* longer than any run of the receive soft interrupt should be (net.core.netdev_budget frames) */
 #define KICK_BUDGET 32u /* frames that one kick is sure to look at: the kernel's TX_BATCH_SIZE */
 
 static struct af_xdp_queue *to_queue(struct device_queue *q)
@@ -77,6 +77,7 @@ static void settle(struct af_xdp_hw *hw)
 
 	while (__atomic_load_n(hw->state, __ATOMIC_ACQUIRE) > XDP_STATE_ENGAGING) {
 		if (clock_now_ns() > end) {
+			af_xdp_swap_state(hw, XDP_STATE_RESUMING, XDP_STATE_ENGAGED);
 			af_xdp_swap_state(hw, XDP_STATE_SETTLING, XDP_STATE_ENGAGED);
 			return;
 		}
@@ -291,7 +292,8 @@ static void leave(struct device_queue *dq)
 	struct af_xdp_queue *q = to_queue(dq);
 
 	for (uint32_t i = 0; i < q->hw_cnt; i++)
-		af_xdp_swap_state(q->hw[i], XDP_STATE_ENGAGED, XDP_STATE_LEAVING);
+		if (!af_xdp_swap_state(q->hw[i], XDP_STATE_ENGAGED, XDP_STATE_LEAVING))
+			af_xdp_swap_state(q->hw[i], XDP_STATE_RESUMING, XDP_STATE_LEAVING);
 }
 
 static bool disengage(struct device_queue *dq)

@@ -350,6 +350,8 @@ static __always_inline void settle(__u32 queue)
 /* A claimed datagram, and the state is neither IDLE nor ENGAGED. Returns the verdict. */
 static __noinline int change(__u32 queue, __u32 state)
 {
+	__u32 before;
+
 	switch (state) {
 	case XDP_STATE_UNBOUND:
 		return XDP_COUNT_NO_QUEUE;
@@ -357,8 +359,10 @@ static __noinline int change(__u32 queue, __u32 state)
 		state = swap_state(queue, XDP_STATE_LEAVING, XDP_STATE_ENGAGED);
 		break;
 	case XDP_STATE_ENGAGING:
-		state = swap_state(queue, XDP_STATE_ENGAGING, XDP_STATE_SETTLING);
-		if (state == XDP_STATE_ENGAGING)
+	case XDP_STATE_RESUMING:
+		before = state;
+		state = swap_state(queue, before, XDP_STATE_SETTLING);
+		if (state == before)
 			settle(queue);
 		break;
 	}

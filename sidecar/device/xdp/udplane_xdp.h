@@ -48,17 +48,19 @@ struct xdp_counters {
  *   worker: engages                          IDLE -> ENGAGING
  *   program, at a claimed datagram           ENGAGING -> SETTLING, and starts a timer for this CPU, due at once
  *   the timer, which runs after the poll     SETTLING -> ENGAGED
- *   worker, if that does not come about      SETTLING -> ENGAGED
  *
  * In ENGAGING, what is in the ring was diverted before. It is the same for a socket whose claim is added while the worker is engaged:
  *
  *   control thread: before claims are added  ENGAGED and all below -> HELD
  *   program, at a claimed datagram           HELD -> HELD_SEEN
- *   control thread: after                    HELD -> ENGAGING; a poll later: HELD_SEEN -> ENGAGED
+ *   control thread: after                    HELD -> ENGAGING, HELD_SEEN -> RESUMING
+ *   program, at a claimed datagram           RESUMING -> SETTLING, as above
+ *
+ * Where that takes too long, as no further datagram comes, the worker goes on: RESUMING, SETTLING -> ENGAGED.
  *
  * And what the kernel gets must not overtake what was diverted just before, on its way to the ring. So the worker gives notice:
  *
- *   worker: nothing has come for a while     ENGAGED -> LEAVING
+ *   worker: nothing has come for a while     ENGAGED, RESUMING -> LEAVING
  *   program, at a claimed datagram           LEAVING -> ENGAGED
  *   worker: still nothing, a while later     LEAVING, ENGAGING -> IDLE
  */
@@ -71,6 +73,7 @@ enum xdp_state {
 	XDP_STATE_SETTLING,
 	XDP_STATE_HELD,
 	XDP_STATE_HELD_SEEN,
+	XDP_STATE_RESUMING,
 };
 
 struct xdp_queue {
