@@ -22,6 +22,7 @@
 
 #define SPIN_LATENCY_NS 1000000    /* mode latency: longer than any gap in a stream worth the name */
 #define SPIN_BALANCED_NS 50000     /* about what waking a sleeping vCPU costs (40-100 us): spinning less would not pay */
+#define SPIN_BURST_NS 200000       /* mode balanced, while traffic comes in bursts: longer than the gaps in one */
 #define SPIN_POWERSAVE_NS 10000
 #define FRAME_OVERHEAD 64          /* Ethernet header and room to align, beside the IP packet */
 #define LEAVE_ROUNDS 5             /* looks at the rings, 2 ms apart, while clients notice that we leave */
@@ -226,6 +227,13 @@ static uint64_t spin_ns(const struct control *c)
 						       : SPIN_POWERSAVE_NS;
 }
 
+static uint64_t burst_spin_ns(const struct control *c)
+{
+	if (c->cfg->mode != UDPLANE_MODE_BALANCED)
+		return 0;
+	return c->cfg->spin_us < 0 ? SPIN_BURST_NS : spin_ns(c);
+}
+
 static uint32_t queues_per_worker(const struct control *c)
 {
 	uint32_t n = (c->dev->queue_used + c->cfg->workers - 1) / c->cfg->workers;
@@ -245,6 +253,7 @@ static int start_workers(struct control *c, char *text, size_t text_len)
 		.checksum = c->dev->local_frames ? PACKET_CHECKSUM_LOCAL : PACKET_CHECKSUM_WIRE,
 		.mode = c->cfg->mode,
 		.spin_ns = spin_ns(c),
+		.burst_spin_ns = burst_spin_ns(c),
 		.yield = must_yield(c),
 	};
 	char path[128];

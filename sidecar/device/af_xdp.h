@@ -38,6 +38,7 @@ struct af_xdp_hw {
 	uint32_t target; /* how many of them there should be */
 	uint32_t tx_out; /* frames in the TX ring, in the kernel, in the completion ring */
 	__u32 *state;    /* enum xdp_state; atomic */
+	const __u64 *idle; /* the program's XDP_COUNT_IDLE for this queue */
 };
 
 struct af_xdp_queue {

@@ -168,6 +168,7 @@ static int register_all(struct af_xdp *dev)
 
 		err = bpf_map_update_elem(map, &i, &hw->fd, BPF_ANY);
 		hw->state = &dev->prog->bss->shared.queue[i].state;
+		hw->idle = &dev->prog->bss->shared.counters[i].count[XDP_COUNT_IDLE];
 		*hw->state = XDP_STATE_IDLE;
 	}
 	return err;

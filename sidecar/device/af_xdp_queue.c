@@ -307,6 +307,16 @@ static bool disengage(struct device_queue *dq)
 	return true;
 }
 
+static uint64_t left_to_kernel(struct device_queue *dq)
+{
+	struct af_xdp_queue *q = to_queue(dq);
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < q->hw_cnt; i++)
+		n += __atomic_load_n(q->hw[i]->idle, __ATOMIC_RELAXED);
+	return n;
+}
+
 const struct device_queue_ops af_xdp_queue_ops = {
 	.rx_burst = rx_burst,
 	.tx_burst = tx_burst,
@@ -320,5 +330,6 @@ const struct device_queue_ops af_xdp_queue_ops = {
 	.engage = engage,
 	.leave = leave,
 	.disengage = disengage,
+	.left_to_kernel = left_to_kernel,
 	.tx_pending = tx_pending,
 };

@@ -98,6 +98,8 @@ struct device_queue_ops {
 	/* Gives them to the kernel, but not if something has come since leave() (or engage(), if nothing had come before). False: so it was;
 	 * of several hardware queues some may have changed: engage(). */
 	bool (*disengage)(struct device_queue *q);
+	/* Counts what the kernel has got since it may be given claimed datagrams. */
+	uint64_t (*left_to_kernel)(struct device_queue *q);
 	bool (*tx_pending)(struct device_queue *q); /* frames given to the device and not sent yet */
 	/* To the kernel: takes the frames over. NULL: the device has sorted out before what is not ours. */
 	void (*pass)(struct device_queue *q, const struct device_frame *f, uint32_t cnt);
@@ -115,7 +117,7 @@ struct device { /* first member of each implementation's struct */
 	uint32_t frame_size; /* the least that suits it; 0: by the MTU */
 	uint32_t tx_headroom;/* bytes to leave in front of a frame's packet; 0 for af_xdp */
 	bool local_frames;   /* a virtual link of this host (veth): frames may carry partial checksums */
-	bool can_disengage;  /* leave() and disengage() work: the kernel can serve while the worker sleeps */
+	bool can_disengage;  /* leave(), disengage(), left_to_kernel() work: the kernel can serve while the worker sleeps */
 	uint32_t restart;    /* atomic, set by the device: it works again only when opened from the start (a VF reset by its owner) */
 	char text[64];       /* e.g. "veth, 1 queue, native, copy" */
 	char why[160];       /* why this attach mode and no better one */

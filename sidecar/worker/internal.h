@@ -98,6 +98,11 @@ struct worker {
 	uint32_t gauge_held, gauge_free; /* atomic: as of the last round, for the control thread */
 	uint64_t left_ns; /* since when the device knows that we are about to leave; 0: it does not */
 	bool engaged;     /* claimed datagrams come to us */
+	uint64_t linger_ns;  /* until then it spins longer, and sleeps engaged: traffic comes in bursts */
+	uint64_t woke_ns;    /* when it woke, */
+	uint64_t rx_seen;    /* and frames received when it lay down */
+	uint64_t left_seen;  /* datagrams left to the kernel, */
+	uint64_t left_since; /* and when: as of the last disengagement */
 	pthread_t thread;
 };
 

@@ -107,7 +107,8 @@ struct worker_options {
 	uint64_t hash_seed;
 	enum packet_checksum_mode checksum;
 	enum udplane_mode mode;
-	uint64_t spin_ns;         /* idle time before it sleeps */
+	uint64_t spin_ns;         /* idle time before it sleeps, */
+	uint64_t burst_spin_ns;   /* and while traffic comes in bursts; 0: bursts are nothing special */
 	bool yield;               /* give the core away at every short round: somebody else needs it */
 	int cpu;                  /* pin to; -1: no */
 	uint8_t ttl4, hop_limit6; /* the system's defaults */

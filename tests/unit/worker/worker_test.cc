@@ -25,6 +25,7 @@ struct FakeDevice {
   int event = eventfd(0, EFD_NONBLOCK);
   bool engaged = false;
   bool left = false;    // the worker's notice
+  uint64_t left_to_kernel = 0;
   uint32_t meddle = 0;  // atomic: so many times something comes after it
 };
 FakeDevice *fake;  // device_queue carries no user pointer; one device a test
@@ -89,9 +90,10 @@ bool Disengage(device_queue *) {
   __atomic_store_n(&fake->engaged, false, __ATOMIC_RELAXED);
   return true;
 }
+uint64_t LeftToKernel(device_queue *) { return __atomic_load_n(&fake->left_to_kernel, __ATOMIC_RELAXED); }
 bool Pending(device_queue *) { return false; }
 const device_queue_ops kOps = {RxBurst, TxBurst, Flush, FramesGet, FramesPut, FramesFree, WaitFds, Arm,
-                               Nothing, Engage, Leave, Disengage, Pending, nullptr};
+                               Nothing, Engage, Leave, Disengage, LeftToKernel, Pending, nullptr};
 
 struct Client : BedClient {
   explicit Client(uint32_t id) : BedClient(id, {kFrames, kFrameSize, kTxSlots, kRing}) {}
@@ -100,7 +102,7 @@ struct Client : BedClient {
 class WorkerTest : public ::testing::Test {
  protected:
   void SetUp() override { Start(UDPLANE_MODE_LATENCY, 2000000000ull); }
-  void Start(udplane_mode mode, uint64_t spin_ns) {
+  void Start(udplane_mode mode, uint64_t spin_ns, uint64_t burst_spin_ns = 0) {
     device_.reset(new FakeDevice);
     fake = device_.get();
     fake->queue = {&kOps, &fake->dev, 0};
@@ -120,6 +122,7 @@ class WorkerTest : public ::testing::Test {
     o.checksum = PACKET_CHECKSUM_WIRE;
     o.mode = mode;
     o.spin_ns = spin_ns;
+    o.burst_spin_ns = burst_spin_ns;
     o.yield = true;
     o.cpu = -1;
     o.ttl4 = o.hop_limit6 = 64;
@@ -157,8 +160,11 @@ class WorkerTest : public ::testing::Test {
   }
   // A frame from 192.0.2.2:1000 to 192.0.2.1:port comes by the wire.
   bool Inject(uint16_t port, const std::string &data, std::function<void(uint8_t *, uint32_t *)> spoil = nullptr) {
-    std::vector<uint8_t> wire = UdpFrame(kMac, port, data);
     Guard g;
+    return InjectLocked(port, data, spoil);
+  }
+  bool InjectLocked(uint16_t port, const std::string &data, std::function<void(uint8_t *, uint32_t *)> spoil = nullptr) {
+    std::vector<uint8_t> wire = UdpFrame(kMac, port, data);
     if (fake->free_frames.empty()) return false;
     uint32_t frame = fake->free_frames.back();
     fake->free_frames.pop_back();
@@ -458,6 +464,58 @@ TEST_F(Sleeper, WhatComesAfterTheNoticeKeepsItEngaged) {
     ASSERT_TRUE(Until([&] { return !udplane_load32(&zone_->engaged); })) << i;
     EXPECT_FALSE(__atomic_load_n(&fake->engaged, __ATOMIC_RELAXED));
   }
+}
+
+// After a burst it lies down engaged, and disengages when no other has come for a while. What is a burst depends on time, so in each of
+// these tests there are as many as it takes.
+class Bursts : public WorkerTest {
+ protected:
+  void SetUp() override {
+    Start(UDPLANE_MODE_BALANCED, 1000, 10000);
+    client_ = Attach(0, 7);
+  }
+  bool Disengaged() {
+    return Until([&] { return !udplane_load32(&zone_->engaged); });
+  }
+  bool Engage() {
+    return Until([&] {
+      client_->Bell();
+      return udplane_load32(&zone_->engaged) == 1;
+    });
+  }
+  bool LiesDownEngaged() {
+    EXPECT_TRUE(Until([&] { return !udplane_load32(&zone_->awake); }));
+    return udplane_load32(&zone_->engaged) == 1;
+  }
+  Client *client_;
+};
+
+TEST_F(Bursts, AreMetEngagedAsleep) {
+  ASSERT_TRUE(Disengaged());
+  EXPECT_TRUE(Until([&] {
+    udplane_rx_desc d{};
+    EXPECT_TRUE(Engage());
+    {
+      Guard g;
+      for (int i = 0; i < 40; i++) EXPECT_TRUE(InjectLocked(7, "x"));
+    }
+    for (int i = 0; i < 40; i++) {
+      EXPECT_EQ(Receive(client_, &d), "x");
+      client_->Return(d.frame);
+    }
+    return LiesDownEngaged();
+  }));
+  EXPECT_TRUE(Disengaged()) << "it is to stay so for a while, not for ever";
+}
+
+TEST_F(Bursts, AreSeenWhereTheKernelGotThem) {
+  EXPECT_TRUE(Until([&] {
+    EXPECT_TRUE(Disengaged());
+    __atomic_add_fetch(&fake->left_to_kernel, 1u << 30, __ATOMIC_RELAXED);
+    EXPECT_TRUE(Engage());
+    return LiesDownEngaged();
+  }));
+  EXPECT_TRUE(Disengaged());
 }
 
 // What waits in a ring is older than what the kernel would deliver next: the kernel takes over when the rings are empty, not before.
