@@ -398,11 +398,10 @@ def a_sleeping_reader_is_woken_in_every_mode():
             assert not app.readable()
 
 
-@case
-def order_holds_while_the_fast_path_comes_and_goes():
+def order_holds(mode):
     """In bursts, so that the worker lies down between them and is woken by the next; from a process of its own, and in turns from a
     thread, which the interpreter's lock makes uneven company: then threads are preempted at the oddest places."""
-    with Net() as net, Sidecar(net, mode="balanced") as sidecar, Sock(net, bind=(A4, 5060)) as app:
+    with Net() as net, Sidecar(net, mode=mode) as sidecar, Sock(net, bind=(A4, 5060)) as app:
         peer = net.sock(net.b, bind=(B4, 0))
         got, burst = [], 500
 
@@ -436,6 +435,16 @@ def order_holds_while_the_fast_path_comes_and_goes():
         assert not late, f"reordered {len(late)} times: {late[:5]}; {app.status().fast_rx} fast, {app.status().kernel_rx} kernel"
         assert len(set(got)) == len(got), "duplicated"
         settled(sidecar)
+
+
+@case
+def order_holds_while_the_fast_path_comes_and_goes():
+    order_holds("powersave")  # where each burst begins in the kernel
+
+
+@case
+def order_holds_where_bursts_are_met():
+    order_holds("balanced")
 
 
 if __name__ == "__main__":
