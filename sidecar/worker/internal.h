@@ -12,6 +12,9 @@
 #define WORKER_CHANNELS 1024  /* attached clients, at most */
 #define WORKER_FLOWS 1024     /* entries of the flow cache, a power of two: 128 KiB, fits L2 */
 #define WORKER_MAX_FDS 96     /* device descriptors in epoll */
+/* What an event of its epoll is; anything else is a client's doorbell. */
+#define WORKER_EVENT_STOP UINT64_MAX
+#define WORKER_EVENT_DEVICE (UINT64_MAX - 1)
 
 /* A claimed socket, receiving side. One line, so that a datagram costs one miss here however many sockets there are. */
 struct worker_socket {
@@ -122,6 +125,12 @@ void worker_corrupt(struct worker *w, struct worker_channel *ch);
 struct worker_event *worker_event_reserve(struct worker *w); /* NULL: full */
 void worker_event_submit(struct worker *w);
 uint32_t worker_round(struct worker *w);
+/* sleep.c: claimed datagrams come to us. */
+void worker_engage(struct worker *w);
+/* sleep.c: nothing has been done since then; is it time to sleep? Asked again in each round. */
+bool worker_idle_enough(struct worker *w, uint64_t since);
+/* sleep.c: asleep until there is reason to poll again, or to disengage. Returns at once if something has come. */
+void worker_sleep(struct worker *w);
 /* mailbox.c */
 bool worker_orders(struct worker *w); /* carries out what is posted; true if there was something */
 

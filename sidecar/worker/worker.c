@@ -17,15 +17,6 @@
 #define SHORT_ROUND (DEVICE_BURST / 2) /* fewer: give the core away if somebody needs it, so that batches grow (facts: 87-92 % of raw) */
 #define STUCK_NS 30000ull     /* clients hold frames and give none back for so long: are they waiting for this core? */
 #define GIVE_AWAY_NS 20000l
-#define TX_LINGER_NS 10000000ull      /* stay awake this long for frames that the device does not send; then it may be down */
-#define LEAVE_NS 20000ull     /* longer than a NAPI poll takes from its first frame to the ring, at the least */
-/* So many without lying down, at so short intervals on the average, are a burst: to wake us for the next costs little for each of them, and
- * the RX ring takes more of them than a kernel socket does. */
-#define BURST_FRAMES 32
-#define BURST_GAP_NS 20000ull
-#define BURST_LINGER_NS 100000000ull
-#define EVENT_STOP UINT64_MAX
-#define EVENT_DEVICE (UINT64_MAX - 1)
 
 void worker_corrupt(struct worker *w, struct worker_channel *ch)
 {
@@ -115,106 +106,6 @@ uint32_t worker_round(struct worker *w)
 	return work + sent + w->stalled;
 }
 
-static bool may_disengage(const struct worker *w)
-{
-	return w->queue->dev->can_disengage && w->opt.mode != UDPLANE_MODE_LATENCY;
-}
-
-/* frames in so many ns: one burst? Then there may be another soon. */
-static void note_burst(struct worker *w, uint64_t frames, uint64_t ns)
-{
-	if (w->opt.burst_spin_ns && frames >= BURST_FRAMES && ns < frames * BURST_GAP_NS)
-		w->linger_ns = clock_now_ns() + BURST_LINGER_NS;
-}
-
-static void engage(struct worker *w)
-{
-	if (!w->engaged) {
-		if (w->left_since) /* what the kernel got meanwhile, until clients asked for the fast path */
-			note_burst(w, w->ops->left_to_kernel(w->queue) - w->left_seen, clock_now_ns() - w->left_since);
-		w->left_since = 0;
-		w->engaged = true;
-		w->epoch++;
-		if (worker_rx_all_read(w)) /* a straggler may have been delivered just before */
-			w->served_cnt = 0;
-		w->ops->engage(w->queue);
-		udplane_store32(&w->zone->engaged, 1);
-	}
-	udplane_store32(&w->zone->awake, 1);
-}
-
-/* From here on clients ring the doorbell, and claimed datagrams take the kernel's way if the mode allows that. A client that has not
- * read everything keeps the fast path engaged: the next datagram wakes us instead of overtaking what it has yet to read. False: one has
- * just come. */
-static bool disengage(struct worker *w)
-{
-	if (may_disengage(w) && clock_now_ns() >= w->linger_ns && worker_rx_all_read(w)) {
-		w->engaged = false;
-		if (!w->ops->disengage(w->queue)) {
-			engage(w);
-			return false;
-		}
-		w->left_seen = w->ops->left_to_kernel(w->queue);
-		w->left_since = clock_now_ns();
-		udplane_store32(&w->zone->engaged, 0);
-	}
-	udplane_store32(&w->zone->awake, 0);
-	w->ops->arm(w->queue);
-	udplane_fence(); /* pairs with the client's, between its publish and its look at `awake` */
-	return true;
-}
-
-/* Returns true if a doorbell rang, or if it is time to disengage. */
-static bool wait_events(struct worker *w)
-{
-	struct epoll_event ev[16];
-	uint64_t since = clock_now_ns();
-	bool bell = false, lingering = w->engaged && since < w->linger_ns;
-	uint32_t asleep;
-	int n;
-
-	__atomic_store_n(&w->run, WORKER_ASLEEP, __ATOMIC_SEQ_CST);
-	n = __atomic_load_n(&w->order, __ATOMIC_SEQ_CST) ? 0
-		: epoll_wait(w->epoll_fd, ev, 16, lingering ? (int)((w->linger_ns - since) / 1000000) + 1 : -1);
-	for (asleep = WORKER_ASLEEP; !__atomic_compare_exchange_n(&w->run, &asleep, WORKER_RUNNING, false, __ATOMIC_SEQ_CST,
-								  __ATOMIC_RELAXED);
-	     asleep = WORKER_ASLEEP)
-		sched_yield(); /* borrowed: orders take microseconds */
-	for (int i = 0; i < n; i++)
-		bell |= ev[i].data.u64 != EVENT_DEVICE && ev[i].data.u64 != EVENT_STOP;
-	udplane_count(&w->counter[UDPLANE_WORKER_SLEEPS], 1);
-	udplane_count(&w->counter[UDPLANE_WORKER_SLEEP_NS], clock_now_ns() - since);
-	udplane_count(&w->counter[UDPLANE_WORKER_DOORBELLS], bell);
-	return bell || (lingering && clock_now_ns() >= w->linger_ns);
-}
-
-/* Asleep until there is reason to poll again, or to disengage. */
-static void worker_sleep(struct worker *w)
-{
-	/* The clock says idle, but it also ran while another thread had our core: look once more, right before. */
-	if (worker_round(w) || !disengage(w))
-		return;
-	w->rx_seen = w->counter[UDPLANE_WORKER_RX_FRAMES];
-	while (!__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE)) {
-		bool orders = worker_orders(w);
-
-		if (worker_round(w) && !orders)
-			break; /* it came while we lay down */
-		if (orders)
-			continue;
-		if (wait_events(w))
-			break;
-		/* The device, or an order. A look that finds nothing (the timer of a driver without interrupts, what was the TAP's) is no
-		 * reason to spin again. */
-		w->ops->disarm(w->queue);
-		w->ops->arm(w->queue);
-		udplane_fence();
-	}
-	w->ops->disarm(w->queue);
-	engage(w);
-	w->woke_ns = clock_now_ns();
-}
-
 /* Does a client hold frames and give none back? */
 static bool clients_stuck(struct worker *w)
 {
@@ -246,25 +137,6 @@ static void share_core(struct worker *w, uint32_t work)
 	}
 }
 
-/* Nothing has been done since then. Is it time to sleep? What was diverted before the device knew that we are about to leave has
- * LEAVE_NS to arrive: what is diverted and not delivered when the kernel takes over would be overtaken. */
-static bool idle_enough(struct worker *w, uint64_t since)
-{
-	uint64_t now = clock_now_ns(), idle = now - since, spin = w->opt.spin_ns;
-
-	if (idle + LEAVE_NS < spin)
-		return false;
-	note_burst(w, w->counter[UDPLANE_WORKER_RX_FRAMES] - w->rx_seen, since - w->woke_ns);
-	if (now < w->linger_ns)
-		spin = w->opt.burst_spin_ns;
-	if (may_disengage(w) && !w->left_ns) {
-		w->ops->leave(w->queue);
-		w->left_ns = now;
-	}
-	return idle >= spin && (!w->left_ns || now - w->left_ns >= LEAVE_NS) &&
-	       (idle >= TX_LINGER_NS || !w->ops->tx_pending(w->queue));
-}
-
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
@@ -272,7 +144,7 @@ static void *worker_main(void *arg)
 
 	pthread_setname_np(pthread_self(), "udplane-worker");
 	prctl(PR_SET_TIMERSLACK, 1ul, 0, 0, 0);
-	engage(w);
+	worker_engage(w);
 	while (!__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE)) {
 		uint32_t work = worker_round(w);
 
@@ -287,7 +159,7 @@ static void *worker_main(void *arg)
 			udplane_pause();
 		if (!idle_since)
 			idle_since = clock_now_ns();
-		if (!idle_enough(w, idle_since))
+		if (!worker_idle_enough(w, idle_since))
 			continue;
 		worker_sleep(w);
 		idle_since = w->left_ns = 0;
@@ -314,10 +186,10 @@ static int make_fds(struct worker *w)
 	w->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (w->epoll_fd < 0 || w->stop_fd < 0 || w->done_fd < 0 || w->event_fd < 0)
 		return -errno;
-	err = add_fd(w, w->stop_fd, EVENT_STOP);
+	err = add_fd(w, w->stop_fd, WORKER_EVENT_STOP);
 	n = w->ops->wait_fds(w->queue, fds, WORKER_MAX_FDS);
 	for (uint32_t i = 0; i < n && !err; i++)
-		err = add_fd(w, fds[i], EVENT_DEVICE);
+		err = add_fd(w, fds[i], WORKER_EVENT_DEVICE);
 	return err;
 }
 

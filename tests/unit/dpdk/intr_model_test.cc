@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Going to sleep, as a model small enough to try every interleaving: the worker's steps (worker.c: worker_sleep, disengage; intr.c:
+// Going to sleep, as a model small enough to try every interleaving: the worker's steps (sleep.c: worker_sleep, disengage; intr.c:
 // dpdk_arm), a NIC, a client with its doorbell, and the TAP thread. A worker that waits while something lies there and no signal is
 // on its way has lost a wake-up. Without the poll after the arm the model finds one, for each of the three.
 #include <gtest/gtest.h>
