@@ -7,7 +7,8 @@
 #include "sidecar/base/clock.h"
 #include "sidecar/worker/internal.h"
 
-#define TX_LINGER_NS 10000000ull /* stay awake this long for frames that the device does not send; then it may be down */
+#define TX_LINGER_NS 10000000ull /* stay awake this long for frames that the device does not send; then it may be down, */
+#define TX_LOOK_MS 10            /* and look from time to time: not every device says when there is room again */
 #define LEAVE_NS 20000ull        /* longer than a NAPI poll takes from its first frame to the ring, at the least */
 /* So many without lying down, at so short intervals on the average, are a burst: to wake us for the next costs little for each of them, and
  * the RX ring takes more of them than a kernel socket does. */
@@ -64,18 +65,31 @@ static bool disengage(struct worker *w)
 	return true;
 }
 
+/* Are there frames that the device has yet to take or to send? */
+static bool unsent(struct worker *w)
+{
+	return w->tx_staged || w->ops->tx_pending(w->queue);
+}
+
+/* Milliseconds for epoll_wait() */
+static int how_long(struct worker *w, uint64_t now)
+{
+	int ms = w->engaged && now < w->linger_ns ? (int)((w->linger_ns - now) / 1000000) + 1 : -1;
+
+	return unsent(w) && (ms < 0 || ms > TX_LOOK_MS) ? TX_LOOK_MS : ms;
+}
+
 /* Returns true if a doorbell rang, or if it is time to disengage. */
 static bool wait_events(struct worker *w)
 {
 	struct epoll_event ev[16];
 	uint64_t since = clock_now_ns();
 	bool bell = false, lingering = w->engaged && since < w->linger_ns;
+	int timeout = how_long(w, since), n;
 	uint32_t asleep;
-	int n;
 
 	__atomic_store_n(&w->run, WORKER_ASLEEP, __ATOMIC_SEQ_CST);
-	n = __atomic_load_n(&w->order, __ATOMIC_SEQ_CST) ? 0
-		: epoll_wait(w->epoll_fd, ev, 16, lingering ? (int)((w->linger_ns - since) / 1000000) + 1 : -1);
+	n = __atomic_load_n(&w->order, __ATOMIC_SEQ_CST) ? 0 : epoll_wait(w->epoll_fd, ev, 16, timeout);
 	for (asleep = WORKER_ASLEEP; !__atomic_compare_exchange_n(&w->run, &asleep, WORKER_RUNNING, false, __ATOMIC_SEQ_CST,
 								  __ATOMIC_RELAXED);
 	     asleep = WORKER_ASLEEP)
@@ -131,5 +145,5 @@ bool worker_idle_enough(struct worker *w, uint64_t since)
 		w->left_ns = now;
 	}
 	return idle >= spin && (!w->left_ns || now - w->left_ns >= LEAVE_NS) &&
-	       (idle >= TX_LINGER_NS || !w->ops->tx_pending(w->queue));
+	       (idle >= TX_LINGER_NS || !unsent(w));
 }

@@ -25,6 +25,7 @@ struct FakeDevice {
   int event = eventfd(0, EFD_NONBLOCK);
   bool engaged = false;
   bool left = false;    // the worker's notice
+  bool tx_full = false;
   uint64_t left_to_kernel = 0;
   uint32_t meddle = 0;  // atomic: so many times something comes after it
 };
@@ -50,6 +51,7 @@ uint32_t RxBurst(device_queue *, device_frame *out, uint32_t max) {
 }
 uint32_t TxBurst(device_queue *, const device_frame *in, uint32_t cnt) {
   Guard g;
+  if (fake->tx_full) return 0;
   for (uint32_t i = 0; i < cnt; i++) {
     const uint8_t *p = fake->frames.data() + (size_t)in[i].frame * kFrameSize + in[i].off;
     fake->sent.emplace_back(p, p + in[i].len);
@@ -449,6 +451,27 @@ TEST_F(Sleeper, BalancedModeLeavesTheKernelInChargeUntilADoorbell) {
   EXPECT_TRUE(Until([&] {
     c->Bell();  // now and then it is really asleep when the bell rings, and counts it
     return Count(UDPLANE_WORKER_DOORBELLS) > 0;
+  }));
+}
+
+// The device takes nothing for longer than the worker stays awake for it, and does not say when there is room again.
+TEST_F(Sleeper, WhatTheDeviceDoesNotTakeGoesOutLater) {
+  Client *c = Attach(0, 7);
+  {
+    Guard g;
+    fake->tx_full = true;
+  }
+  for (int i = 0; i < 40; i++) c->Send(0, "x", 1, inet_addr("192.0.2.2"), 1);
+  uint64_t sleeps = Count(UDPLANE_WORKER_SLEEPS);
+  ASSERT_TRUE(Until([&] { return Count(UDPLANE_WORKER_SLEEPS) > sleeps && !udplane_load32(&zone_->awake); }));
+  {
+    Guard g;
+    EXPECT_EQ(fake->sent.size(), 0u);
+    fake->tx_full = false;
+  }
+  EXPECT_TRUE(Until([&] {
+    Guard g;
+    return fake->sent.size() == 40;
   }));
 }
 
