@@ -103,7 +103,7 @@ static void diverted(struct verdict *v, const struct snapshot *s, const struct f
 		say(v->todo, "nothing; to have the fast path always, run udplaned with mode "
 			     "latency (--mode, annotation udplane.io/mode)");
 	} else {
-		say(v->text, "%s on %s", backend_name(s->backend), s->ifname);
+		say(v->text, "%s", s->backend_text);
 	}
 }
 

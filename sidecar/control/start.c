@@ -18,6 +18,7 @@
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
 #include "sidecar/memory/guard.h"
+#include "sidecar/device/vfio/target.h"
 #include "sidecar/device/vfio/vfio.h"
 
 #define SPIN_LATENCY_NS 1000000    /* mode latency: longer than any gap in a stream worth the name */
@@ -57,11 +58,16 @@ static void raise_limits(void)
 {
 	struct rlimit files, lock = {RLIM_INFINITY, RLIM_INFINITY};
 
+	/* Frames are pinned for the device. */
+	if (setrlimit(RLIMIT_MEMLOCK, &lock) && !getrlimit(RLIMIT_MEMLOCK, &lock)) {
+		lock.rlim_cur = lock.rlim_max; /* all there is without CAP_SYS_RESOURCE; the device says if it is too little */
+		setrlimit(RLIMIT_MEMLOCK, &lock);
+	}
+
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
-	setrlimit(RLIMIT_MEMLOCK, &lock); /* the UMEM is pinned; without CAP_SYS_RESOURCE the device says what is missing */
 }
 
 static int make_frames(struct control *c, char *text, size_t text_len)
@@ -148,22 +154,69 @@ static int open_device(struct control *c, enum udplane_backend backend, char *te
 	return err;
 }
 
-/* Tries one backend. 0; or -errno, with the reason logged and added to `why`. */
-static int try_backend(struct control *c, enum udplane_backend backend, char why[UDPLANE_TEXT_LEN])
+#define WHY_LEN (UDPLANE_TEXT_LEN * 3)
+
+/* Tries one backend. 0; or -errno, with the reason logged and in `why`. */
+static int try_backend(struct control *c, enum udplane_backend backend, char why[WHY_LEN])
 {
 	const char *name = backend == UDPLANE_BACKEND_VFIO ? "vfio" : "af_xdp";
-	char text[UDPLANE_TEXT_LEN * 3] = "";
-	int err = open_device(c, backend, text, sizeof(text));
-	size_t len = strlen(why);
+	int err = open_device(c, backend, why, WHY_LEN);
 
 	if (!err)
 		return 0;
 	if (c->cfg->backend == CONFIG_BACKEND_AUTO)
-		log_warn("%s: %s; backend auto goes on with %s", name, text, backend == UDPLANE_BACKEND_VFIO ? "af_xdp" : "the kernel path");
+		log_warn("%s: %s; backend auto goes on with %s", name, why, backend == UDPLANE_BACKEND_VFIO ? "af_xdp" : "the kernel path");
 	else
-		log_error("%s: %s", name, text);
-	snprintf(why + len, UDPLANE_TEXT_LEN - len, "%s%s: %s", len ? "; " : "", name, text);
+		log_error("%s: %s", name, why);
 	return err;
+}
+
+/* Why no VFIO device is tried. */
+static void not_given(const struct control *c, char why[WHY_LEN])
+{
+	char target[VFIO_TARGET_SIZE];
+	bool pci;
+
+	snprintf(why, WHY_LEN, "no VFIO device is given");
+	if (!c->cfg->resource[0])
+		return;
+	vfio_target(c->cfg, target, &pci, why, WHY_LEN);
+	log_warn("vfio: %s; backend auto goes on with af_xdp", why);
+}
+
+/* Characters for a text of `mine` beside one of `other`. */
+static size_t share(size_t room, size_t mine, size_t other)
+{
+	if (mine + other <= room || mine <= room / 2)
+		return mine;
+	return other <= room / 2 ? room - other : room / 2;
+}
+
+/* Appends text, or its beginning if it is longer than max. The log has it whole. */
+static void append_cut(char out[UDPLANE_TEXT_LEN], const char *separator, const char *name, const char *text, size_t max)
+{
+	size_t len = strlen(out);
+	bool cut = strlen(text) > max;
+
+	snprintf(out + len, UDPLANE_TEXT_LEN - len, "%s%s%.*s%s", separator, name, (int)(cut ? max - 3 : max), text, cut ? "..." : "");
+}
+
+/* vfio and af_xdp: why not, or empty. */
+static void say_backend(struct control *c, const char *vfio, const char *af_xdp)
+{
+	bool kernel = c->stats.z->backend == UDPLANE_BACKEND_KERNEL;
+	char *out = c->stats.z->backend_text;
+	size_t room, v = strlen(vfio), x = strlen(af_xdp);
+
+	out[0] = '\0';
+	if (!kernel)
+		snprintf(out, UDPLANE_TEXT_LEN, "%s on %s, %s", c->stats.z->backend == UDPLANE_BACKEND_VFIO ? "VFIO" : "AF_XDP",
+			 c->dev->ifname, c->cfg->backend == CONFIG_BACKEND_AUTO ? "chosen by auto" : "asked for");
+	room = UDPLANE_TEXT_LEN - 1 - strlen(out) - strlen(": vfio: ; af_xdp: ");
+	if (v)
+		append_cut(out, kernel ? "" : ": ", vfio_is_given(c->cfg) ? "vfio: " : "", vfio, share(room, v, x));
+	if (x)
+		append_cut(out, v ? "; " : "", "af_xdp: ", af_xdp, share(room, x, v));
 }
 
 /* Which backend, and why. 0; or -errno with the reason logged, if the one that was asked for cannot be had. */
@@ -171,7 +224,7 @@ static int choose_backend(struct control *c)
 {
 	bool asked = c->cfg->backend != CONFIG_BACKEND_AUTO;
 	struct udplane_stats_zone *z = c->stats.z;
-	char why[UDPLANE_TEXT_LEN] = "";
+	char vfio[WHY_LEN] = "", af_xdp[WHY_LEN] = "";
 	int err = -ENODEV;
 
 	z->backend = UDPLANE_BACKEND_KERNEL;
@@ -180,19 +233,14 @@ static int choose_backend(struct control *c)
 		return 0;
 	}
 	if (c->cfg->backend == CONFIG_BACKEND_VFIO || (!asked && vfio_is_given(c->cfg)))
-		err = try_backend(c, UDPLANE_BACKEND_VFIO, why);
+		err = try_backend(c, UDPLANE_BACKEND_VFIO, vfio);
 	else if (!asked)
-		snprintf(why, sizeof(why), "no VFIO device is given");
+		not_given(c, vfio);
 	if (err && c->cfg->backend != CONFIG_BACKEND_VFIO)
-		err = try_backend(c, UDPLANE_BACKEND_AF_XDP, why);
+		err = try_backend(c, UDPLANE_BACKEND_AF_XDP, af_xdp);
 	if (err && asked)
 		return err;
-	if (!err)
-		snprintf(z->backend_text, sizeof(z->backend_text), "%s on %s, %s%.100s",
-			 z->backend == UDPLANE_BACKEND_VFIO ? "VFIO" : "AF_XDP", c->dev->ifname,
-			 asked ? "asked for" : why[0] ? "chosen by auto: " : "chosen by auto", asked ? "" : why);
-	else
-		snprintf(z->backend_text, sizeof(z->backend_text), "%s", why);
+	say_backend(c, vfio, err ? af_xdp : "");
 	return 0;
 }
 

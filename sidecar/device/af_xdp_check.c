@@ -108,9 +108,10 @@ void af_xdp_raise_memlock(size_t len)
 		return;
 	if (r.rlim_cur >= 2 * len)
 		return;
-	r.rlim_cur = RLIM_INFINITY;
-	r.rlim_max = RLIM_INFINITY;
-	setrlimit(RLIMIT_MEMLOCK, &r); /* refused: CAP_IPC_LOCK may make it needless; if not, binding tells */
+	if (!setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){RLIM_INFINITY, RLIM_INFINITY}))
+		return;
+	r.rlim_cur = r.rlim_max;
+	setrlimit(RLIMIT_MEMLOCK, &r); /* too little: CAP_IPC_LOCK may make it needless; if not, binding tells */
 }
 
 void af_xdp_explain_bind(int err, size_t len, char *text, size_t text_len)
