@@ -384,5 +384,23 @@ def few_descriptors_do_not_stop_the_sidecar():
             limited.stop()
 
 
+@case
+def each_step_down_is_named():
+    absent = {"PCIDEVICE_X": "0000:99:00.0"}
+    with Net() as net:
+        for env, flags, interface, said in (
+                ({}, [], "va", ["no VFIO device is given"]),
+                (absent, [], "va", ["vfio: ", "0000:99:00.0"]),
+                ({}, ["--resource", "intel.com/sriov"], "va", ["PCIDEVICE_", "intel.com/sriov"]),
+                (absent, [], "lo", ["vfio: ", "0000:99:00.0", "; af_xdp: interface lo is no Ethernet device"])):
+            with Sidecar(net, *flags, env=env, interface=interface) as sidecar:
+                stats = next(line for line in sidecar.ctl("stats")[1].splitlines() if line.startswith("backend"))
+                with Sock(net, bind=("0.0.0.0", 5000), fast=interface == "va"):
+                    why = sidecar.ctl("why", "5000", check=False)[1]
+                for word in said:
+                    assert word in stats and word in why, f"{word}\n{stats}\n{why}"
+                    assert not (env or flags) or word.strip("; ").split(": ")[-1] in sidecar.output(), sidecar.output()
+
+
 if __name__ == "__main__":
     run()
