@@ -110,7 +110,7 @@ static void diverted(struct verdict *v, const struct snapshot *s, const struct f
 static void no_device(struct verdict *v, const struct snapshot *s)
 {
 	v->reason = reason_name(UDPLANE_REASON_BACKEND_KERNEL);
-	say(v->text, "udplaned runs without a device: %s", s->backend_text);
+	say(v->text, "udplaned runs without a device: %s%s%s", s->backend_text, s->mode_text[0] ? "; " : "", s->mode_text);
 	say(v->todo, "remove that cause and restart udplaned; sockets work at kernel speed "
 		     "meanwhile");
 }

@@ -162,8 +162,10 @@ static int try_backend(struct control *c, enum udplane_backend backend, char why
 	const char *name = backend == UDPLANE_BACKEND_VFIO ? "vfio" : "af_xdp";
 	int err = open_device(c, backend, why, WHY_LEN);
 
-	if (!err)
+	if (!err) {
+		why[0] = '\0'; /* what there was on the way is said elsewhere */
 		return 0;
+	}
 	if (c->cfg->backend == CONFIG_BACKEND_AUTO)
 		log_warn("%s: %s; backend auto goes on with %s", name, why, backend == UDPLANE_BACKEND_VFIO ? "af_xdp" : "the kernel path");
 	else
@@ -184,39 +186,34 @@ static void not_given(const struct control *c, char why[WHY_LEN])
 	log_warn("vfio: %s; backend auto goes on with af_xdp", why);
 }
 
-/* Characters for a text of `mine` beside one of `other`. */
-static size_t share(size_t room, size_t mine, size_t other)
+/* A reason for people: its beginning, if it is too long; the log has it whole. */
+static void __attribute__((format(printf, 2, 3))) say(char out[UDPLANE_TEXT_LEN], const char *fmt, ...)
 {
-	if (mine + other <= room || mine <= room / 2)
-		return mine;
-	return other <= room / 2 ? room - other : room / 2;
-}
+	va_list ap;
 
-/* Appends text, or its beginning if it is longer than max. The log has it whole. */
-static void append_cut(char out[UDPLANE_TEXT_LEN], const char *separator, const char *name, const char *text, size_t max)
-{
-	size_t len = strlen(out);
-	bool cut = strlen(text) > max;
-
-	snprintf(out + len, UDPLANE_TEXT_LEN - len, "%s%s%.*s%s", separator, name, (int)(cut ? max - 3 : max), text, cut ? "..." : "");
+	va_start(ap, fmt);
+	if (vsnprintf(out, UDPLANE_TEXT_LEN, fmt, ap) >= UDPLANE_TEXT_LEN)
+		memcpy(out + UDPLANE_TEXT_LEN - 4, "...", 4);
+	va_end(ap);
 }
 
 /* vfio and af_xdp: why not, or empty. */
 static void say_backend(struct control *c, const char *vfio, const char *af_xdp)
 {
-	bool kernel = c->stats.z->backend == UDPLANE_BACKEND_KERNEL;
-	char *out = c->stats.z->backend_text;
-	size_t room, v = strlen(vfio), x = strlen(af_xdp);
+	struct udplane_stats_zone *z = c->stats.z;
+	const char *asked = c->cfg->backend == CONFIG_BACKEND_AUTO ? "chosen by auto" : "asked for";
+	const char *step = vfio_is_given(c->cfg) ? "vfio: " : "";
 
-	out[0] = '\0';
-	if (!kernel)
-		snprintf(out, UDPLANE_TEXT_LEN, "%s on %s, %s", c->stats.z->backend == UDPLANE_BACKEND_VFIO ? "VFIO" : "AF_XDP",
-			 c->dev->ifname, c->cfg->backend == CONFIG_BACKEND_AUTO ? "chosen by auto" : "asked for");
-	room = UDPLANE_TEXT_LEN - 1 - strlen(out) - strlen(": vfio: ; af_xdp: ");
-	if (v)
-		append_cut(out, kernel ? "" : ": ", vfio_is_given(c->cfg) ? "vfio: " : "", vfio, share(room, v, x));
-	if (x)
-		append_cut(out, v ? "; " : "", "af_xdp: ", af_xdp, share(room, x, v));
+	if (z->backend == UDPLANE_BACKEND_VFIO) {
+		say(z->backend_text, "VFIO on %s, %s", c->dev->ifname, asked);
+	} else if (z->backend == UDPLANE_BACKEND_AF_XDP) {
+		say(z->backend_text, "AF_XDP on %s, %s%s%s%s", c->dev->ifname, asked, vfio[0] ? ": " : "", vfio[0] ? step : "", vfio);
+	} else if (*step) {
+		say(z->backend_text, "%s%s", step, vfio);
+		say(z->mode_text, "af_xdp: %s", af_xdp); /* there is no device that it would be about */
+	} else {
+		say(z->backend_text, "%s%saf_xdp: %s", vfio, vfio[0] ? "; " : "", af_xdp);
+	}
 }
 
 /* Which backend, and why. 0; or -errno with the reason logged, if the one that was asked for cannot be had. */
