@@ -6,7 +6,9 @@
 #include "client/ctl/verb.h"
 #include "deploy/preflight/preflight.h"
 
-#define DEFAULT_BYTES (32u << 20) /* 16384 frames of 2 KiB: udplaned's default */
+/* Of udplaned's default, 16384 frames of 2 KiB, and as in sidecar/device/vfio/target.h. */
+#define DEFAULT_BYTES (32u << 20)
+#define DEFAULT_DPDK_BYTES (20u << 20)
 
 static const char usage[] =
 	"Usage: udplanectl preflight [--device ADDR] [--noiommu] [--json]\n"
@@ -29,7 +31,7 @@ static void print_checks(const struct preflight *p)
 
 int verb_preflight(const char *socket, int argc, char **argv)
 {
-	struct preflight_options o = {.hugepage_bytes = DEFAULT_BYTES};
+	struct preflight_options o = {.hugepage_bytes = DEFAULT_BYTES, .dpdk_bytes = DEFAULT_DPDK_BYTES};
 	bool json = false;
 	const struct flag flags[] = {
 		{"device", FLAG_TEXT, &o.device, 0},

@@ -14,7 +14,8 @@
 #include <unistd.h>
 
 #define HUGE_SIZE (2u << 20)
-#define DPDK_BYTES (112ull << 20) /* what EAL maps for DMA: up to 96 MiB in ordinary pages, and room to spare */
+#define LOCK_SPARE (96ull << 20) /* what EAL maps for DMA beyond its need, in ordinary pages up to 76 MiB, and room to spare */
+#define MIB (1ull << 20)
 #define CAP_NET_ADMIN_BIT 12
 #define CAP_IPC_LOCK_BIT 14
 #define MEMBERS_SHOWN 4
@@ -27,6 +28,7 @@ struct run {
 	int group;       /* -1: none */
 	bool unprotected; /* no IOMMU */
 	char driver[64];
+	char address[16];
 };
 
 static void say(struct run *r, const char *name, enum preflight_verdict v, const char *fmt, ...)
@@ -122,12 +124,32 @@ static void driver_of(const struct run *r, const char *dev, char *out, size_t si
 
 /* ----------------------------------------------------------------------------------------------------- the checks -- */
 
+/* DDDD:BB:SS.F as sysfs has it, also from BB:SS.F. */
+static bool is_address(struct run *r)
+{
+	unsigned dom = 0, bus, slot, fn;
+	int used = 0;
+
+	if (sscanf(r->dev, "%4x:%2x:%2x.%1x%n", &dom, &bus, &slot, &fn, &used) != 4) {
+		dom = 0;
+		if (sscanf(r->dev, "%2x:%2x.%1x%n", &bus, &slot, &fn, &used) != 3)
+			return false;
+	}
+	if (r->dev[used])
+		return false;
+	snprintf(r->address, sizeof(r->address), "%04x:%02x:%02x.%x", dom & 0xffff, bus & 0xff, slot & 0xff, fn & 0xf);
+	r->dev = r->address;
+	return true;
+}
+
 static bool check_exists(struct run *r)
 {
 	char path[PATH_MAX];
 
+	bool valid = is_address(r);
+
 	path_of(r, path, "/sys/bus/pci/devices/%s", r->dev);
-	if (!access(path, F_OK)) {
+	if (valid && !access(path, F_OK)) {
 		say(r, "device", PREFLIGHT_OK, "%s is there", r->dev);
 		return true;
 	}
@@ -142,10 +164,22 @@ static bool is_bifurcated(const char *driver)
 	return !strcmp(driver, "mlx5_core") || !strcmp(driver, "mlx4_core") || !strcmp(driver, "mana");
 }
 
+/* Such a driver shares the NIC by the kernel's verbs: no IOMMU, group or VFIO is asked for. */
+static void check_verbs(struct run *r)
+{
+	char path[PATH_MAX];
+
+	say(r, "driver", PREFLIGHT_OK, "%s, beside which DPDK's works", r->driver);
+	path_of(r, path, "/dev/infiniband");
+	if (!access(path, F_OK))
+		say(r, "verbs", PREFLIGHT_OK, "/dev/infiniband is there");
+	else
+		say(r, "verbs", PREFLIGHT_BAD, "there is no /dev/infiniband: load ib_uverbs and the driver's module for it (mlx5_ib) on the host, and give the container its nodes");
+}
+
 static void check_driver(struct run *r)
 {
-	driver_of(r, r->dev, r->driver, sizeof(r->driver));
-	if (!strcmp(r->driver, "vfio-pci") || is_bifurcated(r->driver))
+	if (!strcmp(r->driver, "vfio-pci"))
 		say(r, "driver", PREFLIGHT_OK, "%s", r->driver);
 	else if (!r->driver[0])
 		say(r, "driver", PREFLIGHT_BAD, "%s has no driver: bind it with `deploy/bind-vfio %s` on the host", r->dev, r->dev);
@@ -238,7 +272,7 @@ static void check_nodes(struct run *r)
 {
 	char name[32];
 
-	if (is_bifurcated(r->driver) || r->group < 0)
+	if (r->group < 0)
 		return;
 	check_node(r, "vfio", "vfio");
 	snprintf(name, sizeof(name), r->unprotected ? "noiommu-%d" : "%d", r->group);
@@ -264,16 +298,17 @@ static uint64_t capabilities(const struct run *r)
 static void check_memlock(struct run *r, uint64_t caps)
 {
 	struct rlimit lim = {RLIM_INFINITY, RLIM_INFINITY};
+	uint64_t need = (2 * r->o->hugepage_bytes + r->o->dpdk_bytes + LOCK_SPARE + MIB - 1) & ~(MIB - 1);
 
 	getrlimit(RLIMIT_MEMLOCK, &lim);
 	if (caps >> CAP_IPC_LOCK_BIT & 1)
 		say(r, "memlock", PREFLIGHT_OK, "CAP_IPC_LOCK: no limit applies");
-	else if (lim.rlim_max == RLIM_INFINITY || lim.rlim_max > 2 * r->o->hugepage_bytes + DPDK_BYTES)
+	else if (lim.rlim_max == RLIM_INFINITY || lim.rlim_max >= need)
 		say(r, "memlock", PREFLIGHT_OK, "RLIMIT_MEMLOCK suffices");
 	else
 		say(r, "memlock", PREFLIGHT_BAD,
 		    "RLIMIT_MEMLOCK is %llu KiB, and memory for DMA is locked: add CAP_IPC_LOCK, or raise the limit to %llu MiB",
-		    (unsigned long long)lim.rlim_max >> 10, (unsigned long long)(2 * r->o->hugepage_bytes + DPDK_BYTES) >> 20);
+		    (unsigned long long)lim.rlim_max >> 10, (unsigned long long)(need / MIB));
 }
 
 static void check_tap(struct run *r, uint64_t caps)
@@ -297,7 +332,7 @@ static void check_tap(struct run *r, uint64_t caps)
 static void check_hugepages(struct run *r)
 {
 	char path[PATH_MAX], list[120] = "";
-	long free_pages = 0, want = (long)((r->o->hugepage_bytes + HUGE_SIZE - 1) / HUGE_SIZE);
+	long free_pages = 0, want = (long)((r->o->hugepage_bytes + r->o->dpdk_bytes + HUGE_SIZE - 1) / HUGE_SIZE);
 	struct dirent *e;
 	DIR *d;
 
@@ -360,6 +395,11 @@ static void check_device(struct run *r)
 {
 	if (!check_exists(r))
 		return;
+	driver_of(r, r->dev, r->driver, sizeof(r->driver));
+	if (is_bifurcated(r->driver)) {
+		check_verbs(r);
+		return;
+	}
 	check_iommu(r);
 	check_driver(r);
 	if (r->group >= 0)

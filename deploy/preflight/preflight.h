@@ -34,7 +34,8 @@ struct preflight {
 struct preflight_options {
 	const char *device;      /* PCI address 0000:03:02.1; NULL or "": the machine alone */
 	const char *root;        /* "" or NULL: /; tests have a tree of their own */
-	uint64_t hugepage_bytes; /* wanted; 0: just say what there is */
+	uint64_t hugepage_bytes; /* of the frames zone; 0: just say what there is */
+	uint64_t dpdk_bytes;     /* that DPDK takes beside it */
 	bool hugepages_required;
 	bool noiommu;            /* asked for by name */
 };

@@ -14,7 +14,7 @@ bin=${UDPLANE_BIN:-$root/bazel-bin}
 cache=${UDPLANE_CACHE:-/var/cache/udplane}/kernel
 tree=$out/tree
 libs=/usr/lib/x86_64-linux-gnu
-modules=(virtio_pci virtio_net vmxnet3 vfio-pci vfio_iommu_type1 tun)
+modules=(virtio_pci virtio_net vmxnet3 vfio-pci vfio_iommu_type1 tun 8021q)
 drivers=(net_virtio net_e1000 net_vmxnet3 net_null bus_pci bus_vdev mempool_ring)
 
 fetch_kernel() # prints the folder with the unpacked package

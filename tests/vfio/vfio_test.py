@@ -29,7 +29,7 @@ THREE_QUEUES = ",mq=on,vectors=8"
 GUESTS = {
     "virtio-48": ([VIRTIO + BEHIND], 48, "full"),
     "virtio-39": ([VIRTIO + BEHIND], None, "short"),
-    "e1000e-39": (["e1000e"], None, "short"),
+    "e1000e-39": (["e1000e"], None, "full"),
     "vmxnet3-48": (["vmxnet3"], 48, "short"),
     "queues-48": ([VIRTIO + BEHIND + TWO_QUEUES + ",rss=on,hash=on", VIRTIO + BEHIND + TWO_QUEUES, "vmxnet3"], 48, "queues"),
     "none": ([VIRTIO], 0, "errors"),

@@ -40,7 +40,7 @@ static int apply_config(const struct config *cfg, struct tap_config *t, char *te
 	return err;
 }
 
-static int collect_tap(const struct dpdk *d, struct tap_config *t, char *text, size_t text_len)
+static int collect_tap(struct dpdk *d, struct tap_config *t, char *text, size_t text_len)
 {
 	char path[320];
 	int err = -ENOENT;
@@ -54,7 +54,9 @@ static int collect_tap(const struct dpdk *d, struct tap_config *t, char *text, s
 		err = tap_source_annotation(d->cfg->annotations, d->pci ? d->target : NULL, d->base.mac, t, text, text_len);
 	if (err && err != -ENOENT)
 		return err;
-	memcpy(t->mac, d->base.mac, sizeof(t->mac));
+	if (rte_is_zero_ether_addr((const struct rte_ether_addr *)t->mac))
+		memcpy(t->mac, d->base.mac, sizeof(t->mac));
+	memcpy(d->base.mac, t->mac, sizeof(t->mac)); /* its former netdev's, which need not be its own */
 	if (d->cfg->interface[0])
 		memcpy(t->name, d->cfg->interface, sizeof(t->name));
 	if (!t->name[0])

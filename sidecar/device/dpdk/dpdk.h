@@ -127,7 +127,7 @@ int dpdk_port_set_mtu(struct dpdk *d, uint32_t mtu, char *text, size_t text_len)
 /* Configures worker_cnt queues and starts. */
 int dpdk_port_start(struct dpdk *d, char *text, size_t text_len);
 /* Takes all multicast frames (or all frames, where that is all a driver can do). After a start, and after the driver recovered. */
-void dpdk_port_open_filters(const struct dpdk *d);
+void dpdk_port_open_filters(struct dpdk *d);
 void dpdk_port_stop(struct dpdk *d);
 void dpdk_port_close(struct dpdk *d);
 /* Lines of "name\tvalue\n" for people; returns the length. */

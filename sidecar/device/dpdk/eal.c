@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <linux/memfd.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_log.h>
@@ -8,14 +10,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "sidecar/base/log.h"
 #include "sidecar/device/dpdk/dpdk.h"
+#include "sidecar/device/vfio/target.h"
 
 #define EAL_ARGS 24
-#define EAL_HUGEPAGES_MIN 8 /* 16 MiB: mbuf headers and rings of one port; with fewer free, EAL gets ordinary pages */
-#define EAL_SMALL_MB "96"
+#define EAL_SPARE (76u << 20) /* without hugepages EAL takes all that it may ever have at once */
+#define HUGEPAGE (2u << 20)
 
 /* EAL is one a process, and so is its log: the first line that it wrote at level error. What follows it is mostly in consequence. */
 static char complaint[200];
@@ -80,18 +84,6 @@ const char *dpdk_eal_complaint(void)
 	return last;
 }
 
-static long read_number(const char *path)
-{
-	FILE *f = fopen(path, "re");
-	long v = -1;
-
-	if (f && fscanf(f, "%ld", &v) != 1)
-		v = -1;
-	if (f)
-		fclose(f);
-	return v;
-}
-
 /* e1000e has one vector with MSI-X where its queue interrupt needs MSI (facts: DPDK 22.11, em driver). */
 static bool wants_msi(const char *addr)
 {
@@ -114,17 +106,33 @@ static bool wants_msi(const char *addr)
 	return false;
 }
 
+/* Could we have so much in hugepages, here and now? What is free on the node says little: a container has a limit of its own. */
+static bool hugepages_for(uint64_t bytes)
+{
+	uint64_t len = (bytes + HUGEPAGE - 1) & ~(uint64_t)(HUGEPAGE - 1);
+	int fd = memfd_create("udplane-probe", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
+	bool ok = fd >= 0 && !fallocate(fd, 0, 0, (off_t)len);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* The frames zone is made later, and takes what it finds: with too few hugepages for both, DPDK does without. */
 static void add_memory(struct args *a, const struct config *cfg)
 {
-	long free_pages = read_number("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
+	uint64_t own = vfio_dpdk_bytes(cfg->frames);
+	char mib[24];
 
-	if (cfg->hugepages == CONFIG_HUGEPAGES_OFF || (cfg->hugepages == CONFIG_HUGEPAGES_AUTO && free_pages < EAL_HUGEPAGES_MIN)) {
-		add(a, "--no-huge"); /* goes with no --in-memory in DPDK 22.11, but leaves no file either */
-		add(a, "--no-shconf");
-		add2(a, "-m", EAL_SMALL_MB);
-	} else {
+	if (cfg->hugepages == CONFIG_HUGEPAGES_REQUIRED ||
+	    (cfg->hugepages == CONFIG_HUGEPAGES_AUTO && hugepages_for(vfio_frames_bytes(cfg) + own))) {
 		add(a, "--in-memory");
+		return;
 	}
+	snprintf(mib, sizeof(mib), "%u", (unsigned)((own + EAL_SPARE) >> 20));
+	add(a, "--no-huge"); /* goes with no --in-memory in DPDK 22.11, but leaves no file either */
+	add(a, "--no-shconf");
+	add2(a, "-m", mib);
 }
 
 static void add_lcore(struct args *a, const cpu_set_t *allowed)
@@ -196,8 +204,8 @@ int dpdk_eal_start(const struct config *cfg, const char *target, bool pci, char 
 	if (CPU_COUNT(&before))
 		sched_setaffinity(0, sizeof(before), &before); /* EAL pins whoever starts it */
 	if (err)
-		snprintf(text, text_len, "DPDK does not start for %.80s: %s%.200s; `udplanectl preflight --device %.80s` says what is missing",
-			 target, rte_strerror(-err), dpdk_eal_complaint(), target);
+		snprintf(text, text_len, "DPDK does not start for %.80s: %s%.200s; %s", target, rte_strerror(-err), dpdk_eal_complaint(),
+			 pci ? "udplaned's log has more" : "check the virtual device's name and arguments");
 	return err;
 }
 

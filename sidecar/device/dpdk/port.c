@@ -44,8 +44,8 @@ static uint32_t room(const struct dpdk *d)
 static int find_port(struct dpdk *d, char *text, size_t text_len)
 {
 	if (!rte_eth_dev_count_avail()) {
-		snprintf(text, text_len, "%.80s: no driver of DPDK took it%.200s; `udplanectl preflight --device %.80s` says why", d->target,
-			 dpdk_eal_complaint(), d->target);
+		snprintf(text, text_len, "%.80s: no driver of DPDK took it%.200s; %s", d->target, dpdk_eal_complaint(),
+			 d->pci ? "is it a NIC that DPDK 22.11 knows, and bound to vfio-pci?" : "check its name and arguments");
 		return -ENODEV;
 	}
 	d->port = (uint16_t)rte_eth_find_next(0);
@@ -58,8 +58,9 @@ static void fill_base(struct dpdk *d)
 	struct rte_ether_addr mac;
 	uint16_t mtu;
 
-	if (!rte_eth_macaddr_get(d->port, &mac))
-		memcpy(d->base.mac, mac.addr_bytes, sizeof(d->base.mac));
+	if (rte_eth_macaddr_get(d->port, &mac) || rte_is_zero_ether_addr(&mac))
+		rte_eth_random_addr(mac.addr_bytes); /* net_ring has none */
+	memcpy(d->base.mac, mac.addr_bytes, sizeof(d->base.mac));
 	d->base.mtu = rte_eth_dev_get_mtu(d->port, &mtu) ? 1500 : mtu;
 	d->base.queue_cnt = RTE_MIN(d->info.max_rx_queues, d->info.max_tx_queues);
 	d->base.numa_node = rte_eth_dev_socket_id(d->port);
@@ -120,11 +121,17 @@ static void choose_offloads(struct dpdk *d, struct rte_eth_conf *conf)
 	}
 }
 
-/* e1000e has one vector: it is given to the queue, and the link is polled. */
+/* e1000e has one vector: it is given to the queue, and the link is polled. So it is with vmxnet3, whose link events do not come (DPDK 22.11),
+ * while ethdev goes by them once they are asked for. */
+static bool link_is_polled(const struct dpdk *d)
+{
+	return is_em(d) || !strcmp(d->info.driver_name, "net_vmxnet3");
+}
+
 static void choose_interrupts(struct dpdk *d, struct rte_eth_conf *conf, bool rxq)
 {
 	d->rxq_intr = rxq;
-	d->lsc_intr = d->info.dev_flags && (*d->info.dev_flags & RTE_ETH_DEV_INTR_LSC) && !(rxq && is_em(d));
+	d->lsc_intr = d->info.dev_flags && (*d->info.dev_flags & RTE_ETH_DEV_INTR_LSC) && !(rxq && link_is_polled(d));
 	conf->intr_conf.rxq = d->rxq_intr;
 	conf->intr_conf.lsc = d->lsc_intr;
 	conf->intr_conf.rmv = d->info.dev_flags && (*d->info.dev_flags & RTE_ETH_DEV_INTR_RMV);
@@ -158,6 +165,11 @@ static int setup_queues(struct dpdk *d)
 		uint16_t rx_fit = (uint16_t)RTE_MIN((uint32_t)rx, rte_align32prevpow2(own / 2 / rx_rings(d)));
 		uint16_t tx_fit = (uint16_t)RTE_MIN((uint32_t)tx, rte_align32prevpow2(own / 4));
 
+		if (rx_fit < d->info.rx_desc_lim.nb_min || tx_fit < d->info.tx_desc_lim.nb_min) {
+			log_error("%s wants rings of %u and %u at least, for which %u frames a worker are too few: raise `frames`",
+				  d->info.driver_name, d->info.rx_desc_lim.nb_min, d->info.tx_desc_lim.nb_min, own);
+			return -ENOSPC;
+		}
 		err = rte_eth_rx_queue_setup(d->port, w, rx_fit, node, &rxc, d->queue[w].pool);
 		if (!err)
 			err = rte_eth_tx_queue_setup(d->port, w, tx_fit, node, &txc);
@@ -183,11 +195,19 @@ static int try_start(struct dpdk *d, bool rxq)
 	return err;
 }
 
-/* The kernel joins multicast groups on the TAP, not on the NIC: it must take them all. Neighbour discovery needs it. */
-void dpdk_port_open_filters(const struct dpdk *d)
+/* The kernel joins multicast groups on the TAP, not on the NIC, makes VLAN devices there (virtio drops tags that it was not told of), and the
+ * user may give it another MAC: so the NIC is as open as a bridge's port. Where it may not be, as a VF that its host does not trust, it
+ * takes at least multicast; neighbour discovery needs that. */
+void dpdk_port_open_filters(struct dpdk *d)
 {
-	if (rte_eth_allmulticast_enable(d->port))
-		rte_eth_promiscuous_enable(d->port);
+	struct rte_ether_addr mac, *ours = (struct rte_ether_addr *)d->base.mac;
+
+	rte_eth_promiscuous_enable(d->port);
+	rte_eth_allmulticast_enable(d->port);
+	if (d->pci && !rte_eth_macaddr_get(d->port, &mac) && !rte_is_same_ether_addr(&mac, ours) &&
+	    rte_eth_dev_default_mac_addr_set(d->port, ours))
+		log_warn("%s does not take the MAC address " RTE_ETHER_ADDR_PRT_FMT " of its former interface: a switch that checks may drop what it sends",
+			 d->target, RTE_ETHER_ADDR_BYTES(ours));
 }
 
 static void describe(struct dpdk *d)

@@ -100,7 +100,8 @@ int tap_setup(int ifindex, const struct tap_config *cfg, char *text, size_t text
 
 /* ---- tap_source.c: where the configuration comes from; pure but for the files ---- */
 /* Lines "key value..." that deploy/bind-vfio has saved: name, mac, mtu, address A/N, route DST|default [via G] [metric M].
- * 0; -ENOENT: no such file; -EINVAL with text. */
+ * A line that is none of these or does not fit is left out, with a warning in the log: the host has given the device away already.
+ * 0; -ENOENT: no such file, or another error of fopen(3), with text. */
 int tap_source_saved(const char *path, struct tap_config *out, char *text, size_t text_len);
 /* The annotation k8s.v1.cni.cncf.io/network-status in a downward-API file: the entry whose device-info names the PCI address `pci`, or
  * else whose mac is `mac`. 0; -ENOENT: none; -EINVAL with text. */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "sidecar/base/log.h"
 #include "sidecar/config/annotations.h"
 #include "sidecar/device/tap/tap.h"
 
@@ -135,8 +136,10 @@ static bool parse_route(char *rest, struct tap_config *out)
 			return false;
 		}
 	}
-	out->route_cnt += r->family != 0;
-	return r->family != 0 && !word;
+	if (!r->family || word)
+		return false;
+	out->route_cnt++;
+	return true;
 }
 
 static bool parse_saved_line(char *line, struct tap_config *out)
@@ -154,8 +157,10 @@ static bool parse_saved_line(char *line, struct tap_config *out)
 	}
 	if (!strcmp(key, "mtu")) {
 		mtu = strtoul(rest, NULL, 10);
+		if (mtu < MTU_MIN || mtu > MTU_MAX)
+			return false;
 		out->mtu = (uint32_t)mtu;
-		return mtu >= MTU_MIN && mtu <= MTU_MAX;
+		return true;
 	}
 	if (!strcmp(key, "mac"))
 		return tap_parse_mac(rest, out->mac);
@@ -184,9 +189,8 @@ int tap_source_saved(const char *path, struct tap_config *out, char *text, size_
 		snprintf(shown, sizeof(shown), "%.79s", line);
 		if (parse_saved_line(line, out))
 			continue;
-		snprintf(text, text_len, "%s:%d: \"%s\" is no line of deploy/bind-vfio; bind the device again", path, number, shown);
-		fclose(f);
-		return -EINVAL;
+		log_warn("%s:%d: \"%s\" is left out: at most %d addresses and %d routes are kept, and of a route `via` and `metric`", path,
+			 number, shown, TAP_ADDRS, TAP_ROUTES);
 	}
 	fclose(f);
 	snprintf(out->origin, sizeof(out->origin), "%.80s", path);

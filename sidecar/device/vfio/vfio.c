@@ -76,7 +76,8 @@ static int check(const struct config *cfg, const char *target, char *text, size_
 	int err = 0;
 
 	preflight_run(&p, &(struct preflight_options){.device = target,
-						      .hugepage_bytes = (uint64_t)cfg->frames * (cfg->frame_size ? cfg->frame_size : 2048),
+						      .hugepage_bytes = vfio_frames_bytes(cfg),
+						      .dpdk_bytes = vfio_dpdk_bytes(cfg->frames),
 						      .hugepages_required = cfg->hugepages == CONFIG_HUGEPAGES_REQUIRED,
 						      .noiommu = cfg->vfio_noiommu == CONFIG_ON});
 	for (uint32_t i = 0; i < p.cnt; i++) {

@@ -88,7 +88,22 @@ TEST_F(Preflight, NoDriver) {
 TEST_F(Preflight, BifurcatedDriversStay) {
   Device(kDev, "mlx5_core");
   Remove("/dev/vfio");
+  Write("/dev/infiniband/uverbs0", "");
   ExpectOnly("driver", PREFLIGHT_OK, "mlx5_core");
+}
+
+TEST_F(Preflight, BifurcatedDriversNeedNoIommuButVerbs) {
+  Device(kDev, "mlx5_core");
+  Remove("/dev/vfio");
+  Remove(std::string("/sys/bus/pci/devices/") + kDev + "/iommu_group");
+  ExpectOnly("verbs", PREFLIGHT_BAD, "ib_uverbs");
+}
+
+TEST_F(Preflight, TheAddressIsOne) {
+  for (const char *dev : {".", "..", "0000:03:02.1x", "eth0", "../../net"}) {
+    o_.device = dev;
+    ExpectOnly("device", PREFLIGHT_BAD, "DOMAIN:BUS:SLOT.FUNCTION");
+  }
 }
 
 TEST_F(Preflight, NoIommu) {
