@@ -124,7 +124,8 @@ static void driver_of(const struct run *r, const char *dev, char *out, size_t si
 
 /* ----------------------------------------------------------------------------------------------------- the checks -- */
 
-/* DDDD:BB:SS.F as sysfs has it, also from BB:SS.F. */
+/* DDDD:BB:SS.F as sysfs has it, also from BB:SS.F: what udplaned takes. Its own code (sidecar/device/vfio/target.c) is not for
+ * udplanectl, which has nothing of the sidecar. */
 static bool is_address(struct run *r)
 {
 	unsigned dom = 0, bus, slot, fn;
@@ -135,9 +136,9 @@ static bool is_address(struct run *r)
 		if (sscanf(r->dev, "%2x:%2x.%1x%n", &bus, &slot, &fn, &used) != 3)
 			return false;
 	}
-	if (r->dev[used])
+	if (r->dev[used] || slot > 0x1f || fn > 7)
 		return false;
-	snprintf(r->address, sizeof(r->address), "%04x:%02x:%02x.%x", dom & 0xffff, bus & 0xff, slot & 0xff, fn & 0xf);
+	snprintf(r->address, sizeof(r->address), "%04x:%02x:%02x.%x", dom & 0xffff, bus & 0xff, slot, fn);
 	r->dev = r->address;
 	return true;
 }
@@ -145,7 +146,6 @@ static bool is_address(struct run *r)
 static bool check_exists(struct run *r)
 {
 	char path[PATH_MAX];
-
 	bool valid = is_address(r);
 
 	path_of(r, path, "/sys/bus/pci/devices/%s", r->dev);

@@ -56,7 +56,7 @@ static int collect_tap(struct dpdk *d, struct tap_config *t, char *text, size_t 
 		return err;
 	if (rte_is_zero_ether_addr((const struct rte_ether_addr *)t->mac))
 		memcpy(t->mac, d->base.mac, sizeof(t->mac));
-	memcpy(d->base.mac, t->mac, sizeof(t->mac)); /* its former netdev's, which need not be its own */
+	memcpy(d->base.mac, t->mac, sizeof(t->mac)); /* its former netdev's, which need not be its own: the start sets it */
 	if (d->cfg->interface[0])
 		memcpy(t->name, d->cfg->interface, sizeof(t->name));
 	if (!t->name[0])
@@ -161,14 +161,27 @@ static int make_queues(struct dpdk *d)
 	return 0;
 }
 
+/* The TAP was made before the NIC could be asked. */
+static int set_tap_mac(struct dpdk *d, char *text, size_t text_len)
+{
+	struct tap_config t = {.mtu = d->base.mtu};
+
+	memcpy(t.mac, d->base.mac, sizeof(t.mac));
+	memcpy(t.name, d->base.ifname, sizeof(t.name));
+	return tap_setup(d->base.ifindex, &t, text, text_len);
+}
+
 static int start_tap(struct dpdk *d, char *text, size_t text_len)
 {
 	struct tap_link link = {.up = dpdk_link_up, .gone = dpdk_is_gone, .event_fd = d->event_fd, .arg = d};
-	int err;
+	int err = 0;
 
 	if (!d->tap)
 		return 0;
-	err = tap_start(d->tap, d->worker_cnt, &link, text, text_len);
+	if (d->mac_refused)
+		err = set_tap_mac(d, text, text_len);
+	if (!err)
+		err = tap_start(d->tap, d->worker_cnt, &link, text, text_len);
 	for (uint32_t w = 0; w < d->worker_cnt && !err; w++) {
 		d->queue[w].lane = tap_lane(d->tap, w);
 		d->queue[w].takes_tap = w == 0;
@@ -179,6 +192,7 @@ static int start_tap(struct dpdk *d, char *text, size_t text_len)
 static int check_request(const struct dpdk *d, char *text, size_t text_len)
 {
 	const struct device_memory *m = &d->mem;
+	uint32_t least = dpdk_port_least_frames(d);
 
 	if (!d->worker_cnt || d->worker_cnt > d->base.queue_cnt) {
 		snprintf(text, text_len, "%u workers for %u queues of %.80s: at most one worker a queue; lower `workers`", d->worker_cnt,
@@ -191,9 +205,9 @@ static int check_request(const struct dpdk *d, char *text, size_t text_len)
 			 d->base.queue_cnt, d->worker_cnt);
 		return -EINVAL;
 	}
-	if (m->frame_cnt / d->worker_cnt < 4 * DEVICE_BURST) {
-		snprintf(text, text_len, "%u frames for %u workers: %u a worker at least; raise `frames`", m->frame_cnt, d->worker_cnt,
-			 4 * DEVICE_BURST);
+	if (m->frame_cnt / d->worker_cnt < least) {
+		snprintf(text, text_len, "%u frames for %u workers: %.40s needs %u a worker at least; raise `frames` to %u", m->frame_cnt,
+			 d->worker_cnt, d->info.driver_name, least, rte_align32pow2(least * d->worker_cnt));
 		return -EINVAL;
 	}
 	return 0;

@@ -74,6 +74,7 @@ struct dpdk {
 	struct rte_eth_dev_info info;
 	char target[256];          /* PCI address or vdev with arguments */
 	bool rxq_intr, lsc_intr;
+	bool mac_refused;          /* the NIC kept its own, which is base.mac now */
 	pthread_mutex_t intr_lock; /* drivers keep one mask for all queues (ixgbe): workers arm one after another */
 	bool scatter;
 	uint64_t rx_offloads, rss_hf;
@@ -124,9 +125,11 @@ void dpdk_stack_put(struct dpdk_stack *s, struct rte_mbuf *const *in, uint32_t c
 int dpdk_port_open(struct dpdk *d, char *text, size_t text_len);
 /* mtu 0: as it is. Before the frames zone is made: sets base.frame_size. */
 int dpdk_port_set_mtu(struct dpdk *d, uint32_t mtu, char *text, size_t text_len);
-/* Configures worker_cnt queues and starts. */
+/* Configures worker_cnt queues and starts. base.mac is set; if the NIC refuses it, base.mac becomes its own, and mac_refused true. */
 int dpdk_port_start(struct dpdk *d, char *text, size_t text_len);
-/* Takes all multicast frames (or all frames, where that is all a driver can do). After a start, and after the driver recovered. */
+/* Frames that a worker must have for rings of the driver's least length; a power of two. After dpdk_port_open. */
+uint32_t dpdk_port_least_frames(const struct dpdk *d);
+/* Takes all frames, or at least all multicast ones, where a driver can. After a start, and after the driver recovered. */
 void dpdk_port_open_filters(struct dpdk *d);
 void dpdk_port_stop(struct dpdk *d);
 void dpdk_port_close(struct dpdk *d);

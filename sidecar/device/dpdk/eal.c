@@ -109,7 +109,7 @@ static bool wants_msi(const char *addr)
 /* Could we have so much in hugepages, here and now? What is free on the node says little: a container has a limit of its own. */
 static bool hugepages_for(uint64_t bytes)
 {
-	uint64_t len = (bytes + HUGEPAGE - 1) & ~(uint64_t)(HUGEPAGE - 1);
+	uint64_t len = RTE_ALIGN_CEIL(bytes, (uint64_t)HUGEPAGE);
 	int fd = memfd_create("udplane-probe", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
 	bool ok = fd >= 0 && !fallocate(fd, 0, 0, (off_t)len);
 
@@ -118,20 +118,25 @@ static bool hugepages_for(uint64_t bytes)
 	return ok;
 }
 
-/* The frames zone is made later, and takes what it finds: with too few hugepages for both, DPDK does without. */
+/* With too few hugepages for the frames zone and DPDK, DPDK does without. The zone is made later, of frames that the device may want to be
+ * larger, and takes what it finds: so DPDK takes its own at once. Whoever requires hugepages is told by the first that finds none. */
 static void add_memory(struct args *a, const struct config *cfg)
 {
-	uint64_t own = vfio_dpdk_bytes(cfg->frames);
+	uint64_t own = RTE_ALIGN_CEIL(vfio_dpdk_bytes(cfg->frames), (uint64_t)HUGEPAGE);
+	bool huge = cfg->hugepages == CONFIG_HUGEPAGES_AUTO && hugepages_for(vfio_frames_bytes(cfg) + own);
 	char mib[24];
 
-	if (cfg->hugepages == CONFIG_HUGEPAGES_REQUIRED ||
-	    (cfg->hugepages == CONFIG_HUGEPAGES_AUTO && hugepages_for(vfio_frames_bytes(cfg) + own))) {
+	if (cfg->hugepages == CONFIG_HUGEPAGES_REQUIRED) {
 		add(a, "--in-memory");
 		return;
 	}
-	snprintf(mib, sizeof(mib), "%u", (unsigned)((own + EAL_SPARE) >> 20));
-	add(a, "--no-huge"); /* goes with no --in-memory in DPDK 22.11, but leaves no file either */
-	add(a, "--no-shconf");
+	snprintf(mib, sizeof(mib), "%u", (unsigned)((huge ? own : own + EAL_SPARE) >> 20));
+	if (huge) {
+		add(a, "--in-memory");
+	} else {
+		add(a, "--no-huge"); /* goes with no --in-memory in DPDK 22.11, but leaves no file either */
+		add(a, "--no-shconf");
+	}
 	add2(a, "-m", mib);
 }
 

@@ -143,6 +143,27 @@ static uint32_t rx_rings(const struct dpdk *d)
 	return strcmp(d->info.driver_name, "net_vmxnet3") ? 1 : 2;
 }
 
+/* Half of a worker's share for receiving, a quarter for sending at most: many drivers give sent frames back only when they are handed new
+ * ones (iavf, mlx5, virtio), so a TX ring that could hold all the rest would stop for good. */
+static uint32_t rx_share(const struct dpdk *d, uint32_t frames)
+{
+	return rte_align32prevpow2(frames / 2 / rx_rings(d));
+}
+
+static uint32_t tx_share(uint32_t frames)
+{
+	return rte_align32prevpow2(frames / 4);
+}
+
+uint32_t dpdk_port_least_frames(const struct dpdk *d)
+{
+	uint32_t n = 4 * DEVICE_BURST;
+
+	while (rx_share(d, n) < d->info.rx_desc_lim.nb_min || tx_share(n) < d->info.tx_desc_lim.nb_min)
+		n *= 2;
+	return n;
+}
+
 static int setup_queues(struct dpdk *d)
 {
 	uint16_t rx = DPDK_RING_RX, tx = RING_TX;
@@ -159,17 +180,10 @@ static int setup_queues(struct dpdk *d)
 	rxc.offloads = conf.rxmode.offloads;
 	txc.offloads = conf.txmode.offloads;
 	for (uint16_t w = 0; w < d->worker_cnt && !err; w++) {
-		/* Half of the share for receiving, a quarter for sending at most: many drivers give sent frames back only when they
-		 * are handed new ones (iavf, mlx5, virtio), so a TX ring that could hold all the rest would stop for good. */
 		uint32_t own = d->queue[w].own_cnt;
-		uint16_t rx_fit = (uint16_t)RTE_MIN((uint32_t)rx, rte_align32prevpow2(own / 2 / rx_rings(d)));
-		uint16_t tx_fit = (uint16_t)RTE_MIN((uint32_t)tx, rte_align32prevpow2(own / 4));
+		uint16_t rx_fit = (uint16_t)RTE_MIN((uint32_t)rx, rx_share(d, own));
+		uint16_t tx_fit = (uint16_t)RTE_MIN((uint32_t)tx, tx_share(own));
 
-		if (rx_fit < d->info.rx_desc_lim.nb_min || tx_fit < d->info.tx_desc_lim.nb_min) {
-			log_error("%s wants rings of %u and %u at least, for which %u frames a worker are too few: raise `frames`",
-				  d->info.driver_name, d->info.rx_desc_lim.nb_min, d->info.tx_desc_lim.nb_min, own);
-			return -ENOSPC;
-		}
 		err = rte_eth_rx_queue_setup(d->port, w, rx_fit, node, &rxc, d->queue[w].pool);
 		if (!err)
 			err = rte_eth_tx_queue_setup(d->port, w, tx_fit, node, &txc);
@@ -200,14 +214,26 @@ static int try_start(struct dpdk *d, bool rxq)
  * takes at least multicast; neighbour discovery needs that. */
 void dpdk_port_open_filters(struct dpdk *d)
 {
-	struct rte_ether_addr mac, *ours = (struct rte_ether_addr *)d->base.mac;
-
 	rte_eth_promiscuous_enable(d->port);
 	rte_eth_allmulticast_enable(d->port);
-	if (d->pci && !rte_eth_macaddr_get(d->port, &mac) && !rte_is_same_ether_addr(&mac, ours) &&
-	    rte_eth_dev_default_mac_addr_set(d->port, ours))
-		log_warn("%s does not take the MAC address " RTE_ETHER_ADDR_PRT_FMT " of its former interface: a switch that checks may drop what it sends",
-			 d->target, RTE_ETHER_ADDR_BYTES(ours));
+}
+
+/* The former interface's, which need not be the NIC's own. Where the NIC does not take it (a VF whose host has fixed it), a switch that
+ * checks drops what is sent from it, and nothing sent to it arrives: then its own stays. After the start: virtio forgets it at one. */
+static void set_mac(struct dpdk *d)
+{
+	struct rte_ether_addr own, *wanted = (struct rte_ether_addr *)d->base.mac;
+	int err;
+
+	if (rte_eth_macaddr_get(d->port, &own) || rte_is_zero_ether_addr(&own) || rte_is_same_ether_addr(&own, wanted))
+		return;
+	err = rte_eth_dev_default_mac_addr_set(d->port, wanted);
+	if (!err)
+		return;
+	log_warn("%s does not take the MAC address " RTE_ETHER_ADDR_PRT_FMT " of its former interface: %s; it and the TAP keep its own, "
+		 RTE_ETHER_ADDR_PRT_FMT, d->target, RTE_ETHER_ADDR_BYTES(wanted), rte_strerror(-err), RTE_ETHER_ADDR_BYTES(&own));
+	rte_ether_addr_copy(&own, wanted);
+	d->mac_refused = true;
 }
 
 static void describe(struct dpdk *d)
@@ -237,6 +263,7 @@ int dpdk_port_start(struct dpdk *d, char *text, size_t text_len)
 		return err;
 	}
 	dpdk_port_open_filters(d);
+	set_mac(d);
 	for (uint32_t w = 0; w < d->worker_cnt && !err; w++)
 		err = dpdk_intr_open(d, &d->queue[w]);
 	if (err)
@@ -316,6 +343,8 @@ static void add_offloads(const struct dpdk *d, struct lines *l)
 	     : d->rss_hf	? "on"
 				: "not offered: the device chooses the queue in its own way");
 	line(l, "vlan", "tagged frames go to the TAP as they are");
+	line(l, "promiscuous", "%s",
+	     rte_eth_promiscuous_get(d->port) == 1 ? "yes" : "no: the driver refuses; VLANs and other MACs of the TAP may get nothing");
 	line(l, "buffers", "%u bytes%s", room(d), d->scatter ? ", packets may take several" : "");
 }
 

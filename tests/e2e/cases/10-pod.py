@@ -47,7 +47,10 @@ def accelerated_and_conserved():
     print(f"{count} sent: {device['rx_diverted']} diverted, {k['counters']['rx_delivered']} delivered, "
           f"{k['counters']['rx_drop_ring_full']} dropped as the application's ring was full")
     assert worker["rx_frames"] == taken + worker["rx_drop_no_socket"], (worker, k)
-    assert count * 0.9 <= k["counters"]["rx_delivered"] <= count, k["counters"]
+    # Where others hold the cores, the device's ring may run full, which is counted; most must arrive nevertheless.
+    lost = device["rx_lost_ring_full"] + device["rx_lost_no_frame"]
+    assert worker["rx_frames"] == device["rx_diverted"] - lost, (worker, device)
+    assert count * 0.5 <= k["counters"]["rx_delivered"] <= count and k["counters"]["rx_delivered"] + lost >= count * 0.9, (k["counters"], lost)
 
 
 @case

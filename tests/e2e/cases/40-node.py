@@ -40,10 +40,10 @@ def node_stats():
 
 def balanced(ok):
     def look():
-        s = node_stats()
         try:
+            s = node_stats()
             return s if conserved(s) and ok(s) else None
-        except (AssertionError, StopIteration):
+        except (AssertionError, StopIteration, IndexError, Failed):  # the pod may be the old one, on its way out
             return None
     return until(look, 15, "stats of the node that balance")
 

@@ -21,13 +21,15 @@ struct Bed {
   uint8_t *frames = nullptr;
   char text[512] = "";
 
-  explicit Bed(const std::string &vdev) {
+  // With the MAC of a former interface, as if deploy/bind-vfio had saved one.
+  explicit Bed(const std::string &vdev, const uint8_t *former_mac = nullptr) {
     config_set_defaults(&cfg);
     snprintf(cfg.device, sizeof(cfg.device), "%s", vdev.c_str());
     cfg.hugepages = CONFIG_HUGEPAGES_OFF;
     frames = (uint8_t *)mmap((void *)(256ull << 30), (size_t)kFrames * kFrameSize, PROT_READ | PROT_WRITE,
                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (dpdk_open(&dev, &cfg, false, text, sizeof(text))) return;
+    if (former_mac) memcpy(dev->mac, former_mac, 6);
     device_memory mem{frames, (size_t)kFrames * kFrameSize, 4096, kFrames, kFrameSize};
     if (dev->ops->attach(dev, &mem, 1, text, sizeof(text))) {
       dev->ops->close(dev);
@@ -68,7 +70,8 @@ struct WorkerBed : Bed, BedClient {
   udplane_worker_zone *zone = BedAlloc<udplane_worker_zone>(sizeof(udplane_worker_zone));
   route_table *route = nullptr;
 
-  explicit WorkerBed(const std::string &vdev) : Bed(vdev), BedClient(0, {kFrames, kFrameSize, kTxSlots, kRing}) {
+  explicit WorkerBed(const std::string &vdev, const uint8_t *former_mac = nullptr)
+      : Bed(vdev, former_mac), BedClient(0, {kFrames, kFrameSize, kTxSlots, kRing}) {
     if (dev) Start();
   }
   ~WorkerBed() {

@@ -330,10 +330,27 @@ TEST(Extent, NoneCrossesAPageAndNothingIsLeftOut) {
         }
 }
 
+TEST_F(Ring, RingsAreNeverBelowTheDriversLeast) {
+  rte_eth_dev_info *info = &bed->d()->info, was = *info;
+  EXPECT_EQ(dpdk_port_least_frames(bed->d()), 4u * DEVICE_BURST);
+  info->tx_desc_lim.nb_min = 512;  // vmxnet3's
+  EXPECT_EQ(dpdk_port_least_frames(bed->d()), 2048u);
+  info->rx_desc_lim.nb_min = 2000;
+  EXPECT_EQ(dpdk_port_least_frames(bed->d()), 4096u);
+  info->driver_name = "net_vmxnet3";  // fills two rings
+  EXPECT_EQ(dpdk_port_least_frames(bed->d()), 8192u);
+  device_memory mem = bed->d()->mem;
+  char text[256];
+  EXPECT_EQ(bed->dev->ops->attach(bed->dev, &mem, 1, text, sizeof(text)), -EINVAL);
+  EXPECT_STREQ(text, "4096 frames for 1 workers: net_vmxnet3 needs 8192 a worker at least; raise `frames` to 8192");
+  *info = was;
+}
+
 TEST_F(Ring, FactsAreWholeLinesInAnyRoom) {
   char text[4096];
   size_t len = bed->dev->ops->info(bed->dev, text, sizeof(text));
   EXPECT_NE(std::string(text).find("driver\tnet_ring\n"), std::string::npos);
+  EXPECT_NE(std::string(text).find("promiscuous\tyes\n"), std::string::npos);
   EXPECT_EQ(strlen(text), len);
   for (size_t room = 1; room < len; room += 7) {
     size_t n = bed->dev->ops->info(bed->dev, text, room);

@@ -100,10 +100,17 @@ TEST_F(Preflight, BifurcatedDriversNeedNoIommuButVerbs) {
 }
 
 TEST_F(Preflight, TheAddressIsOne) {
-  for (const char *dev : {".", "..", "0000:03:02.1x", "eth0", "../../net"}) {
+  Device("0000:03:22.1", "vfio-pci");
+  Device("0000:03:02.9", "vfio-pci");
+  for (const char *dev : {".", "..", "0000:03:02.1x", "0000:03:22.1", "0000:03:02.9", "eth0", "../../net"}) {
     o_.device = dev;
     ExpectOnly("device", PREFLIGHT_BAD, "DOMAIN:BUS:SLOT.FUNCTION");
   }
+}
+
+TEST_F(Preflight, TheShortAddressIsTheSameDevice) {
+  o_.device = "03:02.1";
+  ExpectOnly("device", PREFLIGHT_OK, kDev);
 }
 
 TEST_F(Preflight, NoIommu) {
@@ -147,6 +154,13 @@ TEST_F(Preflight, HugepagesShort) {
   ExpectOnly("hugepages", PREFLIGHT_WARN, "3 free of 64, and 16 of 2 MiB are wanted");
   o_.hugepages_required = true;
   ExpectOnly("hugepages", PREFLIGHT_BAD, "vm.nr_hugepages=32");
+}
+
+TEST_F(Preflight, HugepagesAreForFramesAndForDpdk) {
+  o_.dpdk_bytes = 34u << 20;
+  ExpectOnly("hugepages", PREFLIGHT_WARN, "32 free of 64, and 33 of 2 MiB are wanted");
+  o_.dpdk_bytes = 32u << 20;
+  ExpectOnly("hugepages", PREFLIGHT_OK, "");
 }
 
 TEST_F(Preflight, TheMachineAlone) {
