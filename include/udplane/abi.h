@@ -265,7 +265,7 @@ struct udplane_worker_zone {
 	uint32_t awake;    /* 1: polls its rings; 0: asleep, ring its doorbell. Pairs with the client's fence: ring.h */
 	uint32_t engaged;  /* 1: claimed ports are diverted to it; 0: the kernel delivers (mode balanced, idle) */
 	int32_t cpu;       /* it is pinned to; -1 none */
-	uint32_t pad0;
+	uint32_t beat;     /* counts rounds of its poll loop: if it stands still while there is work, the worker does not run */
 	uint8_t pad1[UDPLANE_LINE - 16];
 	uint64_t counter[32];
 };
@@ -292,9 +292,11 @@ struct udplane_socket_zone {
 	uint64_t client[4];  /* copied from the client's line: kernel_rx, kernel_tx, kernel_tx_full, engages */
 	char comm[16];
 	char text[UDPLANE_TEXT_LEN];
-	uint8_t pad[96];
+	uint32_t tx_reason;  /* enum udplane_reason: why it sends by the kernel although it receives by the fast path; NONE: it does not */
+	char tx_text[UDPLANE_TEXT_LEN];
+	uint8_t pad[60];
 };
-UDPLANE_STATIC_ASSERT(sizeof(struct udplane_socket_zone) == 3 * UDPLANE_LINE, "socket zone");
+UDPLANE_STATIC_ASSERT(sizeof(struct udplane_socket_zone) == 4 * UDPLANE_LINE, "socket zone");
 #define UDPLANE_SOCKET_F_REUSEPORT 0x1
 #define UDPLANE_SOCKET_F_DUAL_STACK 0x2 /* an IPv6 wildcard that also takes IPv4 */
 

@@ -25,3 +25,7 @@ UDPLANE_REASON(MEMORY_MAP, "map_failed", "the client could not map a zone: check
 UDPLANE_REASON(DESCRIPTORS, "descriptor_limit", "raise RLIMIT_NOFILE of the client or of udplaned")
 UDPLANE_REASON(CORRUPT, "ring_corrupted", "the process wrote nonsense into its shared rings and was detached")
 UDPLANE_REASON(DEVICE, "device_refused", "the device takes no more claims, or failed: the text says how; close sockets, or see udplaned's log")
+UDPLANE_REASON(NETFILTER, "netfilter", "nftables or iptables rules of this namespace may concern its datagrams: see the text for which; remove them, or accept the kernel path")
+UDPLANE_REASON(IPSEC, "ipsec_policy", "an IPsec policy (ip xfrm policy) concerns its datagrams, which only the kernel applies")
+UDPLANE_REASON(TRAFFIC_CONTROL, "traffic_control", "a tc filter or queueing discipline on the interface would treat its datagrams: remove it, or accept the kernel path")
+UDPLANE_REASON(CGROUP_PROGRAM, "cgroup_program", "a BPF program of its cgroup (a CNI's socket load balancer, for one) decides on its datagrams, which only the kernel runs")
