@@ -148,8 +148,8 @@ static void lane_init(struct attach *a, const struct udplane_welcome *w, uint32_
 	struct udplane_return_ring *ret = (void *)(base + w->return_off);
 	struct lane *l = &a->lane[i];
 
-	udplane_ring_init(&l->tx, &tx->head, w->tx_slot_cnt, udplane_load32(&tx->head.prod_idx));
-	udplane_ring_init(&l->ret, &ret->head, w->return_cnt, udplane_load32(&ret->head.prod_idx));
+	udplane_ring_init(&l->tx, &tx->head, w->tx_slot_cnt, udplane_word_load(&tx->head.prod_idx));
+	udplane_ring_init(&l->ret, &ret->head, w->return_cnt, udplane_word_load(&ret->head.prod_idx));
 	l->desc = tx->desc;
 	l->payload = base + w->tx_payload_off;
 	l->frame = ret->frame;

@@ -134,7 +134,7 @@ static struct rxq *make_rxqs(const struct attach *a, const struct udplane_claime
 	for (uint32_t i = 0; rxq && i < a->worker_cnt; i++) {
 		struct udplane_rx_ring *shared = (void *)(rings + (size_t)i * c->ring_len);
 
-		udplane_ring_init(&rxq[i].ring, &shared->head, c->ring_size, udplane_load32(&shared->head.cons_idx));
+		udplane_ring_init(&rxq[i].ring, &shared->head, c->ring_size, udplane_word_load(&shared->head.cons_idx));
 		rxq[i].desc = shared->desc;
 		rxq[i].shared = shared;
 	}
@@ -357,7 +357,7 @@ static void nudge(struct attach *a)
 		bool left;
 
 		lock_take(&l->ret_lock);
-		left = udplane_load32(&l->ret.head->cons_idx) != l->ret.idx;
+		left = udplane_word_load(&l->ret.head->cons_idx) != l->ret.idx;
 		lock_drop(&l->ret_lock);
 		if (left && !udplane_load32(&l->zone->awake) && write(l->doorbell, &(uint64_t){1}, 8) < 0)
 			return;

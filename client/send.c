@@ -46,7 +46,7 @@ static bool worth_waking(const struct attach *a, struct lane *l, uint32_t cnt)
 		return true;
 	if (udplane_load32(&l->zone->engaged))
 		return true; /* the kernel is no shorter way: with a NIC of udplaned's own it leads through the worker */
-	if (udplane_load32(&l->tx.head->cons_idx) != l->tx.idx)
+	if (udplane_word_load(&l->tx.head->cons_idx) != l->tx.idx)
 		return true; /* it was rung already: keep the order */
 	now = now_ns();
 	if (now - l->window_ns > TX_ENGAGE_WINDOW_NS) {
@@ -215,7 +215,7 @@ void tx_resend(struct sock *s, struct attach *a)
 	if (!a->resend_until_ns)
 		a->resend_until_ns = now_ns() + RESEND_DEADLINE_NS;
 	lock_take(&l->tx_lock);
-	cons = udplane_load32(&l->tx.head->cons_idx);
+	cons = udplane_word_load(&l->tx.head->cons_idx);
 	if (l->tx.idx - cons <= l->tx.size && (int32_t)(s->tx_end - cons) > 0) {
 		cnt = s->tx_end - cons;
 		for (uint32_t i = 0; i < cnt; i++) {

@@ -11,6 +11,7 @@
 #include "sidecar/claim/claim.h"
 #include "sidecar/config/config.h"
 #include "sidecar/device/device.h"
+#include "sidecar/memory/foreign.h"
 #include "sidecar/memory/memzone.h"
 #include "sidecar/route/route.h"
 #include "sidecar/route/route_netlink.h"
@@ -171,7 +172,8 @@ void rings_free(struct ring_pool *p);
 /* 0 or -errno; *segment_fd: the descriptor of a segment made for it, or -1. The rings are zeroed. */
 int rings_get(struct ring_pool *p, enum memzone_pages pages, int node, struct ring_place *place, uint32_t *cls, int *segment_fd);
 void rings_put(struct ring_pool *p, struct ring_place place, uint32_t cls);
-struct udplane_rx_ring *rings_at(const struct ring_pool *p, struct ring_place place, uint32_t cls, uint32_t worker);
+/* A struct udplane_rx_ring. */
+struct foreign rings_at(const struct ring_pool *p, struct ring_place place, uint32_t cls, uint32_t worker);
 
 /* sock.c */
 void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m, int fd, struct udplane_claimed *out,

@@ -29,17 +29,16 @@ static void layout(const struct control *c, struct udplane_welcome *w)
 
 static void lane_init(struct session *s, uint32_t i, const struct udplane_welcome *w)
 {
-	char *base = (char *)s->channel.addr + w->lane_off + (size_t)i * w->lane_len;
-	struct udplane_tx_ring *tx = (void *)(base + w->tx_ring_off);
-	struct udplane_return_ring *ret = (void *)(base + w->return_off);
+	struct foreign base = foreign_at(foreign_of(s->channel.addr), w->lane_off + (size_t)i * w->lane_len);
+	struct foreign tx = foreign_at(base, w->tx_ring_off), ret = foreign_at(base, w->return_off);
 	struct worker_channel *lane = &s->lane[i];
 
 	lane->id = s->id;
-	udplane_ring_init(&lane->tx, &tx->head, w->tx_slot_cnt, 0);
-	udplane_ring_init(&lane->ret, &ret->head, w->return_cnt, 0);
-	lane->tx_desc = tx->desc;
-	lane->ret_frame = ret->frame;
-	lane->tx_payload = (const uint8_t *)base + w->tx_payload_off;
+	udplane_ring_init(&lane->tx, foreign_ring_head(tx), w->tx_slot_cnt, 0);
+	udplane_ring_init(&lane->ret, foreign_ring_head(ret), w->return_cnt, 0);
+	lane->tx_desc = foreign_at(tx, offsetof(struct udplane_tx_ring, desc));
+	lane->ret_frame = foreign_at(ret, offsetof(struct udplane_return_ring, frame));
+	lane->tx_payload = foreign_at(base, w->tx_payload_off);
 	lane->tx_slot_size = w->tx_slot_size;
 	lane->doorbell_fd = s->doorbell[i];
 }

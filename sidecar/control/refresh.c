@@ -8,12 +8,12 @@
 static void copy_client(struct control *c, const struct sock *k)
 {
 	struct udplane_socket_zone *z = stats_socket(&c->stats, k->id);
-	const struct udplane_rx_ring *r = rings_at(&k->session->rings, k->place, k->cls, 0);
+	struct foreign r = rings_at(&k->session->rings, k->place, k->cls, 0);
 
-	udplane_store64(&z->client[0], udplane_load64(&r->kernel_rx));
-	udplane_store64(&z->client[1], udplane_load64(&r->kernel_tx));
-	udplane_store64(&z->client[2], udplane_load64(&r->kernel_tx_full));
-	udplane_store64(&z->client[3], udplane_load64(&r->engages));
+	udplane_store64(&z->client[0], foreign_load64(r, offsetof(struct udplane_rx_ring, kernel_rx)));
+	udplane_store64(&z->client[1], foreign_load64(r, offsetof(struct udplane_rx_ring, kernel_tx)));
+	udplane_store64(&z->client[2], foreign_load64(r, offsetof(struct udplane_rx_ring, kernel_tx_full)));
+	udplane_store64(&z->client[3], foreign_load64(r, offsetof(struct udplane_rx_ring, engages)));
 }
 
 static uint64_t memory_of(const struct memzone *z, bool huge)

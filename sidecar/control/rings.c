@@ -91,7 +91,7 @@ int rings_get(struct ring_pool *p, enum memzone_pages pages, int node, struct ri
 	*cls = want;
 	p->rings++;
 	for (uint32_t i = 0; i < p->worker_cnt; i++)
-		memset(rings_at(p, *place, *cls, i), 0, sizeof(struct udplane_rx_ring));
+		foreign_zero(rings_at(p, *place, *cls, i), sizeof(struct udplane_rx_ring));
 	return 0;
 }
 
@@ -112,7 +112,7 @@ void rings_put(struct ring_pool *p, struct ring_place place, uint32_t cls)
 	k->free[k->free_cnt++] = place;
 }
 
-struct udplane_rx_ring *rings_at(const struct ring_pool *p, struct ring_place place, uint32_t cls, uint32_t worker)
+struct foreign rings_at(const struct ring_pool *p, struct ring_place place, uint32_t cls, uint32_t worker)
 {
-	return (void *)((char *)p->seg[place.segment]->addr + place.off + (size_t)worker * p->cls[cls].len);
+	return foreign_at(foreign_of(p->seg[place.segment]->addr), place.off + (size_t)worker * p->cls[cls].len);
 }

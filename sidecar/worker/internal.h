@@ -19,7 +19,7 @@
 /* A claimed socket, receiving side. One line, so that a datagram costs one miss here however many sockets there are. */
 struct worker_socket {
 	struct udplane_ring rx;
-	struct udplane_rx_desc *desc;
+	struct foreign desc;            /* struct udplane_rx_desc[] */
 	struct worker_channel *channel; /* NULL: not in use */
 	uint64_t *counter;              /* struct udplane_socket_counters.counter of this worker */
 	uint32_t staged;                /* descriptors written in this burst, not published yet */

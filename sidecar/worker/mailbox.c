@@ -60,8 +60,8 @@ static int socket_add(struct worker *w, const struct worker_order *o)
 	if (s->channel)
 		return -EEXIST;
 	memset(s, 0, sizeof(*s));
-	udplane_ring_init(&s->rx, &o->info->ring->head, o->info->ring_size, 0);
-	s->desc = o->info->ring->desc;
+	udplane_ring_init(&s->rx, foreign_ring_head(o->info->ring), o->info->ring_size, 0);
+	s->desc = foreign_at(o->info->ring, offsetof(struct udplane_rx_ring, desc));
 	s->counter = o->info->counters->counter;
 	s->wake_fd = o->info->wake_fd;
 	s->epoch = w->epoch - 1; /* the first datagram tells the client to empty the kernel socket before */

@@ -112,28 +112,41 @@ static enum udplane_socket_counter room(struct worker *w, struct worker_socket *
 	return free > s->staged ? UDPLANE_SOCKET_RX_DELIVERED : UDPLANE_SOCKET_RX_DROP_RING_FULL;
 }
 
+/* The client can write its ring at any time: the descriptor goes there and is never read again. */
+static void write_desc(struct worker_socket *s, struct udplane_rx_desc d)
+{
+	size_t off = udplane_ring_slot(&s->rx, s->rx.idx + s->staged) * sizeof(d);
+	uint64_t word[2];
+
+	memcpy(word, &d, sizeof(d));
+	foreign_store64(s->desc, off, word[0]);
+	foreign_store64(s->desc, off + 8, word[1]);
+}
+
 /* Writes the descriptor; visible at publish. */
 static void stage(struct worker *w, struct rx_burst *b, struct worker_socket *s, uint32_t i)
 {
 	const struct packet_info *info = &b->info[i];
-	struct udplane_rx_desc *d = &s->desc[udplane_ring_slot(&s->rx, s->rx.idx + s->staged)];
-	bool v6 = info->family == AF_INET6;
+	uint32_t frame = b->frame[i].frame;
+	struct udplane_rx_desc d = {
+		.frame = frame,
+		.offset = (uint16_t)(b->frame[i].off + info->payload_off),
+		.len = info->payload_len,
+		.src4_be = info->src.v4_be,
+		.src_port_be = info->src_port_be,
+		.flags = info->family == AF_INET6 ? UDPLANE_RX_IPV6 : 0,
+	};
 
-	d->frame = b->frame[i].frame;
-	d->offset = (uint16_t)(b->frame[i].off + info->payload_off);
-	d->len = info->payload_len;
-	d->src4_be = info->src.v4_be;
-	d->src_port_be = info->src_port_be;
-	d->flags = v6 ? UDPLANE_RX_IPV6 : 0;
 	if (s->epoch != w->epoch) {
-		d->flags |= UDPLANE_RX_SWITCHED;
+		d.flags |= UDPLANE_RX_SWITCHED;
 		s->epoch = w->epoch;
 		if (w->served_epoch[b->sock[i]] != w->epoch && w->served_cnt < w->opt.socket_max) {
 			w->served_epoch[b->sock[i]] = w->epoch;
 			w->served[w->served_cnt++] = b->sock[i];
 		}
 	}
-	w->owner[d->frame] = (uint16_t)(s->channel->id + 1);
+	write_desc(s, d);
+	w->owner[frame] = (uint16_t)(s->channel->id + 1);
 	s->channel->held++;
 	w->held++;
 	if (s->staged++ == 0)
@@ -263,7 +276,7 @@ uint32_t worker_returns(struct worker *w, struct worker_channel *ch)
 	if (n > DEVICE_BURST)
 		n = DEVICE_BURST;
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t f = __atomic_load_n(&ch->ret_frame[udplane_ring_slot(&ch->ret, ch->ret.idx + i)], __ATOMIC_RELAXED);
+		uint32_t f = foreign_load32(ch->ret_frame, udplane_ring_slot(&ch->ret, ch->ret.idx + i) * sizeof(uint32_t));
 
 		if (f >= w->opt.frame_cnt || w->owner[f] != ch->id + 1) {
 			worker_corrupt(w, ch); /* not a frame, not his, or given back twice */

@@ -79,16 +79,15 @@ static struct worker_flow *flow_find(struct worker *w, uint8_t family, const uin
 }
 
 /* A private copy of one descriptor, each word of it read once. */
-static struct udplane_tx_desc read_desc(const struct udplane_tx_desc *shared)
+static struct udplane_tx_desc read_desc(const struct worker_channel *ch, uint32_t slot)
 {
 	union {
 		uint64_t word[4];
 		struct udplane_tx_desc d;
 	} u;
-	const uint64_t *p = (const uint64_t *)shared;
 
-	for (int i = 0; i < 4; i++)
-		u.word[i] = __atomic_load_n(&p[i], __ATOMIC_RELAXED);
+	for (uint32_t i = 0; i < 4; i++)
+		u.word[i] = foreign_load64(ch->tx_desc, slot * sizeof(u.d) + i * sizeof(u.word[0]));
 	if (!(u.d.flags & UDPLANE_TX_IPV6))
 		memset(u.d.dst + 4, 0, 12); /* so that addresses compare as a whole */
 	return u.d;
@@ -96,7 +95,7 @@ static struct udplane_tx_desc read_desc(const struct udplane_tx_desc *shared)
 
 enum tx_result { TX_FAST, TX_SLOW, TX_INVALID, TX_CLOSED /* a socket that is nobody's (any more) */, TX_STALL };
 
-static enum tx_result slow(struct worker *w, const struct udplane_tx_desc *d, const uint8_t *payload)
+static enum tx_result slow(struct worker *w, const struct udplane_tx_desc *d, struct foreign payload)
 {
 	struct worker_event *ev = worker_event_reserve(w);
 
@@ -109,13 +108,13 @@ static enum tx_result slow(struct worker *w, const struct udplane_tx_desc *d, co
 	ev->dst_port_be = d->dst_port_be;
 	memcpy(ev->dst, d->dst, 16);
 	ev->len = d->len;
-	memcpy(ev->payload, payload, d->len);
+	foreign_copy(ev->payload, payload, d->len);
 	worker_event_submit(w);
 	return TX_SLOW;
 }
 
 static enum tx_result send_one(struct worker *w, struct worker_channel *ch, const struct udplane_tx_desc *d,
-			       const uint8_t *payload, uint32_t frame)
+			       struct foreign payload, uint32_t frame)
 {
 	uint8_t family = d->flags & UDPLANE_TX_IPV6 ? AF_INET6 : AF_INET;
 	struct worker_flow *f;
@@ -134,8 +133,8 @@ static enum tx_result send_one(struct worker *w, struct worker_channel *ch, cons
 	out = &w->tx_stage[w->tx_staged++];
 	out->frame = frame;
 	out->off = (uint16_t)w->queue->dev->tx_headroom;
-	out->len = (uint16_t)packet_build(w->opt.frames + (size_t)frame * w->opt.frame_size + out->off, &f->tmpl, &to, payload,
-					  d->len, 0);
+	out->len = (uint16_t)packet_build(w->opt.frames + (size_t)frame * w->opt.frame_size + out->off, &f->tmpl, &to,
+					  foreign_payload(payload), d->len, 0);
 	route_table_mark_used(w->route, f->neigh);
 	return TX_FAST;
 }
@@ -171,12 +170,12 @@ uint32_t worker_tx(struct worker *w, struct worker_channel *ch)
 	frames = w->ops->frames_get(w->queue, frame, n);
 	for (done = 0; done < n; done++) {
 		uint32_t slot = udplane_ring_slot(&ch->tx, ch->tx.idx + done);
-		struct udplane_tx_desc d = read_desc(&ch->tx_desc[slot]);
+		struct udplane_tx_desc d = read_desc(ch, slot);
 		enum tx_result r;
 
 		if (used == frames)
 			break; /* none free: the ring waits for frames to come back from the device */
-		r = send_one(w, ch, &d, ch->tx_payload + (size_t)slot * ch->tx_slot_size, frame[used]);
+		r = send_one(w, ch, &d, foreign_at(ch->tx_payload, (size_t)slot * ch->tx_slot_size), frame[used]);
 		if (r == TX_STALL)
 			break;
 		if (r == TX_INVALID || r == TX_CLOSED)

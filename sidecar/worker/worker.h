@@ -12,8 +12,8 @@
  * control thread borrows it and carries them out itself, so that claims wake nobody. Either way nobody reads what an order removed
  * once the call has returned.
  *
- * What clients write is read once, checked, then used: indices by ring.h, frame numbers against `owner`, socket numbers against
- * `socket[].channel`, lengths against slot and MTU. A client that lies is reported in an event and served no more.
+ * What clients can write (struct foreign) is read once, checked, then used: indices by ring.h, frame numbers against `owner`, socket
+ * numbers against `socket[].channel`, lengths against slot and MTU. A client that lies is reported in an event and served no more.
  */
 #ifndef SIDECAR_WORKER_WORKER_H
 #define SIDECAR_WORKER_WORKER_H
@@ -23,6 +23,7 @@
 #include <udplane/abi.h>
 #include <udplane/ring.h>
 #include "sidecar/device/device.h"
+#include "sidecar/memory/foreign.h"
 #include "sidecar/packet/packet.h"
 #include "sidecar/port/port.h"
 #include "sidecar/route/route.h"
@@ -31,9 +32,9 @@
 struct worker_channel {
 	uint32_t id;
 	struct udplane_ring tx, ret;
-	const struct udplane_tx_desc *tx_desc;
-	const uint8_t *tx_payload;
-	const uint32_t *ret_frame;
+	struct foreign tx_desc;    /* struct udplane_tx_desc[] */
+	struct foreign tx_payload; /* slots of tx_slot_size bytes */
+	struct foreign ret_frame;  /* uint32_t[] */
 	uint32_t tx_slot_size; /* bytes, a power of two */
 	int doorbell_fd;
 	/* worker's own */
@@ -45,7 +46,7 @@ struct worker_channel {
 /* What SOCKET_ADD needs to know of a claimed socket. Read during the call only. */
 struct worker_socket_info {
 	struct worker_channel *channel;
-	struct udplane_rx_ring *ring;
+	struct foreign ring;                  /* struct udplane_rx_ring */
 	uint32_t ring_size;
 	int wake_fd;                          /* write end of its pipe, O_NONBLOCK */
 	struct udplane_socket_counters *counters;

@@ -173,7 +173,7 @@ bool Peer::Armed(uint32_t sock, uint32_t worker)
 {
 	const struct udplane_rx_ring *r = Ring(sock, worker);
 
-	return r && udplane_load32(&r->head.armed) == 1;
+	return r && udplane_load32(&r->head.armed.word) == 1;
 }
 
 std::vector<Sent> Peer::Take(uint32_t max, uint32_t worker)

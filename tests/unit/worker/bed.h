@@ -60,9 +60,9 @@ struct BedClient {
     ch.id = id;
     udplane_ring_init(&ch.tx, &tx->head, size.tx_slots, 0);
     udplane_ring_init(&ch.ret, &ret->head, size.frames, 0);
-    ch.tx_desc = tx->desc;
-    ch.ret_frame = ret->frame;
-    ch.tx_payload = payload.data();
+    ch.tx_desc = foreign_of(tx->desc);
+    ch.ret_frame = foreign_of(ret->frame);
+    ch.tx_payload = foreign_of(payload.data());
     ch.tx_slot_size = size.frame_size;
     ch.doorbell_fd = eventfd(0, EFD_NONBLOCK);
     udplane_ring_init(&my_tx, &tx->head, size.tx_slots, 0);
@@ -148,7 +148,7 @@ inline port_key BedKey(uint16_t port, uint8_t family = AF_INET) {
 
 // The client's channel, and its socket on this port.
 inline void BedAttach(worker *w, BedClient *c, uint32_t sock, uint16_t port) {
-  worker_socket_info info{&c->ch, c->ring, c->size.rx_slots, c->pipe_fd[1], &c->counters};
+  worker_socket_info info{&c->ch, foreign_of(c->ring), c->size.rx_slots, c->pipe_fd[1], &c->counters};
   port_key key = BedKey(port);
   EXPECT_EQ(BedCall(w, WORKER_CHANNEL_ADD, 0, &c->ch), 0);
   EXPECT_EQ(BedCall(w, WORKER_SOCKET_ADD, sock, nullptr, &info, nullptr, port), 0);

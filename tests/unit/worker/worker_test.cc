@@ -5,6 +5,8 @@
 
 #include <memory>
 #include <random>
+#include <set>
+#include <thread>
 
 #include "tests/unit/worker/bed.h"
 
@@ -135,7 +137,7 @@ class WorkerTest : public ::testing::Test {
   void TearDown() override {
     if (!w_) return;
     for (auto &c : clients_) {
-      if (c->ch.tx_desc) Call(WORKER_CHANNEL_REMOVE, 0, &c->ch);
+      Call(WORKER_CHANNEL_REMOVE, 0, &c->ch);
     }
     // Whatever happened: every frame is back, and every frame received is accounted for.
     EXPECT_EQ(worker_frames_held(w_), 0u);
@@ -338,13 +340,13 @@ class Liar : public WorkerTest {
 
 TEST_F(Liar, TxProducerIndexBeyondTheRing) {
   Client *c = Attach(0, 7), *v = Attach(1, 8);
-  __atomic_store_n(&c->tx->head.prod_idx, kTxSlots + 1, __ATOMIC_RELEASE);
+  __atomic_store_n(&c->tx->head.prod_idx.word, kTxSlots + 1, __ATOMIC_RELEASE);
   c->Bell();
   ExpectCaught(v, 8);
 }
 TEST_F(Liar, RxConsumerIndexAheadOfTheProducer) {
   Client *c = Attach(0, 7), *v = Attach(1, 8);
-  __atomic_store_n(&c->ring->head.cons_idx, 1000, __ATOMIC_RELEASE);
+  __atomic_store_n(&c->ring->head.cons_idx.word, 1000, __ATOMIC_RELEASE);
   for (uint32_t i = 0; i < kRing + 1; i++) ASSERT_TRUE(Inject(7, "x"));
   ExpectCaught(v, 8);
 }
@@ -424,6 +426,53 @@ TEST_F(Liar, RandomWordsEverywhere) {
     ASSERT_TRUE(Inject(8, "fine"));
     ASSERT_EQ(Receive(v, &d), "fine");
     v->Return(d.frame);
+  }
+}
+
+// A second thread of the client writes every descriptor while the worker does: whatever the worker reads back may be that. The frame
+// number is 8 GiB behind owner[], or one that the client does not have.
+TEST_F(Liar, RewritesDescriptorsBetweenStageAndPublish) {
+  for (uint32_t value : {0xf0000000u, kFrames - 1}) {
+    SCOPED_TRACE(value);
+    Client *c = Attach(0, 7);
+    bool stop = false;
+    std::thread liar([&] {
+      while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+        for (uint32_t i = 0; i < kRing; i++) Scribble(&c->ring->desc[i].frame, value);
+      }
+    });
+    for (int round = 0; round < 300; round++) {
+      {
+        Guard g;
+        for (int i = 0; i < 64; i++) InjectLocked(7, "x");
+      }
+      EXPECT_TRUE(Until([&] {
+        Guard g;
+        return fake->rx.empty();
+      }));
+      uint32_t n = udplane_ring_avail(&c->my_rx, 1);
+      if (n) udplane_ring_consume(&c->my_rx, n);  // and never returns a frame
+      if (round % 8 == 7) {                       // the worker takes them all back
+        port_key key = BedKey(7);
+        ASSERT_EQ(Call(WORKER_KEY_REMOVE, 0, nullptr, nullptr, &key), 0);
+        ASSERT_EQ(Call(WORKER_SOCKET_REMOVE, 0), 0);
+        ASSERT_EQ(Call(WORKER_CHANNEL_REMOVE, 0, &c->ch), 0);
+        udplane_ring_init(&c->my_rx, &c->ring->head, kRing, 0);
+        c->ring->head = {};
+        BedAttach(w_, c, 0, 7);
+      }
+    }
+    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+    liar.join();
+    port_key key = BedKey(7);
+    ASSERT_EQ(Call(WORKER_KEY_REMOVE, 0, nullptr, nullptr, &key), 0);
+    ASSERT_EQ(Call(WORKER_SOCKET_REMOVE, 0), 0);
+    ASSERT_EQ(Call(WORKER_CHANNEL_REMOVE, 0, &c->ch), 0);
+    clients_.clear();
+    EXPECT_EQ(worker_frames_held(w_), 0u);
+    Guard g;
+    std::set<uint32_t> once(fake->free_frames.begin(), fake->free_frames.end());
+    EXPECT_EQ(once.size(), fake->free_frames.size()) << "a frame was given back twice";
   }
 }
 
