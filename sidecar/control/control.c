@@ -14,6 +14,8 @@
 #include "sidecar/base/notify.h"
 #include "sidecar/control/internal.h"
 
+#define LOOP_EVENTS 1200  /* more than there are sessions, so that each has its turn among them */
+#define TURN_NS 5000000ull /* for requests of attached clients; then the others are looked at again */
 #define RESTART_NS 5000000000ull /* a device that lasts shorter is not tried again */
 #define NEIGHBOUR_TICKS 3 /* seconds: well within the kernel's 5 s probe delay (Documentation/networking/ip-sysctl: delay_first_probe_time) */
 
@@ -135,18 +137,31 @@ static int watch_basics(struct control *c)
 	return err ? err : watch_add(c, &c->tick, EPOLLIN);
 }
 
+/* Events of one kind. What is left at the end of the turn epoll reports again, after those that have not had theirs. */
+static void serve(struct control *c, const struct epoll_event *ev, int n, bool patient)
+{
+	uint64_t end = clock_now_ns() + TURN_NS;
+
+	for (int i = 0; i < n && !c->failed; i++) {
+		struct watch *w = ev[i].data.ptr;
+
+		if (w->patient != patient)
+			continue;
+		if (patient && clock_now_ns() >= end)
+			return;
+		w->ready(c, w, ev[i].events);
+	}
+}
+
 static void loop(struct control *c)
 {
-	struct epoll_event ev[64];
+	struct epoll_event ev[LOOP_EVENTS];
 
 	while (!c->leaving && !c->failed) {
-		int n = epoll_wait(c->epoll_fd, ev, 64, -1);
+		int n = epoll_wait(c->epoll_fd, ev, LOOP_EVENTS, -1);
 
-		for (int i = 0; i < n && !c->failed; i++) {
-			struct watch *w = ev[i].data.ptr;
-
-			w->ready(c, w, ev[i].events);
-		}
+		serve(c, ev, n, false);
+		serve(c, ev, n, true);
 		session_reap(c); /* after the turn: other events of it may point to them */
 	}
 }

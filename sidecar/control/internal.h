@@ -31,6 +31,7 @@ struct control;
 struct watch {
 	int fd;
 	void (*ready)(struct control *c, struct watch *w, uint32_t events);
+	bool patient; /* served after the others, within TURN_NS: requests of attached clients, each of which may take milliseconds */
 };
 
 /* ---- rings.c: RX rings in the memory of one client ---- */
@@ -187,6 +188,7 @@ struct sock *sock_of(struct control *c, struct session *s, uint32_t id);
 
 /* slow.c */
 void slow_events(struct control *c, struct watch *w, uint32_t events);
+/* Takes the events that the worker has put there until now. */
 void slow_drain(struct control *c, uint32_t worker);
 
 /* route.c */

@@ -227,6 +227,7 @@ static void on_hello(struct control *c, struct session *s, const struct udplane_
 	}
 	if (!s->welcomed && !(h->flags & UDPLANE_HELLO_OBSERVER)) {
 		s->observer = false;
+		s->watch.patient = true;
 		c->observers--;
 		stats_count(&c->stats, UDPLANE_CONTROL_ATTACHES, 1);
 		stats_gauge_add(&c->stats, UDPLANE_CONTROL_CLIENTS, 1);

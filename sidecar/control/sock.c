@@ -20,7 +20,7 @@
 #include "sidecar/control/internal.h"
 
 #define CHECK_BUDGET_NS 4000000 /* of the control thread's time a second: 0.4 % */
-#define REMOVE_TRIES 64         /* turns of "make room in the event ring, go on sending" for what a socket that closes has queued */
+#define FLUSH_BUDGET_NS 10000000ull /* for what a socket that closes has queued: at most a whole TX ring of slow datagrams */
 
 struct sock *sock_of(struct control *c, struct session *s, uint32_t id)
 {
@@ -105,7 +105,7 @@ static int activate(struct control *c, struct sock *k)
 static void deactivate(struct control *c, struct sock *k, bool drain)
 {
 	struct worker_order o = {.op = WORKER_KEY_REMOVE, .sock = k->id, .key = k->claim.key};
-	struct worker_order d = {.op = WORKER_DRAIN, .next = &o};
+	struct worker_order d = {.op = WORKER_DRAIN_RX, .next = &o};
 
 	if (k->state != UDPLANE_SOCKET_ACTIVE)
 		return;
@@ -466,12 +466,25 @@ int sock_update(struct control *c, struct sock *k, uint32_t *reason, char *text,
 		sock_to_kernel(c, k, why, text);
 		return -EPERM;
 	}
+	if (k->state == UDPLANE_SOCKET_ACTIVE && !memcmp(&now, &k->claim, sizeof(now)))
+		return 0; /* it is what it was: nothing to drain, nothing to divert anew */
 	deactivate(c, k, true);
 	k->claim = now;
 	source_of(&now, &o.source);
 	call_all(c, &o);
 	settle(c, k);
 	return 0;
+}
+
+/* Sends what its client has queued, some of it through our duplicate of the kernel socket. Gives up on a device that does not send. */
+static void flush(struct control *c, uint32_t worker, uint32_t sock)
+{
+	struct worker_order o = {.op = WORKER_SOCKET_FLUSH, .sock = sock};
+	uint64_t end = clock_now_ns() + FLUSH_BUDGET_NS;
+
+	while (worker_call(c->worker[worker], &o) == -EAGAIN && clock_now_ns() < end)
+		slow_drain(c, worker);
+	slow_drain(c, worker);
 }
 
 /* Out of the workers, its descriptors closed; what it sent goes out before. */
@@ -483,9 +496,8 @@ static void disarm(struct control *c, struct sock *k, bool drain)
 		return;
 	deactivate(c, k, drain);
 	for (uint32_t i = 0; i < c->worker_cnt; i++) {
-		for (int try = 0; try < REMOVE_TRIES && worker_call(c->worker[i], &o) == -EAGAIN; try++)
-			slow_drain(c, i);
-		slow_drain(c, i);
+		flush(c, i, k->id);
+		worker_call(c->worker[i], &o);
 	}
 	close(k->fd);
 	k->fd = -1;

@@ -8,7 +8,8 @@
 #include "sidecar/worker/worker.h"
 
 #define WORKER_TX_BURST 32    /* the kernel sends 32 frames a kick from an xsk (facts: XDP_MAX_TX_SKB_BUDGET) */
-#define WORKER_EVENTS 128     /* entries of the event ring */
+#define WORKER_EVENTS 128     /* entries of the event ring, */
+#define WORKER_EVENTS_FLUSH 32 /* and of these left free in a round, so that a flush gets on beside a flood of slow datagrams */
 #define WORKER_CHANNELS 1024  /* attached clients, at most */
 #define WORKER_FLOWS 1024     /* entries of the flow cache, a power of two: 128 KiB, fits L2 */
 #define WORKER_MAX_FDS 96     /* device descriptors in epoll */
@@ -67,6 +68,7 @@ struct worker {
 	uint32_t *served;             /* [socket_max]: sockets that got something in this epoch, */
 	uint32_t served_cnt;          /* each once: */
 	uint32_t *served_epoch;       /* [socket_max]: epoch in which it was listed */
+	bool flushing;                /* carrying out WORKER_SOCKET_FLUSH */
 	bool stalled;                 /* this round left work that nobody will ring a bell for: no sleep */
 	uint64_t returned;            /* frames that clients have given back, */
 	uint64_t returned_seen;       /* as of: */
@@ -122,7 +124,8 @@ uint32_t worker_tx(struct worker *w, struct worker_channel *ch);
 bool worker_tx_push(struct worker *w);
 /* worker.c */
 void worker_corrupt(struct worker *w, struct worker_channel *ch);
-struct worker_event *worker_event_reserve(struct worker *w); /* NULL: full */
+/* The next free event, NULL if there are not more than `spare` of them. */
+struct worker_event *worker_event_reserve(struct worker *w, uint32_t spare);
 void worker_event_submit(struct worker *w);
 uint32_t worker_round(struct worker *w);
 /* sleep.c: claimed datagrams come to us. */

@@ -8,6 +8,7 @@
  *
  * So one of the two sees the other, and the state has one owner at a time.
  */
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
@@ -18,8 +19,8 @@
 #include "sidecar/worker/internal.h"
 
 #define DRAIN_IDLE_ROUNDS 3        /* empty rounds in a row that count as drained */
-#define DRAIN_FRAMES 16384         /* more than the device can hold: what comes after these came after the order */
-#define FLUSH_LIMIT_NS 200000000ull /* a device that does not send must not hold up a close */
+#define DRAIN_LIMIT_NS 20000000ull /* clients that go on sending must not hold up a farewell */
+#define FLUSH_LIMIT_NS 5000000ull  /* nor a device that does not send a close */
 #define CALL_SPINS 200             /* looks before the control thread sleeps: a busy worker answers within a round */
 
 static int channel_add(struct worker *w, struct worker_channel *ch)
@@ -32,6 +33,7 @@ static int channel_add(struct worker *w, struct worker_channel *ch)
 	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, ch->doorbell_fd, &ev))
 		return -errno;
 	ch->held = 0;
+	ch->socket_cnt = 0;
 	ch->corrupt = false;
 	ch->reported = false;
 	w->channel[w->channel_cnt++] = ch;
@@ -43,6 +45,7 @@ static int channel_remove(struct worker *w, struct worker_channel *ch)
 	for (uint32_t i = 0; i < w->channel_cnt; i++) {
 		if (w->channel[i] != ch)
 			continue;
+		assert(!ch->socket_cnt); /* a socket would point to memory that is about to be freed */
 		w->channel[i] = w->channel[--w->channel_cnt];
 		epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, ch->doorbell_fd, NULL);
 		worker_reclaim(w, ch);
@@ -66,25 +69,51 @@ static int socket_add(struct worker *w, const struct worker_order *o)
 	s->wake_fd = o->info->wake_fd;
 	s->epoch = w->epoch - 1; /* the first datagram tells the client to empty the kernel socket before */
 	s->channel = o->info->channel;
+	s->channel->socket_cnt++;
 	w->source[o->sock] = o->source;
 	w->flow_generation++;
 	return 0;
 }
 
-/* What the client queued before it closed the socket goes out first, as from the kernel's. False: not all of it, the control thread must
- * take events before. */
-static bool flush_channel(struct worker *w, struct worker_channel *ch)
+/* What the client had queued before it closed the socket goes out first, as from the kernel's. The ring is the client's to fill: what it
+ * adds meanwhile does not count. */
+static int socket_flush(struct worker *w, struct worker_order *o)
 {
+	struct worker_channel *ch = w->socket[o->sock].channel;
 	uint64_t end = clock_now_ns() + FLUSH_LIMIT_NS;
+	uint32_t n;
 
-	while (!ch->corrupt && udplane_ring_avail(&ch->tx, 1) && clock_now_ns() < end) {
+	if (!ch || ch->corrupt)
+		return 0;
+	if (!o->flushing) {
+		n = udplane_ring_avail(&ch->tx, ch->tx.size);
+		if (n == UDPLANE_RING_CORRUPT) {
+			worker_corrupt(w, ch);
+			return 0;
+		}
+		o->flush_end = ch->tx.idx + n;
+		o->flushing = true;
+	}
+	while (!ch->corrupt && (int32_t)(o->flush_end - ch->tx.idx) > 0) {
+		if (udplane_ring_free(&w->event_prod, 1) == 0)
+			return -EAGAIN; /* only the control thread can make room, and it waits for us */
+		if (clock_now_ns() >= end)
+			return -ETIMEDOUT;
 		if (!worker_tx(w, ch) && !worker_tx_push(w))
 			w->ops->tx_flush(w->queue);
-		if (udplane_ring_free(&w->event_prod, 1) == 0)
-			break; /* only the control thread can make room, and it waits for us */
 	}
 	w->ops->tx_flush(w->queue);
-	return ch->corrupt || !udplane_ring_avail(&ch->tx, 1) || udplane_ring_free(&w->event_prod, 1) != 0;
+	return 0;
+}
+
+static int flush(struct worker *w, struct worker_order *o)
+{
+	int err;
+
+	w->flushing = true;
+	err = socket_flush(w, o);
+	w->flushing = false;
+	return err;
 }
 
 static int socket_remove(struct worker *w, uint32_t sock)
@@ -92,17 +121,36 @@ static int socket_remove(struct worker *w, uint32_t sock)
 	struct worker_socket *s = &w->socket[sock];
 
 	if (!s->channel)
-		return -ENOENT;
-	if (!flush_channel(w, s->channel))
-		return -EAGAIN;
+		return 0; /* it was never added here: the claim was refused half-way */
+	s->channel->socket_cnt--;
 	s->channel = NULL;
 	w->flow_generation++;
 	return 0;
 }
 
+/* The device cannot hold more than the worker has frames: what comes after so many came after the order. */
+static uint32_t frames_of(const struct worker *w)
+{
+	return w->opt.frame_cnt / w->opt.worker_cnt;
+}
+
+static void drain_rx(struct worker *w)
+{
+	for (uint32_t idle = 0, seen = 0; idle < DRAIN_IDLE_ROUNDS && seen < frames_of(w);) {
+		uint32_t n = worker_rx(w);
+
+		seen += n;
+		idle = n ? 0 : idle + 1;
+		if (!n)
+			sched_yield();
+	}
+}
+
 static void drain(struct worker *w)
 {
-	for (uint32_t idle = 0, seen = 0; idle < DRAIN_IDLE_ROUNDS && seen < DRAIN_FRAMES;) {
+	uint64_t end = clock_now_ns() + DRAIN_LIMIT_NS;
+
+	for (uint32_t idle = 0, seen = 0; idle < DRAIN_IDLE_ROUNDS && seen < frames_of(w) && clock_now_ns() < end;) {
 		uint32_t n = worker_round(w);
 
 		seen += n;
@@ -124,6 +172,8 @@ static int carry_out(struct worker *w, struct worker_order *o)
 		w->source[o->sock] = o->source;
 		w->flow_generation++;
 		return 0;
+	case WORKER_SOCKET_FLUSH:
+		return flush(w, o);
 	case WORKER_SOCKET_REMOVE:
 		return socket_remove(w, o->sock);
 	case WORKER_KEY_INSERT:
@@ -134,6 +184,9 @@ static int carry_out(struct worker *w, struct worker_order *o)
 	case WORKER_ROUTE:
 		w->route = o->route;
 		w->flow_generation++;
+		return 0;
+	case WORKER_DRAIN_RX:
+		drain_rx(w);
 		return 0;
 	case WORKER_DRAIN:
 		drain(w);

@@ -97,7 +97,7 @@ enum tx_result { TX_FAST, TX_SLOW, TX_INVALID, TX_CLOSED /* a socket that is nob
 
 static enum tx_result slow(struct worker *w, const struct udplane_tx_desc *d, struct foreign payload)
 {
-	struct worker_event *ev = worker_event_reserve(w);
+	struct worker_event *ev = worker_event_reserve(w, w->flushing ? 0 : WORKER_EVENTS_FLUSH);
 
 	if (!ev)
 		return TX_STALL; /* the control thread is behind: the client's ring waits, nothing is lost */

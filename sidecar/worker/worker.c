@@ -25,9 +25,9 @@ void worker_corrupt(struct worker *w, struct worker_channel *ch)
 	ch->corrupt = true;
 }
 
-struct worker_event *worker_event_reserve(struct worker *w)
+struct worker_event *worker_event_reserve(struct worker *w, uint32_t spare)
 {
-	if (udplane_ring_free(&w->event_prod, 1) == 0)
+	if (udplane_ring_free(&w->event_prod, spare + 1) <= spare)
 		return NULL;
 	return (struct worker_event *)(w->events + (size_t)udplane_ring_slot(&w->event_prod, w->event_prod.idx) * w->event_len);
 }
@@ -63,9 +63,14 @@ void worker_event_done(struct worker *w)
 	udplane_ring_consume(&w->event_cons, 1);
 }
 
+uint32_t worker_event_cnt(struct worker *w)
+{
+	return udplane_ring_avail(&w->event_cons, WORKER_EVENTS);
+}
+
 static void report_corrupt(struct worker *w, struct worker_channel *ch)
 {
-	struct worker_event *ev = ch->reported ? NULL : worker_event_reserve(w);
+	struct worker_event *ev = ch->reported ? NULL : worker_event_reserve(w, 0);
 
 	if (!ev) {
 		w->stalled |= !ch->reported; /* again next round */

@@ -39,6 +39,7 @@ struct worker_channel {
 	int doorbell_fd;
 	/* worker's own */
 	uint32_t held;         /* frames in the client's hands */
+	uint32_t socket_cnt;   /* sockets that have been added and not removed */
 	bool corrupt;          /* found lying: not served any more */
 	bool reported;         /* the control thread knows */
 };
@@ -61,14 +62,17 @@ struct worker_source {
 
 enum worker_op {
 	WORKER_CHANNEL_ADD,
-	WORKER_CHANNEL_REMOVE, /* takes all its frames back */
+	WORKER_CHANNEL_REMOVE, /* takes all its frames back; its sockets must have been removed */
 	WORKER_SOCKET_ADD,
 	WORKER_SOCKET_SOURCE,  /* its address changed */
-	WORKER_SOCKET_REMOVE,  /* after what stands in its TX ring has been sent; -EAGAIN: take events, order again */
+	WORKER_SOCKET_FLUSH,   /* sends what its client had queued when this order first came; -EAGAIN: take events, order again;
+				* -ETIMEDOUT: the device does not send */
+	WORKER_SOCKET_REMOVE,  /* cannot fail: what is still queued for it is dropped and counted */
 	WORKER_KEY_INSERT,
 	WORKER_KEY_REMOVE,
 	WORKER_ROUTE,          /* a new table; the old one is free after the call */
-	WORKER_DRAIN,          /* receive until the device has nothing, send what stands in the TX rings */
+	WORKER_DRAIN_RX,       /* receives what the device held when this order came */
+	WORKER_DRAIN,          /* receives until the device has nothing, sends what stands in the TX rings; at most some ms */
 };
 
 struct worker_order {
@@ -79,6 +83,8 @@ struct worker_order {
 	struct worker_source source;
 	struct port_key key;
 	const struct route_table *route;
+	bool flushing;             /* FLUSH, the worker's: it has begun, and ends at */
+	uint32_t flush_end;        /* this index of the TX ring, whatever the client queues meanwhile */
 	int result;                /* 0 or -errno, by the worker */
 	struct worker_order *next; /* carried out in the same call; NULL: last */
 };
@@ -131,6 +137,8 @@ int worker_event_fd(const struct worker *w);
 /* The oldest event, or NULL and armed again. Valid until worker_event_done. */
 const struct worker_event *worker_event_peek(struct worker *w);
 void worker_event_done(struct worker *w);
+/* How many there are now. */
+uint32_t worker_event_cnt(struct worker *w);
 
 /* Any thread: frames in clients' hands, and frames that are free or with the device, as of the worker's last round. */
 uint64_t worker_frames_held(const struct worker *w);

@@ -136,6 +136,7 @@ class WorkerTest : public ::testing::Test {
   }
   void TearDown() override {
     if (!w_) return;
+    for (uint32_t sock = 0; sock < kSockets; sock++) EXPECT_EQ(Call(WORKER_SOCKET_REMOVE, sock), 0);
     for (auto &c : clients_) {
       Call(WORKER_CHANNEL_REMOVE, 0, &c->ch);
     }
@@ -427,6 +428,91 @@ TEST_F(Liar, RandomWordsEverywhere) {
     ASSERT_EQ(Receive(v, &d), "fine");
     v->Return(d.frame);
   }
+}
+
+// A ring that is full again at once: what counts is what stood in it when the order came.
+class Refiller : public Liar {
+ protected:
+  void Fill(Client *c, uint32_t sock, const char *dst) {
+    for (uint32_t i = 0; i < kTxSlots; i++) {
+      c->tx->desc[i] = {};
+      c->tx->desc[i].sock = sock;
+      c->tx->desc[i].len = 1;
+      c->tx->desc[i].dst_port_be = htons(9);
+      uint32_t addr = inet_addr(dst);
+      memcpy(c->tx->desc[i].dst, &addr, 4);
+    }
+    refill_ = std::thread([this, c] {
+      while (!__atomic_load_n(&stop_, __ATOMIC_RELAXED)) {
+        uint32_t cons = udplane_word_load(&c->tx->head.cons_idx);
+        __atomic_store_n(&c->tx->head.prod_idx.word, cons + kTxSlots, __ATOMIC_RELEASE);
+      }
+    });
+    c->Bell();
+  }
+  void Stop() {
+    __atomic_store_n(&stop_, true, __ATOMIC_RELAXED);
+    refill_.join();
+  }
+  // As the control thread does it. How often it had to make room for events.
+  uint32_t Flush(uint32_t sock) {
+    worker_order o{};
+    o.op = WORKER_SOCKET_FLUSH;
+    o.sock = sock;
+    for (uint32_t turns = 0;; turns++) {
+      int err = worker_call(w_, &o);
+      for (uint32_t n = worker_event_cnt(w_); n && worker_event_peek(w_); n--) worker_event_done(w_);
+      if (err != -EAGAIN || turns == 100) return turns;
+    }
+  }
+  void Remove(Client *c, uint32_t sock, uint16_t port) {
+    port_key key = BedKey(port);
+    EXPECT_EQ(Call(WORKER_KEY_REMOVE, sock, nullptr, nullptr, &key), 0);
+    EXPECT_EQ(Call(WORKER_SOCKET_REMOVE, sock), 0);
+    EXPECT_EQ(c->ch.socket_cnt, 0u);
+  }
+  std::thread refill_;
+  bool stop_ = false;
+};
+
+TEST_F(Refiller, DoesNotKeepAFlushFromEnding) {
+  Client *c = Attach(0, 7);
+  Fill(c, 0, "192.0.2.2");
+  EXPECT_EQ(Flush(0), 0u);
+  Remove(c, 0, 7);
+  Stop();
+  Guard g;
+  EXPECT_GE(fake->sent.size(), 1u);
+}
+
+TEST_F(Refiller, OfSlowDatagramsDoesNotKeepARemovalFromHappening) {
+  Client *c = Attach(0, 7);
+  Fill(c, 0, "203.0.113.1");
+  EXPECT_LE(Flush(0), 4u);
+  Remove(c, 0, 7);
+  Stop();
+  while (worker_event_peek(w_)) worker_event_done(w_);
+}
+
+// A neighbour's flood of slow datagrams fills the event ring in each round; a few entries are left for who closes.
+TEST_F(Refiller, OfSlowDatagramsLeavesRoomForItsNeighboursFlush) {
+  Client *c = Attach(0, 7), *honest = Attach(1, 8);
+  Fill(c, 0, "203.0.113.1");
+  ASSERT_TRUE(Until([&] { return worker_event_cnt(w_) >= 64; }));
+  worker_order o{};
+  o.op = WORKER_SOCKET_FLUSH;
+  o.sock = 1;
+  honest->Send(1, "last words", 10, inet_addr("203.0.113.1"), 9);
+  EXPECT_EQ(worker_call(w_, &o), 0);  // without an event taken
+  bool heard = false;
+  while (const worker_event *ev = worker_event_peek(w_)) {
+    heard |= ev->type == WORKER_EVENT_SLOW && ev->sock == 1;
+    worker_event_done(w_);
+    if (heard) break;
+  }
+  EXPECT_TRUE(heard);
+  Stop();
+  while (worker_event_peek(w_)) worker_event_done(w_);
 }
 
 // A second thread of the client writes every descriptor while the worker does: whatever the worker reads back may be that. The frame
