@@ -103,7 +103,7 @@ static uint8_t *find_rings(struct attach *a, const struct udplane_claimed *c, st
 		*err = ans->fds_cut ? -EMFILE : -EPROTO;
 		return NULL;
 	}
-	if (fstat(ans->fd[0], &st) || !S_ISFIFO(st.st_mode))
+	if (fstat(ans->fd[0], &st) || !S_ISSOCK(st.st_mode))
 		return NULL;
 	if (c->segment_len) {
 		if (c->segment != a->segment_cnt + 1)

@@ -262,7 +262,7 @@ struct sock {
 	uint64_t looked_ns; /* when a spinner last looked at the kernel socket */
 	uint32_t polls; /* calls with UDPLANE_POLL */
 	uint32_t ring_run;  /* datagrams from rings since the last look at the kernel socket */
-	uint32_t tokens;    /* bytes in the wake pipe, or on their way into it, that belong to arms long taken */
+	uint32_t tokens;    /* bytes in the wake socket, or on their way into it, that belong to arms long taken */
 	uint32_t switch_run;
 	uint32_t kernel_run; /* datagrams from the kernel since the last empty look */
 	int rx_error;       /* to be reported by the next call */

@@ -126,7 +126,7 @@ enum udplane_msg_type {
 	UDPLANE_MSG_HELLO = 1,    /* client: struct udplane_hello */
 	UDPLANE_MSG_WELCOME = 2,  /* udplaned: struct udplane_welcome, + descriptors, see there */
 	UDPLANE_MSG_CLAIM = 3,    /* client: struct udplane_claim, + the bound kernel socket */
-	UDPLANE_MSG_CLAIMED = 4,  /* udplaned: struct udplane_claimed, + wake pipe [+ segment] */
+	UDPLANE_MSG_CLAIMED = 4,  /* udplaned: struct udplane_claimed, + wake socket [+ segment] */
 	UDPLANE_MSG_UPDATE = 5,   /* client: struct udplane_sock_req: its addresses changed (connect): read them again */
 	UDPLANE_MSG_RELEASE = 6,  /* client: struct udplane_sock_req: the socket closes, or is kept from the fast path (text) */
 	UDPLANE_MSG_DONE = 7,     /* udplaned: struct udplane_done, answers UPDATE and RELEASE */
@@ -202,7 +202,7 @@ struct udplane_claimed {
 	uint32_t ring_off;        /* of struct udplane_rx_ring of worker 0 in it; worker i is ring_len further each */
 	uint32_t ring_len;        /* bytes */
 	uint32_t ring_size;       /* descriptors in each, a power of two */
-	uint32_t segment_len;     /* bytes; not 0 if a descriptor of a new segment follows the pipe */
+	uint32_t segment_len;     /* bytes; not 0 if a descriptor of a new segment follows the wake socket */
 	char text[UDPLANE_TEXT_LEN];
 };
 

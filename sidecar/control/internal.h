@@ -83,17 +83,17 @@ struct sock {
 	struct session *session;
 	uint32_t id;
 	int fd;       /* our duplicate of the client's kernel socket; -1: released */
-	int wake_fd;  /* write end of its wake pipe */
+	int wake_fd;  /* our end of its wake socket */
 	struct claim claim;
 	enum udplane_socket_state state;
 	struct ring_place place;
 	uint32_t cls; /* ring class */
-	bool refused; /* only a row for `why`: no rings, no pipe */
+	bool refused; /* only a row for `why`: no rings, no wake socket */
 };
 
 /* What a claim gives the client beside the numbers in struct udplane_claimed. */
 struct sock_gift {
-	int pipe_fd;    /* read end, for the client; the caller closes it */
+	int wake_fd;    /* the client's end of its wake socket; the caller closes it */
 	int segment_fd; /* a new segment, or -1; not to be closed */
 };
 

@@ -240,19 +240,19 @@ static void on_hello(struct control *c, struct session *s, const struct udplane_
 
 static void on_claim(struct control *c, struct session *s, const struct udplane_claim *m, int fd)
 {
-	struct sock_gift gift = {.pipe_fd = -1, .segment_fd = -1};
+	struct sock_gift gift = {.wake_fd = -1, .segment_fd = -1};
 	struct udplane_claimed out = {0};
 	int fds[2];
 	uint32_t cnt = 0;
 
 	sock_claim(c, s, m, fd, &out, &gift);
-	if (gift.pipe_fd >= 0)
-		fds[cnt++] = gift.pipe_fd;
+	if (gift.wake_fd >= 0)
+		fds[cnt++] = gift.wake_fd;
 	if (gift.segment_fd >= 0)
 		fds[cnt++] = gift.segment_fd;
 	answer(s, &out, UDPLANE_MSG_CLAIMED, sizeof(out), m->msg.seq, fds, cnt);
-	if (gift.pipe_fd >= 0)
-		close(gift.pipe_fd);
+	if (gift.wake_fd >= 0)
+		close(gift.wake_fd);
 }
 
 static void on_request(struct control *c, struct session *s, struct udplane_sock_req *m)

@@ -69,6 +69,7 @@ struct worker {
 	uint32_t served_cnt;          /* each once: */
 	uint32_t *served_epoch;       /* [socket_max]: epoch in which it was listed */
 	bool flushing;                /* carrying out WORKER_SOCKET_FLUSH */
+	uint64_t wakes_measured_until_ns; /* a wake-up was slow: until then each is measured */
 	bool stalled;                 /* this round left work that nobody will ring a bell for: no sleep */
 	uint64_t returned;            /* frames that clients have given back, */
 	uint64_t returned_seen;       /* as of: */

@@ -34,6 +34,8 @@ static int channel_add(struct worker *w, struct worker_channel *ch)
 		return -errno;
 	ch->held = 0;
 	ch->socket_cnt = 0;
+	ch->wake_cnt = 0;
+	ch->wake_cpu_ns = 0;
 	ch->corrupt = false;
 	ch->reported = false;
 	w->channel[w->channel_cnt++] = ch;

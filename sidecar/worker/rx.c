@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <netinet/in.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/socket.h>
+#include "sidecar/base/clock.h"
 #include "sidecar/worker/internal.h"
 
 #define SOCK_PASS (PORT_NONE - 1) /* in rx_burst.sock: the kernel's */
+#define WAKES_SUSPECT_NS 1000000ull    /* all signals of a burst; usual are 3 to 10 us for one (longer: slow, or our core was taken away) */
+#define WAKES_MEASURE_NS 1000000000ull /* so long each is measured after that: 0.4 us more */
+#define WAKE_SLOW_NS 250000ull
+#define WAKE_SAMPLES 16
 
 /* A burst on its way: where each frame goes. */
 struct rx_burst {
@@ -187,6 +192,62 @@ put:
 	b->put[b->put_cnt++] = b->frame[i].frame;
 }
 
+static void signal_client(struct worker *w, struct worker_socket *s)
+{
+	/* EAGAIN: its buffer is full, so it is readable already. EPIPE: it is dead, and the control thread will hear of it. */
+	if (send(s->wake_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
+		return;
+	udplane_count(&s->counter[UDPLANE_SOCKET_WAKES], 1);
+	udplane_count(&w->counter[UDPLANE_WORKER_WAKES_CLIENT], 1);
+}
+
+/*
+ * A client cannot make a signal wait, but it can make it long: ten thousand epoll instances that watch its wake socket are ten thousand
+ * callbacks (0.6 ms). Our own time tells, which stands still while another thread has our core: who takes WAKE_SLOW_NS on the
+ * average of WAKE_SAMPLES is treated as if it had corrupted its rings.
+ */
+static void signal_measured(struct worker *w, struct worker_socket *s)
+{
+	struct worker_channel *ch = s->channel;
+	uint64_t start = clock_thread_ns();
+
+	signal_client(w, s);
+	ch->wake_cpu_ns += clock_thread_ns() - start;
+	if (++ch->wake_cnt < WAKE_SAMPLES)
+		return;
+	if (ch->wake_cpu_ns > WAKE_SAMPLES * WAKE_SLOW_NS)
+		worker_corrupt(w, ch);
+	ch->wake_cnt = 0;
+	ch->wake_cpu_ns = 0;
+}
+
+/* Signals those who sleep. */
+static void signal_clients(struct worker *w, struct rx_burst *b)
+{
+	uint64_t start = 0, end;
+	bool measured = false;
+
+	for (uint32_t i = 0; i < b->touched_cnt; i++) {
+		struct worker_socket *s = b->touched[i];
+
+		if (!udplane_ring_take_arm(&s->rx))
+			continue;
+		if (!start) {
+			start = clock_now_ns();
+			measured = start < w->wakes_measured_until_ns;
+		}
+		if (measured)
+			signal_measured(w, s);
+		else
+			signal_client(w, s);
+	}
+	if (!start)
+		return;
+	end = clock_now_ns();
+	if (end - start > WAKES_SUSPECT_NS)
+		w->wakes_measured_until_ns = end + WAKES_MEASURE_NS;
+}
+
 /* One barrier for the whole burst between the publishes and the looks at the sleepers' flags. */
 static void publish(struct worker *w, struct rx_burst *b)
 {
@@ -206,17 +267,7 @@ static void publish(struct worker *w, struct rx_burst *b)
 	udplane_count(&w->counter[UDPLANE_WORKER_RX_DELIVERED], delivered);
 	udplane_count(&w->counter[UDPLANE_WORKER_RX_BYTES], bytes);
 	udplane_fence();
-	for (uint32_t i = 0; i < b->touched_cnt; i++) {
-		struct worker_socket *s = b->touched[i];
-
-		if (!udplane_ring_take_arm(&s->rx))
-			continue;
-		/* A full pipe (EAGAIN) is readable already; a dead client (EPIPE) is found by the control thread. */
-		if (write(s->wake_fd, "", 1) == 1) {
-			udplane_count(&s->counter[UDPLANE_SOCKET_WAKES], 1);
-			udplane_count(&w->counter[UDPLANE_WORKER_WAKES_CLIENT], 1);
-		}
-	}
+	signal_clients(w, b);
 }
 
 uint32_t worker_rx(struct worker *w)

@@ -2,7 +2,7 @@
 /*
  * A worker: the thread that owns one device queue and moves packets between it and the clients' rings.
  *
- *   device --rx_burst--> parse, verify --port table--> RX ring of the socket --(armed?)--> wake pipe
+ *   device --rx_burst--> parse, verify --port table--> RX ring of the socket --(armed?)--> wake socket
  *   client's TX ring --check--> route, template --packet_build--> own frame --tx_burst--> device
  *                                   `-- anything not plain --> event ring --> control thread, kernel socket
  *   client's return ring --ownership check--> free frames
@@ -40,6 +40,8 @@ struct worker_channel {
 	/* worker's own */
 	uint32_t held;         /* frames in the client's hands */
 	uint32_t socket_cnt;   /* sockets that have been added and not removed */
+	uint64_t wake_cpu_ns;  /* of our time spent in waking it, */
+	uint32_t wake_cnt;     /* and how often: measured while somebody makes that slow */
 	bool corrupt;          /* found lying: not served any more */
 	bool reported;         /* the control thread knows */
 };
@@ -49,7 +51,7 @@ struct worker_socket_info {
 	struct worker_channel *channel;
 	struct foreign ring;                  /* struct udplane_rx_ring */
 	uint32_t ring_size;
-	int wake_fd;                          /* write end of its pipe, O_NONBLOCK */
+	int wake_fd;                          /* our end of its wake socket: a UNIX stream socket */
 	struct udplane_socket_counters *counters;
 };
 

@@ -146,7 +146,7 @@ TEST_F(DeathTest, AReaderAsleepInPollIsToldAndFindsNothing)
 	int fd = Claimed();
 
 	p->Die();
-	EXPECT_TRUE(Readable(fd, 5000)) << "the pipe hangs up: the one readiness that is not exact";
+	EXPECT_TRUE(Readable(fd, 5000)) << "the wake socket hangs up: the one readiness that is not exact";
 	EXPECT_TRUE(Until([&] {
 		EXPECT_EQ(Recv(fd), "!EAGAIN");
 		return !Readable(fd);

@@ -243,9 +243,9 @@ void Peer::Claim(Session *s, const struct udplane_claim *m)
 	if (on_claimed)
 		on_claimed(&c);
 	if (!c.status) {
-		if (pipe2(p, O_CLOEXEC | O_NONBLOCK))
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, p))
 			abort();
-		rings.pipe_write = p[1];
+		rings.wake_write = p[1];
 		for (uint32_t i = 0; i < opt_.workers; i++) {
 			auto *shared = reinterpret_cast<struct udplane_rx_ring *>(base + i * ring_len);
 			struct udplane_ring r;
@@ -315,7 +315,7 @@ void Peer::HandleMessage(Session *s)
 		if (u.msg.type == UDPLANE_MSG_RELEASE) {
 			Row(u.req.sock)->state = u.req.reason ? UDPLANE_SOCKET_KERNEL : UDPLANE_SOCKET_FREE;
 			if (!u.req.reason && s->socks.count(u.req.sock)) {
-				close(s->socks[u.req.sock].pipe_write);
+				close(s->socks[u.req.sock].wake_write);
 				s->socks[u.req.sock].segment.Destroy();
 				s->socks.erase(u.req.sock);
 			}
@@ -332,9 +332,9 @@ void Peer::Close(Session *s)
 		close(s->fd);
 	s->fd = -1;
 	for (auto &k : s->socks) {
-		if (k.second.pipe_write >= 0)
-			close(k.second.pipe_write);
-		k.second.pipe_write = -1;
+		if (k.second.wake_write >= 0)
+			close(k.second.wake_write);
+		k.second.wake_write = -1;
 	}
 	for (int fd : s->doorbell)
 		close(fd);

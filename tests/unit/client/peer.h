@@ -118,7 +118,7 @@ class Peer
 	struct Rings {
 		std::vector<struct udplane_ring> ring; /* per worker: producer */
 		std::vector<struct udplane_rx_ring *> shared;
-		int pipe_read = -1, pipe_write = -1;
+		int wake_read = -1, wake_write = -1;
 		Zone segment;
 	};
 	struct Session {

@@ -149,7 +149,7 @@ void Peer::Signal(uint32_t sock, uint32_t worker)
 	if (!Of(sock, &k) || !udplane_ring_take_arm(&k->ring[worker]))
 		return;
 	tokens_++;
-	if (write(k->pipe_write, "", 1) != 1)
+	if (write(k->wake_write, "", 1) != 1)
 		abort();
 }
 

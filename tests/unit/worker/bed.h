@@ -68,11 +68,11 @@ struct BedClient {
     udplane_ring_init(&my_tx, &tx->head, size.tx_slots, 0);
     udplane_ring_init(&my_ret, &ret->head, size.frames, 0);
     udplane_ring_init(&my_rx, &ring->head, size.rx_slots, 0);
-    EXPECT_EQ(pipe2(pipe_fd, O_NONBLOCK), 0);
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, wake_fd), 0);
   }
   BedClient(const BedClient &) = delete;
   ~BedClient() {
-    for (int fd : {ch.doorbell_fd, pipe_fd[0], pipe_fd[1]}) close(fd);
+    for (int fd : {ch.doorbell_fd, wake_fd[0], wake_fd[1]}) close(fd);
     free(tx);
     free(ret);
     free(ring);
@@ -115,7 +115,7 @@ struct BedClient {
   worker_channel ch{};
   udplane_ring my_tx, my_ret, my_rx;
   udplane_socket_counters counters{};
-  int pipe_fd[2];
+  int wake_fd[2];  // the client's end, the worker's
 };
 
 // ---- orders ----
@@ -148,7 +148,7 @@ inline port_key BedKey(uint16_t port, uint8_t family = AF_INET) {
 
 // The client's channel, and its socket on this port.
 inline void BedAttach(worker *w, BedClient *c, uint32_t sock, uint16_t port) {
-  worker_socket_info info{&c->ch, foreign_of(c->ring), c->size.rx_slots, c->pipe_fd[1], &c->counters};
+  worker_socket_info info{&c->ch, foreign_of(c->ring), c->size.rx_slots, c->wake_fd[1], &c->counters};
   port_key key = BedKey(port);
   EXPECT_EQ(BedCall(w, WORKER_CHANNEL_ADD, 0, &c->ch), 0);
   EXPECT_EQ(BedCall(w, WORKER_SOCKET_ADD, sock, nullptr, &info, nullptr, port), 0);

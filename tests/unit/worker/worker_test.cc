@@ -225,7 +225,7 @@ TEST_F(WorkerTest, SignalsASleeperOnceAnArm) {
   for (int i = 0; i < 3; i++) ASSERT_TRUE(Inject(7, "x"));
   ASSERT_TRUE(Settled());
   char buf[8];
-  EXPECT_EQ(read(c->pipe_fd[0], buf, sizeof(buf)), 1);
+  EXPECT_EQ(read(c->wake_fd[0], buf, sizeof(buf)), 1);
   EXPECT_FALSE(udplane_ring_is_armed(&c->my_rx));
   EXPECT_EQ(Count(UDPLANE_WORKER_WAKES_CLIENT), 1u);
 }
