@@ -274,32 +274,69 @@ static struct attach *welcome(struct control_answer *ans, const struct control *
 	return NULL;
 }
 
-static struct attach *attach_once(void)
+/* Connects and says HELLO. 0; or -errno with the reason set. */
+static int say_hello(void)
 {
 	struct udplane_hello hello = {.msg.type = UDPLANE_MSG_HELLO,
 				      .magic = UDPLANE_ABI_MAGIC,
 				      .major = UDPLANE_ABI_MAJOR,
 				      .minor = UDPLANE_ABI_MINOR};
-	struct control_answer ans;
 	struct control talk = {.fd = connect_to(context.path)};
-	struct attach *a;
 	int err;
 
 	snprintf(hello.comm, sizeof(hello.comm), "%s", program_invocation_short_name);
 	if (talk.fd < 0) {
 		context_set_reason(UDPLANE_REASON_NO_SIDECAR, "%s: %s", context.path, strerror(-talk.fd));
+		return talk.fd;
+	}
+	err = control_send(&talk, &hello, sizeof(hello), -1);
+	if (err) {
+		context_set_reason(UDPLANE_REASON_NO_SIDECAR, "%s: HELLO cannot be sent: %s", context.path, strerror(-err));
+		close(talk.fd);
+		return err;
+	}
+	context.hello = talk;
+	context.hello_ns = now_ns();
+	return 0;
+}
+
+void attach_forget_hello(void)
+{
+	if (context.hello_ns)
+		close(context.hello.fd);
+	context.hello_ns = 0;
+}
+
+/* The answer, if it comes until then. A udplaned that does not run keeps the connection, which costs its clients nothing: they look whether
+ * it has answered each time that an attachment is due. */
+static struct attach *hear_welcome(uint64_t deadline_ns)
+{
+	struct control_answer ans;
+	struct attach *a;
+	int err = control_wait(&context.hello, UDPLANE_MSG_WELCOME, sizeof(struct udplane_welcome), deadline_ns, &ans);
+
+	if (err == -ETIMEDOUT && now_ns() - context.hello_ns < HELLO_PATIENCE_NS) {
+		context_set_reason(UDPLANE_REASON_NO_SIDECAR, "%s: udplaned does not answer: it is stopped, frozen or overloaded",
+				   context.path);
 		return NULL;
 	}
-	err = control_request(&talk, &hello, sizeof(hello), -1, UDPLANE_MSG_WELCOME, sizeof(struct udplane_welcome), &ans);
 	if (err) {
 		context_set_reason(err == -EPROTO ? UDPLANE_REASON_BAD_MESSAGE : UDPLANE_REASON_NO_SIDECAR,
 				   "%s: no proper answer to HELLO: %s", context.path, strerror(-err));
-		close(talk.fd);
+		attach_forget_hello();
 		return NULL;
 	}
-	a = welcome(&ans, &talk);
+	a = welcome(&ans, &context.hello); /* takes the connection over */
+	context.hello_ns = 0;
 	control_close_fds(&ans);
 	return a;
+}
+
+static struct attach *attach_once(void)
+{
+	if (context.hello_ns)
+		return hear_welcome(0);
+	return say_hello() ? NULL : hear_welcome(now_ns() + HELLO_DEADLINE_NS);
 }
 
 void attach_try(void)

@@ -152,6 +152,7 @@ static void fork_child(void)
 		__atomic_store_n(&a->live, 0, __ATOMIC_RELAXED);
 	table_each_raw(fork_child_sock);
 	context.att = NULL;
+	attach_forget_hello();
 	context.next_attach_ns = 0;
 	context.attach_wait_ns = 0;
 	if (!a)
@@ -205,6 +206,7 @@ void context_reset(void)
 	pthread_mutex_lock(&context.ctl);
 	if (context.att)
 		attach_bury(context.att);
+	attach_forget_hello();
 	context.next_attach_ns = 0;
 	context.attach_wait_ns = 0;
 	read_environment();

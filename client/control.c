@@ -87,9 +87,9 @@ static void end_text(struct control_answer *ans)
 		ans->u.done.text[UDPLANE_TEXT_LEN - 1] = 0;
 }
 
-static int wait_answer(struct control *c, uint16_t type, size_t min_len, struct control_answer *ans)
+int control_wait(struct control *c, uint16_t type, size_t min_len, uint64_t deadline, struct control_answer *ans)
 {
-	uint64_t deadline = now_ns() + CONTROL_DEADLINE_NS, now;
+	uint64_t now;
 
 	for (;;) {
 		struct pollfd p = {.fd = c->fd, .events = POLLIN};
@@ -120,22 +120,28 @@ static int wait_answer(struct control *c, uint16_t type, size_t min_len, struct 
 	}
 }
 
-int control_request(struct control *c, void *req, size_t len, int send_fd, uint16_t type, size_t min_len,
-		    struct control_answer *ans)
+int control_send(struct control *c, void *req, size_t len, int send_fd)
 {
 	struct udplane_msg *m = req;
-	int err;
 
 	if (++c->seq == 0)
 		c->seq = 1;
 	m->seq = c->seq;
 	m->len = (uint16_t)len;
+	return c->failed ? -ECONNRESET : send_request(c->fd, req, len, send_fd);
+}
+
+int control_request(struct control *c, void *req, size_t len, int send_fd, uint16_t type, size_t min_len,
+		    struct control_answer *ans)
+{
+	int err;
+
 	ans->fd_cnt = 0;
-	err = c->failed ? -ECONNRESET : send_request(c->fd, req, len, send_fd);
+	err = control_send(c, req, len, send_fd);
 	if (err == -ETOOMANYREFS) /* RLIMIT_NOFILE of descriptors in flight: not the connection's fault */
 		return err;
 	if (!err)
-		err = wait_answer(c, type, min_len, ans);
+		err = control_wait(c, type, min_len, now_ns() + CONTROL_DEADLINE_NS, ans);
 	if (err) {
 		c->failed = true;
 		c->silent = err == -ETIMEDOUT;

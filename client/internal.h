@@ -75,7 +75,11 @@ extern "C" {
 #define DEATH_CHECK_TICKS 2000000
 
 #define RESEND_DEADLINE_NS  100000000ull /* to wait for room in kernel sockets, for all that a dead udplaned left */
-#define CONTROL_DEADLINE_NS 1000000000ull
+/* A udplaned that does not run (stopped, frozen) must not stop us: what it has not answered by then is the kernel's. */
+#define CONTROL_DEADLINE_NS 300000000ull
+#define HELLO_DEADLINE_NS   250000000ull   /* later answers to HELLO are waited for without waiting, */
+#define HELLO_PATIENCE_NS   10000000000ull /* for so long; then there is a new connection */
+#define TX_STALL_NS         80000000ull    /* a worker that has taken nothing for so long does not run */
 #define ATTACH_RETRY_NS     100000000ull /* grows by doubling to the next */
 #define ATTACH_RETRY_MAX_NS 1000000000ull
 #define CLAIM_RETRY_NS      1000000000ull /* after a refusal that may pass; grows by doubling to the next */
@@ -165,6 +169,9 @@ struct lane {
 	uint64_t checked_ticks; /* control socket last looked at */
 	uint64_t window_ns;     /* sends while the worker slept: since when, how many */
 	uint32_t window_cnt;
+	uint32_t stall_cons;    /* the worker's index */
+	uint64_t stall_ns;      /* since when it has not moved though there is something to take; 0: it has */
+	bool stalled;           /* for too long: the worker does not run, and what is sent takes the kernel's way */
 	struct prefix_set prefixes;
 	bool reserved;         /* the slots from tx.idx on are in the application's hands, between reserve and submit */
 	bool reserved_long;    /* for longer than is waited for */
@@ -316,6 +323,8 @@ struct context {
 	struct attach *att;       /* ctl */
 	uint64_t next_attach_ns;  /* ctl */
 	uint64_t attach_wait_ns;  /* ctl */
+	struct control hello;     /* ctl: a connection whose HELLO has not been answered yet; hello_ns 0: none */
+	uint64_t hello_ns;        /* ctl */
 	uint64_t spin_ns;
 	int yield; /* UDPLANE_YIELD: 1, 0; -1: by the CPUs that there are */
 	int log;
@@ -425,7 +434,12 @@ static inline void control_distrust(struct control *c)
 	__atomic_store_n(&c->broken, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&c->attn, 1, __ATOMIC_RELAXED);
 }
-/* Sends req (its msg.seq and len are set here) with send_fd (or -1) and waits for the answer of the given type and at least min_len
+/* Sends req (its msg.seq and len are set here) with send_fd (or -1). 0 or -errno. */
+int control_send(struct control *c, void *req, size_t len, int send_fd);
+/* Waits for the answer to the last request, until deadline_ns. 0; -ETIMEDOUT: it may be asked for again; another -errno: the connection is
+ * no longer usable. */
+int control_wait(struct control *c, uint16_t type, size_t min_len, uint64_t deadline_ns, struct control_answer *ans);
+/* Both. Sends req (its msg.seq and len are set here) with send_fd (or -1) and waits for the answer of the given type and at least min_len
  * bytes. 0; or -errno, and the connection is no longer usable. */
 int control_request(struct control *c, void *req, size_t len, int send_fd, uint16_t type, size_t min_len,
 		    struct control_answer *ans);
@@ -435,6 +449,8 @@ bool control_dead(struct control *c);
 
 /* --- attach.c --- */
 
+/* Closes a connection whose HELLO has not been answered. ctl. */
+void attach_forget_hello(void);
 /* Attaches if that is due. Sets context.att, or the reason why not and when to try again. Under ctl. */
 void attach_try(void);
 void attach_put(struct attach *a);

@@ -57,14 +57,41 @@ static bool worth_waking(const struct attach *a, struct lane *l, uint32_t cnt)
 	return l->window_cnt >= TX_ENGAGE_CNT * factor;
 }
 
-static void look_for_death(struct attach *a, struct lane *l)
+/* Has the worker stood still for long, though there is something to take? It lives, but does not run: SIGSTOP, a frozen control group. */
+static void look_for_stall(struct lane *l, uint64_t now)
+{
+	uint32_t cons = udplane_word_load(&l->tx.head->cons_idx);
+
+	if (cons == l->tx.idx) {
+		l->stall_ns = 0;
+	} else if (!l->stall_ns || cons != l->stall_cons) {
+		l->stall_cons = cons;
+		l->stall_ns = now;
+	} else if (now - l->stall_ns > TX_STALL_NS) {
+		l->stalled = true;
+	}
+}
+
+/* Is it still so? Lane locked. */
+static bool tx_stalled(struct lane *l)
+{
+	if (udplane_word_load(&l->tx.head->cons_idx) == l->stall_cons)
+		return true;
+	l->stalled = false;
+	l->stall_ns = 0;
+	return false;
+}
+
+static void look_for_trouble(struct attach *a, struct lane *l)
 {
 	uint64_t now = ticks();
 
 	if (now - l->checked_ticks < DEATH_CHECK_TICKS)
 		return;
 	l->checked_ticks = now;
-	attach_look(a, now_ns());
+	now = now_ns();
+	attach_look(a, now);
+	look_for_stall(l, now);
 }
 
 /* Another thread writes into the slots: it will be quick. This thread itself will not, so what it sends meanwhile takes the kernel path.
@@ -105,7 +132,11 @@ struct lane *tx_open(struct sock *s, uint32_t cnt)
 	if (!l || unlikely(s->more) || unlikely(!tx_served(s) || tx_error_pending(s)))
 		return NULL;
 	lock_take(&l->tx_lock);
-	look_for_death(a, l);
+	look_for_trouble(a, l);
+	if (unlikely(l->stalled && tx_stalled(l))) {
+		lock_drop(&l->tx_lock);
+		return NULL;
+	}
 	if (unlikely(l->reserved) && !tx_wait_reserved(l)) {
 		lock_drop(&l->tx_lock);
 		return NULL;

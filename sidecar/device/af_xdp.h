@@ -38,6 +38,9 @@ struct af_xdp_hw {
 	uint32_t target; /* how many of them there should be */
 	uint32_t tx_out; /* frames in the TX ring, in the kernel, in the completion ring */
 	__u32 *state;    /* enum xdp_state; atomic */
+	const __u64 *asked_ns; /* struct xdp_queue: the program asks whether we run, */
+	__u64 *answered_ns;    /* and we answer, */
+	__u64 answered;        /* the last time with this */
 	const __u64 *idle; /* the program's XDP_COUNT_IDLE for this queue */
 };
 

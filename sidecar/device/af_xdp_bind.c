@@ -169,6 +169,9 @@ static int register_all(struct af_xdp *dev)
 		err = bpf_map_update_elem(map, &i, &hw->fd, BPF_ANY);
 		hw->state = &dev->prog->bss->shared.queue[i].state;
 		hw->idle = &dev->prog->bss->shared.counters[i].count[XDP_COUNT_IDLE];
+		hw->asked_ns = &dev->prog->bss->shared.queue[i].asked_ns;
+		hw->answered_ns = &dev->prog->bss->shared.queue[i].answered_ns;
+		hw->answered = 0;
 		*hw->state = XDP_STATE_IDLE;
 	}
 	return err;

@@ -9,6 +9,9 @@
 #include "sidecar/device/af_xdp.h"
 
 #define SETTLE_NS 1000000ull /* longer than any run of the receive soft interrupt should be (net.core.netdev_budget frames) */
+/* What was diverted before a stall that lasted longer is dropped, to keep the order. After a shorter one it is delivered, if late: a worker
+ * that only waited for its core shall lose nothing. */
+#define STALE_NS 200000000ull
 #define KICK_BUDGET 32u /* frames that one kick is sure to look at: the kernel's TX_BATCH_SIZE */
 
 static struct af_xdp_queue *to_queue(struct device_queue *q)
@@ -85,12 +88,37 @@ static void settle(struct af_xdp_hw *hw)
 	}
 }
 
+/* Answers the program's question whether we run (enum xdp_state). */
+static void answer(struct af_xdp_hw *hw)
+{
+	__u64 asked = __atomic_load_n(hw->asked_ns, __ATOMIC_RELAXED);
+
+	if (__builtin_expect(asked == hw->answered, 1))
+		return;
+	hw->answered = asked;
+	__atomic_store_n(hw->answered_ns, asked, __ATOMIC_RELAXED);
+}
+
+/* The kernel has taken over because we did not run. n: frames that were diverted before. Flags for them. */
+static uint32_t after_stall(struct af_xdp_queue *q, struct af_xdp_hw *hw, uint32_t n)
+{
+	if (n)
+		return clock_now_ns() - hw->answered > STALE_NS ? DEVICE_FRAME_STALE : 0;
+	if (af_xdp_swap_state(hw, XDP_STATE_STALLED, XDP_STATE_ENGAGING))
+		q->base.resumed = true;
+	return 0;
+}
+
 static uint32_t receive(struct af_xdp_queue *q, struct af_xdp_hw *hw, struct device_frame *out, uint32_t max)
 {
-	uint32_t idx, n = xsk_ring_cons__peek(&hw->rx, max, &idx);
+	uint32_t idx, n = xsk_ring_cons__peek(&hw->rx, max, &idx), flags = 0;
+	__u32 state = __atomic_load_n(hw->state, __ATOMIC_ACQUIRE);
 
+	answer(hw);
+	if (__builtin_expect(state == XDP_STATE_STALLED, 0))
+		flags = after_stall(q, hw, n);
 	if (n) {
-		if (__builtin_expect(__atomic_load_n(hw->state, __ATOMIC_ACQUIRE) > XDP_STATE_ENGAGING, 0))
+		if (__builtin_expect(state > XDP_STATE_ENGAGING, 0))
 			settle(hw);
 		for (uint32_t i = 0; i < n; i++) {
 			const struct xdp_desc *d = xsk_ring_cons__rx_desc(&hw->rx, idx + i);
@@ -98,7 +126,7 @@ static uint32_t receive(struct af_xdp_queue *q, struct af_xdp_hw *hw, struct dev
 			out[i].frame = (uint32_t)(d->addr >> q->frame_shift);
 			out[i].off = (uint16_t)(d->addr & (q->frame_size - 1));
 			out[i].len = (uint16_t)d->len;
-			out[i].flags = 0;
+			out[i].flags = flags;
 		}
 		xsk_ring_cons__release(&hw->rx, n);
 		hw->filled -= n;

@@ -30,6 +30,7 @@ struct device_frame {
 };
 
 #define DEVICE_FRAME_VERIFIED 0x1 /* the NIC has found IP and UDP checksums right */
+#define DEVICE_FRAME_STALE 0x2    /* came before the worker was stopped: the kernel has long delivered what came after it */
 #define DEVICE_BURST 64
 
 struct device_memory { /* the frames zone, mapped writable, alive until close */
@@ -127,6 +128,8 @@ struct device_queue { /* first member of each implementation's struct */
 	const struct device_queue_ops *ops;
 	struct device *dev;
 	uint32_t worker;
+	bool resumed; /* set by rx_burst, cleared by the worker: the kernel had taken over because the worker did not run; what comes now is
+		       * newer than what the kernel's sockets hold */
 };
 
 extern const struct device_ops device_af_xdp; /* that of a NIC of our own is loaded: vfio/vfio.h */

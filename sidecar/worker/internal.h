@@ -131,6 +131,8 @@ void worker_event_submit(struct worker *w);
 uint32_t worker_round(struct worker *w);
 /* sleep.c: claimed datagrams come to us. */
 void worker_engage(struct worker *w);
+/* sleep.c: the kernel had taken over while we did not run; claimed datagrams come to us again. */
+void worker_resume(struct worker *w);
 /* sleep.c: nothing has been done since then; is it time to sleep? Asked again in each round. */
 bool worker_idle_enough(struct worker *w, uint64_t since);
 /* sleep.c: asleep until there is reason to poll again, or to disengage. Returns at once if something has come. */

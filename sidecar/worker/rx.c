@@ -72,6 +72,10 @@ static uint32_t classify(struct worker *w, const struct device_frame *f, struct 
 	struct port_tuple tuple;
 	uint32_t sock;
 
+	if (__builtin_expect(f->flags & DEVICE_FRAME_STALE, 0)) {
+		udplane_count(&w->counter[UDPLANE_WORKER_RX_DROP_STALLED], 1);
+		return PORT_NONE;
+	}
 	if (v == PACKET_UDP && !(f->flags & DEVICE_FRAME_VERIFIED))
 		v = packet_verify(p, info, w->opt.checksum);
 	if (v != PACKET_UDP && w->ops->pass && packet_verdict_is_pass(v))
@@ -275,6 +279,8 @@ uint32_t worker_rx(struct worker *w)
 	struct rx_burst b;
 	uint32_t n = w->ops->rx_burst(w->queue, b.frame, DEVICE_BURST);
 
+	if (__builtin_expect(w->queue->resumed, 0))
+		worker_resume(w);
 	if (!n)
 		return 0;
 	b.put_cnt = 0;

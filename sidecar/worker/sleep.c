@@ -28,6 +28,14 @@ static void note_burst(struct worker *w, uint64_t frames, uint64_t ns)
 		w->linger_ns = clock_now_ns() + BURST_LINGER_NS;
 }
 
+/* Clients are to empty their kernel sockets before they take what comes now. */
+static void begin_epoch(struct worker *w)
+{
+	w->epoch++;
+	if (worker_rx_all_read(w)) /* a straggler may have been delivered just before */
+		w->served_cnt = 0;
+}
+
 void worker_engage(struct worker *w)
 {
 	if (!w->engaged) {
@@ -35,13 +43,18 @@ void worker_engage(struct worker *w)
 			note_burst(w, w->ops->left_to_kernel(w->queue) - w->left_seen, clock_now_ns() - w->left_since);
 		w->left_since = 0;
 		w->engaged = true;
-		w->epoch++;
-		if (worker_rx_all_read(w)) /* a straggler may have been delivered just before */
-			w->served_cnt = 0;
+		begin_epoch(w);
 		w->ops->engage(w->queue);
 		udplane_store32(&w->zone->engaged, 1);
 	}
 	udplane_store32(&w->zone->awake, 1);
+}
+
+void worker_resume(struct worker *w)
+{
+	w->queue->resumed = false;
+	begin_epoch(w);
+	udplane_count(&w->counter[UDPLANE_WORKER_STALLS], 1);
 }
 
 /* From here on clients ring the doorbell, and claimed datagrams take the kernel's way if the mode allows that. A client that has not

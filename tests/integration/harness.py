@@ -400,4 +400,41 @@ class Sock:
         return bool(poller.poll(seconds * 1000))
 
 
+# ---- a stream that shows what is lost, doubled or reordered ----
+
+NUMBERS = os.path.join(BIN, "tests", "integration", "numbers")
+RATE = 20000  # a reader that is kept from its core for 100 ms, as on a busy test machine, still finds room in its ring
+
+
+class Numbers:
+    """Numbered datagrams at a steady rate from a plain socket in b to a udplane socket in a, each in a process of its own."""
+
+    def __init__(self, net, port=5060, app="10.99.0.1"):
+        self.reader = subprocess.Popen(["ip", "netns", "exec", net.a, NUMBERS, "receive", app, str(port)], stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, text=True)
+        assert self.reader.stdout.readline() == "ready\n"
+        self.sender = subprocess.Popen(["ip", "netns", "exec", net.b, NUMBERS, "send", app, str(port), str(RATE)],
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self):
+        """{"received", "lost", "duplicates", "reordered", "fast", "kernel"} so far"""
+        self.reader.stdin.write("\n")
+        self.reader.stdin.flush()
+        return json.loads(self.reader.stdout.readline())
+
+    def after(self, more, fast=None):
+        """Waits until so many more have come (over the fast path: True, over the kernel: False)."""
+        key = {None: "received", True: "fast", False: "kernel"}[fast]
+        start = self.ask()[key]
+        until(lambda: self.ask()[key] >= start + more, 10, f"{more} datagrams more ({key})")
+
+    def finish(self):
+        sent = int(self.sender.communicate()[0])
+        until(lambda: (r := self.ask())["received"] + r["lost"] >= sent or r["idle"] > 500, 10, "the end of the stream")
+        result = json.loads(self.reader.communicate()[0].splitlines()[-1])
+        result["sent"] = sent
+        result["lost"] = sent - (result["received"] - result["duplicates"])
+        return result
+
+
 __all__ = [n for n in dir() if not n.startswith("_")]

@@ -5,7 +5,7 @@
  *   numbers send ADDR PORT RATE     plain kernel socket; sends 0, 1, 2, ... at RATE a second until stdin closes; prints how many
  *   numbers receive ADDR PORT       udplane socket; prints "ready", then a line of JSON for every line on stdin and one at its end
  *
- * "lost" counts numbers below the highest that have not come; "idle" is the time since the last datagram, ms.
+ * "lost" counts numbers below the highest that have not come; "idle" is the time since the last datagram, "gap" the longest between two, ms.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -65,15 +65,19 @@ struct tally {
 	uint8_t *seen; /* bitmap of MOST */
 	uint64_t received, duplicates, reordered;
 	uint32_t next; /* highest number so far, plus one */
-	uint64_t last_ns;
+	uint64_t last_ns, gap_ns; /* gap: longest time between two */
 };
 
 static void note(struct tally *t, uint32_t n)
 {
+	uint64_t now = now_ns();
+
 	if (n >= MOST)
 		return;
 	t->received++;
-	t->last_ns = now_ns();
+	if (t->last_ns && now - t->last_ns > t->gap_ns)
+		t->gap_ns = now - t->last_ns;
+	t->last_ns = now;
 	if (t->seen[n >> 3] & (1 << (n & 7)))
 		t->duplicates++;
 	else if (n < t->next)
@@ -97,10 +101,10 @@ static void report(int fd, const struct tally *t)
 
 	udplane_get_status(fd, &st);
 	printf("{\"received\": %llu, \"lost\": %lld, \"duplicates\": %llu, \"reordered\": %llu, \"fast\": %llu, \"kernel\": %llu, "
-	       "\"idle\": %llu}\n",
+	       "\"idle\": %llu, \"gap\": %llu}\n",
 	       (unsigned long long)t->received, (long long)(t->next - (t->received - t->duplicates)), (unsigned long long)t->duplicates,
 	       (unsigned long long)t->reordered, (unsigned long long)st.fast_rx, (unsigned long long)st.kernel_rx,
-	       (unsigned long long)((now_ns() - t->last_ns) / 1000000));
+	       (unsigned long long)((now_ns() - t->last_ns) / 1000000), (unsigned long long)(t->gap_ns / 1000000));
 	fflush(stdout);
 }
 

@@ -147,7 +147,7 @@ static int make_queues(struct dpdk *d)
 	for (uint32_t w = 0; w < d->worker_cnt; w++) {
 		struct dpdk_queue *q = &d->queue[w];
 
-		q->base = (struct device_queue){&dpdk_queue_ops, &d->base, w};
+		q->base = (struct device_queue){.ops = &dpdk_queue_ops, .dev = &d->base, .worker = w};
 		q->port = d->port;
 		q->id = (uint16_t)w;
 		q->zone = d->mem.addr;

@@ -30,6 +30,7 @@ enum xdp_count {
 	XDP_COUNT_UNCLAIMED,
 	XDP_COUNT_IDLE,
 	XDP_COUNT_NO_QUEUE,
+	XDP_COUNT_STALLED, /* the worker does not run */
 	XDP_COUNT_UNFIT, /* does not fit one frame of ours, or (generic mode) may be several datagrams in one */
 	XDP_COUNT_CNT,
 };
@@ -63,10 +64,17 @@ struct xdp_counters {
  *   worker: nothing has come for a while     ENGAGED, RESUMING -> LEAVING
  *   program, at a claimed datagram           LEAVING -> ENGAGED
  *   worker: still nothing, a while later     LEAVING, ENGAGING -> IDLE
+ *
+ * A worker that does not run (SIGSTOP, a frozen or throttled control group, a debugger) cannot give way. So the program asks it, once
+ * in a tick of the kernel while datagrams come, whether it has polled since (asked_ns, answered_ns), and takes what it has away:
+ *
+ *   program, at a claimed datagram           ENGAGED and all below -> STALLED, XDP_STALL_NS after a question without an answer
+ *   worker: runs again, has emptied its ring STALLED -> ENGAGING
  */
 enum xdp_state {
 	XDP_STATE_UNBOUND, /* no socket of ours on that queue */
 	XDP_STATE_IDLE,    /* bound, but the kernel delivers */
+	XDP_STATE_STALLED, /* the same, without the worker's having asked for it */
 	XDP_STATE_ENGAGED,
 	XDP_STATE_LEAVING,
 	XDP_STATE_ENGAGING,
@@ -76,8 +84,14 @@ enum xdp_state {
 	XDP_STATE_RESUMING,
 };
 
+#define XDP_STALL_NS 80000000ull
+
 struct xdp_queue {
 	__u32 state; /* enum xdp_state */
+	__u32 pad;
+	__u64 asked_ns;    /* by the program, CLOCK_MONOTONIC: whoever polls the queue copies it into */
+	__u64 answered_ns; /* this; not less: it has polled since */
+	__u64 tick;        /* the program's: jiffies when it last looked */
 } __attribute__((aligned(XDP_LINE)));
 
 /* Why a port is of interest; any match diverts. */

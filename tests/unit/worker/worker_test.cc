@@ -28,6 +28,7 @@ struct FakeDevice {
   bool engaged = false;
   bool left = false;    // the worker's notice
   bool tx_full = false;
+  bool resume = false;  // the kernel had taken over while the worker was stopped
   uint64_t left_to_kernel = 0;
   uint32_t meddle = 0;  // atomic: so many times something comes after it
 };
@@ -38,9 +39,11 @@ struct Guard {
   ~Guard() { pthread_mutex_unlock(&fake->lock); }
 };
 
-uint32_t RxBurst(device_queue *, device_frame *out, uint32_t max) {
+uint32_t RxBurst(device_queue *q, device_frame *out, uint32_t max) {
   Guard g;
   uint32_t n = 0;
+  q->resumed = fake->resume;
+  fake->resume = false;
   while (n < max && !fake->rx.empty()) {
     out[n++] = fake->rx.front();
     fake->rx.erase(fake->rx.begin());
@@ -109,7 +112,7 @@ class WorkerTest : public ::testing::Test {
   void Start(udplane_mode mode, uint64_t spin_ns, uint64_t burst_spin_ns = 0) {
     device_.reset(new FakeDevice);
     fake = device_.get();
-    fake->queue = {&kOps, &fake->dev, 0};
+    fake->queue = {&kOps, &fake->dev, 0, false};
     memcpy(fake->dev.mac, kMac, 6);
     fake->dev.can_disengage = true;
     for (uint32_t i = 0; i < kFrames; i++) fake->free_frames.push_back(i);
@@ -267,6 +270,30 @@ TEST_F(WorkerTest, AHoarderLeavesFramesForOthers) {
   EXPECT_LT(worker_frames_held(w_), kFrames * 3 / 4);
   ASSERT_TRUE(Inject(8, "still served"));
   EXPECT_EQ(Receive(other), "still served");
+}
+
+// Stopped and continued: what was diverted before a long stop is dropped under a name of its own, what comes after it is of a new epoch.
+TEST_F(WorkerTest, GoesOnAfterAStopInANewEpoch) {
+  Client *c = Attach(0, 7);
+  udplane_rx_desc d;
+  ASSERT_TRUE(Inject(7, "before"));
+  EXPECT_EQ(Receive(c, &d), "before");
+  c->Return(d.frame);
+  {
+    Guard g;
+    InjectLocked(7, "stale");
+    fake->rx.back().flags = DEVICE_FRAME_STALE;
+  }
+  EXPECT_TRUE(Until([&] { return Count(UDPLANE_WORKER_RX_DROP_STALLED) == 1; }));
+  {
+    Guard g;
+    fake->resume = true;
+    InjectLocked(7, "after");
+  }
+  EXPECT_EQ(Receive(c, &d), "after");
+  EXPECT_EQ(d.flags, UDPLANE_RX_SWITCHED);
+  EXPECT_EQ(Count(UDPLANE_WORKER_STALLS), 1u);
+  c->Return(d.frame);
 }
 
 TEST_F(WorkerTest, SendsWithRightHeaders) {

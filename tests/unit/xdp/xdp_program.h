@@ -140,6 +140,7 @@ class XdpProgram : public testing::Test {
 		memcpy(&shared()->mac1, &device_mac[4], 2);
 		shared()->max_len = 2048 - 256;
 		shared()->queue[0].state = XDP_STATE_ENGAGED;
+		shared()->queue[0].answered_ns = UINT64_MAX; /* the worker always runs */
 		register_socket();
 		set_local({"192.0.2.1", "2001:db8::1", "fe80::1"});
 	}

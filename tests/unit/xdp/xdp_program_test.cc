@@ -383,6 +383,68 @@ TEST_F(XdpState, HeldIsNotedAndSettlingLeft)
 	EXPECT_EQ(state(), XDP_STATE_SETTLING);
 }
 
+/* The worker that should poll the queue: it answers what the program asks, or does not run. */
+class XdpStall : public XdpState {
+      protected:
+	xdp_queue *queue() { return &shared()->queue[0]; }
+	void answer() { queue()->answered_ns = queue()->asked_ns; }
+	/* Until the program has looked once more, which it does once a tick. What it said then. */
+	int look()
+	{
+		uint64_t before = __atomic_load_n(&queue()->tick, __ATOMIC_RELAXED);
+		int verdict = run(v4);
+
+		for (time_t end = time(nullptr) + 10; queue()->tick == before && time(nullptr) < end;)
+			verdict = run(v4);
+		return verdict;
+	}
+};
+
+TEST_F(XdpStall, AWorkerThatAnswersKeepsItsQueue)
+{
+	queue()->answered_ns = 0;
+	for (int i = 0; i < 5; i++) {
+		EXPECT_EQ(look(), XDP_COUNT_DIVERTED);
+		EXPECT_NE(queue()->asked_ns, 0u);
+		queue()->asked_ns -= 2 * XDP_STALL_NS; /* long ago, but answered */
+		answer();
+	}
+	EXPECT_EQ(state(), XDP_STATE_ENGAGED);
+}
+
+TEST_F(XdpStall, AWorkerThatDoesNotRunLosesItsQueueFromAnyState)
+{
+	for (uint32_t from : {XDP_STATE_ENGAGED, XDP_STATE_LEAVING, XDP_STATE_ENGAGING, XDP_STATE_SETTLING, XDP_STATE_HELD,
+			      XDP_STATE_HELD_SEEN, XDP_STATE_RESUMING}) {
+		SCOPED_TRACE(from);
+		set(XDP_STATE_ENGAGED);
+		queue()->answered_ns = queue()->asked_ns = 1;
+		EXPECT_EQ(look(), XDP_COUNT_DIVERTED); /* asks */
+		EXPECT_EQ(look(), XDP_COUNT_DIVERTED); /* no answer, but that is not long ago */
+		queue()->asked_ns -= 2 * XDP_STALL_NS;
+		set(from);
+		EXPECT_EQ(look(), XDP_COUNT_STALLED);
+		EXPECT_EQ(state(), XDP_STATE_STALLED);
+		EXPECT_EQ(run(v6), XDP_COUNT_STALLED);
+		answer(); /* it runs again, and takes the queue back when it has looked into its ring */
+		EXPECT_EQ(run(v4), XDP_COUNT_STALLED);
+		set(XDP_STATE_ENGAGING);
+		EXPECT_EQ(run(v4), XDP_COUNT_DIVERTED);
+		EXPECT_TRUE(becomes(XDP_STATE_ENGAGED)) << state();
+	}
+}
+
+TEST_F(XdpStall, NobodyIsAskedForWhatIsNotDiverted)
+{
+	queue()->asked_ns = 0;
+	set(XDP_STATE_IDLE);
+	EXPECT_EQ(run(v4), XDP_COUNT_IDLE);
+	set(XDP_STATE_ENGAGED);
+	v4.dport = 1;
+	EXPECT_EQ(run(v4), XDP_COUNT_UNCLAIMED);
+	EXPECT_EQ(queue()->asked_ns, 0u);
+}
+
 /* Before Linux 5.15 */
 class XdpStateWithoutTimers : public XdpState {
       protected:
