@@ -21,7 +21,8 @@ import traceback
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BIN = os.environ.get("UDPLANE_BIN", os.path.join(ROOT, "bazel-bin"))
-UDPLANED = os.path.join(BIN, "sidecar", "udplaned")
+UDPLANED = os.environ.get("UDPLANE_UDPLANED", os.path.join(BIN, "sidecar", "udplaned"))  # another build of it: with a sanitizer
+WRAP = os.environ.get("UDPLANE_WRAP", "").split()  # a program that runs it
 CTL = os.path.join(BIN, "client", "ctl", "udplanectl")
 LIB = os.path.join(BIN, "client", "libudplane.so")
 
@@ -160,7 +161,7 @@ class Sidecar:
     def __init__(self, net, *flags, ports="5000-9999", mode="latency", interface="va", ready=True, path=None, env=None, wrap=()):
         self.net = net
         self.path = path or SOCKET
-        command = [*wrap, UDPLANED, "--interface", interface, "--ports", ports, "--socket", self.path, "--mode", mode, *flags]
+        command = [*wrap, *WRAP, UDPLANED, "--interface", interface, "--ports", ports, "--socket", self.path, "--mode", mode, *flags]
         self.log = tempfile.TemporaryFile("w+")
         self.proc = subprocess.Popen(["ip", "netns", "exec", net.a, *command], stdout=self.log, stderr=self.log,
                                      env={**os.environ, **(env or {})})
@@ -176,6 +177,10 @@ class Sidecar:
 
     def __exit__(self, *_):
         self.stop()
+
+    def pid(self):
+        """Of udplaned itself; proc may be a program around it."""
+        return self.stats()["pid"]
 
     def healthy(self):
         if self.proc.poll() is not None:
@@ -205,6 +210,8 @@ class Sidecar:
                 self.proc.kill()
                 self.proc.wait()
                 raise AssertionError("udplaned did not end within 10 s:\n" + self.output())
+            if "Sanitizer" in self.output() or "runtime error:" in self.output():
+                raise AssertionError("udplaned's sanitizer says:\n" + self.output()[-8000:])
         return self.proc.returncode
 
     def kill(self):
