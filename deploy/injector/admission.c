@@ -113,6 +113,21 @@ static char *print_response(const char *uid, const struct admission *admission, 
 	return text;
 }
 
+/* Each would get its part of the patch, which would be many times larger than the pod. */
+static bool has_too_many_containers(const cJSON *pod, struct admission *admission)
+{
+	const cJSON *spec = member(pod, "spec");
+	int count = cJSON_GetArraySize(member(spec, "containers"));
+	int init = cJSON_GetArraySize(member(spec, "initContainers"));
+
+	if (count <= ADMISSION_CONTAINERS && init <= ADMISSION_CONTAINERS - count)
+		return false;
+	config_print(admission->message, sizeof(admission->message),
+		     "the pod has %lld containers; at most %d can be given the library",
+		     (long long)count + init, ADMISSION_CONTAINERS);
+	return true;
+}
+
 /* Only the making of a pod is patched; changes are checked. Everything else passes. */
 static cJSON *decide(const struct injection *injection, const cJSON *request,
 		     struct admission *admission, struct config_warnings *notes)
@@ -136,6 +151,10 @@ static cJSON *decide(const struct injection *injection, const cJSON *request,
 	check_notes(pod, update, notes);
 	if (update)
 		return NULL;
+	if (has_too_many_containers(pod, admission)) {
+		admission->result = ADMISSION_DENIED;
+		return NULL;
+	}
 	patch = patch_make(injection, pod);
 	if (!patch)
 		admission->result = ADMISSION_NO_MEMORY;
@@ -176,15 +195,40 @@ static const char *wrong_review(const cJSON *review)
 	return NULL;
 }
 
-void admission_review(const struct injection *injection, const char *body, size_t len,
-		      struct admission *admission)
+/* Before anything is allocated for it. */
+static bool is_too_large(const struct bounds *limit, const char *body, size_t len,
+			 struct admission *admission)
 {
-	cJSON *review = cJSON_ParseWithLength(body, len), *patch;
-	const cJSON *request = member(review, "request");
-	const char *wrong = wrong_review(review);
+	struct bounds found = bounds_measure(body, len, limit);
+
+	if (found.values > limit->values)
+		config_print(admission->message, sizeof(admission->message),
+			     "the review has more than %zu JSON values (udplane-injector's "
+			     "--max-values, the chart's webhook.limits.values)",
+			     limit->values);
+	else if (found.depth > limit->depth)
+		config_print(admission->message, sizeof(admission->message),
+			     "the review has objects and arrays more than %u deep", limit->depth);
+	else
+		return false;
+	admission->result = ADMISSION_TOO_LARGE;
+	return true;
+}
+
+void admission_review(const struct injection *injection, const struct bounds *limit,
+		      const char *body, size_t len, struct admission *admission)
+{
 	struct config_warnings notes = {0};
+	cJSON *review, *patch;
+	const cJSON *request;
+	const char *wrong;
 
 	memset(admission, 0, sizeof(*admission));
+	if (is_too_large(limit, body, len, admission))
+		return;
+	review = cJSON_ParseWithLength(body, len);
+	request = member(review, "request");
+	wrong = wrong_review(review);
 	if (wrong) {
 		admission->result = ADMISSION_MALFORMED;
 		config_print(admission->message, sizeof(admission->message), "%s", wrong);
@@ -204,8 +248,8 @@ void admission_review(const struct injection *injection, const char *body, size_
 
 const char *admission_result_name(enum admission_result result)
 {
-	static const char *const names[] = {"injected", "unchanged", "denied", "malformed",
-					    "no_memory"};
+	static const char *const names[] = {"injected",	 "unchanged", "denied",
+					    "malformed", "too_large", "no_memory"};
 
 	return names[result];
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deploy/injector/admission.h"
 #include "deploy/injector/injection.h"
 #include "deploy/injector/manifest.h"
 #include "deploy/injector/server.h"
@@ -25,6 +26,14 @@ static const char usage[] =
 	"  --status-port N      HTTP, for /healthz, /readyz, /metrics; default 8080\n"
 	"  --threads N          that serve reviews, 1..64; default 4\n"
 	"  --drain-seconds N    to serve on after SIGTERM, 0..600; default 5\n"
+	"  --max-body-kib N     a larger review is refused (413), 64..16384; default 4096\n"
+	"  --max-values N       one with more JSON values, too, 1000..1000000; default 100000\n"
+	"  --connections N      at the same time, 16..16384; default 512: above, the longest idle "
+	"one "
+	"of the\n"
+	"                       address with the most is cut\n"
+	"  --connections-per-address N      8..16384; default 256: above, the address's own is "
+	"cut\n"
 	"  --log-level NAME     error, warn, info, debug; default info\n"
 	"\n"
 	"patch: reads manifests (YAML or JSON; no FILE or -: standard input) and writes them with "
@@ -148,6 +157,14 @@ static int apply_flag(struct options *options, const char *flag, const char *val
 		return number(flag, value, 1, 64, &server->threads);
 	if (!strcmp(flag, "--drain-seconds"))
 		return number(flag, value, 0, 600, &server->drain_s);
+	if (!strcmp(flag, "--max-body-kib"))
+		return number(flag, value, 64, 16384, &server->body_kib);
+	if (!strcmp(flag, "--max-values"))
+		return number(flag, value, 1000, 1000000, &server->values);
+	if (!strcmp(flag, "--connections"))
+		return number(flag, value, 16, 16384, &server->connections);
+	if (!strcmp(flag, "--connections-per-address"))
+		return number(flag, value, 8, 16384, &server->per_address);
 	if (!strcmp(flag, "--log-level"))
 		return log_level(value, &options->log_level);
 	snprintf(message, sizeof(message), "%.60s: unknown; see --help", flag);
@@ -237,7 +254,14 @@ static int patch(const struct options *options, int count, char **files)
 
 int main(int argc, char **argv)
 {
-	struct options options = {.server = {8443, 8080, 4, 5, NULL, NULL},
+	struct options options = {.server = {.port = 8443,
+					     .status_port = 8080,
+					     .threads = 4,
+					     .drain_s = 5,
+					     .body_kib = SERVER_BODY_KIB,
+					     .values = ADMISSION_VALUES,
+					     .connections = SERVER_CONNECTIONS,
+					     .per_address = SERVER_PER_ADDRESS},
 				  .log_level = LOG_LEVEL_INFO};
 	const char *command = argc > 1 ? argv[1] : "";
 	int index = 2, ret;

@@ -67,3 +67,15 @@ void metrics_print(struct metrics *metrics, time_t not_after, struct text *out)
 	text_print(out, "udplane_injector_certificate_expiry_timestamp_seconds %lld\n",
 		   (long long)not_after);
 }
+
+void metrics_print_guard(struct guard_counts counts, struct text *out)
+{
+	head(out, "connections", "gauge", "Connections to the HTTPS port.");
+	text_print(out, "udplane_injector_connections %u\n", counts.open);
+	head(out, "connections_cut_total", "counter",
+	     "Connections that were cut: for a newcomer or another's body, or past a deadline.");
+	text_print(out,
+		   "udplane_injector_connections_cut_total{reason=\"room\"} %" PRIu64 "\n"
+		   "udplane_injector_connections_cut_total{reason=\"deadline\"} %" PRIu64 "\n",
+		   counts.evicted, counts.expired);
+}

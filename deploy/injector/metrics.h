@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "deploy/injector/admission.h"
+#include "deploy/injector/guard.h"
 #include "deploy/injector/text.h"
 
 #define METRICS_BUCKETS 8
@@ -22,7 +23,8 @@ struct metrics {
 
 void metrics_add(struct metrics *metrics, enum admission_result result, uint64_t took_ns);
 
-/* Appends the text exposition format. */
+/* Append the text exposition format. */
 void metrics_print(struct metrics *metrics, time_t not_after, struct text *out);
+void metrics_print_guard(struct guard_counts counts, struct text *out);
 
 #endif

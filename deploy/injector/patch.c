@@ -190,6 +190,13 @@ static int emit_each(struct subject *subject, const struct operation *operation,
 	return 0;
 }
 
+#define NAME_MAX_LEN 63
+
+static bool is_name(const cJSON *item)
+{
+	return cJSON_IsString(item) && strlen(item->valuestring) <= NAME_MAX_LEN;
+}
+
 /* A pod that lacks this is for the API server to refuse. */
 static bool is_whole(const cJSON *pod)
 {
@@ -197,7 +204,7 @@ static bool is_whole(const cJSON *pod)
 
 	cJSON_ArrayForEach(item, containers)
 	{
-		if (!cJSON_IsObject(item) || !cJSON_IsString(member(item, "name")))
+		if (!cJSON_IsObject(item) || !is_name(member(item, "name")))
 			return false;
 	}
 	return cJSON_IsArray(containers) && containers->child;

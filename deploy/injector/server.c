@@ -2,33 +2,65 @@
 #include "deploy/injector/server.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <microhttpd.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "deploy/injector/admission.h"
 #include "deploy/injector/certificate.h"
+#include "deploy/injector/guard.h"
 #include "deploy/injector/metrics.h"
 #include "deploy/injector/text.h"
 #include "sidecar/base/log.h"
 
 #define REFRESH_S 1
 
+/* Of both ports. The API server waits for 30 s at most, keeps what is idle for 90 s, and a scrape
+ * comes every 30 s or so. */
+#define FIRST_S		   10
+#define REQUEST_S	   30
+#define IDLE_S		   95
+#define STATUS_CONNECTIONS 64
+#define STATUS_PER_ADDRESS 16
+#define STATUS_S	   5
+/* libmicrohttpd's own, which bytes that trickle put off: only the guard's deadlines matter. */
+#define SILENT_S 120
+/* Of all bodies and answers that are on their way. Those of ordinary pods have some KiB. */
+#define BODIES_MAX (12u << 20)
+/* Of a connection's head; the API server's has some hundred bytes. */
+#define HEAD_MEMORY (16u << 10)
+/* A review above this is looked at while no other such is: it may take some 20 MiB. */
+#define HEAVY (64u << 10)
+/* A body that is not wanted is read to its end nevertheless, or its sender might lose the answer:
+ * up to this times the limit. */
+#define DISCARD_FACTOR 4
+/* For files, libraries, and what is not thought of. */
+#define SPARE_DESCRIPTORS 48
+#define LEAST_CONNECTIONS 16
+
 struct server {
 	const struct injection *injection;
+	const struct server_options *options;
+	struct bounds limit;
 	struct metrics metrics;
 	atomic_bool leaving;
+	pthread_mutex_t heavy; /* one large review at a time */
+	struct guard *reviews, *statuses;
 };
 
 /* A request while its body arrives. */
 struct request {
 	struct text body;
-	bool too_large;
+	unsigned int status; /* what it is refused with; 0: not refused */
+	const char *why;
 };
 
 static uint64_t now_ns(void)
@@ -37,6 +69,12 @@ static uint64_t now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void drop_body(struct request *request)
+{
+	free(request->body.data);
+	memset(&request->body, 0, sizeof(request->body));
 }
 
 /* Takes `text`, which may be NULL for out of memory. */
@@ -68,10 +106,22 @@ static enum MHD_Result answer_text(struct MHD_Connection *connection, unsigned i
 }
 
 static enum MHD_Result refuse(struct server *server, struct MHD_Connection *connection,
-			      unsigned int status, const char *text)
+			      const struct request *request)
 {
 	atomic_fetch_add(&server->metrics.refused, 1);
-	return answer_text(connection, status, text);
+	return answer_text(connection, request->status, request->why);
+}
+
+static const char too_many[] = "too many large reviews at the same time\n";
+static const char too_large[] = "larger than a review can be (udplane-injector's --max-body-kib, "
+				"the chart's webhook.limits.bodyKiB)\n";
+
+static struct guard_connection *guarded(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	return info ? info->socket_context : NULL;
 }
 
 static void log_review(const struct admission *admission)
@@ -82,28 +132,47 @@ static void log_review(const struct admission *admission)
 		log_info("pod %s: denied: %s", admission->pod, admission->message);
 		break;
 	case ADMISSION_UNCHANGED: log_debug("pod %s: unchanged", admission->pod); break;
-	case ADMISSION_MALFORMED: log_warn("malformed review: %s", admission->message); break;
+	case ADMISSION_MALFORMED:
+	case ADMISSION_TOO_LARGE: log_warn("refused: %s", admission->message); break;
 	default: log_error("pod %s: out of memory", admission->pod);
 	}
 }
 
+static unsigned int status_of(enum admission_result result)
+{
+	return result == ADMISSION_MALFORMED   ? MHD_HTTP_BAD_REQUEST
+	       : result == ADMISSION_TOO_LARGE ? MHD_HTTP_CONTENT_TOO_LARGE
+					       : MHD_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+/* Drops the body when it has been looked at: an answer may take its time to be read, and is
+ * counted as well. */
 static enum MHD_Result review(struct server *server, struct MHD_Connection *connection,
-			      const struct request *request)
+			      struct request *request)
 {
 	uint64_t start = now_ns();
+	bool heavy = request->body.len > HEAVY;
 	struct admission admission;
 	enum MHD_Result ret;
 
-	admission_review(server->injection, request->body.data ? request->body.data : "",
-			 request->body.len, &admission);
-	if (admission.response)
+	if (heavy)
+		pthread_mutex_lock(&server->heavy);
+	admission_review(server->injection, &server->limit,
+			 request->body.data ? request->body.data : "", request->body.len,
+			 &admission);
+	drop_body(request);
+	if (heavy)
+		pthread_mutex_unlock(&server->heavy);
+	if (admission.response &&
+	    !guard_reserve(server->reviews, guarded(connection), strlen(admission.response))) {
+		free(admission.response);
+		ret = answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, too_many);
+	} else if (admission.response) {
 		ret = answer(connection, MHD_HTTP_OK, "application/json", admission.response);
-	else
-		ret = answer_text(connection,
-				  admission.result == ADMISSION_MALFORMED
-					  ? MHD_HTTP_BAD_REQUEST
-					  : MHD_HTTP_INTERNAL_SERVER_ERROR,
+	} else {
+		ret = answer_text(connection, status_of(admission.result),
 				  *admission.message ? admission.message : "out of memory");
+	}
 	metrics_add(&server->metrics, admission.result, now_ns() - start);
 	log_review(&admission);
 	return ret;
@@ -117,6 +186,72 @@ static bool is_json(struct MHD_Connection *connection)
 	return type && !strncasecmp(type, "application/json", 16) && (!type[16] || type[16] == ';');
 }
 
+static void reject(struct request *request, unsigned int status, const char *why)
+{
+	drop_body(request);
+	request->status = status;
+	request->why = why;
+}
+
+/* ---- reviews ---- */
+
+static size_t body_max(const struct server *server)
+{
+	return (size_t)server->options->body_kib << 10;
+}
+
+/* Of a body whose length is told; 0: it is not. */
+static uint64_t content_length(struct MHD_Connection *connection)
+{
+	const char *text = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+						       MHD_HTTP_HEADER_CONTENT_LENGTH);
+
+	return text ? strtoull(text, NULL, 10) : 0;
+}
+
+/* By its head alone. */
+static void check_head(const struct server *server, struct MHD_Connection *connection,
+		       const char *url, const char *method, struct request *request)
+{
+	if (strcmp(url, "/review"))
+		reject(request, MHD_HTTP_NOT_FOUND, "only /review is here\n");
+	else if (strcmp(method, MHD_HTTP_METHOD_POST))
+		reject(request, MHD_HTTP_METHOD_NOT_ALLOWED, "only POST\n");
+	else if (!is_json(connection))
+		reject(request, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "only application/json\n");
+	else if (content_length(connection) > body_max(server))
+		reject(request, MHD_HTTP_CONTENT_TOO_LARGE, too_large);
+}
+
+static void take(struct server *server, struct guard_connection *guarded, struct request *request,
+		 const char *data, size_t len)
+{
+	if (request->body.len + len > body_max(server))
+		reject(request, MHD_HTTP_CONTENT_TOO_LARGE, too_large);
+	else if (!guard_reserve(server->reviews, guarded, len))
+		reject(request, MHD_HTTP_SERVICE_UNAVAILABLE, too_many);
+	else
+		text_append(&request->body, data, len);
+	if (request->body.failed)
+		reject(request, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory\n");
+}
+
+static enum MHD_Result on_head(struct server *server, struct MHD_Connection *connection,
+			       const char *url, const char *method, void **context)
+{
+	struct request *request = calloc(1, sizeof(*request));
+
+	if (!request)
+		return MHD_NO;
+	*context = request;
+	guard_begin(server->reviews, guarded(connection), now_ns());
+	check_head(server, connection, url, method, request);
+	if (request->status &&
+	    content_length(connection) > (uint64_t)body_max(server) * DISCARD_FACTOR)
+		return refuse(server, connection, request);
+	return MHD_YES;
+}
+
 /* Of the HTTPS port. The first call for a request has no body yet, the last one has no more. */
 static enum MHD_Result on_review(void *arg, struct MHD_Connection *connection, const char *url,
 				 const char *method, const char *version, const char *data,
@@ -126,44 +261,42 @@ static enum MHD_Result on_review(void *arg, struct MHD_Connection *connection, c
 	struct request *request = *context;
 
 	(void)version;
-	if (!request) {
-		*context = calloc(1, sizeof(*request));
-		return *context ? MHD_YES : MHD_NO;
-	}
+	if (!request)
+		return on_head(server, connection, url, method, context);
 	if (*len) {
-		request->too_large |= request->body.len + *len > SERVER_BODY_MAX;
-		if (!request->too_large)
-			text_append(&request->body, data, *len);
+		if (!request->status)
+			take(server, guarded(connection), request, data, *len);
 		*len = 0;
 		return MHD_YES;
 	}
-	if (strcmp(url, "/review"))
-		return refuse(server, connection, MHD_HTTP_NOT_FOUND, "only /review is here\n");
-	if (strcmp(method, MHD_HTTP_METHOD_POST))
-		return refuse(server, connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only POST\n");
-	if (request->too_large)
-		return refuse(server, connection, MHD_HTTP_CONTENT_TOO_LARGE, "above 8 MiB\n");
-	if (!is_json(connection))
-		return refuse(server, connection, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE,
-			      "only application/json\n");
-	if (request->body.failed)
-		return refuse(server, connection, MHD_HTTP_INTERNAL_SERVER_ERROR,
-			      "out of memory\n");
-	return review(server, connection, request);
+	return request->status ? refuse(server, connection, request)
+			       : review(server, connection, request);
 }
 
 static void on_completed(void *arg, struct MHD_Connection *connection, void **context,
 			 enum MHD_RequestTerminationCode code)
 {
 	struct request *request = *context;
+	struct server *server = arg;
 
-	(void)arg;
-	(void)connection;
 	(void)code;
 	if (request)
-		free(request->body.data);
+		drop_body(request);
 	free(request);
 	*context = NULL;
+	guard_end(server->reviews, guarded(connection), now_ns());
+}
+
+/* ---- status ---- */
+
+static void on_status_completed(void *arg, struct MHD_Connection *connection, void **context,
+				enum MHD_RequestTerminationCode code)
+{
+	struct server *server = arg;
+
+	(void)context;
+	(void)code;
+	guard_end(server->statuses, guarded(connection), now_ns());
 }
 
 /* Of the plain port. */
@@ -176,8 +309,12 @@ static enum MHD_Result on_status(void *arg, struct MHD_Connection *connection, c
 
 	(void)version;
 	(void)data;
-	(void)context;
 	*len = 0;
+	if (!*context) { /* MHD calls again when the head has been seen, and for on_completed */
+		*context = server;
+		guard_begin(server->statuses, guarded(connection), now_ns());
+		return MHD_YES;
+	}
 	if (strcmp(method, MHD_HTTP_METHOD_GET) && strcmp(method, MHD_HTTP_METHOD_HEAD))
 		return answer_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET\n");
 	if (!strcmp(url, "/healthz"))
@@ -190,8 +327,38 @@ static enum MHD_Result on_status(void *arg, struct MHD_Connection *connection, c
 		return answer_text(connection, MHD_HTTP_NOT_FOUND,
 				   "only /healthz, /readyz and /metrics are here\n");
 	metrics_print(&server->metrics, certificate_not_after(), &text);
+	metrics_print_guard(guard_counts(server->reviews), &text);
 	return answer(connection, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8",
 		      text_take(&text));
+}
+
+/* ---- daemons ---- */
+
+static void notify(struct guard *guard, struct MHD_Connection *connection, void **context,
+		   enum MHD_ConnectionNotificationCode code)
+{
+	const union MHD_ConnectionInfo *address, *fd;
+
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED) { /* before the descriptor is closed */
+		guard_close(guard, *context);
+		*context = NULL;
+		return;
+	}
+	address = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	*context = guard_open(guard, fd->connect_fd, address->client_addr, now_ns());
+}
+
+static void on_review_connection(void *arg, struct MHD_Connection *connection, void **context,
+				 enum MHD_ConnectionNotificationCode code)
+{
+	notify(((struct server *)arg)->reviews, connection, context, code);
+}
+
+static void on_status_connection(void *arg, struct MHD_Connection *connection, void **context,
+				 enum MHD_ConnectionNotificationCode code)
+{
+	notify(((struct server *)arg)->statuses, connection, context, code);
 }
 
 /* Both families where the machine has IPv6, else IPv4. */
@@ -203,7 +370,9 @@ static struct MHD_Daemon *start(unsigned int flags, unsigned int port,
 	struct MHD_Daemon *daemon = NULL;
 	int attempt;
 
-	flags |= MHD_USE_EPOLL_INTERNAL_THREAD;
+	/* A thread that has all its connections does not look at the listening socket: without ITC
+	 * it would not notice that it shall stop. */
+	flags |= MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC;
 	for (attempt = both ? 0 : 1; !daemon && attempt < 2; attempt++)
 		daemon = MHD_start_daemon(flags | (attempt ? 0 : both), (uint16_t)port, NULL, NULL,
 					  handler, server, MHD_OPTION_ARRAY, options,
@@ -213,15 +382,19 @@ static struct MHD_Daemon *start(unsigned int flags, unsigned int port,
 	return daemon;
 }
 
-static struct MHD_Daemon *start_review(struct server *server, const struct server_options *options)
+static struct MHD_Daemon *start_review(struct server *server, const struct server_options *options,
+				       unsigned int connections)
 {
 	const struct MHD_OptionItem items[] = {
 		{MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(intptr_t)certificate_retrieve},
 		/* What the API server speaks since long before 1.30. */
 		{MHD_OPTION_HTTPS_PRIORITIES, 0, "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
 		{MHD_OPTION_THREAD_POOL_SIZE, options->threads > 1 ? options->threads : 0, NULL},
-		{MHD_OPTION_CONNECTION_LIMIT, SERVER_CONNECTIONS, NULL},
-		{MHD_OPTION_CONNECTION_TIMEOUT, SERVER_IDLE_S, NULL},
+		/* The guard cuts earlier. */
+		{MHD_OPTION_CONNECTION_LIMIT, connections + GUARD_SPARE, NULL},
+		{MHD_OPTION_CONNECTION_TIMEOUT, SILENT_S, NULL},
+		{MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEAD_MEMORY, NULL},
+		{MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_review_connection, server},
 		{MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, server},
 		{MHD_OPTION_END, 0, NULL},
 	};
@@ -231,9 +404,12 @@ static struct MHD_Daemon *start_review(struct server *server, const struct serve
 
 static struct MHD_Daemon *start_status(struct server *server, const struct server_options *options)
 {
-	static const struct MHD_OptionItem items[] = {
-		{MHD_OPTION_CONNECTION_LIMIT, 32, NULL},
-		{MHD_OPTION_CONNECTION_TIMEOUT, 10, NULL},
+	const struct MHD_OptionItem items[] = {
+		{MHD_OPTION_CONNECTION_LIMIT, STATUS_CONNECTIONS + GUARD_SPARE, NULL},
+		{MHD_OPTION_CONNECTION_TIMEOUT, SILENT_S, NULL},
+		{MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEAD_MEMORY, NULL},
+		{MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_status_connection, server},
+		{MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_status_completed, server},
 		{MHD_OPTION_END, 0, NULL},
 	};
 
@@ -267,17 +443,91 @@ static void wait_signal(struct server *server, const sigset_t *signals, unsigned
 		if (seconds && passed >= seconds)
 			return;
 		refresh(server, &failing);
+		guard_sweep(server->reviews, now_ns());
+		guard_sweep(server->statuses, now_ns());
 	}
+}
+
+/*
+ * How many connections the process may take so that descriptors never run out: a server that can
+ * accept nothing answers no probe either. 0 if there are too few for any.
+ */
+static unsigned int affordable_connections(unsigned int wanted)
+{
+	const unsigned int others = STATUS_CONNECTIONS + 2 * GUARD_SPARE + SPARE_DESCRIPTORS;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted + others)
+		return wanted;
+	limit.rlim_cur = limit.rlim_max < wanted + others ? limit.rlim_max : wanted + others;
+	if (!setrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur == wanted + others)
+		return wanted;
+	if (limit.rlim_cur < others + LEAST_CONNECTIONS) {
+		log_error("RLIMIT_NOFILE is %llu: raise it to %u at least",
+			  (unsigned long long)limit.rlim_cur, others + LEAST_CONNECTIONS);
+		return 0;
+	}
+	log_warn("RLIMIT_NOFILE is %llu: %u connections instead of %u",
+		 (unsigned long long)limit.rlim_cur, (unsigned int)limit.rlim_cur - others, wanted);
+	return (unsigned int)limit.rlim_cur - others;
+}
+
+/* Returns the number of connections, or 0 with the reason logged. */
+static unsigned int start_guards(struct server *server, const struct server_options *options)
+{
+	unsigned int connections = affordable_connections(options->connections);
+	const struct guard_limits reviews = {
+		.connections = connections,
+		.per_address = options->per_address,
+		.bytes = BODIES_MAX,
+		.first_s = FIRST_S,
+		.request_s = REQUEST_S,
+		.idle_s = IDLE_S,
+		.cut = shutdown,
+	};
+	const struct guard_limits statuses = {
+		.connections = STATUS_CONNECTIONS,
+		.per_address = STATUS_PER_ADDRESS,
+		.first_s = STATUS_S,
+		.request_s = STATUS_S,
+		.idle_s = IDLE_S,
+		.cut = shutdown,
+	};
+
+	if (!connections)
+		return 0;
+	server->reviews = guard_create(&reviews);
+	server->statuses = guard_create(&statuses);
+	if (server->reviews && server->statuses)
+		return connections;
+	log_error("out of memory");
+	return 0;
+}
+
+/*
+ * What is free goes back to the system: large blocks are mapped and unmapped, and two heaps serve
+ * all threads, so that what one has freed is there for another.
+ */
+static void tame_malloc(void)
+{
+	mallopt(M_ARENA_MAX, 2);
+	mallopt(M_MMAP_THRESHOLD, 128 << 10);
+	mallopt(M_TRIM_THRESHOLD, 1 << 20);
 }
 
 int server_run(const struct injection *injection, const struct server_options *options)
 {
-	struct server server = {.injection = injection};
+	struct server server = {.injection = injection,
+				.options = options,
+				.limit = {options->values, ADMISSION_DEPTH},
+				.heavy = PTHREAD_MUTEX_INITIALIZER};
 	struct MHD_Daemon *review_daemon = NULL, *status_daemon = NULL;
 	struct config_error err;
 	sigset_t signals;
+	unsigned int connections;
 	int status = 1;
 
+	tame_malloc();
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
@@ -287,7 +537,9 @@ int server_run(const struct injection *injection, const struct server_options *o
 		log_error("%s", err.text);
 		return 1;
 	}
-	review_daemon = start_review(&server, options);
+	connections = start_guards(&server, options);
+	if (connections)
+		review_daemon = start_review(&server, options, connections);
 	if (review_daemon)
 		status_daemon = start_status(&server, options);
 	if (status_daemon) {
@@ -304,6 +556,8 @@ int server_run(const struct injection *injection, const struct server_options *o
 		MHD_stop_daemon(review_daemon);
 	if (status_daemon)
 		MHD_stop_daemon(status_daemon);
+	guard_destroy(server.reviews);
+	guard_destroy(server.statuses);
 	certificate_close();
 	return status;
 }

@@ -44,7 +44,7 @@ lint()
 carriers()
 {
 	local policy="ConfigMap:1 MutatingAdmissionPolicy:1 MutatingAdmissionPolicyBinding:1 Pod:1 ValidatingAdmissionPolicy:2 ValidatingAdmissionPolicyBinding:2"
-	local webhook="ConfigMap:1 Deployment:1 MutatingWebhookConfiguration:1 Pod:1 PodDisruptionBudget:1 Secret:1 Service:1 ServiceAccount:1 ValidatingWebhookConfiguration:1"
+	local webhook="ConfigMap:1 Deployment:1 MutatingWebhookConfiguration:1 NetworkPolicy:1 Pod:1 PodDisruptionBudget:1 Secret:1 Service:1 ServiceAccount:1 ValidatingWebhookConfiguration:1"
 	assert_equal policy "$policy" "$(kinds --set carrier=policy)"
 	assert_equal webhook "$webhook" "$(kinds --set carrier=webhook)"
 	assert_equal none "ConfigMap:1" "$(kinds --set carrier=none)"
@@ -166,6 +166,12 @@ bad_values_are_refused()
 		webhook.port=443
 		webhook.threads=0
 		webhook.timeoutSeconds=31
+		webhook.limits.bodyKiB=0
+		webhook.limits.values=999
+		webhook.limits.connections=many
+		webhook.limits.connectionsPerAddress=7
+		webhook.networkPolicy.enabled=maybe
+		webhook.networkPolicy.from=10.0.0.0/8
 		webhook.certificates.mode=magic
 		webhook.certificates.duration=forever
 		node.enabled=2
@@ -176,6 +182,26 @@ bad_values_are_refused()
 		test.port=0
 	BAD
 	echo "$count bad values refused"
+}
+
+# By default both ports are open, and nothing goes out; peers that are named are the only ones.
+network_policy()
+{
+	policy() { template --set carrier=webhook -s templates/webhook.yaml "$@" | sed -n '/^kind: NetworkPolicy/,/^---/p'; }
+	policy >"$work/policy"
+	grep -q 'policyTypes: \[Ingress, Egress\]' "$work/policy" && grep -q 'egress: \[\]' "$work/policy" || fail "something may go out"
+	assert_equal "open ports" 2 "$(grep -c -- '- ports: ' "$work/policy")"
+	assert_equal "peers" 0 "$(grep -c 'from: ' "$work/policy")"
+	assert_equal "the API server's" 1 "$(policy --set 'webhook.networkPolicy.from[0].ipBlock.cidr=10.0.0.0/28' | grep -c 'from: .*10.0.0.0/28')"
+	assert_equal "switched off" "" "$(policy --set webhook.networkPolicy.enabled=false)"
+}
+
+# Flags that udplane-injector has, with the numbers as it reads them.
+limits_reach_the_injector()
+{
+	template --set carrier=webhook --set webhook.limits.values=1000000 >"$work/limits"
+	grep -q -- '--max-values=1000000$' "$work/limits" && grep -q -- '--max-body-kib=4096$' "$work/limits" &&
+		grep -q -- '--connections=512$' "$work/limits" && grep -q -- '--connections-per-address=256$' "$work/limits" || fail "$(grep -- '- --' "$work/limits")"
 }
 
 # The injected container and the DaemonSet must offer what Kubernetes wants of hugepages: requests as limits.
@@ -195,4 +221,6 @@ run_case injection_is_current
 run_case schema_knows_every_value
 run_case bad_values_are_refused
 run_case hugepages_are_limited
+run_case network_policy
+run_case limits_reach_the_injector
 finish

@@ -21,13 +21,14 @@ class Admission : public testing::Test
 {
       protected:
 	injection_ptr injection = load_injection(false);
+	struct bounds limit = {ADMISSION_VALUES, ADMISSION_DEPTH};
 	struct admission admission = {};
 	json response;
 
 	const cJSON *review(const std::string &body)
 	{
 		free(admission.response);
-		admission_review(injection.get(), body.data(), body.size(), &admission);
+		admission_review(injection.get(), &limit, body.data(), body.size(), &admission);
 		response.reset(cJSON_Parse(admission.response ? admission.response : ""));
 		return cJSON_GetObjectItemCaseSensitive(response.get(), "response");
 	}
@@ -119,6 +120,53 @@ TEST_F(Admission, PodsWithWrongTypesAreLeftToTheApiServer)
 			spec + "}"));
 		EXPECT_EQ(admission.result, ADMISSION_UNCHANGED) << spec;
 	}
+}
+
+TEST_F(Admission, RefusesWhatIsTooLargeBeforeItIsParsed)
+{
+	std::string arguments, deep(ADMISSION_DEPTH + 1, '[');
+
+	for (int i = 0; i < ADMISSION_VALUES; i++)
+		arguments += ",\"\"";
+	for (const std::string &body :
+	     {review_of(R"({"spec":{"containers":[{"name":"a","args":[0)" + arguments + "]}]}}"),
+	      "[0" + arguments + "]", deep}) {
+		review(body);
+		EXPECT_EQ(admission.result, ADMISSION_TOO_LARGE);
+		EXPECT_FALSE(admission.response);
+		EXPECT_TRUE(strstr(admission.message, "more than")) << admission.message;
+	}
+	limit.values = 13;
+	review(review_of(R"({"metadata":"[,[,[,{,,,"})"));
+	EXPECT_EQ(admission.result, ADMISSION_UNCHANGED);
+	limit.values = 12;
+	review(review_of(R"({"metadata":"[,[,[,{,,,"})"));
+	EXPECT_EQ(admission.result, ADMISSION_TOO_LARGE);
+}
+
+TEST_F(Admission, DeniesMoreContainersThanAPatchHasRoomFor)
+{
+	std::string one = R"({"name":"a"})", containers = one;
+
+	for (int i = 1; i < ADMISSION_CONTAINERS; i++)
+		containers += "," + one;
+	std::string head =
+		R"({"metadata":{"annotations":{"udplane.io/ports":"53"}},"spec":{"containers":[)";
+	review(review_of(head + containers + "]}}"));
+	EXPECT_EQ(admission.result, ADMISSION_INJECTED);
+	review(review_of(head + containers + R"(],"initContainers":[)" + one + "]}}"));
+	EXPECT_EQ(admission.result, ADMISSION_DENIED);
+	EXPECT_STREQ(admission.message,
+		     "the pod has 257 containers; at most 256 can be given the library");
+}
+
+/* Its name would be in the patch, and more than once. */
+TEST_F(Admission, AContainersNameThatIsNoneIsLeftToTheApiServer)
+{
+	review(review_of(
+		R"({"metadata":{"annotations":{"udplane.io/ports":"53"}},"spec":{"containers":[{"name":")" +
+		std::string(64, 'a') + "\"}]}}"));
+	EXPECT_EQ(admission.result, ADMISSION_UNCHANGED);
 }
 
 } // namespace
