@@ -25,7 +25,7 @@ static const struct {
 	{"why", verb_why, "is a port accelerated; if not, why and what to do"},
 	{"device", verb_device, "the device: driver, queues, offloads, link, its own counters"},
 	{"metrics", verb_metrics, "every counter for Prometheus; --listen serves them"},
-	{"preflight", verb_preflight, "is this machine fit for VFIO; if not, what to do"},
+	{"preflight", verb_preflight, "is this machine fit for AF_XDP or VFIO; if not, what to do"},
 	{"version", verb_version, "version of udplanectl"},
 	{"help", verb_help, "this text, or a verb's: udplanectl help VERB"},
 };

@@ -34,18 +34,36 @@ struct run {
 static void say(struct run *r, const char *name, enum preflight_verdict v, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
-static void say(struct run *r, const char *name, enum preflight_verdict v, const char *fmt, ...)
-{
-	struct preflight_check *k = &r->p->check[r->p->cnt];
-	va_list ap;
+static void add(struct preflight *p, const char *name, enum preflight_verdict v, const char *fmt, va_list ap)
+	__attribute__((format(printf, 4, 0)));
 
-	if (r->p->cnt == PREFLIGHT_MAX)
+static void add(struct preflight *p, const char *name, enum preflight_verdict v, const char *fmt, va_list ap)
+{
+	struct preflight_check *k = &p->check[p->cnt];
+
+	if (p->cnt == PREFLIGHT_MAX)
 		return;
-	r->p->cnt++;
+	p->cnt++;
 	snprintf(k->name, sizeof(k->name), "%s", name);
 	k->verdict = v;
-	va_start(ap, fmt);
 	vsnprintf(k->text, sizeof(k->text), fmt, ap);
+}
+
+void preflight_add(struct preflight *p, const char *name, enum preflight_verdict v, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	add(p, name, v, fmt, ap);
+	va_end(ap);
+}
+
+static void say(struct run *r, const char *name, enum preflight_verdict v, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	add(r->p, name, v, fmt, ap);
 	va_end(ap);
 }
 
@@ -420,6 +438,14 @@ void preflight_run(struct preflight *p, const struct preflight_options *o)
 		check_device(&r);
 	check_memlock(&r, caps);
 	check_tap(&r, caps);
+	check_hugepages(&r);
+	check_cpuset(&r);
+}
+
+void preflight_memory(struct preflight *p, const struct preflight_options *o)
+{
+	struct run r = {.p = p, .o = o, .root = o->root ? o->root : "", .group = -1};
+
 	check_hugepages(&r);
 	check_cpuset(&r);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Is this machine, or container, fit to give a device to udplaned by VFIO? Reads /sys, /proc and /dev and says for each thing that
+ * Is this machine, or container, fit to give a device to udplaned by VFIO (af_xdp.h: by AF_XDP)? Reads /sys, /proc and /dev and says for each thing that
  * matters: ok, or what to do. Changes nothing. Shared by `udplanectl preflight` and udplaned, which runs it at its start.
  *
  * Threads: any; memory is the caller's.
@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define PREFLIGHT_MAX 16
+#define PREFLIGHT_MAX 40
 #define PREFLIGHT_TEXT 320
 
 enum preflight_verdict { PREFLIGHT_OK, PREFLIGHT_WARN, PREFLIGHT_BAD };
@@ -40,7 +40,13 @@ struct preflight_options {
 	bool noiommu;            /* asked for by name */
 };
 
+/* All that backend vfio wants. */
 void preflight_run(struct preflight *p, const struct preflight_options *o);
+/* Of the machine alone: hugepages and CPUs, for any backend. Adds to p. */
+void preflight_memory(struct preflight *p, const struct preflight_options *o);
+/* Adds a check; one too many is left out. */
+void preflight_add(struct preflight *p, const char *name, enum preflight_verdict v, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 const char *preflight_verdict_name(enum preflight_verdict v); /* "ok", "warn", "bad" */
 /* The worst of all. */
 enum preflight_verdict preflight_worst(const struct preflight *p);
