@@ -276,9 +276,11 @@ bool guard_reserve(struct guard *guard, struct guard_connection *connection, siz
 		victim = largest(guard, source_with_most_bytes(guard));
 		if (victim != connection && victim->stage != STAGE_CUT)
 			cut(guard, victim, &guard->counts.evicted);
-		/* The victim's memory is free when it has gone: until then, a little more. */
+		/* The victim's memory is free when it has gone: until then, a little more, and
+		 * whatever is small. */
 		granted = victim != connection &&
-			  guard->counts.bytes <= guard->limits.bytes + guard->limits.bytes / 4;
+			  (guard->counts.bytes <= guard->limits.bytes + guard->limits.bytes / 4 ||
+			   connection->bytes <= guard->limits.small);
 		if (!granted)
 			release_bytes(guard, connection);
 	}

@@ -29,6 +29,7 @@ struct guard_limits {
 	unsigned int connections; /* in all */
 	unsigned int per_address; /* of one address */
 	size_t bytes;		  /* of bodies and answers in memory, in all */
+	size_t small;		  /* a request of so many is never refused for others' */
 	unsigned int first_s;	  /* from a connection's start to the head of its first request */
 	unsigned int request_s;	  /* from a request's head to the end of its answer */
 	unsigned int idle_s;	  /* between two requests */

@@ -35,6 +35,7 @@
 #define SILENT_S 120
 /* Of all bodies and answers that are on their way. Those of ordinary pods have some KiB. */
 #define BODIES_MAX (12u << 20)
+#define BODY_SMALL (16u << 10)
 /* Of a connection's head; the API server's has some hundred bytes. */
 #define HEAD_MEMORY (16u << 10)
 /* A review above this is looked at while no other such is: it may take some 20 MiB. */
@@ -480,6 +481,7 @@ static unsigned int start_guards(struct server *server, const struct server_opti
 		.connections = connections,
 		.per_address = options->per_address,
 		.bytes = BODIES_MAX,
+		.small = BODY_SMALL,
 		.first_s = FIRST_S,
 		.request_s = REQUEST_S,
 		.idle_s = IDLE_S,

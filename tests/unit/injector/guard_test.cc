@@ -30,6 +30,7 @@ class Guard : public testing::Test
 		Make({.connections = 8,
 		      .per_address = 4,
 		      .bytes = 1000,
+		      .small = 0,
 		      .first_s = 10,
 		      .request_s = 30,
 		      .idle_s = 90,
@@ -187,6 +188,25 @@ TEST_F(Guard, TheLargestRequestOfTheHeaviestAddressMakesRoom)
 	guard_end(guard_, small, 0);
 	guard_end(guard_, other, 0);
 	EXPECT_EQ(guard_counts(guard_).bytes, 0u);
+}
+
+TEST_F(Guard, SmallOnesGetInWhileTheVictimIsGoing)
+{
+	Make({.connections = 8,
+	      .per_address = 8,
+	      .bytes = 1000,
+	      .small = 50,
+	      .first_s = 1,
+	      .request_s = 1,
+	      .idle_s = 1,
+	      .cut = Cut});
+	auto *large = Open("10.0.0.2"), *next = Open("10.0.0.2"), *small = Open("10.0.0.1");
+
+	EXPECT_TRUE(guard_reserve(guard_, large, 900));
+	EXPECT_TRUE(guard_reserve(guard_, next, 340));
+	EXPECT_EQ(cut_fds, Fds{0});
+	EXPECT_TRUE(guard_reserve(guard_, small, 50));
+	EXPECT_FALSE(guard_reserve(guard_, small, 1));
 }
 
 TEST_F(Guard, WhoIsTheLargestIsRefused)
