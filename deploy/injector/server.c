@@ -53,7 +53,8 @@ struct server {
 	struct bounds limit;
 	struct metrics metrics;
 	atomic_bool leaving;
-	pthread_mutex_t heavy; /* one large review at a time */
+	atomic_uint_fast64_t refused_ns; /* when one was last logged; 0: never */
+	pthread_mutex_t heavy;		 /* one large review at a time */
 	struct guard *reviews, *statuses;
 };
 
@@ -125,7 +126,17 @@ static struct guard_connection *guarded(struct MHD_Connection *connection)
 	return info ? info->socket_context : NULL;
 }
 
-static void log_review(const struct admission *admission)
+/* One a second: whoever may send anything shall not fill the log, and the counters have all. */
+static void log_refused(struct server *server, const char *message)
+{
+	uint_fast64_t last = atomic_load(&server->refused_ns), now = now_ns();
+
+	if ((!last || now - last >= 1000000000) &&
+	    atomic_compare_exchange_strong(&server->refused_ns, &last, now))
+		log_warn("refused: %s", message);
+}
+
+static void log_review(struct server *server, const struct admission *admission)
 {
 	switch (admission->result) {
 	case ADMISSION_INJECTED: log_info("pod %s: injected", admission->pod); break;
@@ -134,7 +145,7 @@ static void log_review(const struct admission *admission)
 		break;
 	case ADMISSION_UNCHANGED: log_debug("pod %s: unchanged", admission->pod); break;
 	case ADMISSION_MALFORMED:
-	case ADMISSION_TOO_LARGE: log_warn("refused: %s", admission->message); break;
+	case ADMISSION_TOO_LARGE: log_refused(server, admission->message); break;
 	default: log_error("pod %s: out of memory", admission->pod);
 	}
 }
@@ -175,7 +186,7 @@ static enum MHD_Result review(struct server *server, struct MHD_Connection *conn
 				  *admission.message ? admission.message : "out of memory");
 	}
 	metrics_add(&server->metrics, admission.result, now_ns() - start);
-	log_review(&admission);
+	log_review(server, &admission);
 	return ret;
 }
 
