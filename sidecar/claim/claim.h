@@ -38,9 +38,52 @@ int claim_netns_cookie(uint64_t *cookie);
 /* The device claims that divert c's datagrams: one, or two for a dual-stack wildcard. Returns how many. */
 uint32_t claim_device(const struct claim *c, struct device_claim out[2]);
 
-/* Does the kernel hold a UDP socket on c's port that is none of the cookies in mine[0..cnt), and that would get datagrams that c
- * diverts? 0: no; 1: yes, with text; or -errno. Asks by NETLINK_SOCK_DIAG (sock_diag(7)); nl: claim_diag_open. */
-int claim_conflict(int nl, const struct claim *c, const uint64_t *mine, uint32_t cnt, int ifindex, char *text, size_t text_len);
-int claim_diag_open(void); /* descriptor or -errno */
+/* ---- conflict.c: sockets that do not use udplane, on the same port; asked by NETLINK_SOCK_DIAG (sock_diag(7)) ---- */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A UDP socket that the kernel lists. */
+struct claim_other {
+	uint64_t cookie;     /* SO_COOKIE */
+	int ifindex;         /* SO_BINDTODEVICE; 0: none */
+	uint16_t port_be, peer_port_be;
+	uint8_t family;      /* AF_INET or AF_INET6: of the addresses */
+	bool wildcard, connected, v6only;
+	uint8_t addr[16], peer[16]; /* IPv4 in the first four bytes */
+};
+
+/* Might o get a datagram that c diverts? */
+bool claim_overlaps(const struct claim_other *o, const struct claim *c, int ifindex);
+/* For people. */
+void claim_other_text(const struct claim_other *o, char *text, size_t text_len);
+/* c's socket as the kernel would list it. */
+void claim_to_other(const struct claim *c, struct claim_other *o);
+
+int claim_diag_open(void); /* a netlink socket, or -errno */
+
+/* A listing in steps: a port of 10 000 sockets takes some 10 ms. */
+struct claim_scan {
+	int nl;            /* claim_diag_open; nothing else may be asked there meanwhile */
+	uint32_t seq;
+	uint16_t port_be;  /* 0: every port */
+	uint8_t family;    /* being listed now */
+	bool running;
+	uint64_t messages; /* answers of the kernel that were read: what it has cost */
+};
+
+/* 0 or -errno. *s: all zero, or of an earlier scan that has ended. */
+int claim_scan_begin(struct claim_scan *s, int nl, uint16_t port_be);
+/* Reads one answer of the kernel (32 KiB at most) and calls found() for each socket in it. 1: there is more; 0: that was all; -errno. */
+int claim_scan_step(struct claim_scan *s, void (*found)(void *arg, const struct claim_other *o), void *arg);
+
+/* Whom Linux gives a datagram from key's peer to key's address that comes by that interface: one question, one answer, whatever the
+ * number of sockets. 0, -ENOENT: nobody, or -errno. */
+int claim_winner(int nl, const struct port_key *key, int ifindex, struct claim_other *winner);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

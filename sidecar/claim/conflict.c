@@ -17,59 +17,61 @@
 #include "sidecar/claim/claim.h"
 
 #define DIAG_ESTABLISHED 1 /* TCP_ESTABLISHED: a connected UDP socket */
+#define ANSWER_LEN 32768   /* netlink fills no more in one go of a dump */
 
 int claim_diag_open(void)
 {
-	struct timeval limit = {.tv_sec = 1}; /* the kernel answers at once; never hang on it */
-	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_SOCK_DIAG);
 
-	if (fd < 0)
-		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	return fd;
+	return fd < 0 ? -errno : fd;
 }
 
-static int request(int nl, uint8_t family, uint16_t port_be, uint32_t seq)
-{
-	struct {
-		struct nlmsghdr nlh;
-		struct inet_diag_req_v2 req;
-	} m = {
-		.nlh = {.nlmsg_len = sizeof(m), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP, .nlmsg_seq = seq},
-		.req = {.sdiag_family = family, .sdiag_protocol = IPPROTO_UDP, .idiag_states = ~0u},
-	};
-
-	m.req.id.idiag_sport = port_be; /* udp_dump() filters by it */
-	return send(nl, &m, sizeof(m), 0) < 0 ? -errno : 0;
-}
-
-struct other { /* a socket that the kernel lists */
-	uint8_t family; /* of addr */
-	uint8_t addr[16];
-	bool wildcard, connected, v6only;
-	int ifindex;
-	uint64_t cookie;
+struct diag_request {
+	struct nlmsghdr nlh;
+	struct inet_diag_req_v2 req;
 };
 
-static void read_other(const struct inet_diag_msg *d, size_t len, struct other *o)
+static int send_request(int nl, struct diag_request *m, uint8_t family, uint16_t flags, uint32_t seq)
+{
+	m->nlh.nlmsg_len = sizeof(*m);
+	m->nlh.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+	m->nlh.nlmsg_flags = NLM_F_REQUEST | flags;
+	m->nlh.nlmsg_seq = seq;
+	m->req.sdiag_family = family;
+	m->req.sdiag_protocol = IPPROTO_UDP;
+	m->req.idiag_states = ~0u;
+	return send(nl, m, sizeof(*m), 0) < 0 ? -errno : 0;
+}
+
+/* An address as inet_diag has it; a v4-mapped one becomes IPv4. Returns the family. */
+static uint8_t read_addr(uint8_t family, const __be32 from[4], uint8_t to[16])
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	memset(to, 0, 16);
+	memcpy(to, from, family == AF_INET ? 4 : 16);
+	if (family != AF_INET6 || memcmp(to, mapped, 12))
+		return family;
+	memmove(to, to + 12, 4);
+	memset(to + 4, 0, 12);
+	return AF_INET;
+}
+
+static void read_other(const struct inet_diag_msg *d, size_t len, struct claim_other *o)
 {
 	const struct rtattr *a = (const void *)(d + 1);
-	static const uint8_t zero[16], mapped[12] = {[10] = 0xff, [11] = 0xff};
+	static const uint8_t zero[16];
 
 	memset(o, 0, sizeof(*o));
-	o->family = d->idiag_family;
 	o->cookie = d->id.idiag_cookie[0] | (uint64_t)d->id.idiag_cookie[1] << 32;
 	o->ifindex = (int)d->id.idiag_if;
 	o->connected = d->idiag_state == DIAG_ESTABLISHED;
-	memcpy(o->addr, d->id.idiag_src, d->idiag_family == AF_INET ? 4 : 16);
-	if (o->family == AF_INET6 && !memcmp(o->addr, mapped, 12)) {
-		o->family = AF_INET;
-		memmove(o->addr, o->addr + 12, 4);
-		memset(o->addr + 4, 0, 12);
-	}
+	o->family = read_addr(d->idiag_family, d->id.idiag_src, o->addr);
+	o->port_be = d->id.idiag_sport;
+	o->peer_port_be = d->id.idiag_dport;
+	read_addr(d->idiag_family, d->id.idiag_dst, o->peer);
 	o->wildcard = !memcmp(o->addr, zero, 16);
-	len -= sizeof(*d);
-	for (; len >= sizeof(*a) && a->rta_len >= sizeof(*a) && a->rta_len <= len;) {
+	for (len -= sizeof(*d); len >= sizeof(*a) && a->rta_len >= sizeof(*a) && a->rta_len <= len;) {
 		size_t step = RTA_ALIGN(a->rta_len);
 
 		if (a->rta_type == INET_DIAG_SKV6ONLY && a->rta_len > sizeof(*a))
@@ -81,8 +83,7 @@ static void read_other(const struct inet_diag_msg *d, size_t len, struct other *
 	}
 }
 
-/* Could o get a datagram that c diverts? */
-static bool overlaps(const struct other *o, const struct claim *c, int ifindex)
+bool claim_overlaps(const struct claim_other *o, const struct claim *c, int ifindex)
 {
 	bool c_wild = c->dual_stack || !memcmp(c->key.addr, (uint8_t[16]){0}, 16);
 	bool c4 = c->key.family == AF_INET || c->dual_stack;
@@ -90,7 +91,7 @@ static bool overlaps(const struct other *o, const struct claim *c, int ifindex)
 	bool o4 = o->family == AF_INET || (o->wildcard && !o->v6only);
 	bool o6 = o->family == AF_INET6;
 
-	if (o->ifindex && o->ifindex != ifindex)
+	if (o->port_be != c->key.port_be || (o->ifindex && o->ifindex != ifindex))
 		return false;
 	if (!((c4 && o4) || (c6 && o6)))
 		return false;
@@ -100,66 +101,135 @@ static bool overlaps(const struct other *o, const struct claim *c, int ifindex)
 		return true; /* a specific address beats a wildcard */
 	if (memcmp(o->addr, c->key.addr, 16))
 		return false;
-	return o->connected || !c->key.connected; /* same address: only our being connected beats it */
+	if (!c->key.connected)
+		return true; /* same address: only our being connected beats it, */
+	return o->connected && o->peer_port_be == c->key.peer_port_be && !memcmp(o->peer, c->key.peer, 16); /* but with one's own peer */
 }
 
-static int check_reply(const char *buf, size_t n, uint32_t seq, const struct claim *c, const uint64_t *mine, uint32_t cnt, int ifindex,
-		       char *text, size_t text_len, bool *found)
+void claim_other_text(const struct claim_other *o, char *text, size_t text_len)
 {
+	char addr[INET6_ADDRSTRLEN];
+
+	snprintf(text, text_len, "a socket that does not use udplane is bound to %s port %u, too (%s, cookie %llu)",
+		 inet_ntop(o->family, o->addr, addr, sizeof(addr)), ntohs(o->port_be), o->connected ? "connected" : "unconnected",
+		 (unsigned long long)o->cookie);
+}
+
+void claim_to_other(const struct claim *c, struct claim_other *o)
+{
+	memset(o, 0, sizeof(*o));
+	o->family = c->key.family;
+	o->connected = c->key.connected;
+	o->v6only = c->key.v6only;
+	o->port_be = c->key.port_be;
+	o->peer_port_be = c->key.peer_port_be;
+	o->cookie = c->cookie;
+	memcpy(o->addr, c->key.addr, 16);
+	memcpy(o->peer, c->key.peer, 16);
+	o->wildcard = !memcmp(o->addr, (uint8_t[16]){0}, 16);
+}
+
+/* ------------------------------------------------------------------------------------- all sockets, or those of one port -- */
+
+int claim_scan_begin(struct claim_scan *s, int nl, uint16_t port_be)
+{
+	struct diag_request m = {0};
+	int err;
+
+	*s = (struct claim_scan){.nl = nl, .seq = s->seq + 1, .port_be = port_be, .family = AF_INET};
+	m.req.id.idiag_sport = port_be; /* udp_dump() filters by it; 0: all */
+	err = send_request(nl, &m, s->family, NLM_F_DUMP, s->seq);
+	s->running = !err;
+	return err;
+}
+
+/* The dump of one family has ended: the next, if there is one. */
+static int next_family(struct claim_scan *s)
+{
+	struct diag_request m = {0};
+	int err;
+
+	s->running = s->family == AF_INET;
+	if (!s->running)
+		return 0;
+	s->family = AF_INET6;
+	m.req.id.idiag_sport = s->port_be;
+	err = send_request(s->nl, &m, s->family, NLM_F_DUMP, ++s->seq);
+	if (err == -ENOENT) /* a kernel without IPv6 */
+		err = s->running = 0;
+	s->running = !err && s->running;
+	return err ? err : s->running;
+}
+
+int claim_scan_step(struct claim_scan *s, void (*found)(void *arg, const struct claim_other *o), void *arg)
+{
+	char buf[ANSWER_LEN] __attribute__((aligned(8)));
 	const struct nlmsghdr *h = (const void *)buf;
+	ssize_t n = recv(s->nl, buf, sizeof(buf), MSG_DONTWAIT);
+	size_t left = (size_t)n;
 
-	for (; NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
-		struct other o;
-		uint32_t i;
-		char addr[INET6_ADDRSTRLEN];
+	if (n < 0 && errno == EINTR)
+		return 1;
+	if (n < 0) {
+		s->running = false;
+		return -errno;
+	}
+	s->messages++;
+	for (; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+		struct claim_other o;
 
-		if (h->nlmsg_seq != seq)
+		if (h->nlmsg_seq != s->seq)
 			continue; /* the rest of an answer that was given up */
 		if (h->nlmsg_type == NLMSG_DONE)
-			return 1;
-		if (h->nlmsg_type == NLMSG_ERROR)
-			return ((const struct nlmsgerr *)NLMSG_DATA(h))->error ?: -EPROTO;
+			return next_family(s);
+		if (h->nlmsg_type == NLMSG_ERROR) {
+			int err = ((const struct nlmsgerr *)NLMSG_DATA(h))->error;
+
+			if (err == -ENOENT && s->family == AF_INET6) /* a kernel without IPv6 */
+				err = 0;
+			s->running = false;
+			return err;
+		}
 		if (h->nlmsg_len < NLMSG_LENGTH(sizeof(struct inet_diag_msg)))
 			continue;
 		read_other(NLMSG_DATA(h), h->nlmsg_len - NLMSG_HDRLEN, &o);
-		for (i = 0; i < cnt && mine[i] != o.cookie; i++)
-			;
-		if (i < cnt || *found || !overlaps(&o, c, ifindex))
-			continue;
-		*found = true;
-		snprintf(text, text_len, "a socket that does not use udplane is bound to %s port %u, too (%s, cookie %llu)",
-			 inet_ntop(o.family, o.addr, addr, sizeof(addr)), ntohs(c->key.port_be),
-			 o.connected ? "connected" : "unconnected", (unsigned long long)o.cookie);
+		found(arg, &o);
 	}
+	return 1;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ just one -- */
+
+int claim_winner(int nl, const struct port_key *key, int ifindex, struct claim_other *winner)
+{
+	char buf[4096] __attribute__((aligned(8)));
+	const struct nlmsghdr *h = (const void *)buf;
+	static uint32_t seq; /* the control thread's */
+	struct diag_request m = {0};
+	ssize_t n;
+	int err;
+
+	while (recv(nl, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+		;
+	/* udp_dump_one() takes source and destination as the datagram has them. */
+	memcpy(m.req.id.idiag_src, key->peer, 16);
+	memcpy(m.req.id.idiag_dst, key->addr, 16);
+	m.req.id.idiag_sport = key->peer_port_be;
+	m.req.id.idiag_dport = key->port_be;
+	m.req.id.idiag_if = (uint32_t)ifindex;
+	m.req.id.idiag_cookie[0] = m.req.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+	err = send_request(nl, &m, key->family, 0, ++seq);
+	if (err)
+		return err;
+	n = recv(nl, buf, sizeof(buf), MSG_DONTWAIT); /* the kernel has answered within send() */
+	if (n < 0)
+		return -errno;
+	if (!NLMSG_OK(h, (size_t)n) || h->nlmsg_seq != seq)
+		return -EPROTO;
+	if (h->nlmsg_type == NLMSG_ERROR)
+		return ((const struct nlmsgerr *)NLMSG_DATA(h))->error ?: -EPROTO;
+	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(struct inet_diag_msg)))
+		return -EPROTO;
+	read_other(NLMSG_DATA(h), h->nlmsg_len - NLMSG_HDRLEN, winner);
 	return 0;
-}
-
-static int ask(int nl, uint8_t family, const struct claim *c, const uint64_t *mine, uint32_t cnt, int ifindex, char *text,
-	       size_t text_len, bool *found)
-{
-	char buf[32768] __attribute__((aligned(8)));
-	static uint32_t last_seq; /* the control thread's */
-	uint32_t seq = ++last_seq;
-	int err = request(nl, family, c->key.port_be, seq);
-
-	while (!err) {
-		ssize_t n = recv(nl, buf, sizeof(buf), 0);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		err = check_reply(buf, (size_t)n, seq, c, mine, cnt, ifindex, text, text_len, found);
-	}
-	return err > 0 ? 0 : err;
-}
-
-int claim_conflict(int nl, const struct claim *c, const uint64_t *mine, uint32_t cnt, int ifindex, char *text, size_t text_len)
-{
-	bool found = false;
-	int err = ask(nl, AF_INET, c, mine, cnt, ifindex, text, text_len, &found);
-
-	if (!err)
-		err = ask(nl, AF_INET6, c, mine, cnt, ifindex, text, text_len, &found);
-	return err ? err : found;
 }

@@ -17,6 +17,7 @@
 #define LOOP_EVENTS 1200  /* more than there are sessions, so that each has its turn among them */
 #define TURN_NS 5000000ull /* for requests of attached clients; then the others are looked at again */
 #define RESTART_NS 5000000000ull /* a device that lasts shorter is not tried again */
+#define WORK_BUDGET_NS 2000000 /* of what can wait, in one turn of the loop */
 #define NEIGHBOUR_TICKS 3 /* seconds: well within the kernel's 5 s probe delay (Documentation/networking/ip-sysctl: delay_first_probe_time) */
 
 static void reload_ports(struct control *c)
@@ -113,6 +114,29 @@ static void on_signal(struct control *c, struct watch *w, uint32_t events)
 	c->leaving = true;
 }
 
+void work_at(struct control *c, uint64_t ns)
+{
+	struct itimerspec at = {.it_value = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)}};
+
+	if (ns >= c->work_ns)
+		return;
+	c->work_ns = ns;
+	if (!ns)
+		at.it_value.tv_nsec = 1; /* 0 would disarm it */
+	timerfd_settime(c->work.fd, TFD_TIMER_ABSTIME, &at, NULL);
+}
+
+static void on_work(struct control *c, struct watch *w, uint32_t events)
+{
+	uint64_t cnt;
+
+	(void)events;
+	if (read(w->fd, &cnt, 8) != 8)
+		return;
+	c->work_ns = UINT64_MAX;
+	shared_work(c, clock_now_ns() + WORK_BUDGET_NS);
+}
+
 static int watch_basics(struct control *c)
 {
 	struct itimerspec every = {.it_interval.tv_sec = 1, .it_value.tv_sec = 1};
@@ -130,10 +154,13 @@ static int watch_basics(struct control *c)
 		return -errno;
 	c->signals = (struct watch){.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .ready = on_signal};
 	c->tick = (struct watch){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), .ready = on_tick};
-	if (c->signals.fd < 0 || c->tick.fd < 0)
+	c->work = (struct watch){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), .ready = on_work};
+	if (c->signals.fd < 0 || c->tick.fd < 0 || c->work.fd < 0)
 		return -errno;
 	timerfd_settime(c->tick.fd, 0, &every, NULL);
 	err = watch_add(c, &c->signals, EPOLLIN);
+	if (!err)
+		err = watch_add(c, &c->work, EPOLLIN);
 	return err ? err : watch_add(c, &c->tick, EPOLLIN);
 }
 
@@ -162,7 +189,7 @@ static void loop(struct control *c)
 
 		serve(c, ev, n, false);
 		serve(c, ev, n, true);
-		session_reap(c); /* after the turn: other events of it may point to them */
+		session_reap(c, clock_now_ns() + WORK_BUDGET_NS); /* after the turn: other events of it may point to them */
 	}
 }
 
@@ -183,10 +210,12 @@ enum control_end control_run(struct config *cfg)
 		.cfg = cfg,
 		.epoll_fd = -1,
 		.lock_fd = -1,
-		.diag_fd = -1,
+		.shared = {.scan_fd = -1, .first_fd = -1, .ask_fd = -1},
 		.listen.fd = -1,
 		.signals.fd = -1,
 		.tick.fd = -1,
+		.work.fd = -1,
+		.work_ns = UINT64_MAX,
 		.route_watch.fd = -1,
 		.route_timer.fd = -1,
 		.frames.fd = -1,
@@ -194,6 +223,9 @@ enum control_end control_run(struct config *cfg)
 	int err;
 
 	TAILQ_INIT(&c.all);
+	TAILQ_INIT(&c.shared.ports);
+	TAILQ_INIT(&c.shared.settle);
+	TAILQ_INIT(&c.shared.fresh);
 	err = watch_basics(&c);
 	if (err)
 		log_error("cannot watch signals and timers: %s", strerror(-err));
@@ -210,6 +242,7 @@ enum control_end control_run(struct config *cfg)
 	control_free(&c);
 	watch_remove(&c, &c.signals);
 	watch_remove(&c, &c.tick);
+	watch_remove(&c, &c.work);
 	if (c.epoll_fd >= 0)
 		close(c.epoll_fd);
 	return c.restart ? CONTROL_RESTART : err || c.failed ? CONTROL_FAILED : CONTROL_STOPPED;

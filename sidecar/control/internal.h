@@ -10,6 +10,7 @@
 #include <udplane/abi.h>
 #include "sidecar/claim/claim.h"
 #include "sidecar/config/config.h"
+#include "sidecar/control/index.h"
 #include "sidecar/device/device.h"
 #include "sidecar/memory/foreign.h"
 #include "sidecar/memory/memzone.h"
@@ -71,7 +72,10 @@ struct session {
 	struct worker_channel lane[UDPLANE_MAX_WORKERS];
 	int doorbell[UDPLANE_MAX_WORKERS];
 	struct ring_pool rings;
-	TAILQ_HEAD(, sock) socks;
+	TAILQ_HEAD(sock_list, sock) socks;
+	struct sock_list refused; /* rows for `why`: CONTROL_REFUSED at most */
+	bool flushed;            /* what it had queued to send has been sent, or given up: its sockets are being released */
+	bool closing;            /* doomed, and not watched any more: its sockets are being released */
 	bool doomed;             /* to be closed at the end of this turn of the loop */
 	char doom[UDPLANE_TEXT_LEN];
 };
@@ -89,12 +93,33 @@ struct sock {
 	struct ring_place place;
 	uint32_t cls; /* ring class */
 	bool refused; /* only a row for `why`: no rings, no wake socket */
+	bool removed; /* the workers have forgotten it */
+	struct index_item item; /* while it is claimed */
+	/* shared.c */
+	TAILQ_ENTRY(sock) todo_link;
+	enum sock_todo { TODO_NONE, TODO_SETTLE, TODO_FRESH } todo; /* which list it is in */
+	uint64_t fresh_until_ns;
 };
 
 /* What a claim gives the client beside the numbers in struct udplane_claimed. */
 struct sock_gift {
 	int wake_fd;    /* the client's end of its wake socket; the caller closes it */
 	int segment_fd; /* a new segment, or -1; not to be closed */
+};
+
+/* ---- shared.c: ports that several sockets share ---- */
+
+struct shared {
+	struct shared_port **port;         /* [65536], by port_be as a number */
+	TAILQ_HEAD(, shared_port) ports;   /* those with sockets of ours that may have to share */
+	uint32_t port_cnt;
+	struct sock_list settle;           /* what waits to be looked at */
+	struct sock_list fresh;            /* newcomers beside rivals, the oldest first */
+	int scan_fd, first_fd, ask_fd;     /* NETLINK_SOCK_DIAG: a long listing, one while a client waits, single questions */
+	struct claim_scan scan, first;
+	bool in_round;                     /* a listing of all of `ports` is under way */
+	uint64_t began_ns, due_ns;         /* of this or the last round, and of the next */
+	uint64_t busy_ns;                  /* time that it has taken */
 };
 
 struct control {
@@ -107,10 +132,11 @@ struct control {
 	uint32_t worker_cnt, workers_wanted; /* wanted: before a device of fewer queues lowered it */
 	uint32_t frame_size;
 	struct claim_rules rules;
-	int diag_fd;
+	struct shared shared;
 
 	int epoll_fd;
-	struct watch listen, signals, tick, route_watch, route_timer;
+	struct watch listen, signals, tick, work, route_watch, route_timer;
+	uint64_t work_ns; /* when `work` is due; UINT64_MAX: it is not */
 	int lock_fd; /* flock on the socket path's lock file */
 	struct route_netlink *nl;
 	struct route_table *route;
@@ -121,7 +147,9 @@ struct control {
 	uint32_t observers;
 	TAILQ_HEAD(, session) all;
 	struct sock **sock;       /* [max_sockets], by id */
-	uint32_t sock_hint;
+	struct sock_index index;  /* those that are claimed */
+	uint32_t *id_free;        /* [max_sockets]: stack of numbers not in use; what was used last is warm */
+	uint32_t id_free_cnt;
 	uint32_t check_next; /* socket number that sock_check goes on with */
 	uint32_t ticks;
 	struct stat annotations; /* of the file, when it was last read */
@@ -134,6 +162,9 @@ int watch_add(struct control *c, struct watch *w, uint32_t events);
 void watch_remove(struct control *c, struct watch *w);
 
 /* control.c */
+/* Has sessions closed and shared ports looked after (a bit at a time, by turns with everything else) at that time or sooner;
+ * CLOCK_MONOTONIC, 0: now. */
+void work_at(struct control *c, uint64_t ns);
 /* The device is gone: ends the loop; again: run udplaned anew if it had lasted. */
 void control_lose_device(struct control *c, bool again);
 /* Does the device ask to be opened from the start? */
@@ -153,7 +184,8 @@ void session_accept(struct control *c, struct watch *w, uint32_t events);
 void session_close(struct control *c, struct session *s);
 void session_doom(struct session *s, const char *why);
 void session_goodbye(struct control *c, struct session *s);
-void session_reap(struct control *c);
+/* Closes doomed sessions, until `end`. */
+void session_reap(struct control *c, uint64_t end);
 void session_tick(struct control *c);
 
 /* lane.c: the channel of a session */
@@ -181,10 +213,26 @@ void sock_claim(struct control *c, struct session *s, const struct udplane_claim
 		struct sock_gift *gift);
 int sock_update(struct control *c, struct sock *k, uint32_t *reason, char *text, size_t text_len);
 void sock_release(struct control *c, struct sock *k);
+/* Releases some sockets of a session whose client has gone, with few calls to the workers. False: there are none left. */
+bool sock_release_some(struct control *c, struct session *s);
+/* why: UDPLANE_REASON_NONE: its port may be diverted. */
+void sock_set_diverted(struct control *c, struct sock *k, enum udplane_reason why, const char *text);
 void sock_to_kernel(struct control *c, struct sock *k, enum udplane_reason why, const char *text);
 void sock_check(struct control *c);
 void sock_ports_changed(struct control *c);
 struct sock *sock_of(struct control *c, struct session *s, uint32_t id);
+
+/* shared.c */
+int shared_open(struct control *c); /* 0 or -errno */
+void shared_close(struct control *c);
+/* k, claimed or with another address (k->claim), takes its place among the others, and its state. 0 or -ENOMEM. */
+int shared_enter(struct control *c, struct sock *k);
+/* k is claimed no more. lives: but its kernel socket stays, as one that does not use udplane. */
+void shared_leave(struct control *c, struct sock *k, bool lives);
+/* Has its state looked at anew, soon. */
+void shared_mark(struct control *c, struct sock *k);
+/* Does what there is to do, until `end`. */
+void shared_work(struct control *c, uint64_t end);
 
 /* slow.c */
 void slow_events(struct control *c, struct watch *w, uint32_t events);

@@ -57,8 +57,7 @@ void refresh_counters(struct control *c)
 		udplane_store64(&c->stats.z->device_counter[i], dev[i]);
 	TAILQ_FOREACH(s, &c->all, link)
 		TAILQ_FOREACH(k, &s->socks, link)
-			if (!k->refused)
-				copy_client(c, k);
+			copy_client(c, k);
 	udplane_store64(&c->stats.z->hugepage_bytes, memory(c, true));
 	udplane_store64(&c->stats.z->page_bytes, memory(c, false));
 	refresh_info(c);

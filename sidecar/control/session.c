@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
 
@@ -75,6 +76,7 @@ static void open_session(struct control *c, int fd)
 	s->watch.ready = session_ready;
 	s->observer = true; /* until it attaches */
 	TAILQ_INIT(&s->socks);
+	TAILQ_INIT(&s->refused);
 	who_is_it(s);
 	TAILQ_INSERT_TAIL(&c->all, s, link);
 	c->observers++;
@@ -363,8 +365,8 @@ void session_close(struct control *c, struct session *s)
 {
 	if (s->doom[0])
 		log_warn("client %d (%s) disconnected: %s", s->pid, s->comm, s->doom);
-	while (!TAILQ_EMPTY(&s->socks))
-		sock_release(c, TAILQ_FIRST(&s->socks));
+	while (sock_release_some(c, s))
+		;
 	if (s->observer) {
 		c->observers--;
 	} else {
@@ -390,13 +392,26 @@ void session_tick(struct control *c)
 			session_doom(s, s->welcomed ? "" : "no HELLO within seconds of connecting");
 }
 
-void session_reap(struct control *c)
+/* A client may leave ten thousand sockets behind: some at a time, as others want answers. It stays connected until the last is released,
+ * so whoever lives on does not come back while the old ones still take its datagrams. */
+void session_reap(struct control *c, uint64_t end)
 {
 	struct session *s, *next;
 
 	for (s = TAILQ_FIRST(&c->all); s; s = next) {
+		bool more = true;
+
 		next = TAILQ_NEXT(s, link);
-		if (s->doomed)
+		if (!s->doomed)
+			continue;
+		if (!s->closing)
+			epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, s->watch.fd, NULL);
+		s->closing = true;
+		while (more && clock_now_ns() < end)
+			more = sock_release_some(c, s);
+		if (!more)
 			session_close(c, s);
+		else
+			work_at(c, 0);
 	}
 }

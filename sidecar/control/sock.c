@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@
 #define WAKE_BYTES 1024 /* of send buffer for a signal: its sk_buff counts as 768 bytes (Linux 6.18) */
 #define WAKE_SPARE 8
 #define FLUSH_BUDGET_NS 10000000ull /* for what a socket that closes has queued: at most a whole TX ring of slow datagrams */
+#define RELEASE_BATCH 32        /* sockets of a client that has gone, in one call to a worker */
 
 struct sock *sock_of(struct control *c, struct session *s, uint32_t id)
 {
@@ -34,17 +36,13 @@ struct sock *sock_of(struct control *c, struct session *s, uint32_t id)
 
 static int find_id(struct control *c)
 {
-	uint32_t max = c->cfg->max_sockets;
+	return c->id_free_cnt ? (int)c->id_free[--c->id_free_cnt] : -1;
+}
 
-	for (uint32_t i = 0; i < max; i++) {
-		uint32_t id = (c->sock_hint + i) % max;
-
-		if (!c->sock[id]) {
-			c->sock_hint = id; /* reuse low ids: their counters and rings are warm */
-			return (int)id;
-		}
-	}
-	return -1;
+static void put_id(struct control *c, uint32_t id)
+{
+	c->sock[id] = NULL;
+	c->id_free[c->id_free_cnt++] = id;
 }
 
 /* ---- diverting ---- */
@@ -117,74 +115,23 @@ static void deactivate(struct control *c, struct sock *k, bool drain)
 	k->state = UDPLANE_SOCKET_PENDING;
 }
 
-/* ---- plain sockets on the same port ---- */
+/* ---- diverted or not ---- */
 
-static uint32_t claimed_cookies(struct control *c, uint16_t port_be, uint64_t *out, uint32_t max)
+void sock_set_diverted(struct control *c, struct sock *k, enum udplane_reason why, const char *text)
 {
-	uint32_t n = 0;
-	struct session *s;
-	struct sock *k;
+	char refusal[UDPLANE_TEXT_LEN];
 
-	TAILQ_FOREACH(s, &c->all, link)
-		TAILQ_FOREACH(k, &s->socks, link)
-			if (k->fd >= 0 && k->claim.local.port_be == port_be && n < max)
-				out[n++] = k->claim.cookie;
-	return n;
-}
-
-/* Two kernel sockets under one key that are no SO_REUSEPORT group (SO_REUSEADDR): Linux gives everything to the one bound last. Only it
- * knows which that is. */
-static bool rivals(struct control *c, const struct sock *k, char *text, size_t text_len)
-{
-	struct session *s;
-	struct sock *o;
-
-	TAILQ_FOREACH(s, &c->all, link) {
-		TAILQ_FOREACH(o, &s->socks, link) {
-			if (o->fd < 0 || o->claim.cookie == k->claim.cookie || memcmp(&o->claim.key, &k->claim.key, sizeof(o->claim.key)))
-				continue;
-			if (o->claim.reuseport && k->claim.reuseport)
-				continue;
-			snprintf(text, text_len, "process %d has another socket on the same address and port by SO_REUSEADDR; only Linux "
-				 "knows which of them receives", s->pid);
-			return true;
-		}
-	}
-	return false;
-}
-
-/* Brings one socket to the state that the annotation and, if it shares its port by SO_REUSE*, the kernel's list of sockets ask for. */
-static void settle(struct control *c, struct sock *k)
-{
-	char text[UDPLANE_TEXT_LEN] = "";
-	enum udplane_reason why = UDPLANE_REASON_SHARED;
-	uint64_t *mine = malloc(c->cfg->max_sockets * sizeof(*mine));
-	int conflict = -ENOMEM;
-
-	if (!port_set_contains(&c->cfg->ports, be16toh(k->claim.local.port_be))) {
-		conflict = 1;
-		why = UDPLANE_REASON_NOT_ASKED;
-		snprintf(text, sizeof(text), "the port was taken out of the annotation");
-	} else if (rivals(c, k, text, sizeof(text)))
-		conflict = 1;
-	else if (mine)
-		conflict = claim_conflict(c->diag_fd, &k->claim, mine,
-					  claimed_cookies(c, k->claim.local.port_be, mine, c->cfg->max_sockets), c->rules.ifindex,
-					  text, sizeof(text));
-	free(mine);
-	if (conflict < 0) {
-		why = conflict == -ENOMEM ? UDPLANE_REASON_NO_MEMORY : UDPLANE_REASON_DEVICE;
-		snprintf(text, sizeof(text), "cannot list the sockets on this port: %s", strerror(-conflict));
-	}
-	if (conflict && k->state == UDPLANE_SOCKET_ACTIVE) {
+	if (why && k->state == UDPLANE_SOCKET_ACTIVE) {
 		stats_count(&c->stats, UDPLANE_CONTROL_CONFLICTS, why == UDPLANE_REASON_SHARED);
 		deactivate(c, k, true);
-	} else if (!conflict && k->state == UDPLANE_SOCKET_PENDING) {
+	} else if (!why && k->state == UDPLANE_SOCKET_PENDING) {
 		int err = activate(c, k);
 
 		if (err) {
 			why = UDPLANE_REASON_DEVICE;
-			snprintf(text, sizeof(text), "the device refuses the claim: %s", strerror(-err));
+			snprintf(refusal, sizeof(refusal), "the device refuses the claim: %s%s", strerror(-err),
+				 err == -ENOSPC ? "; too many addresses or peers" : "");
+			text = refusal;
 		}
 	}
 	refresh_socket(c, k, k->state == UDPLANE_SOCKET_ACTIVE ? UDPLANE_REASON_NONE : why, text);
@@ -199,15 +146,15 @@ static void verify_again(struct control *c, struct sock *k)
 
 	if (why == UDPLANE_REASON_NOT_ASKED)
 		return; /* sock_ports_changed has seen to it, and keeps the rings */
-	if (why || memcmp(&now.key, &k->claim.key, sizeof(now.key))) {
+	if (why || memcmp(&now.key, &k->claim.key, sizeof(now.key)) || now.reuse != k->claim.reuse || now.reuseport != k->claim.reuseport) {
 		uint32_t reason;
 
 		sock_update(c, k, &reason, text, sizeof(text));
 	}
 }
 
-/* Once a second: are the claims still what they were, and alone where they must be? In turns, and within a budget: whoever waits for an
- * answer of this thread must not wait long, however many sockets there are. */
+/* Once a second: are the claims still what they were? Those that wait are looked at anew. In turns, and within a budget: whoever waits
+ * for an answer of this thread must not wait long, however many sockets there are. */
 void sock_check(struct control *c)
 {
 	uint64_t end = clock_now_ns() + CHECK_BUDGET_NS;
@@ -222,21 +169,9 @@ void sock_check(struct control *c)
 		if (!k || k->fd < 0)
 			continue;
 		verify_again(c, k);
-		if (k->fd >= 0 && (k->claim.reuse || k->state == UDPLANE_SOCKET_PENDING))
-			settle(c, k);
+		if (k->state == UDPLANE_SOCKET_PENDING)
+			shared_mark(c, k);
 	}
-}
-
-/* Others on the same port may have to wait now, or may go. */
-static void settle_port(struct control *c, uint16_t port_be)
-{
-	struct session *s;
-	struct sock *k;
-
-	TAILQ_FOREACH(s, &c->all, link)
-		TAILQ_FOREACH(k, &s->socks, link)
-			if (k->fd >= 0 && k->claim.local.port_be == port_be && (k->claim.reuse || k->state == UDPLANE_SOCKET_PENDING))
-				settle(c, k);
 }
 
 /* ---- claim ---- */
@@ -245,7 +180,7 @@ static enum udplane_reason check_claim(struct control *c, struct session *s, con
 				       char *text, size_t text_len)
 {
 	enum udplane_reason why;
-	struct sock *k;
+	struct index_item *i;
 
 	if (!c->dev) {
 		snprintf(text, text_len, "%s", c->stats.z->backend_text);
@@ -259,8 +194,10 @@ static enum udplane_reason check_claim(struct control *c, struct session *s, con
 			 be16toh(cl->local.port_be));
 		return UDPLANE_REASON_OTHER_PORT;
 	}
-	TAILQ_FOREACH(k, &s->socks, link) {
-		if (k->fd >= 0 && k->claim.cookie == cl->cookie) {
+	for (i = index_cookie(&c->index, cl->cookie); i; i = index_cookie_next(i)) {
+		const struct sock *k = (const void *)((const char *)i - offsetof(struct sock, item));
+
+		if (k->session == s) {
 			snprintf(text, text_len, "this process has claimed the socket already, as number %u", k->id);
 			return UDPLANE_REASON_DUPLICATE;
 		}
@@ -339,10 +276,13 @@ static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_
 	}
 	k->id = (uint32_t)id;
 	why = make_wake_pair(c, k, gift, text, text_len);
-	if (why)
+	if (why) {
+		put_id(c, k->id);
 		return why;
+	}
 	err = rings_get(&k->session->rings, control_pages(c), c->dev->numa_node, &k->place, &k->cls, &gift->segment_fd);
 	if (err) {
+		put_id(c, k->id);
 		snprintf(text, text_len, "no memory for its rings: %s", strerror(-err));
 		return UDPLANE_REASON_NO_MEMORY;
 	}
@@ -352,6 +292,7 @@ static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_
 
 		call_all(c, &o);
 		rings_put(&k->session->rings, k->place, k->cls);
+		put_id(c, k->id);
 		snprintf(text, text_len, "the worker refuses it: %s", strerror(-err));
 		return UDPLANE_REASON_NO_MEMORY;
 	}
@@ -386,9 +327,9 @@ static void forget_refusal(struct control *c, struct session *s, uint16_t port_b
 {
 	struct sock *o, *next;
 
-	for (o = TAILQ_FIRST(&s->socks); o; o = next) {
+	for (o = TAILQ_FIRST(&s->refused); o; o = next) {
 		next = TAILQ_NEXT(o, link);
-		if (o->refused && o->claim.local.port_be == port_be)
+		if (o->claim.local.port_be == port_be)
 			sock_release(c, o);
 	}
 }
@@ -402,10 +343,10 @@ static void remember_refusal(struct control *c, struct session *s, struct sock *
 	int id;
 
 	forget_refusal(c, s, k->claim.local.port_be);
-	TAILQ_FOREACH(o, &s->socks, link)
-		rows += o->refused;
-	id = find_id(c);
-	if (!k->claim.local.port_be || rows >= CONTROL_REFUSED || id < 0) {
+	TAILQ_FOREACH(o, &s->refused, link)
+		rows++;
+	id = !k->claim.local.port_be || rows >= CONTROL_REFUSED ? -1 : find_id(c);
+	if (id < 0) {
 		free(k);
 		return;
 	}
@@ -414,7 +355,7 @@ static void remember_refusal(struct control *c, struct session *s, struct sock *
 	k->refused = true;
 	k->state = UDPLANE_SOCKET_KERNEL;
 	c->sock[k->id] = k;
-	TAILQ_INSERT_TAIL(&s->socks, k, link);
+	TAILQ_INSERT_TAIL(&s->refused, k, link);
 	if (k->id >= c->stats.z->socket_high)
 		udplane_store32(&c->stats.z->socket_high, k->id + 1);
 	refresh_socket(c, k, why, text);
@@ -452,14 +393,8 @@ void sock_claim(struct control *c, struct session *s, const struct udplane_claim
 	TAILQ_INSERT_TAIL(&s->socks, k, link);
 	stats_count(&c->stats, UDPLANE_CONTROL_CLAIMS, 1);
 	stats_gauge_add(&c->stats, UDPLANE_CONTROL_SOCKETS, 1);
-	if (k->claim.reuse) {
-		settle(c, k);
-		settle_port(c, k->claim.local.port_be);
-	} else if (activate(c, k)) {
-		refresh_socket(c, k, UDPLANE_REASON_NO_MEMORY, "the device refuses the claim: too many addresses or peers");
-	} else {
-		refresh_socket(c, k, UDPLANE_REASON_NONE, "");
-	}
+	if (shared_enter(c, k))
+		sock_to_kernel(c, k, UDPLANE_REASON_NO_MEMORY, "no memory to keep account of the socket");
 	fill_claimed(c, k, gift, out);
 }
 
@@ -481,11 +416,16 @@ int sock_update(struct control *c, struct sock *k, uint32_t *reason, char *text,
 	if (k->state == UDPLANE_SOCKET_ACTIVE && !memcmp(&now, &k->claim, sizeof(now)))
 		return 0; /* it is what it was: nothing to drain, nothing to divert anew */
 	deactivate(c, k, true);
+	shared_leave(c, k, false);
 	k->claim = now;
 	source_of(&now, &o.source);
 	call_all(c, &o);
-	settle(c, k);
-	return 0;
+	if (!shared_enter(c, k))
+		return 0;
+	*reason = UDPLANE_REASON_NO_MEMORY;
+	snprintf(text, text_len, "no memory to keep account of the socket");
+	sock_to_kernel(c, k, *reason, text);
+	return -ENOMEM;
 }
 
 /* Sends what its client has queued, some of it through our duplicate of the kernel socket. Gives up on a device that does not send. */
@@ -507,7 +447,8 @@ static void disarm(struct control *c, struct sock *k, bool drain)
 	if (k->fd < 0)
 		return;
 	deactivate(c, k, drain);
-	for (uint32_t i = 0; i < c->worker_cnt; i++) {
+	shared_leave(c, k, drain);
+	for (uint32_t i = 0; i < c->worker_cnt && !k->removed; i++) {
 		flush(c, i, k->id);
 		worker_call(c->worker[i], &o);
 	}
@@ -524,9 +465,6 @@ void sock_to_kernel(struct control *c, struct sock *k, enum udplane_reason why, 
 
 void sock_release(struct control *c, struct sock *k)
 {
-	bool reuse = k->claim.reuse && !k->refused;
-	uint16_t port_be = k->claim.local.port_be;
-
 	disarm(c, k, false);
 	k->state = UDPLANE_SOCKET_FREE;
 	refresh_socket(c, k, UDPLANE_REASON_NONE, "");
@@ -536,13 +474,54 @@ void sock_release(struct control *c, struct sock *k)
 		stats_count(&c->stats, UDPLANE_CONTROL_RELEASES, 1);
 		stats_gauge_add(&c->stats, UDPLANE_CONTROL_SOCKETS, -1);
 	}
-	TAILQ_REMOVE(&k->session->socks, k, link);
-	c->sock[k->id] = NULL;
-	if (k->id < c->sock_hint)
-		c->sock_hint = k->id;
+	TAILQ_REMOVE(k->refused ? &k->session->refused : &k->session->socks, k, link);
+	put_id(c, k->id);
 	free(k);
-	if (reuse)
-		settle_port(c, port_be);
+}
+
+/* The same order to every worker for each of them. */
+static void call_many(struct control *c, struct sock **k, uint32_t cnt, enum worker_op op)
+{
+	struct worker_order o[RELEASE_BATCH];
+
+	for (uint32_t w = 0; w < c->worker_cnt; w++) {
+		for (uint32_t i = 0; i < cnt; i++)
+			o[i] = (struct worker_order){
+				.op = op, .sock = k[i]->id, .key = k[i]->claim.key, .next = i + 1 < cnt ? &o[i + 1] : NULL};
+		worker_call(c->worker[w], o);
+	}
+}
+
+bool sock_release_some(struct control *c, struct session *s)
+{
+	struct sock *some[RELEASE_BATCH], *active[RELEASE_BATCH], *k;
+	uint32_t cnt = 0, active_cnt = 0;
+
+	TAILQ_FOREACH(k, &s->socks, link) {
+		if (cnt == RELEASE_BATCH)
+			break;
+		some[cnt++] = k;
+		if (k->fd < 0 || k->state != UDPLANE_SOCKET_ACTIVE)
+			continue;
+		undivert(c, &k->claim);
+		active[active_cnt++] = k;
+	}
+	if (active_cnt)
+		call_many(c, active, active_cnt, WORKER_KEY_REMOVE);
+	for (uint32_t i = 0; i < active_cnt; i++)
+		active[i]->state = UDPLANE_SOCKET_PENDING;
+	for (uint32_t w = 0; w < c->worker_cnt && cnt && !s->flushed; w++)
+		flush(c, w, some[0]->id); /* the ring is that of all its sockets */
+	s->flushed = true;
+	if (cnt)
+		call_many(c, some, cnt, WORKER_SOCKET_REMOVE);
+	for (uint32_t i = 0; i < cnt; i++) {
+		some[i]->removed = true;
+		sock_release(c, some[i]);
+	}
+	while ((k = TAILQ_FIRST(&s->refused)) != NULL)
+		sock_release(c, k);
+	return !TAILQ_EMPTY(&s->socks);
 }
 
 /* The set of asked-for ports has changed. Sockets on a port that left it keep their rings, and are diverted again when it comes back; what
@@ -554,6 +533,6 @@ void sock_ports_changed(struct control *c)
 
 	TAILQ_FOREACH(s, &c->all, link)
 		TAILQ_FOREACH(k, &s->socks, link)
-			if (k->fd >= 0 && (k->state == UDPLANE_SOCKET_PENDING || !port_set_contains(&c->cfg->ports, be16toh(k->claim.local.port_be))))
-				settle(c, k);
+			if (k->state == UDPLANE_SOCKET_PENDING || !port_set_contains(&c->cfg->ports, be16toh(k->claim.local.port_be)))
+				shared_mark(c, k);
 }

@@ -347,10 +347,10 @@ static int start_device(struct control *c, char *text, size_t text_len)
 		snprintf(text, text_len, "SO_NETNS_COOKIE: %s; Linux 5.14 or newer is needed", strerror(-err));
 		return err;
 	}
-	c->diag_fd = claim_diag_open();
-	if (c->diag_fd < 0) {
-		snprintf(text, text_len, "NETLINK_SOCK_DIAG: %s", strerror(-c->diag_fd));
-		return c->diag_fd;
+	err = shared_open(c);
+	if (err) {
+		snprintf(text, text_len, "NETLINK_SOCK_DIAG: %s", strerror(-err));
+		return err;
 	}
 	err = start_workers(c, text, text_len);
 	return err ? err : route_start(c, text, text_len);
@@ -390,7 +390,10 @@ int control_start(struct control *c)
 		log_warn("no SIGBUS handler: %s; a client could end udplaned by punching holes into its channel", strerror(-err));
 	c->session = calloc(c->cfg->max_clients, sizeof(*c->session));
 	c->sock = calloc(c->cfg->max_sockets, sizeof(*c->sock));
-	if (!c->session || !c->sock) {
+	c->id_free = calloc(c->cfg->max_sockets, sizeof(*c->id_free));
+	for (uint32_t i = c->cfg->max_sockets; c->id_free && i-- > 0;)
+		c->id_free[c->id_free_cnt++] = i;
+	if (!c->session || !c->sock || !c->id_free || index_init(&c->index, c->cfg->max_sockets)) {
 		log_error("no memory for %u clients and %u sockets", c->cfg->max_clients, c->cfg->max_sockets);
 		return -ENOMEM;
 	}
@@ -457,10 +460,11 @@ void control_free(struct control *c)
 		worker_stop(c->worker[i]);
 	route_stop(c);
 	close_device(c);
-	if (c->diag_fd >= 0)
-		close(c->diag_fd);
+	shared_close(c);
 	if (c->stats.z)
 		stats_destroy(&c->stats);
+	index_free(&c->index);
+	free(c->id_free);
 	free(c->session);
 	free(c->sock);
 }

@@ -35,7 +35,7 @@ struct worker_flow {
 	uint8_t dst[16];
 	uint32_t sock;
 	uint32_t neigh;
-	uint64_t generation; /* of the route table and the socket's source; 0: empty */
+	uint64_t generation; /* of the route table; 0: empty */
 	uint16_t mtu;
 	uint8_t family;
 	uint8_t pad[64 - 16 - 8 - 8 - 3];
@@ -81,7 +81,8 @@ struct worker {
 	const struct route_table *route;
 	struct worker_flow *flow; /* [WORKER_FLOWS] */
 	struct worker_local local;
-	uint64_t flow_generation; /* changes with the route table and with any socket's source */
+	uint8_t *has_flows;       /* [socket_max]: `flow` may hold something of that socket */
+	uint64_t flow_generation; /* changes with the route table */
 
 	struct device_frame tx_stage[WORKER_TX_BURST]; /* built, not taken by the device yet */
 	uint32_t tx_staged;

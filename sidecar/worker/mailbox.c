@@ -58,6 +58,17 @@ static int channel_remove(struct worker *w, struct worker_channel *ch)
 	return -ENOENT;
 }
 
+/* Its source has changed. Those of other sockets stay: a claim must not cost everybody's sending a look-up for each destination. */
+static void forget_flows(struct worker *w, uint32_t sock)
+{
+	if (!w->has_flows[sock])
+		return;
+	for (uint32_t i = 0; i < WORKER_FLOWS; i++)
+		if (w->flow[i].sock == sock)
+			w->flow[i].generation = 0;
+	w->has_flows[sock] = 0;
+}
+
 static int socket_add(struct worker *w, const struct worker_order *o)
 {
 	struct worker_socket *s = &w->socket[o->sock];
@@ -73,7 +84,7 @@ static int socket_add(struct worker *w, const struct worker_order *o)
 	s->channel = o->info->channel;
 	s->channel->socket_cnt++;
 	w->source[o->sock] = o->source;
-	w->flow_generation++;
+	forget_flows(w, o->sock);
 	return 0;
 }
 
@@ -126,7 +137,6 @@ static int socket_remove(struct worker *w, uint32_t sock)
 		return 0; /* it was never added here: the claim was refused half-way */
 	s->channel->socket_cnt--;
 	s->channel = NULL;
-	w->flow_generation++;
 	return 0;
 }
 
@@ -172,7 +182,7 @@ static int carry_out(struct worker *w, struct worker_order *o)
 		return socket_add(w, o);
 	case WORKER_SOCKET_SOURCE:
 		w->source[o->sock] = o->source;
-		w->flow_generation++;
+		forget_flows(w, o->sock);
 		return 0;
 	case WORKER_SOCKET_FLUSH:
 		return flush(w, o);

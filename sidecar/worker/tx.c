@@ -66,6 +66,7 @@ static bool flow_resolve(struct worker *w, struct worker_flow *f, uint8_t family
 		f->mtu = (uint16_t)min_u32(f->mtu, w->queue->dev->mtu);
 	f->family = family;
 	f->generation = w->flow_generation;
+	w->has_flows[sock] = 1;
 	return true;
 }
 

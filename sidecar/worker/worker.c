@@ -209,10 +209,11 @@ static int make_tables(struct worker *w)
 	w->served = calloc(o->socket_max, sizeof(*w->served));
 	w->served_epoch = calloc(o->socket_max, sizeof(*w->served_epoch));
 	w->owner = calloc(o->frame_cnt, sizeof(*w->owner));
+	w->has_flows = calloc(o->socket_max, sizeof(*w->has_flows));
 	w->flow = aligned_alloc(64, WORKER_FLOWS * sizeof(*w->flow));
 	w->event_len = (uint32_t)((sizeof(struct worker_event) + o->frame_size + 63) & ~63ul);
 	w->events = aligned_alloc(64, (size_t)WORKER_EVENTS * w->event_len);
-	if (!w->ports || !w->socket || !w->source || !w->served || !w->served_epoch || !w->owner || !w->flow || !w->events)
+	if (!w->ports || !w->socket || !w->source || !w->served || !w->served_epoch || !w->owner || !w->has_flows || !w->flow || !w->events)
 		return -ENOMEM;
 	memset(w->socket, 0, (size_t)o->socket_max * sizeof(*w->socket));
 	memset(w->flow, 0, WORKER_FLOWS * sizeof(*w->flow));
@@ -239,6 +240,7 @@ static void worker_free(struct worker *w)
 	free(w->served);
 	free(w->served_epoch);
 	free(w->owner);
+	free(w->has_flows);
 	free(w->flow);
 	free(w->events);
 	free(w);

@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Ports that several sockets share (SO_REUSEADDR, SO_REUSEPORT): which of ours may be diverted beside the others.
+ *
+ * Whoever waits for an answer of this thread must not wait for that, however many sockets there are. So nothing here costs more than a
+ * constant for each claim, and the rest is done a bit at a time (shared_work):
+ *
+ *   connected    nothing but the same four-tuple beats it, and Linux says who has that: one question (claim_winner)
+ *   unconnected  the sockets on the port that do not use udplane, as of the last listing, SCAN_EVERY_NS ago at most
+ *   rivals       two of ours under one key. A newcomer is `fresh` for FRESH_NS: a server that binds a socket beside its listener to
+ *                connect() it at once (DTLS, TURN, QUIC) shall not stop the listener each time. Meanwhile it waits, and they do not
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "sidecar/base/clock.h"
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
+
+#define FRESH_NS 20000000ull        /* bind() to connect() takes some 100 us */
+#define SCAN_EVERY_NS 500000000ull  /* from one listing to the next, */
+#define SCAN_SOON_NS 100000000ull   /* where something has changed, */
+#define SCAN_SHARE 50               /* and never so often that it takes more of the thread's time than 1 / this */
+#define SCAN_PORTS 8                /* more ports than these are listed all at once */
+#define KNOWN_NS 2000000000ull      /* a listing older than that counts for nothing */
+#define LOOK_AGAIN 64               /* a port with fewer sockets is listed at each claim: that is soon done */
+#define LOOK_STEPS 16               /* answers of the kernel that a claim waits for */
+#define OTHERS_MAX 1024             /* on one port; with more of them nothing is diverted there */
+
+/* ---- sockets that do not use udplane, by port ---- */
+
+struct others {
+	struct claim_other *o;
+	uint32_t cnt, room;
+	uint32_t seen; /* sockets listed, ours included */
+	bool many;     /* some were left out */
+};
+
+struct shared_port {
+	TAILQ_ENTRY(shared_port) link;
+	uint16_t port_be;
+	bool collecting;      /* for `next` */
+	bool changed;         /* `now` is not what its sockets were settled by */
+	uint64_t listed_ns;   /* when `now` was; 0: never */
+	struct others now, next;
+};
+
+static struct sock *sock_of_item(struct index_item *i)
+{
+	return (struct sock *)((char *)i - offsetof(struct sock, item));
+}
+
+static void others_add(struct others *l, const struct claim_other *o)
+{
+	if (l->cnt == l->room) {
+		uint32_t room = l->room ? 2 * l->room : 8;
+		struct claim_other *more = room > OTHERS_MAX ? NULL : realloc(l->o, room * sizeof(*more));
+
+		l->many |= !more;
+		if (!more)
+			return;
+		l->o = more;
+		l->room = room;
+	}
+	l->o[l->cnt++] = *o;
+}
+
+static bool others_remove(struct others *l, uint64_t cookie)
+{
+	for (uint32_t i = 0; i < l->cnt; i++) {
+		if (l->o[i].cookie != cookie)
+			continue;
+		l->o[i] = l->o[--l->cnt];
+		return true;
+	}
+	return false;
+}
+
+static bool others_differ(const struct others *a, const struct others *b)
+{
+	return a->cnt != b->cnt || a->many != b->many || (a->cnt && memcmp(a->o, b->o, a->cnt * sizeof(*a->o)));
+}
+
+static struct shared_port *port_of(struct control *c, uint16_t port_be)
+{
+	struct shared_port *p = c->shared.port[port_be];
+
+	if (p)
+		return p;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return NULL;
+	p->port_be = port_be;
+	c->shared.port[port_be] = p;
+	TAILQ_INSERT_TAIL(&c->shared.ports, p, link);
+	c->shared.port_cnt++;
+	work_at(c, clock_now_ns() + SCAN_EVERY_NS);
+	return p;
+}
+
+static void port_free(struct control *c, struct shared_port *p)
+{
+	TAILQ_REMOVE(&c->shared.ports, p, link);
+	c->shared.port[p->port_be] = NULL;
+	c->shared.port_cnt--;
+	free(p->now.o);
+	free(p->next.o);
+	free(p);
+}
+
+/* ---- what is to be settled ---- */
+
+static void todo_remove(struct control *c, struct sock *k)
+{
+	if (k->todo == TODO_SETTLE)
+		TAILQ_REMOVE(&c->shared.settle, k, todo_link);
+	else if (k->todo == TODO_FRESH)
+		TAILQ_REMOVE(&c->shared.fresh, k, todo_link);
+	k->todo = TODO_NONE;
+}
+
+void shared_mark(struct control *c, struct sock *k)
+{
+	if (k->todo != TODO_NONE || k->fd < 0)
+		return;
+	k->todo = TODO_SETTLE;
+	TAILQ_INSERT_TAIL(&c->shared.settle, k, todo_link);
+	work_at(c, 0);
+}
+
+static void mark_group(struct control *c, const struct index_group *g)
+{
+	struct index_item *i;
+
+	LIST_FOREACH(i, &g->alone, by_key)
+		shared_mark(c, sock_of_item(i));
+	LIST_FOREACH(i, &g->sharing, by_key)
+		shared_mark(c, sock_of_item(i));
+}
+
+/* Ours with the four-tuple of another's connected socket. */
+static void mark_same_tuple(struct control *c, const struct claim_other *o)
+{
+	for (int flags = 0; flags < 8; flags++) {
+		struct port_key key;
+		const struct index_group *g;
+
+		memset(&key, 0, sizeof(key));
+		key.family = o->family;
+		key.mapped = flags & 1;
+		key.v6only = flags & 2;
+		key.device = flags & 4;
+		key.connected = true;
+		key.port_be = o->port_be;
+		key.peer_port_be = o->peer_port_be;
+		memcpy(key.addr, o->addr, 16);
+		memcpy(key.peer, o->peer, 16);
+		g = index_find(&c->index, &key);
+		if (g)
+			mark_group(c, g);
+	}
+}
+
+/* The others on a port have changed: that may concern ours which are not connected, which wait, or which have another's four-tuple. */
+static void mark_port(struct control *c, struct shared_port *p)
+{
+	struct index_port *port = &c->index.port[p->port_be];
+	struct index_item *i;
+
+	p->changed = false;
+	LIST_FOREACH(i, &port->unconnected, by_port)
+		shared_mark(c, sock_of_item(i));
+	LIST_FOREACH(i, &port->connected, by_port)
+		if (sock_of_item(i)->state == UDPLANE_SOCKET_PENDING)
+			shared_mark(c, sock_of_item(i));
+	for (uint32_t n = 0; n < p->now.cnt; n++)
+		if (p->now.o[n].connected)
+			mark_same_tuple(c, &p->now.o[n]);
+}
+
+/* ---- listing ---- */
+
+static void found(void *arg, const struct claim_other *o)
+{
+	struct control *c = arg;
+	struct shared_port *p = c->shared.port[o->port_be];
+
+	if (!p || !p->collecting)
+		return;
+	p->next.seen++;
+	if (!index_cookie(&c->index, o->cookie))
+		others_add(&p->next, o);
+}
+
+/* `next` is complete. */
+static void take_listing(struct control *c, struct shared_port *p)
+{
+	struct others old = p->now;
+
+	for (uint32_t i = 0; i < p->next.cnt;) /* claimed since it was read? */
+		if (index_cookie(&c->index, p->next.o[i].cookie))
+			p->next.o[i] = p->next.o[--p->next.cnt];
+		else
+			i++;
+	p->changed |= others_differ(&p->now, &p->next);
+	p->now = p->next;
+	p->next = (struct others){.o = old.o, .room = old.room};
+	p->collecting = false;
+	p->listed_ns = clock_now_ns();
+}
+
+/* A descriptor with half an answer in it is of no more use. */
+static void reopen(int *nl)
+{
+	close(*nl);
+	*nl = claim_diag_open();
+}
+
+/* Lists one port at once, if it is soon done. 0; 1: it is not; or -errno. */
+static int look(struct control *c, struct shared_port *p)
+{
+	struct shared *sh = &c->shared;
+	bool collecting = p->collecting;
+	struct others half = p->next;
+	int err;
+
+	p->next = (struct others){0};
+	p->collecting = true;
+	err = claim_scan_begin(&sh->first, sh->first_fd, p->port_be);
+	for (int i = 0; i < LOOK_STEPS && !err && sh->first.running; i++) {
+		int more = claim_scan_step(&sh->first, found, c);
+
+		err = more < 0 ? more : 0;
+	}
+	if (!err && sh->first.running)
+		err = 1;
+	if (err)
+		reopen(&sh->first_fd);
+	else
+		take_listing(c, p);
+	free(p->next.o);
+	p->next = half;
+	p->collecting = collecting;
+	return err;
+}
+
+static void scan_soon(struct control *c)
+{
+	uint64_t at = c->shared.began_ns + SCAN_SOON_NS;
+
+	if (at < c->shared.due_ns)
+		c->shared.due_ns = at;
+	work_at(c, c->shared.due_ns);
+}
+
+/* 0: p->now may be used; 1: not yet; or -errno. exact: as of now, where that is soon done. */
+static int know(struct control *c, struct shared_port *p, bool exact)
+{
+	bool old = !p->listed_ns || clock_now_ns() - p->listed_ns > KNOWN_NS;
+	int err;
+
+	if (!old && !(exact && p->now.seen < LOOK_AGAIN))
+		return 0;
+	err = look(c, p);
+	if (err > 0)
+		scan_soon(c);
+	else if (!err && p->changed)
+		mark_port(c, p);
+	return err > 0 && !old ? 0 : err;
+}
+
+/* ---- one socket ---- */
+
+static enum udplane_reason judge_others(struct control *c, const struct sock *k, bool exact, char *text, size_t text_len)
+{
+	struct shared_port *p = port_of(c, k->claim.key.port_be);
+	int err = p ? know(c, p, exact) : -ENOMEM;
+
+	if (err < 0) {
+		snprintf(text, text_len, "cannot list the sockets on this port: %s", strerror(-err));
+		return err == -ENOMEM ? UDPLANE_REASON_NO_MEMORY : UDPLANE_REASON_DEVICE;
+	}
+	for (uint32_t i = 0; !err && i < p->now.cnt; i++) {
+		if (!claim_overlaps(&p->now.o[i], &k->claim, c->rules.ifindex))
+			continue;
+		claim_other_text(&p->now.o[i], text, text_len);
+		return UDPLANE_REASON_SHARED;
+	}
+	if (!err && !p->now.many)
+		return UDPLANE_REASON_NONE;
+	snprintf(text, text_len, err ? "the sockets on this port are being listed" :
+				       "there are more than %d sockets on this port that do not use udplane", OTHERS_MAX);
+	return UDPLANE_REASON_SHARED;
+}
+
+static enum udplane_reason judge(struct control *c, struct sock *k, bool exact, char *text, size_t text_len)
+{
+	struct index_item *rival = index_rival(&k->item);
+	struct claim_other winner;
+	int err = -ENOENT;
+
+	if (!port_set_contains(&c->cfg->ports, be16toh(k->claim.local.port_be))) {
+		snprintf(text, text_len, "the port was taken out of the annotation");
+		return UDPLANE_REASON_NOT_ASKED;
+	}
+	if (rival) {
+		snprintf(text, text_len, "process %d has another socket on the same address and port by SO_REUSEADDR; only Linux "
+			 "knows which of them receives", sock_of_item(rival)->session->pid);
+		return UDPLANE_REASON_SHARED;
+	}
+	if (!k->claim.reuse)
+		return UDPLANE_REASON_NONE;
+	if (k->claim.key.connected) {
+		port_of(c, k->claim.key.port_be); /* listed from now on */
+		err = claim_winner(c->shared.ask_fd, &k->claim.key, c->rules.ifindex, &winner);
+	}
+	if (err)
+		return judge_others(c, k, exact, text, text_len);
+	if (winner.cookie == k->claim.cookie || index_cookie(&c->index, winner.cookie))
+		return UDPLANE_REASON_NONE;
+	claim_other_text(&winner, text, text_len);
+	return UDPLANE_REASON_SHARED;
+}
+
+static void settle(struct control *c, struct sock *k, bool exact)
+{
+	char text[UDPLANE_TEXT_LEN] = "";
+	enum udplane_reason why = judge(c, k, exact, text, sizeof(text));
+
+	sock_set_diverted(c, k, why, text);
+}
+
+/* ---- what others call ---- */
+
+int shared_open(struct control *c)
+{
+	struct shared *sh = &c->shared;
+	int *fd[] = {&sh->scan_fd, &sh->first_fd, &sh->ask_fd};
+	int err = 0;
+
+	sh->port = calloc(65536, sizeof(*sh->port));
+	for (int i = 0; i < 3; i++) {
+		*fd[i] = claim_diag_open();
+		err = *fd[i] < 0 && !err ? *fd[i] : err;
+	}
+	return sh->port ? err : -ENOMEM;
+}
+
+void shared_close(struct control *c)
+{
+	struct shared *sh = &c->shared;
+	int fd[] = {sh->scan_fd, sh->first_fd, sh->ask_fd};
+
+	while (!TAILQ_EMPTY(&sh->ports))
+		port_free(c, TAILQ_FIRST(&sh->ports));
+	free(sh->port);
+	sh->port = NULL;
+	for (int i = 0; i < 3; i++)
+		if (fd[i] >= 0)
+			close(fd[i]);
+}
+
+/* Its cookie is ours now: nobody waits for it any more. */
+static void not_other(struct control *c, const struct sock *k)
+{
+	struct shared_port *p = c->shared.port[k->claim.key.port_be];
+
+	if (!p || !others_remove(&p->now, k->claim.cookie))
+		return;
+	p->changed = true;
+	if (p->now.cnt)
+		scan_soon(c); /* one look at all of ours for each of a thousand claims would be too much */
+	else
+		mark_port(c, p);
+}
+
+int shared_enter(struct control *c, struct sock *k)
+{
+	int err;
+
+	k->item.key = k->claim.key;
+	k->item.cookie = k->claim.cookie;
+	k->item.reuseport = k->claim.reuseport;
+	k->item.fresh = true;
+	err = index_insert(&c->index, &k->item);
+	if (err)
+		return err;
+	not_other(c, k);
+	k->item.fresh = index_rival(&k->item) != NULL;
+	if (k->item.fresh) {
+		k->todo = TODO_FRESH;
+		k->fresh_until_ns = clock_now_ns() + FRESH_NS;
+		TAILQ_INSERT_TAIL(&c->shared.fresh, k, todo_link);
+		work_at(c, k->fresh_until_ns);
+	}
+	settle(c, k, true);
+	return 0;
+}
+
+void shared_leave(struct control *c, struct sock *k, bool lives)
+{
+	struct index_group *g = k->item.group;
+	struct index_port *port = &c->index.port[k->item.key.port_be];
+	struct shared_port *p = g ? c->shared.port[k->item.key.port_be] : NULL;
+	struct port_key key = k->item.key;
+	bool contested;
+
+	if (!g)
+		return;
+	contested = index_contested(g);
+	index_remove(&k->item);
+	todo_remove(c, k);
+	g = contested ? index_find(&c->index, &key) : NULL;
+	if (g && !index_contested(g))
+		mark_group(c, g);
+	if (!p)
+		return;
+	if (LIST_EMPTY(&port->unconnected) && LIST_EMPTY(&port->connected)) {
+		port_free(c, p);
+	} else if (lives && !index_cookie(&c->index, k->item.cookie)) {
+		struct claim_other o;
+
+		claim_to_other(&k->claim, &o);
+		others_add(&p->now, &o);
+		mark_port(c, p);
+		scan_soon(c);
+	}
+}
+
+/* ---- a bit at a time ---- */
+
+/* Newcomers whose time is up are rivals like any other. */
+static void end_freshness(struct control *c, uint64_t end)
+{
+	struct sock *k;
+
+	while ((k = TAILQ_FIRST(&c->shared.fresh)) != NULL && clock_now_ns() < end) {
+		if (k->fresh_until_ns > clock_now_ns()) {
+			work_at(c, k->fresh_until_ns);
+			return;
+		}
+		todo_remove(c, k);
+		k->item.fresh = false;
+		mark_group(c, k->item.group);
+	}
+}
+
+static void settle_marked(struct control *c, uint64_t end)
+{
+	struct sock *k;
+
+	while ((k = TAILQ_FIRST(&c->shared.settle)) != NULL && clock_now_ns() < end) {
+		todo_remove(c, k);
+		settle(c, k, false);
+	}
+}
+
+/* The next port of this round, or all. False: there is none left. */
+static bool scan_next(struct control *c)
+{
+	struct shared *sh = &c->shared;
+	struct shared_port *p;
+	int err;
+
+	TAILQ_FOREACH(p, &sh->ports, link)
+		if (p->collecting)
+			break;
+	if (!p)
+		return false;
+	if (sh->scan_fd < 0)
+		sh->scan_fd = claim_diag_open();
+	err = claim_scan_begin(&sh->scan, sh->scan_fd, sh->port_cnt > SCAN_PORTS ? 0 : p->port_be);
+	if (err)
+		log_warn("cannot list sockets: %s", strerror(-err));
+	return !err;
+}
+
+static void scan_took(struct control *c)
+{
+	struct shared *sh = &c->shared;
+	struct shared_port *p, *next;
+
+	for (p = TAILQ_FIRST(&sh->ports); p; p = next) {
+		next = TAILQ_NEXT(p, link);
+		if (!p->collecting || (sh->scan.port_be && sh->scan.port_be != p->port_be))
+			continue;
+		take_listing(c, p);
+		if (p->changed)
+			mark_port(c, p);
+	}
+}
+
+static void scan_end(struct control *c)
+{
+	struct shared *sh = &c->shared;
+	uint64_t pause = sh->busy_ns * SCAN_SHARE;
+
+	sh->in_round = false;
+	sh->due_ns = sh->began_ns + (pause > SCAN_EVERY_NS ? pause : SCAN_EVERY_NS);
+}
+
+static void scan_begin(struct control *c)
+{
+	struct shared *sh = &c->shared;
+	struct shared_port *p;
+
+	TAILQ_FOREACH(p, &sh->ports, link) {
+		p->collecting = true;
+		p->next.cnt = p->next.seen = 0;
+		p->next.many = false;
+	}
+	sh->began_ns = clock_now_ns();
+	sh->busy_ns = 0;
+	sh->in_round = true;
+}
+
+static void scan_work(struct control *c, uint64_t end)
+{
+	struct shared *sh = &c->shared;
+	uint64_t from = clock_now_ns(), now = from;
+
+	if (!sh->in_round && sh->port_cnt && now >= sh->due_ns)
+		scan_begin(c);
+	while (sh->in_round && now < end) {
+		int more = sh->scan.running;
+
+		if (!more && !scan_next(c)) {
+			sh->busy_ns += now - from;
+			scan_end(c);
+			return;
+		}
+		if (more) {
+			more = claim_scan_step(&sh->scan, found, c);
+			if (more < 0) {
+				log_warn("cannot list sockets: %s", strerror(-more));
+				reopen(&sh->scan_fd);
+				scan_end(c);
+			} else if (!more) {
+				scan_took(c);
+			}
+		}
+		now = clock_now_ns();
+	}
+	sh->busy_ns += now - from;
+}
+
+void shared_work(struct control *c, uint64_t end)
+{
+	struct shared *sh = &c->shared;
+
+	end_freshness(c, end);
+	settle_marked(c, end);
+	scan_work(c, end);
+	if (sh->in_round || !TAILQ_EMPTY(&sh->settle))
+		work_at(c, 0);
+	else if (sh->port_cnt)
+		work_at(c, sh->due_ns);
+	if (!TAILQ_EMPTY(&sh->fresh))
+		work_at(c, TAILQ_FIRST(&sh->fresh)->fresh_until_ns);
+}
