@@ -17,7 +17,7 @@
 #define LOOP_EVENTS 1200  /* more than there are sessions, so that each has its turn among them */
 #define TURN_NS 5000000ull /* for requests of attached clients; then the others are looked at again */
 #define RESTART_NS 5000000000ull /* a device that lasts shorter is not tried again */
-#define WORK_BUDGET_NS 2000000 /* of what can wait, in one turn of the loop */
+#define WORK_BUDGET_NS 1000000 /* of what can wait, in one turn of the loop */
 #define NEIGHBOUR_TICKS 3 /* seconds: well within the kernel's 5 s probe delay (Documentation/networking/ip-sysctl: delay_first_probe_time) */
 
 static void reload_ports(struct control *c)

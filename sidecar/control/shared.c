@@ -131,14 +131,20 @@ void shared_mark(struct control *c, struct sock *k)
 	work_at(c, 0);
 }
 
-static void mark_group(struct control *c, const struct index_group *g)
+static void mark_list(struct control *c, const struct index_list *list, bool waiting)
 {
 	struct index_item *i;
 
-	LIST_FOREACH(i, &g->alone, by_key)
-		shared_mark(c, sock_of_item(i));
-	LIST_FOREACH(i, &g->sharing, by_key)
-		shared_mark(c, sock_of_item(i));
+	LIST_FOREACH(i, list, by_key)
+		if (!waiting || sock_of_item(i)->state == UDPLANE_SOCKET_PENDING)
+			shared_mark(c, sock_of_item(i));
+}
+
+/* waiting: only those that are not diverted. */
+static void mark_group(struct control *c, const struct index_group *g, bool waiting)
+{
+	mark_list(c, &g->alone, waiting);
+	mark_list(c, &g->sharing, waiting);
 }
 
 /* Ours with the four-tuple of another's connected socket. */
@@ -160,7 +166,7 @@ static void mark_same_tuple(struct control *c, const struct claim_other *o)
 		memcpy(key.peer, o->peer, 16);
 		g = index_find(&c->index, &key);
 		if (g)
-			mark_group(c, g);
+			mark_group(c, g, false);
 	}
 }
 
@@ -388,7 +394,6 @@ int shared_enter(struct control *c, struct sock *k)
 	err = index_insert(&c->index, &k->item);
 	if (err)
 		return err;
-	not_other(c, k);
 	k->item.fresh = index_rival(&k->item) != NULL;
 	if (k->item.fresh) {
 		k->todo = TODO_FRESH;
@@ -396,6 +401,7 @@ int shared_enter(struct control *c, struct sock *k)
 		TAILQ_INSERT_TAIL(&c->shared.fresh, k, todo_link);
 		work_at(c, k->fresh_until_ns);
 	}
+	not_other(c, k);
 	settle(c, k, true);
 	return 0;
 }
@@ -415,7 +421,7 @@ void shared_leave(struct control *c, struct sock *k, bool lives)
 	todo_remove(c, k);
 	g = contested ? index_find(&c->index, &key) : NULL;
 	if (g && !index_contested(g))
-		mark_group(c, g);
+		mark_group(c, g, true);
 	if (!p)
 		return;
 	if (LIST_EMPTY(&port->unconnected) && LIST_EMPTY(&port->connected)) {
@@ -444,7 +450,7 @@ static void end_freshness(struct control *c, uint64_t end)
 		}
 		todo_remove(c, k);
 		k->item.fresh = false;
-		mark_group(c, k->item.group);
+		mark_group(c, k->item.group, false);
 	}
 }
 

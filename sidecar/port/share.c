@@ -6,6 +6,8 @@
 
 #define NONE UINT32_MAX
 #define BUCKETS_PER_MEMBER 32u
+#define BUCKETS_PER_MEMBER_MANY 4u /* of a large group: whoever doubles it, or leaves it last, must not be busy for milliseconds */
+#define MANY_BUCKETS 65536u
 #define MIN_BUCKETS (2 * BUCKETS_PER_MEMBER)
 #define MAX_BUCKETS (1u << 30)
 #define MAX_GROUPS (1u << 24)
@@ -76,6 +78,12 @@ static void push_bucket(struct share *s, struct share_member *m, uint32_t bucket
 	m->first = bucket;
 }
 
+/* How many members so many buckets are enough for. */
+static uint32_t members_max(uint32_t bucket_cnt)
+{
+	return bucket_cnt / (bucket_cnt < MANY_BUCKETS ? BUCKETS_PER_MEMBER : BUCKETS_PER_MEMBER_MANY);
+}
+
 /* Empty arrays of that size into *to. */
 static int alloc_arrays(struct share *to, uint32_t bucket_cnt)
 {
@@ -83,7 +91,7 @@ static int alloc_arrays(struct share *to, uint32_t bucket_cnt)
 		.bucket = malloc(bucket_cnt * sizeof(*to->bucket)),
 		.bucket_cnt = bucket_cnt,
 		.next = malloc(bucket_cnt * sizeof(*to->next)),
-		.member = malloc(bucket_cnt / BUCKETS_PER_MEMBER * sizeof(*to->member)),
+		.member = malloc(members_max(bucket_cnt) * sizeof(*to->member)),
 	};
 	if (to->bucket && to->next && to->member)
 		return 0;
@@ -164,7 +172,7 @@ int share_add(struct share_set *set, uint32_t group, uint32_t sock)
 		return -EEXIST;
 	if (key_hash_reserve(&set->pos, set->secret, KEY_HASH_WORDS_4))
 		return -ENOMEM;
-	if (s->member_cnt == s->bucket_cnt / BUCKETS_PER_MEMBER && double_buckets(s))
+	if (s->member_cnt == members_max(s->bucket_cnt) && double_buckets(s))
 		return -ENOMEM;
 	part = s->bucket_cnt / (s->member_cnt + 1);
 	for (uint32_t i = 0; i < part; i++) {

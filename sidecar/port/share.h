@@ -3,10 +3,10 @@
  * Groups: several sockets under one key, which share its datagrams by flow hash.
  *
  * A group has an array of buckets, each of which names a member; a flow's bucket is ((uint64_t)hash * bucket_cnt) >> 32. There are
- * 32 to 64 buckets a member, and no member ever has over one more than another, so shares are equal within 3 %. A newcomer takes
- * its part evenly from the others, a leaver's buckets go evenly to those who stay: 1/n of the flows move, which is the least that
- * is possible; scaling the hash by the member count itself would move half of them. Doubling the array splits each bucket into
- * two of the same member and moves none.
+ * 32 to 64 buckets a member, and no member ever has over one more than another, so shares are equal within 3 % (beyond 1024 members
+ * 4 to 64 buckets: within 25 %). A newcomer takes its part evenly from the others, a leaver's buckets go evenly to those who stay: 1/n
+ * of the flows move, which is the least that is possible; scaling the hash by the member count itself would move half of them.
+ * Doubling the array splits each bucket into two of the same member and moves none.
  *
  *   member:  | m0 m1 m2 | m3 m4 m5 m6 |      the first `heavy` have one bucket more than the rest: who gives next is
  *              q+1 each    q each            member[heavy - 1], who gets next is member[heavy]
@@ -36,7 +36,7 @@ struct share {
 	uint32_t member_cnt;
 	uint32_t heavy;      /* free: the next free number */
 	uint32_t *next;
-	struct share_member *member; /* room for bucket_cnt / 32 */
+	struct share_member *member; /* room for as many as bucket_cnt is enough for */
 };
 
 struct share_set {

@@ -35,7 +35,7 @@ void Check(const share_set &set, uint32_t group, const std::set<uint32_t> &membe
 	uint32_t total = 0, q = s.bucket_cnt / members.size();
 
 	ASSERT_EQ(s.member_cnt, members.size());
-	ASSERT_GE(s.bucket_cnt, 32 * s.member_cnt);
+	ASSERT_GE(s.bucket_cnt, (s.member_cnt <= 1024 ? 32 : 4) * s.member_cnt);
 	ASSERT_EQ(s.heavy, s.bucket_cnt % s.member_cnt);
 	for (uint32_t m = 0; m < s.member_cnt; m++) {
 		uint32_t cnt = 0;
@@ -127,6 +127,29 @@ TEST(Share, NumbersAreUsedAgain)
 	EXPECT_EQ(again, 100u);
 	for (uint32_t i = 1; i < 100; i += 3)
 		ASSERT_NO_FATAL_FAILURE(Check(g.set, group[i], { i, 1000 }));
+}
+
+// Ten thousand sockets on one port: the last to leave has all buckets to give away, and that must be soon done.
+TEST(Share, ALargeGroupStaysSmall)
+{
+	Groups g;
+	std::set<uint32_t> members = { 0 };
+	uint32_t group;
+
+	ASSERT_EQ(share_create(&g.set, 0, &group), 0);
+	for (uint32_t sock = 1; sock < 10000; sock++) {
+		ASSERT_EQ(share_add(&g.set, group, sock), 0);
+		members.insert(sock);
+		if (sock % 1000 == 0 || sock == 1024)
+			Check(g.set, group, members);
+	}
+	EXPECT_EQ(g.set.share[group].bucket_cnt, 65536u);
+	while (members.size() > 1) {
+		ASSERT_EQ(share_remove(&g.set, group, *members.begin()), 0);
+		members.erase(members.begin());
+		if (members.size() % 1000 == 1)
+			Check(g.set, group, members);
+	}
 }
 
 // The bucket is hash * cnt / 2^32: flows with the same upper bits stay together, the extremes are in range.
