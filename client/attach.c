@@ -256,7 +256,9 @@ static struct attach *welcome(struct control_answer *ans, const struct control *
 		return NULL;
 	}
 	if (w->status) {
-		context_set_reason(w->status == -ESHUTDOWN ? UDPLANE_REASON_LEAVING : UDPLANE_REASON_TOO_MANY,
+		context_set_reason(w->status == -ESHUTDOWN				? UDPLANE_REASON_LEAVING
+				   : w->status == -EDQUOT || w->status == -ENOMEM ? UDPLANE_REASON_NO_MEMORY
+										  : UDPLANE_REASON_TOO_MANY,
 				   "udplaned refuses: %s", w->text[0] ? w->text : strerror(-w->status));
 		close(c->fd);
 		return NULL;

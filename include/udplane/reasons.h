@@ -13,7 +13,7 @@ UDPLANE_REASON(SHARED, "shared_with_plain_socket", "another socket that does not
 UDPLANE_REASON(FILTER, "socket_filter", "the socket has SO_ATTACH_FILTER or a REUSEPORT program, which only the kernel applies")
 UDPLANE_REASON(OPTION, "socket_option", "an option is set that only the kernel path honours exactly (the text names it): clear it, or accept the kernel path")
 UDPLANE_REASON(SHUTDOWN, "shutdown", "shutdown() was called on the socket: open another one")
-UDPLANE_REASON(NO_MEMORY, "no_memory", "no memory for its rings: raise hugepages, or close sockets")
+UDPLANE_REASON(NO_MEMORY, "no_memory", "no memory for its rings: raise memory_max, the memory limit of the sidecar, or hugepages; or close sockets")
 UDPLANE_REASON(TOO_MANY, "too_many_sockets", "raise max_sockets")
 UDPLANE_REASON(BAD_MESSAGE, "bad_message", "the control message was malformed: client library of another version?")
 UDPLANE_REASON(DUPLICATE, "already_claimed", "this process has claimed the same socket already")

@@ -114,6 +114,7 @@ struct config {
 	uint32_t rx_ring_size; /* descriptors, a power of two */
 	uint32_t max_sockets;
 	uint32_t max_clients;
+	uint32_t memory_max; /* MiB, all zones together; 0: by the cgroup's limits */
 	enum config_xdp_mode xdp_mode;
 	enum log_level log_level;
 	char annotations[CONFIG_PATH_SIZE]; /* downward-API file, "": none */

@@ -148,10 +148,12 @@ static const struct key keys[] = {
 	 "auto: 4 KiB pages where there are none; required: do not start without"},
 	{"rx_ring_size", "N", "2048", NO_ANNOTATION, POWER(64, 65536), FIELD(rx_ring_size),
 	 "datagrams that wait for one socket at most"},
-	{"max_sockets", "N", "4352", NO_ANNOTATION, NUMBER(1, 65535), FIELD(max_sockets),
+	{"max_sockets", "N", "12288", NO_ANNOTATION, NUMBER(1, 65535), FIELD(max_sockets),
 	 "accelerated sockets at most; others use the kernel"},
 	{"max_clients", "N", "256", NO_ANNOTATION, NUMBER(1, 1024), FIELD(max_clients),
 	 "attached processes at most; others use the kernel"},
+	{"memory_max", "MIB", "0", NO_ANNOTATION, NUMBER_NOTE(0, 1048576, "(0: by the cgroup's limits)"), FIELD(memory_max),
+	 "MiB shared with applications at most, all together; others use the kernel"},
 	{"log_level", "NAME", "info", NO_ANNOTATION, CHOICE(log_levels), FIELD(log_level),
 	 "what goes to stderr"},
 };

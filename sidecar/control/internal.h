@@ -19,7 +19,7 @@
 #include "sidecar/stats/stats.h"
 #include "sidecar/worker/worker.h"
 
-#define CONTROL_SEGMENTS 512       /* RX ring segments of one client: 1 GiB */
+#define CONTROL_SEGMENTS 512       /* RX ring segments of one client: 1 GiB at most */
 #define CONTROL_BIG_RINGS 16       /* sockets of a client that get rings of the configured size; */
 #define CONTROL_SMALL_RING 512     /* further ones get this: the kernel's default SO_RCVBUF holds 277 small datagrams */
 #define CONTROL_TX_SLOTS 512       /* of a lane: 1 MiB of payload, sixteen bursts */
@@ -45,12 +45,14 @@ struct ring_place {
 struct ring_class {
 	uint32_t size;  /* descriptors */
 	uint32_t len;   /* bytes of one ring */
-	struct ring_place *free;
+	struct ring_place *free; /* a heap */
 	uint32_t free_cnt, free_room;
 };
 
 struct ring_pool {
 	struct memzone *seg[CONTROL_SEGMENTS]; /* [0] is the channel */
+	uint32_t in_use[CONTROL_SEGMENTS];     /* rings in it */
+	uint32_t empty_ticks[CONTROL_SEGMENTS];
 	uint32_t seg_cnt;
 	uint32_t used; /* bytes of the last one */
 	uint32_t rings;
@@ -59,6 +61,8 @@ struct ring_pool {
 };
 
 /* ---- session.c: an attached process ---- */
+
+TAILQ_HEAD(sock_list, sock);
 
 struct session {
 	struct watch watch;
@@ -69,10 +73,11 @@ struct session {
 	uint32_t idle_ticks;     /* of an observer: since its last HELLO */
 	uint32_t id;             /* channel id: index in control.session */
 	struct memzone channel;
+	uint64_t memory; /* bytes: channel and segments */
 	struct worker_channel lane[UDPLANE_MAX_WORKERS];
 	int doorbell[UDPLANE_MAX_WORKERS];
 	struct ring_pool rings;
-	TAILQ_HEAD(sock_list, sock) socks;
+	struct sock_list socks;
 	struct sock_list refused; /* rows for `why`: CONTROL_REFUSED at most */
 	bool flushed;            /* what it had queued to send has been sent, or given up: its sockets are being released */
 	bool closing;            /* doomed, and not watched any more: its sockets are being released */
@@ -125,6 +130,7 @@ struct shared {
 struct control {
 	struct config *cfg;
 	struct stats stats;
+	struct memory_budget budget;
 	struct memzone frames;
 	struct device *dev; /* NULL: backend kernel */
 	struct worker *worker[UDPLANE_MAX_WORKERS];
@@ -202,9 +208,12 @@ int message_check(const void *buf, size_t len, bool welcomed, bool observer, uin
 /* rings.c */
 void rings_init(struct ring_pool *p, struct memzone *channel, uint32_t used, uint32_t worker_cnt, uint32_t big);
 void rings_free(struct ring_pool *p);
-/* 0 or -errno; *segment_fd: the descriptor of a segment made for it, or -1. The rings are zeroed. */
-int rings_get(struct ring_pool *p, enum memzone_pages pages, int node, struct ring_place *place, uint32_t *cls, int *segment_fd);
+/* 0; or -errno with text. *segment_fd: the descriptor of a segment made for it, or -1. The rings are zeroed. */
+int rings_get(struct ring_pool *p, enum memzone_pages pages, int node, struct ring_place *place, uint32_t *cls, int *segment_fd,
+	      char *text, size_t text_len);
 void rings_put(struct ring_pool *p, struct ring_place place, uint32_t cls);
+/* Once a second: gives back the pages of segments that have been empty for a while. */
+void rings_shrink(struct ring_pool *p);
 /* A struct udplane_rx_ring. */
 struct foreign rings_at(const struct ring_pool *p, struct ring_place place, uint32_t cls, uint32_t worker);
 

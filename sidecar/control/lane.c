@@ -60,6 +60,12 @@ static int add_lanes(struct control *c, struct session *s, const struct udplane_
 	return 0;
 }
 
+/* Of one socket: most processes have no more, and need no segment then. */
+static uint32_t first_rings(const struct control *c)
+{
+	return c->worker_cnt * line_up(sizeof(struct udplane_rx_ring) + c->cfg->rx_ring_size * sizeof(struct udplane_rx_desc));
+}
+
 int lane_create(struct control *c, struct session *s, struct udplane_welcome *out, char *text, size_t text_len)
 {
 	uint32_t lanes;
@@ -67,7 +73,10 @@ int lane_create(struct control *c, struct session *s, struct udplane_welcome *ou
 
 	layout(c, out);
 	lanes = out->lane_off + c->worker_cnt * out->lane_len;
-	err = memzone_create(&s->channel, "udplane-channel", lanes + UDPLANE_LINE, control_pages(c), c->dev->numa_node, text, text_len);
+	s->channel.budget = &c->budget;
+	s->channel.owner = &s->memory;
+	err = memzone_create(&s->channel, "udplane-channel", lanes + UDPLANE_LINE + first_rings(c), control_pages(c), c->dev->numa_node,
+			     text, text_len);
 	if (err)
 		return err;
 	if (text[0])

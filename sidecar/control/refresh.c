@@ -18,7 +18,7 @@ static void copy_client(struct control *c, const struct sock *k)
 
 static uint64_t memory_of(const struct memzone *z, bool huge)
 {
-	return z->addr && (z->page_size == MEMZONE_HUGE_SIZE) == huge ? z->len : 0;
+	return z->addr && !z->hollow && (z->page_size == MEMZONE_HUGE_SIZE) == huge ? z->len : 0;
 }
 
 static uint64_t memory(const struct control *c, bool huge)

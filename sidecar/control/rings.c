@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RX rings are cut from the rest of the channel first, then from segments of 2 MiB. Two sizes only, so what is given back fits what is
- * asked for next: a client that opens and closes sockets for ever uses what it used at its peak.
+ * RX rings are cut from the rest of the channel first, then from segments: of 2 MiB in hugepages, in ordinary pages of 128 KiB and
+ * more. Two sizes only, so what is given back fits what is asked for next. The lowest free place is taken first, so that the last
+ * segments become empty: their pages go back (rings_shrink), whatever the client still has mapped.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "sidecar/control/internal.h"
+
+#define SMALL_SEGMENT (128u << 10) /* the first in ordinary pages; each next is twice as large, up to 2 MiB */
+#define EMPTY_TICKS 2              /* seconds that a segment has been empty before it is given back, */
+#define UNREAD (1u << 31)           /* mark of such a one, in empty_ticks */
+#define UNREAD_TICKS 30            /* if its client has not read all that was in its rings */
 
 static uint32_t line_up(uint32_t n)
 {
@@ -37,36 +44,63 @@ void rings_free(struct ring_pool *p)
 	memset(p, 0, sizeof(*p));
 }
 
-static int add_segment(struct ring_pool *p, enum memzone_pages pages, int node, uint32_t need)
+static uint32_t at_least(uint32_t a, uint32_t b)
 {
-	char text[UDPLANE_TEXT_LEN];
+	return a > b ? a : b;
+}
+
+/* Hugepages come as a whole; of ordinary pages no more than is likely to be used. */
+static int make_segment(const struct ring_pool *p, struct memzone *z, enum memzone_pages pages, int node, uint32_t need, char *text,
+			size_t text_len)
+{
+	uint32_t doubled = p->seg_cnt - 1 < 4 ? p->seg_cnt - 1 : 4;
+	int err = -ENOMEM;
+
+	if (pages != MEMZONE_SMALL_ONLY)
+		err = memzone_create(z, "udplane-rings", at_least(need, MEMZONE_HUGE_SIZE), MEMZONE_HUGE_ONLY, node, text, text_len);
+	if (err && pages != MEMZONE_HUGE_ONLY)
+		err = memzone_create(z, "udplane-rings", at_least(need, SMALL_SEGMENT << doubled), MEMZONE_SMALL_ONLY, node, text, text_len);
+	return err;
+}
+
+static int add_segment(struct ring_pool *p, enum memzone_pages pages, int node, uint32_t need, char *text, size_t text_len)
+{
 	struct memzone *z;
 	int err;
 
+	snprintf(text, text_len, "this process has %u segments of rings already", p->seg_cnt - 1);
 	if (p->seg_cnt == CONTROL_SEGMENTS)
 		return -ENOSPC;
 	z = calloc(1, sizeof(*z));
 	if (!z)
 		return -ENOMEM;
-	err = memzone_create(z, "udplane-rings", need > MEMZONE_HUGE_SIZE ? need : MEMZONE_HUGE_SIZE, pages, node, text, sizeof(text));
+	z->budget = p->seg[0]->budget;
+	z->owner = p->seg[0]->owner;
+	err = make_segment(p, z, pages, node, need, text, text_len);
 	if (err) {
 		free(z);
 		return err;
 	}
+	p->in_use[p->seg_cnt] = p->empty_ticks[p->seg_cnt] = 0;
 	p->seg[p->seg_cnt++] = z;
 	p->used = 0;
 	return 0;
 }
 
-static int cut(struct ring_pool *p, enum memzone_pages pages, int node, uint32_t len, struct ring_place *place, int *segment_fd)
+static int cut(struct ring_pool *p, enum memzone_pages pages, int node, uint32_t len, struct ring_place *place, int *segment_fd,
+	       char *text, size_t text_len)
 {
 	int err;
 
 	if (p->used + (uint64_t)len > p->seg[p->seg_cnt - 1]->len) {
-		err = add_segment(p, pages, node, len);
+		err = add_segment(p, pages, node, len, text, text_len);
 		if (err)
 			return err;
 		*segment_fd = p->seg[p->seg_cnt - 1]->fd;
+	} else {
+		err = memzone_fill(p->seg[p->seg_cnt - 1], text, text_len);
+		if (err)
+			return err;
 	}
 	place->segment = p->seg_cnt - 1;
 	place->off = p->used;
@@ -74,7 +108,40 @@ static int cut(struct ring_pool *p, enum memzone_pages pages, int node, uint32_t
 	return 0;
 }
 
-int rings_get(struct ring_pool *p, enum memzone_pages pages, int node, struct ring_place *place, uint32_t *cls, int *segment_fd)
+/* ---- free places: a heap, the lowest on top ---- */
+
+static bool lower(struct ring_place a, struct ring_place b)
+{
+	return a.segment != b.segment ? a.segment < b.segment : a.off < b.off;
+}
+
+static void push_free(struct ring_class *k, struct ring_place place)
+{
+	uint32_t i = k->free_cnt++;
+
+	for (; i && lower(place, k->free[(i - 1) / 2]); i = (i - 1) / 2)
+		k->free[i] = k->free[(i - 1) / 2];
+	k->free[i] = place;
+}
+
+static void pop_free(struct ring_class *k)
+{
+	struct ring_place last = k->free[--k->free_cnt];
+	uint32_t i = 0, child;
+
+	while ((child = 2 * i + 1) < k->free_cnt) {
+		if (child + 1 < k->free_cnt && lower(k->free[child + 1], k->free[child]))
+			child++;
+		if (!lower(k->free[child], last))
+			break;
+		k->free[i] = k->free[child];
+		i = child;
+	}
+	k->free[i] = last;
+}
+
+int rings_get(struct ring_pool *p, enum memzone_pages pages, int node, struct ring_place *place, uint32_t *cls, int *segment_fd,
+	      char *text, size_t text_len)
 {
 	uint32_t want = p->rings < CONTROL_BIG_RINGS ? 0 : 1;
 	struct ring_class *k = &p->cls[want];
@@ -82,14 +149,20 @@ int rings_get(struct ring_pool *p, enum memzone_pages pages, int node, struct ri
 	int err = 0;
 
 	*segment_fd = -1;
-	if (k->free_cnt)
-		*place = k->free[--k->free_cnt];
-	else
-		err = cut(p, pages, node, len, place, segment_fd);
+	if (k->free_cnt) {
+		*place = k->free[0];
+		err = memzone_fill(p->seg[place->segment], text, text_len);
+		if (!err)
+			pop_free(k);
+	} else {
+		err = cut(p, pages, node, len, place, segment_fd, text, text_len);
+	}
 	if (err)
 		return err;
 	*cls = want;
 	p->rings++;
+	p->in_use[place->segment]++;
+	p->empty_ticks[place->segment] = 0;
 	for (uint32_t i = 0; i < p->worker_cnt; i++)
 		foreign_zero(rings_at(p, *place, *cls, i), sizeof(struct udplane_rx_ring));
 	return 0;
@@ -100,6 +173,7 @@ void rings_put(struct ring_pool *p, struct ring_place place, uint32_t cls)
 	struct ring_class *k = &p->cls[cls];
 
 	p->rings--;
+	p->in_use[place.segment]--;
 	if (k->free_cnt == k->free_room) {
 		uint32_t room = k->free_room ? 2 * k->free_room : 16;
 		struct ring_place *f = realloc(k->free, room * sizeof(*f));
@@ -109,7 +183,45 @@ void rings_put(struct ring_pool *p, struct ring_place place, uint32_t cls)
 		k->free = f;
 		k->free_room = room;
 	}
-	k->free[k->free_cnt++] = place;
+	push_free(k, place);
+}
+
+/* Has the client taken everything out? Until it has, what is there must stay. */
+static bool all_read(const struct ring_pool *p, struct ring_place place, uint32_t cls)
+{
+	for (uint32_t i = 0; i < p->worker_cnt; i++) {
+		struct foreign ring = rings_at(p, place, cls, i);
+
+		if (foreign_load32(ring, offsetof(struct udplane_rx_ring, head.prod_idx)) !=
+		    foreign_load32(ring, offsetof(struct udplane_rx_ring, head.cons_idx)))
+			return false;
+	}
+	return true;
+}
+
+void rings_shrink(struct ring_pool *p)
+{
+	bool any = false;
+
+	for (uint32_t i = 1; i < p->seg_cnt; i++) {
+		bool empty = !p->in_use[i] && !p->seg[i]->hollow;
+
+		p->empty_ticks[i] = empty ? p->empty_ticks[i] + 1 : 0;
+		any |= p->empty_ticks[i] >= EMPTY_TICKS;
+	}
+	for (uint32_t c = 0; any && c < 2; c++)
+		for (uint32_t n = 0; n < p->cls[c].free_cnt; n++) {
+			struct ring_place place = p->cls[c].free[n];
+			uint32_t *ticks = &p->empty_ticks[place.segment];
+
+			if (*ticks >= EMPTY_TICKS && *ticks < UNREAD_TICKS && !all_read(p, place, c))
+				*ticks |= UNREAD;
+		}
+	for (uint32_t i = 1; any && i < p->seg_cnt; i++) {
+		if (p->empty_ticks[i] >= EMPTY_TICKS && !(p->empty_ticks[i] & UNREAD))
+			memzone_empty(p->seg[i]);
+		p->empty_ticks[i] &= ~UNREAD;
+	}
 }
 
 struct foreign rings_at(const struct ring_pool *p, struct ring_place place, uint32_t cls, uint32_t worker)

@@ -388,6 +388,9 @@ void session_tick(struct control *c)
 	struct session *s;
 
 	TAILQ_FOREACH(s, &c->all, link)
+		if (s->channel.addr)
+			rings_shrink(&s->rings);
+	TAILQ_FOREACH(s, &c->all, link)
 		if (s->observer && ++s->idle_ticks > (s->welcomed ? SESSION_OBSERVER_TICKS : SESSION_HELLO_TICKS))
 			session_doom(s, s->welcomed ? "" : "no HELLO within seconds of connecting");
 }

@@ -280,10 +280,9 @@ static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_
 		put_id(c, k->id);
 		return why;
 	}
-	err = rings_get(&k->session->rings, control_pages(c), c->dev->numa_node, &k->place, &k->cls, &gift->segment_fd);
+	err = rings_get(&k->session->rings, control_pages(c), c->dev->numa_node, &k->place, &k->cls, &gift->segment_fd, text, text_len);
 	if (err) {
 		put_id(c, k->id);
-		snprintf(text, text_len, "no memory for its rings: %s", strerror(-err));
 		return UDPLANE_REASON_NO_MEMORY;
 	}
 	err = add_to_workers(c, k);

@@ -77,6 +77,7 @@ static int make_frames(struct control *c, char *text, size_t text_len)
 	c->frame_size = c->cfg->frame_size;
 	if (!c->frame_size)
 		c->frame_size = c->dev->frame_size > 2048 || c->dev->mtu + FRAME_OVERHEAD > 2048 ? 4096 : 2048;
+	c->frames.budget = &c->budget;
 	err = memzone_create(&c->frames, "udplane-frames", (size_t)c->cfg->frames * c->frame_size, control_pages(c), c->dev->numa_node,
 			     text, text_len);
 	if (err)
@@ -362,6 +363,7 @@ static int start_stats(struct control *c, char *text, size_t text_len)
 	int err;
 
 	c->workers_wanted = c->cfg->workers;
+	c->stats.zone.budget = &c->budget;
 	err = stats_create(&c->stats, c->cfg->workers, c->cfg->max_sockets, control_pages(c), text, text_len);
 
 	if (err)
@@ -385,6 +387,7 @@ int control_start(struct control *c)
 	int err;
 
 	raise_limits();
+	budget_init(&c->budget, (uint64_t)c->cfg->memory_max << 20, "/sys/fs/cgroup", "/proc/self/cgroup");
 	err = guard_install();
 	if (err)
 		log_warn("no SIGBUS handler: %s; a client could end udplaned by punching holes into its channel", strerror(-err));

@@ -32,6 +32,19 @@ static void *map_near_hint(int fd, size_t len)
 	return addr;
 }
 
+static bool is_huge(const struct memzone *z)
+{
+	return z->page_size == MEMZONE_HUGE_SIZE;
+}
+
+/* All pages of it: here a full pool or a cgroup limit is an error, where touching them would be SIGBUS. */
+static int populate(const struct memzone *z)
+{
+	if (fallocate(z->fd, 0, 0, (off_t)z->len))
+		return -errno;
+	return madvise(z->addr, z->len, MADV_POPULATE_WRITE) && errno != EINVAL ? -errno : 0;
+}
+
 /* 0 or -errno; nothing is left behind on error. */
 static int try_create(struct memzone *z, const char *name, size_t len, bool huge, int node)
 {
@@ -51,10 +64,7 @@ static int try_create(struct memzone *z, const char *name, size_t len, bool huge
 		goto fail;
 	if (node >= 0 && numa_available() >= 0 && numa_max_node() > 0)
 		numa_tonode_memory(z->addr, z->len, node); /* kept by the file; fallocate follows it */
-	/* fallocate reports a full pool or a cgroup limit as an error, where touching the pages would be SIGBUS. */
-	if (fallocate(z->fd, 0, 0, (off_t)z->len))
-		goto fail_map;
-	if (madvise(z->addr, z->len, MADV_POPULATE_WRITE) && errno != EINVAL)
+	if (populate(z))
 		goto fail_map;
 	(void)madvise(z->addr, z->len, MADV_DONTFORK);
 	if (fcntl(z->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW))
@@ -75,27 +85,76 @@ out:
 	return err;
 }
 
+/* Within the budget. */
+static int create_counted(struct memzone *z, const char *name, size_t len, bool huge, int node, char *text, size_t text_len)
+{
+	size_t all = round_up(len, huge ? MEMZONE_HUGE_SIZE : (size_t)sysconf(_SC_PAGESIZE));
+	int err = budget_take(z->budget, z->owner, all, huge, text, text_len);
+
+	if (err)
+		return err;
+	text[0] = 0;
+	z->hollow = false;
+	err = try_create(z, name, len, huge, node);
+	if (err)
+		budget_give(z->budget, z->owner, all, huge);
+	return err;
+}
+
 int memzone_create(struct memzone *z, const char *name, size_t len, enum memzone_pages pages, int node, char *text,
 		   size_t text_len)
 {
+	char why[160] = "";
 	int err = -ENOMEM;
 
 	text[0] = 0;
 	if (pages != MEMZONE_SMALL_ONLY) {
-		err = try_create(z, name, len, true, node);
+		err = create_counted(z, name, len, true, node, why, sizeof(why));
 		if (!err)
 			return 0;
 		snprintf(text, text_len,
 			 "no hugepages for the %s zone (%zu x 2 MiB wanted): %s; raise vm.nr_hugepages or the pod's "
 			 "hugepages-2Mi limit",
-			 name, round_up(len, MEMZONE_HUGE_SIZE) / MEMZONE_HUGE_SIZE, strerror(-err));
+			 name, round_up(len, MEMZONE_HUGE_SIZE) / MEMZONE_HUGE_SIZE, why[0] ? why : strerror(-err));
 		if (pages == MEMZONE_HUGE_ONLY)
 			return err;
 	}
-	err = try_create(z, name, len, false, node);
-	if (err)
+	err = create_counted(z, name, len, false, node, why, sizeof(why));
+	if (err && why[0])
+		snprintf(text, text_len, "no memory: %s", why);
+	else if (err)
 		snprintf(text, text_len, "no memory for the %s zone (%zu bytes): %s; raise the memory limit", name, len,
 			 strerror(-err));
+	return err;
+}
+
+void memzone_empty(struct memzone *z)
+{
+	if (z->hollow || fallocate(z->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)z->len))
+		return;
+	z->hollow = true;
+	budget_give(z->budget, z->owner, z->len, is_huge(z));
+}
+
+int memzone_fill(struct memzone *z, char *text, size_t text_len)
+{
+	int err;
+
+	if (!z->hollow)
+		return 0;
+	err = budget_take(z->budget, z->owner, z->len, is_huge(z), text, text_len);
+	if (err)
+		return err;
+	/* What its other side wrote meanwhile is not ours to keep. */
+	(void)fallocate(z->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)z->len);
+	err = populate(z);
+	if (!err) {
+		z->hollow = false;
+		return 0;
+	}
+	(void)fallocate(z->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)z->len);
+	budget_give(z->budget, z->owner, z->len, is_huge(z));
+	snprintf(text, text_len, "no memory for %zu KiB: %s; raise the memory limit", z->len >> 10, strerror(-err));
 	return err;
 }
 
@@ -113,6 +172,8 @@ void memzone_destroy(struct memzone *z)
 	guard_remove(z->addr);
 	munmap(z->addr, z->len);
 	close(z->fd);
+	if (!z->hollow)
+		budget_give(z->budget, z->owner, z->len, is_huge(z));
 	z->addr = NULL;
 	z->fd = -1;
 }

@@ -9,7 +9,10 @@
 #ifndef SIDECAR_MEMORY_MEMZONE_H
 #define SIDECAR_MEMORY_MEMZONE_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include "sidecar/memory/budget.h"
 
 #define MEMZONE_HUGE_SIZE (2u << 20)
 
@@ -24,12 +27,21 @@ struct memzone {
 	size_t len;       /* bytes, a multiple of page_size */
 	size_t page_size;
 	int fd;
+	bool hollow;                  /* its pages have been given back: see memzone_empty */
+	/* set by the caller before memzone_create; NULL: not counted */
+	struct memory_budget *budget;
+	uint64_t *owner;              /* bytes of the session that it is for */
 };
 
 /* len is rounded up to the page size. node: NUMA node to take it from, -1 any. 0; or -errno with text (for people) if it could
  * not be made at all. If MEMZONE_AUTO fell back, returns 0 with page_size small and text saying why there were no hugepages. */
 int memzone_create(struct memzone *z, const char *name, size_t len, enum memzone_pages pages, int node, char *text,
 		   size_t text_len);
+/* Gives the pages back, whoever has them mapped; the zone stays where it is, for memzone_fill. What is written meanwhile comes out of the
+ * writer's memory, not ours. We do not touch it before memzone_fill, which makes it all zeros. */
+void memzone_empty(struct memzone *z);
+/* 0; or -errno with text: still empty. */
+int memzone_fill(struct memzone *z, char *text, size_t text_len);
 int memzone_seal_readonly(struct memzone *z);
 void memzone_destroy(struct memzone *z);
 

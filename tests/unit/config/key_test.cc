@@ -63,7 +63,8 @@ TEST(Key, DefaultsAreDocumented)
 	EXPECT_EQ(0u, config->frame_size);
 	EXPECT_EQ(CONFIG_HUGEPAGES_AUTO, config->hugepages);
 	EXPECT_EQ(2048u, config->rx_ring_size);
-	EXPECT_EQ(4352u, config->max_sockets);
+	EXPECT_EQ(12288u, config->max_sockets);
+	EXPECT_EQ(0u, config->memory_max);
 	EXPECT_EQ(256u, config->max_clients);
 	EXPECT_EQ(CONFIG_XDP_AUTO, config->xdp_mode);
 	EXPECT_EQ(LOG_LEVEL_INFO, config->log_level);
