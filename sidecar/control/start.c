@@ -54,20 +54,31 @@ static int read_sysctl(const char *path, int fallback)
 	return v;
 }
 
-static void raise_limits(void)
+/* Two for each socket (ours of it, and its wake pipe), some for each client. */
+static void raise_files(const struct config *cfg)
 {
-	struct rlimit files, lock = {RLIM_INFINITY, RLIM_INFINITY};
+	rlim_t want = 512 + 2 * (rlim_t)cfg->max_sockets + (4 + cfg->workers) * (rlim_t)cfg->max_clients;
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files))
+		return;
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+	if (files.rlim_max < want)
+		log_info("RLIMIT_NOFILE is %llu: not enough for max_sockets %u and max_clients %u together, which may want %llu",
+			 (unsigned long long)files.rlim_max, cfg->max_sockets, cfg->max_clients, (unsigned long long)want);
+}
+
+static void raise_limits(const struct config *cfg)
+{
+	struct rlimit lock = {RLIM_INFINITY, RLIM_INFINITY};
 
 	/* Frames are pinned for the device. */
 	if (setrlimit(RLIMIT_MEMLOCK, &lock) && !getrlimit(RLIMIT_MEMLOCK, &lock)) {
 		lock.rlim_cur = lock.rlim_max; /* all there is without CAP_SYS_RESOURCE; the device says if it is too little */
 		setrlimit(RLIMIT_MEMLOCK, &lock);
 	}
-
-	if (!getrlimit(RLIMIT_NOFILE, &files)) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
+	raise_files(cfg);
 }
 
 static int make_frames(struct control *c, char *text, size_t text_len)
@@ -386,7 +397,7 @@ int control_start(struct control *c)
 	char text[UDPLANE_TEXT_LEN * 2] = "";
 	int err;
 
-	raise_limits();
+	raise_limits(c->cfg);
 	budget_init(&c->budget, (uint64_t)c->cfg->memory_max << 20, "/sys/fs/cgroup", "/proc/self/cgroup");
 	err = guard_install();
 	if (err)
