@@ -25,6 +25,7 @@
 #define WAKE_BYTES 1024 /* of send buffer for a signal: its sk_buff counts as 768 bytes (Linux 6.18) */
 #define WAKE_SPARE 8
 #define FLUSH_BUDGET_NS 10000000ull /* for what a socket that closes has queued: at most a whole TX ring of slow datagrams */
+#define KERNEL_BYTES 6144       /* of the kernel's memory for a socket, in our cgroup: its wake sockets, open files, map entries (5 KiB measured) */
 #define RELEASE_BATCH 32        /* sockets of a client that has gone, in one call to a worker */
 
 struct sock *sock_of(struct control *c, struct session *s, uint32_t id)
@@ -263,6 +264,28 @@ static enum udplane_reason make_wake_pair(struct control *c, struct sock *k, str
 	return UDPLANE_REASON_NONE;
 }
 
+static int take_rings(struct control *c, struct sock *k, int *segment_fd, char *text, size_t text_len)
+{
+	struct session *s = k->session;
+	char why[UDPLANE_TEXT_LEN];
+	int err = budget_take(&c->budget, &s->memory, KERNEL_BYTES, false, why, sizeof(why));
+
+	if (err) {
+		snprintf(text, text_len, "no memory: %.*s", UDPLANE_TEXT_LEN - 16, why);
+		return err;
+	}
+	err = rings_get(&s->rings, control_pages(c), c->dev->numa_node, &k->place, &k->cls, segment_fd, text, text_len);
+	if (err)
+		budget_give(&c->budget, &s->memory, KERNEL_BYTES, false);
+	return err;
+}
+
+static void put_rings(struct control *c, struct sock *k)
+{
+	rings_put(&k->session->rings, k->place, k->cls);
+	budget_give(&c->budget, &k->session->memory, KERNEL_BYTES, false);
+}
+
 /* Gives the socket number, rings and wake socket. */
 static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_gift *gift, char *text, size_t text_len)
 {
@@ -280,7 +303,7 @@ static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_
 		put_id(c, k->id);
 		return why;
 	}
-	err = rings_get(&k->session->rings, control_pages(c), c->dev->numa_node, &k->place, &k->cls, &gift->segment_fd, text, text_len);
+	err = take_rings(c, k, &gift->segment_fd, text, text_len);
 	if (err) {
 		put_id(c, k->id);
 		return UDPLANE_REASON_NO_MEMORY;
@@ -290,7 +313,7 @@ static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_
 		struct worker_order o = {.op = WORKER_SOCKET_REMOVE, .sock = k->id};
 
 		call_all(c, &o);
-		rings_put(&k->session->rings, k->place, k->cls);
+		put_rings(c, k);
 		put_id(c, k->id);
 		snprintf(text, text_len, "the worker refuses it: %s", strerror(-err));
 		return UDPLANE_REASON_NO_MEMORY;
@@ -469,7 +492,7 @@ void sock_release(struct control *c, struct sock *k)
 	refresh_socket(c, k, UDPLANE_REASON_NONE, "");
 	if (!k->refused) {
 		close(k->wake_fd);
-		rings_put(&k->session->rings, k->place, k->cls);
+		put_rings(c, k);
 		stats_count(&c->stats, UDPLANE_CONTROL_RELEASES, 1);
 		stats_gauge_add(&c->stats, UDPLANE_CONTROL_SOCKETS, -1);
 	}

@@ -12,6 +12,7 @@
 #define HUGE_SIZE (2ull << 20)
 #define RESERVE_MIN (24ull << 20) /* heap, stacks and code of udplaned; its sockets and pipes count, too */
 #define RESERVE_SHARE 8           /* or this part of the limit */
+#define OWN_MIN (4ull << 20)      /* a session may have so much in any case: its channel, and a segment of rings */
 #define NO_LIMIT (1ull << 60)     /* v1 says so with a number about as large as there is */
 
 /* A number in a file; UINT64_MAX where there is none, or "max". */
@@ -133,7 +134,7 @@ static void say(const struct memory_budget *b, uint64_t owner, size_t len, bool 
 			 (unsigned long long)owner >> 20, (unsigned long long)used >> 20, (unsigned long long)max >> 20,
 			 by_key ? "raise memory_max" : "raise udplaned's memory limit");
 	else
-		snprintf(text, text_len, "%zu KiB more would be too much: %llu of %llu MiB are used; %s%s", len >> 10,
+		snprintf(text, text_len, "%zu KiB more would be too much: %llu of %llu MiB are used; %s%s", (len + 1023) >> 10,
 			 (unsigned long long)used >> 20, (unsigned long long)max >> 20, by_key ? "raise memory_max" : huge ? "" : b->limit,
 			 by_key ? "" : huge ? "raise its hugepages-2Mi limit" : ", raise it");
 }
@@ -145,7 +146,7 @@ int budget_take(struct memory_budget *b, uint64_t *owner, size_t len, bool huge,
 	if (!b)
 		return 0;
 	left = budget_left(b, huge);
-	if (len > left || (has && has + len > (left + has < left ? UINT64_MAX : left + has) / 2)) {
+	if (len > left || (has + len > OWN_MIN && has && has + len > (left + has < left ? UINT64_MAX : left + has) / 2)) {
 		say(b, has, len, huge, len <= left, text, text_len);
 		return -EDQUOT;
 	}

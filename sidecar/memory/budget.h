@@ -8,7 +8,7 @@
  *   hugepages       the hugetlb cgroup's limit, and what is free; there the kernel refuses by itself
  *   both            the key memory_max
  *
- * A session (an attached process) that has something already may have half of what it and nobody have. Control thread only.
+ * A session (an attached process) may have 4 MiB, or half of what it and nobody have. Control thread only.
  */
 #ifndef SIDECAR_MEMORY_BUDGET_H
 #define SIDECAR_MEMORY_BUDGET_H

@@ -126,6 +126,18 @@ TEST_F(Budget, ASessionGetsHalfOfWhatIsLeftAtMost)
 	EXPECT_EQ(budget_left(&b, false), 51 * kMiB);
 }
 
+TEST_F(Budget, TheFirstFourMiBAreNotMeasuredByTheHalf)
+{
+	uint64_t owner = 0;
+
+	Write("/self", "0::/");
+	Init(5 * kMiB);
+	EXPECT_EQ(Take(2 * kMiB, &owner), 0);
+	EXPECT_EQ(Take(2 * kMiB, &owner), 0);
+	EXPECT_EQ(Take(1, &owner), -EDQUOT);
+	EXPECT_EQ(Take(kMiB), 0) << "nobody's";
+}
+
 TEST_F(Budget, AZoneCountsWhileItHasPages)
 {
 	uint64_t owner = 0;
