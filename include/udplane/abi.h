@@ -265,6 +265,20 @@ enum udplane_control_counter {
 	UDPLANE_CONTROL_COUNTER_CNT
 };
 
+/* What the kernel says, and what the last seconds were. */
+enum udplane_host_counter {
+#define UDPLANE_COUNTER(id, name, help) UDPLANE_HOST_##id,
+#include <udplane/counters_host.h>
+#undef UDPLANE_COUNTER
+	UDPLANE_HOST_COUNTER_CNT
+};
+enum udplane_recent_counter {
+#define UDPLANE_COUNTER(id, name, help) UDPLANE_RECENT_##id,
+#include <udplane/counters_recent.h>
+#undef UDPLANE_COUNTER
+	UDPLANE_RECENT_COUNTER_CNT
+};
+
 /* One per worker. Written by the worker. */
 struct udplane_worker_zone {
 	uint32_t awake;    /* 1: polls its rings; 0: asleep, ring its doorbell. Pairs with the client's fence: ring.h */
@@ -300,8 +314,10 @@ struct udplane_socket_zone {
 	uint32_t tx_reason;  /* enum udplane_reason: why it sends by the kernel although it receives by the fast path; NONE: it does not */
 	char tx_text[UDPLANE_TEXT_LEN];
 	uint8_t pad[60];
+	uint64_t recent[16]; /* enum udplane_recent_counter: in the last udplane_stats_zone.recent_ns; not under seq */
 };
-UDPLANE_STATIC_ASSERT(sizeof(struct udplane_socket_zone) == 4 * UDPLANE_LINE, "socket zone");
+UDPLANE_STATIC_ASSERT(UDPLANE_RECENT_COUNTER_CNT <= 16, "recent counters");
+UDPLANE_STATIC_ASSERT(sizeof(struct udplane_socket_zone) == 5 * UDPLANE_LINE, "socket zone");
 #define UDPLANE_SOCKET_F_REUSEPORT 0x1
 #define UDPLANE_SOCKET_F_DUAL_STACK 0x2 /* an IPv6 wildcard that also takes IPv4 */
 
@@ -355,10 +371,18 @@ struct udplane_stats_zone {
 	uint32_t info_off;         /* of the device's facts: lines of "name\tvalue\n", NUL-terminated; 0: none */
 	uint32_t info_size;        /* bytes of that room */
 	uint32_t info_seq;         /* odd while they are written */
-	uint32_t pad0;
+	uint32_t text_seq;         /* odd while device, mode_text and trouble are written, after the start */
+	uint32_t attached;         /* 1: datagrams of claimed ports can come to the workers; 0: the kernel gets everything, trouble says why */
+	uint32_t trouble_cnt;      /* times that trouble was found */
+	char trouble[UDPLANE_TEXT_LEN];       /* what is wrong with the device now; "": nothing */
+	uint64_t host_counter[16];            /* enum udplane_host_counter */
+	uint64_t recent_ns;                   /* how long a time the recent_* and every socket's `recent` are about, up to refresh_ns */
+	uint64_t recent_device_counter[48];   /* what device_counter grew by in it; gauges: 0 */
+	uint64_t recent_host_counter[16];
 };
 UDPLANE_STATIC_ASSERT(UDPLANE_DEVICE_COUNTER_CNT <= 48, "device counters");
 UDPLANE_STATIC_ASSERT(UDPLANE_CONTROL_COUNTER_CNT <= 48, "control counters");
+UDPLANE_STATIC_ASSERT(UDPLANE_HOST_COUNTER_CNT <= 16, "host counters");
 UDPLANE_STATIC_ASSERT(UDPLANE_REASON_CNT <= 32, "reasons");
 UDPLANE_STATIC_ASSERT(sizeof(struct udplane_stats_zone) % 8 == 0, "stats zone");
 

@@ -17,3 +17,4 @@ UDPLANE_COUNTER(ROUTE_UPDATES, "route_updates", "times that routes, addresses or
 UDPLANE_COUNTER(ROUTE_RESYNCS, "route_resyncs", "netlink overruns: everything was read again")
 UDPLANE_COUNTER(NEIGH_REFRESHES, "neigh_refreshes", "neighbours in use that the kernel was told of")
 UDPLANE_COUNTER(CONFLICTS, "conflicts", "sockets returned to the kernel because a plain socket joined their port")
+UDPLANE_COUNTER(REATTACHES, "reattaches", "times that the device was made to divert again, or in another mode, while udplaned went on")

@@ -91,6 +91,8 @@ static void on_tick(struct control *c, struct watch *w, uint32_t events)
 	c->ticks++;
 	control_check_device(c);
 	refresh_counters(c);
+	recent_move(c);
+	health_look(c);
 	sock_check(c);
 	session_tick(c);
 	check_annotations(c);

@@ -11,6 +11,7 @@
 #include "sidecar/claim/claim.h"
 #include "sidecar/config/config.h"
 #include "sidecar/control/index.h"
+#include "sidecar/control/evidence.h"
 #include "sidecar/device/device.h"
 #include "sidecar/memory/foreign.h"
 #include "sidecar/memory/memzone.h"
@@ -85,6 +86,15 @@ struct session {
 	char doom[UDPLANE_TEXT_LEN];
 };
 
+/* ---- recent.c: the last seconds ---- */
+
+/* Counts as they were at a time; what has grown since is what is published. */
+struct recent_point {
+	uint64_t ns;
+	uint64_t device[UDPLANE_DEVICE_COUNTER_CNT];
+	uint64_t host[UDPLANE_HOST_COUNTER_CNT];
+};
+
 /* ---- sock.c: a claimed socket ---- */
 
 struct sock {
@@ -104,6 +114,8 @@ struct sock {
 	TAILQ_ENTRY(sock) todo_link;
 	enum sock_todo { TODO_NONE, TODO_SETTLE, TODO_FRESH } todo; /* which list it is in */
 	uint64_t fresh_until_ns;
+	uint64_t recent[2][UDPLANE_RECENT_COUNTER_CNT]; /* totals at recent_base[0] and [1] */
+	bool recent_begun;
 };
 
 /* What a claim gives the client beside the numbers in struct udplane_claimed. */
@@ -159,6 +171,12 @@ struct control {
 	uint32_t check_next; /* socket number that sock_check goes on with */
 	uint32_t ticks;
 	struct stat annotations; /* of the file, when it was last read */
+	struct recent_point recent_base[2]; /* [0]: what is published is since then; [1]: what will be, some seconds later */
+	struct evidence evidence;
+	bool mute;     /* the device sends nothing: no prefix is published */
+	bool bypassed; /* something delivers past the XDP program, and nothing can be done about it */
+	bool given_up; /* the device loses what it diverts: it is detached for good */
+	bool ready;    /* without a device: could it be opened when last looked? */
 	uint64_t began_ns;
 	bool leaving, failed, restart; /* restart: with failed */
 };
@@ -252,10 +270,24 @@ void slow_drain(struct control *c, uint32_t worker);
 int route_start(struct control *c, char *text, size_t text_len);
 void route_stop(struct control *c);
 void route_refresh_used(struct control *c);
+/* The destinations that the library may give to the workers: none while the device sends nothing. */
+void route_publish(struct control *c);
 
 /* refresh.c */
 void refresh_counters(struct control *c);
 void refresh_socket(struct control *c, const struct sock *k, uint32_t reason, const char *text);
+
+/* recent.c */
+/* What each path has carried in the last seconds, into the stats zone; after the counters. */
+void recent_publish(struct control *c);
+/* Once a second: the window moves on. */
+void recent_move(struct control *c);
+/* It begins now: what was before is of another device mode. */
+void recent_restart(struct control *c);
+
+/* health.c */
+/* Once a second: is the device as it was, does it do what it says? Mends what can be mended, says the rest. */
+void health_look(struct control *c);
 
 enum memzone_pages control_pages(const struct control *c);
 

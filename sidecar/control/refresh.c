@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "sidecar/base/clock.h"
+#include "sidecar/control/host.h"
 #include "sidecar/control/internal.h"
 
 static void copy_client(struct control *c, const struct sock *k)
@@ -42,7 +43,7 @@ static void refresh_info(struct control *c)
 
 void refresh_counters(struct control *c)
 {
-	uint64_t dev[UDPLANE_DEVICE_COUNTER_CNT] = {0};
+	uint64_t dev[UDPLANE_DEVICE_COUNTER_CNT] = {0}, host[UDPLANE_HOST_COUNTER_CNT];
 	struct session *s;
 	struct sock *k;
 
@@ -61,6 +62,10 @@ void refresh_counters(struct control *c)
 	udplane_store64(&c->stats.z->hugepage_bytes, memory(c, true));
 	udplane_store64(&c->stats.z->page_bytes, memory(c, false));
 	refresh_info(c);
+	host_read(c->stats.z->ifname, host);
+	for (int i = 0; i < UDPLANE_HOST_COUNTER_CNT; i++)
+		udplane_store64(&c->stats.z->host_counter[i], host[i]);
+	recent_publish(c);
 	udplane_store64(&c->stats.z->refresh_ns, clock_now_ns());
 }
 

@@ -20,11 +20,18 @@ static void arm_timer(struct control *c)
 	timerfd_settime(c->route_timer.fd, 0, &when, NULL);
 }
 
+void route_publish(struct control *c)
+{
+	struct udplane_prefix prefix[UDPLANE_MAX_PREFIXES];
+
+	memset(prefix, 0, sizeof(prefix));
+	stats_set_prefixes(&c->stats, prefix, c->mute ? 0 : route_table_prefixes(c->route, prefix, UDPLANE_MAX_PREFIXES));
+}
+
 static void install(struct control *c)
 {
 	struct route_input in;
 	struct route_table *t, *old = c->route;
-	struct udplane_prefix prefix[UDPLANE_MAX_PREFIXES];
 
 	route_netlink_input(c->nl, &in);
 	t = route_table_build(&in);
@@ -42,8 +49,7 @@ static void install(struct control *c)
 	c->route = t;
 	if (old)
 		route_table_destroy(old);
-	memset(prefix, 0, sizeof(prefix));
-	stats_set_prefixes(&c->stats, prefix, route_table_prefixes(t, prefix, UDPLANE_MAX_PREFIXES));
+	route_publish(c);
 	c->stats.z->mtu = in.mtu;
 	stats_count(&c->stats, UDPLANE_CONTROL_ROUTE_UPDATES, 1);
 	c->route_dirty = false;

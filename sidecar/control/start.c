@@ -350,6 +350,7 @@ static int start_device(struct control *c, char *text, size_t text_len)
 	z->mtu = c->dev->mtu;
 	snprintf(z->ifname, sizeof(z->ifname), "%s", c->dev->ifname);
 	snprintf(z->device, sizeof(z->device), "%s", c->dev->text);
+	z->attached = 1;
 	if (!z->mode_text[0])
 		snprintf(z->mode_text, sizeof(z->mode_text), "%s", c->dev->why);
 	c->rules.ifindex = c->dev->ifindex;
@@ -417,6 +418,7 @@ int control_start(struct control *c)
 		err = start_stats(c, text, sizeof(text));
 	}
 	if (!err) {
+		c->ready = device_af_xdp.ready(c->cfg); /* before: what comes up meanwhile shows as a change */
 		err = choose_backend(c);
 		if (err)
 			return err;
@@ -427,6 +429,7 @@ int control_start(struct control *c)
 		return err;
 	}
 	refresh_counters(c);
+	recent_restart(c);
 	udplane_store32(&c->stats.z->state, UDPLANE_STATE_RUNNING);
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include "sidecar/device/xdp/udplane_xdp.skel.h"
 
 #define CLAIMS_PER_SOCKET 2u /* a dual-stack wildcard is two */
+#define QUEUE_LOOKS 2u       /* each how many looks the number of queues is read: that takes the rtnl lock */
 
 #ifndef SOL_XDP
 #define SOL_XDP 283
@@ -255,6 +256,7 @@ static const uint8_t counter_of[XDP_COUNT_CNT] = {
 	[XDP_COUNT_NO_QUEUE] = UDPLANE_DEVICE_RX_PASSED_NO_QUEUE,
 	[XDP_COUNT_STALLED] = UDPLANE_DEVICE_RX_PASSED_STALLED,
 	[XDP_COUNT_UNFIT] = UDPLANE_DEVICE_RX_PASSED_JUMBO,
+	[XDP_COUNT_PARTIAL] = UDPLANE_DEVICE_RX_PASSED_PARTIAL,
 };
 
 /* What the kernel dropped between the program's redirect and us. rx_dropped: no frame in the fill ring (or longer than one, which
@@ -294,6 +296,49 @@ static void counters(struct device *base, uint64_t *out)
 	}
 }
 
+static void facts(struct device *base, struct device_facts *out)
+{
+	struct af_xdp *dev = to_af_xdp(base);
+
+	memset(out, 0, sizeof(*out));
+	out->attached = af_xdp_is_linked(dev);
+	out->can_generic = dev->mode == CONFIG_XDP_AUTO && dev->way == AF_XDP_WAY_COPY;
+	if (dev->looks++ % QUEUE_LOOKS == 0)
+		dev->netif.queue_cnt = netif_read_queue_cnt(&dev->netif);
+	out->queue_cnt = dev->netif.queue_cnt < XDP_QUEUES ? dev->netif.queue_cnt : XDP_QUEUES;
+	for (uint32_t i = 0; i < dev->hw_cnt; i++) {
+		const struct af_xdp_hw *hw = &dev->hw[i];
+		uint32_t taken;
+
+		if (!hw->xsk)
+			continue;
+		taken = __atomic_load_n(hw->tx.consumer, __ATOMIC_RELAXED);
+		out->rx_put += __atomic_load_n(hw->rx.producer, __ATOMIC_RELAXED);
+		out->tx_taken += taken;
+		out->tx_waiting += __atomic_load_n(hw->tx.producer, __ATOMIC_RELAXED) - taken;
+	}
+}
+
+static int reattach(struct device *base, bool generic, char *text, size_t text_len)
+{
+	struct af_xdp *dev = to_af_xdp(base);
+	int err;
+
+	hold(dev);
+	err = af_xdp_relink(dev, generic, text, text_len);
+	unhold(dev);
+	return err;
+}
+
+static bool ready(const struct config *cfg)
+{
+	struct netif netif;
+	char text[256];
+
+	return !netif_read(&netif, cfg->interface, text, sizeof(text)) && !af_xdp_check_permission(text, sizeof(text)) &&
+	       !af_xdp_check_kernel(text, sizeof(text)) && !af_xdp_name_other(&netif, text, sizeof(text));
+}
+
 static struct device_queue *queue(struct device *base, uint32_t worker)
 {
 	struct af_xdp *dev = to_af_xdp(base);
@@ -312,4 +357,7 @@ const struct device_ops device_af_xdp = {
 	.set_local = set_local,
 	.counters = counters,
 	.queue = queue,
+	.facts = facts,
+	.reattach = reattach,
+	.ready = ready,
 };

@@ -76,8 +76,12 @@ struct af_xdp {
 
 	struct xdp_claims claims; /* what is asked for; `shared` and the maps change with the program loaded */
 	struct udplane_xdp *prog; /* skeleton: program and maps */
+	struct udplane_xdp *twin; /* the same program for generic mode, on the same maps: once it was needed */
+	enum af_xdp_way way;
 	bool frags;               /* program takes frames of several buffers */
 	int link_fd;              /* -1: the kernel gets everything */
+	uint32_t prog_id;         /* of the program that was attached */
+	uint32_t looks;           /* times that facts were asked for */
 
 	struct device_memory mem;
 	struct xsk_umem *umem;
@@ -91,6 +95,10 @@ struct af_xdp {
 int af_xdp_bind(struct af_xdp *dev, char *text, size_t text_len);
 /* Detaches the program; returns when the kernel gets every further packet. */
 void af_xdp_unlink(struct af_xdp *dev);
+/* Attaches the program again, which is not; generic: in generic mode from now on. 0 or -errno with text. */
+int af_xdp_relink(struct af_xdp *dev, bool generic, char *text, size_t text_len);
+/* Is the program where af_xdp_bind or af_xdp_relink attached it? */
+bool af_xdp_is_linked(const struct af_xdp *dev);
 /* Frees sockets and UMEM. */
 void af_xdp_unbind(struct af_xdp *dev);
 /* Loads the program. generic: its counters are atomic. */
@@ -104,6 +112,8 @@ int af_xdp_check_permission(char *text, size_t text_len);
 int af_xdp_check_kernel(char *text, size_t text_len);
 /* Another XDP program on the interface; waits a moment for one whose owner has just died. */
 int af_xdp_check_other(const struct netif *netif, char *text, size_t text_len);
+/* The same, without waiting. */
+int af_xdp_name_other(const struct netif *netif, char *text, size_t text_len);
 /* Raises RLIMIT_MEMLOCK if it may and must. */
 void af_xdp_raise_memlock(size_t len);
 /* Writes what errno value err from binding an AF_XDP socket means for a zone of len bytes. */

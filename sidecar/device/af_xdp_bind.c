@@ -80,6 +80,9 @@ void af_xdp_write_mac(struct af_xdp *dev)
 void af_xdp_unload(struct af_xdp *dev)
 {
 	xdp_claims_use(&dev->claims, NULL, -1, -1, -1);
+	if (dev->twin)
+		udplane_xdp__destroy(dev->twin);
+	dev->twin = NULL;
 	udplane_xdp__destroy(dev->prog);
 	dev->prog = NULL;
 }
@@ -179,13 +182,23 @@ static int register_all(struct af_xdp *dev)
 
 /* ------------------------------------------------------------------------------------------------------- program -- */
 
+static uint32_t id_of(int prog_fd)
+{
+	struct bpf_prog_info info = {0};
+	uint32_t len = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(prog_fd, &info, &len) ? 0 : info.id;
+}
+
 static int link_program(struct af_xdp *dev, bool generic)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
+	int fd = bpf_program__fd((generic && dev->twin ? dev->twin : dev->prog)->progs.udplane);
 	uint64_t until = now_ms() + RETRY_MS;
 
+	dev->prog_id = id_of(fd);
 	do {
-		dev->link_fd = bpf_link_create(bpf_program__fd(dev->prog->progs.udplane), dev->base.ifindex, BPF_XDP, &opts);
+		dev->link_fd = bpf_link_create(fd, dev->base.ifindex, BPF_XDP, &opts);
 		if (dev->link_fd >= 0)
 			return 0;
 		pause_ms(5);
@@ -200,6 +213,89 @@ void af_xdp_unlink(struct af_xdp *dev)
 	bpf_link_detach(dev->link_fd); /* synchronous, which close() need not be */
 	close(dev->link_fd);
 	dev->link_fd = -1;
+}
+
+/* Others may detach a link by its number, or put another program into it. */
+bool af_xdp_is_linked(const struct af_xdp *dev)
+{
+	struct bpf_link_info info = {0};
+	uint32_t len = sizeof(info);
+
+	if (dev->link_fd < 0)
+		return false;
+	if (bpf_obj_get_info_by_fd(dev->link_fd, &info, &len))
+		return true; /* cannot be told */
+	return info.xdp.ifindex == (uint32_t)dev->base.ifindex && (!dev->prog_id || info.prog_id == dev->prog_id);
+}
+
+/* The program is compiled for one mode (`generic` is constant to the verifier), but its maps and global data serve both: neither the
+ * workers nor the claims notice when one takes the other's place. */
+static int load_twin(struct af_xdp *dev)
+{
+	struct udplane_xdp *twin = udplane_xdp__open();
+	struct {
+		struct bpf_map *mine, *old;
+	} maps[] = {
+		{twin ? twin->maps.bss : NULL, dev->prog->maps.bss},
+		{twin ? twin->maps.xsks : NULL, dev->prog->maps.xsks},
+		{twin ? twin->maps.local : NULL, dev->prog->maps.local},
+		{twin ? twin->maps.settles : NULL, dev->prog->maps.settles},
+		{twin ? twin->maps.claims_addr : NULL, dev->prog->maps.claims_addr},
+		{twin ? twin->maps.claims_conn : NULL, dev->prog->maps.claims_conn},
+	};
+	int err = 0;
+
+	if (!twin)
+		return -errno;
+	twin->rodata->generic = true;
+	twin->rodata->frags = dev->frags;
+	twin->rodata->timers = dev->prog->rodata->timers;
+	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]) && !err; i++)
+		err = bpf_map__reuse_fd(maps[i].mine, bpf_map__fd(maps[i].old));
+	if (!err && dev->frags)
+		err = bpf_program__set_flags(twin->progs.udplane, BPF_F_XDP_HAS_FRAGS);
+	if (!err)
+		err = udplane_xdp__load(twin);
+	if (err)
+		udplane_xdp__destroy(twin);
+	else
+		dev->twin = twin;
+	return err;
+}
+
+static const char *driver_name(const struct af_xdp *dev)
+{
+	return dev->netif.driver[0] ? dev->netif.driver : "?";
+}
+
+static void describe(struct af_xdp *dev)
+{
+	snprintf(dev->base.text, sizeof(dev->base.text), "%.24s, %u queue%s, %s", driver_name(dev), dev->hw_cnt,
+		 dev->hw_cnt == 1 ? "" : "s", way_name[dev->way]);
+}
+
+int af_xdp_relink(struct af_xdp *dev, bool generic, char *text, size_t text_len)
+{
+	int err = 0;
+
+	af_xdp_unlink(dev); /* what is left of the old one */
+	if (af_xdp_name_other(&dev->netif, text, text_len))
+		return -EBUSY;
+	if (generic && dev->way != AF_XDP_WAY_GENERIC && !dev->twin)
+		err = load_twin(dev);
+	if (err) {
+		snprintf(text, text_len, "loading the XDP program for generic mode: %s", strerror(-err));
+		return err;
+	}
+	err = link_program(dev, generic || dev->way == AF_XDP_WAY_GENERIC);
+	if (err) {
+		snprintf(text, text_len, "attach: %s", strerror(-err));
+		return err;
+	}
+	if (generic)
+		dev->way = AF_XDP_WAY_GENERIC;
+	describe(dev);
+	return 0;
 }
 
 /* ---------------------------------------------------------------------------------------------------------- ways -- */
@@ -262,14 +358,29 @@ static const enum af_xdp_way first_way[] = {
 	[CONFIG_XDP_GENERIC] = AF_XDP_WAY_GENERIC,
 };
 
+/* Its native XDP runs on the ports, whose frames an AF_XDP socket of the bond does not take (xsk_rcv_check): they would vanish. Generic mode
+ * comes after the frames have become the bond's. */
+#define BOND_TEXT "%s is a bond, whose ports deliver past an AF_XDP socket in native mode"
+
+static bool is_bond(const struct af_xdp *dev)
+{
+	return !strcmp(dev->netif.driver, "bonding");
+}
+
 int af_xdp_bind(struct af_xdp *dev, char *text, size_t text_len)
 {
-	enum af_xdp_way way = first_way[dev->mode];
+	enum af_xdp_way way = dev->mode == CONFIG_XDP_AUTO && is_bond(dev) ? AF_XDP_WAY_GENERIC : first_way[dev->mode];
 	enum af_xdp_way last = dev->mode == CONFIG_XDP_AUTO ? AF_XDP_WAY_GENERIC : way;
 	char *why = dev->base.why, failed[200];
 	int err;
 
 	why[0] = '\0';
+	if (is_bond(dev) && way != AF_XDP_WAY_GENERIC) {
+		snprintf(text, text_len, BOND_TEXT "; use xdp_mode generic or auto, or name one of its ports with --interface", dev->base.ifname);
+		return -EOPNOTSUPP;
+	}
+	if (is_bond(dev))
+		snprintf(why, sizeof(dev->base.why), BOND_TEXT, dev->base.ifname);
 	for (;; way++) {
 		err = try_way(dev, way, failed, sizeof(failed));
 		if (!err)
@@ -287,8 +398,8 @@ int af_xdp_bind(struct af_xdp *dev, char *text, size_t text_len)
 	}
 	if (!why[0])
 		snprintf(why, sizeof(dev->base.why), dev->mode == CONFIG_XDP_AUTO ? "the best there is" : "as configured");
-	snprintf(dev->base.text, sizeof(dev->base.text), "%.24s, %u queue%s, %s", dev->netif.driver[0] ? dev->netif.driver : "?",
-		 dev->hw_cnt, dev->hw_cnt == 1 ? "" : "s", way_name[way]);
+	dev->way = way;
+	describe(dev);
 	for (uint32_t w = 0; w < dev->worker_cnt; w++)
 		dev->queue[w].zerocopy = way == AF_XDP_WAY_ZEROCOPY;
 	return 0;

@@ -82,12 +82,17 @@ static uint32_t other_program(int ifindex)
 
 int af_xdp_check_other(const struct netif *netif, char *text, size_t text_len)
 {
+	for (uint32_t ms = 0; other_program(netif->ifindex) && ms < OTHER_WAIT_MS; ms += 5)
+		sleep_ms(5);
+	return af_xdp_name_other(netif, text, text_len);
+}
+
+int af_xdp_name_other(const struct netif *netif, char *text, size_t text_len)
+{
 	struct bpf_prog_info info = {0};
-	uint32_t id, len = sizeof(info);
+	uint32_t id = other_program(netif->ifindex), len = sizeof(info);
 	int fd;
 
-	for (uint32_t ms = 0; (id = other_program(netif->ifindex)) && ms < OTHER_WAIT_MS; ms += 5)
-		sleep_ms(5);
 	if (!id)
 		return 0;
 	fd = bpf_prog_get_fd_by_id(id);

@@ -51,6 +51,16 @@ struct device_claim {
 	uint8_t addr[16], peer[16];
 };
 
+/* How the device fares, beside its counters: for the control thread, which watches over it. */
+struct device_facts {
+	bool attached;       /* what we have put in front of the kernel is still there */
+	bool can_generic;    /* reattach() in generic mode may be tried: native mode was our own choice */
+	uint32_t queue_cnt;  /* hardware RX queues that the interface has now */
+	uint32_t rx_put;     /* frames that the kernel has put into our RX rings, modulo 2^32 */
+	uint32_t tx_taken;   /* frames that the kernel has taken from our TX rings, modulo 2^32 */
+	uint32_t tx_waiting; /* frames that wait there */
+};
+
 struct device;
 struct device_queue; /* everything that one worker drives: one or more hardware queues */
 
@@ -74,6 +84,13 @@ struct device_ops {
 	struct device_queue *(*queue)(struct device *dev, uint32_t worker);
 	/* Facts for people, "name\tvalue\n" each, NUL-terminated; returns the length. May be NULL. */
 	size_t (*info)(struct device *dev, char *out, size_t size);
+	/* NULL: it cannot be got at by others. */
+	void (*facts)(struct device *dev, struct device_facts *out);
+	/* After detach: diverts again; generic: in generic mode from now on. What the workers get then may be newer than what the kernel has:
+	 * they must have been told (WORKER_SWITCHED). 0; or -errno with text, and the kernel gets everything. */
+	int (*reattach)(struct device *dev, bool generic, char *text, size_t text_len);
+	/* Would open() succeed, as far as can be told without waiting? */
+	bool (*ready)(const struct config *cfg);
 };
 
 /* The packet path: called by the worker that owns the queue. */

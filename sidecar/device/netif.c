@@ -130,6 +130,18 @@ int netif_read_mac(struct netif *n)
 	return err;
 }
 
+uint32_t netif_read_queue_cnt(const struct netif *n)
+{
+	int fd = open_socket();
+	uint32_t cnt;
+
+	if (fd < 0)
+		return n->queue_cnt;
+	cnt = read_queue_cnt(n->name, fd);
+	close(fd);
+	return cnt;
+}
+
 static int read_all(struct netif *n, int fd, char *text, size_t text_len)
 {
 	struct ethtool_drvinfo drv = {.cmd = ETHTOOL_GDRVINFO};

@@ -29,6 +29,9 @@ struct netif {
  * -EOPNOTSUPP no Ethernet. */
 int netif_read(struct netif *netif, const char *name, char *text, size_t text_len);
 
+/* The hardware RX queues that it has now, at least 1; they can be changed while it is up (ethtool -L). */
+uint32_t netif_read_queue_cnt(const struct netif *netif);
+
 /* Reads mac anew: it may change while the interface is up. */
 int netif_read_mac(struct netif *netif);
 

@@ -130,6 +130,8 @@ void worker_corrupt(struct worker *w, struct worker_channel *ch);
 struct worker_event *worker_event_reserve(struct worker *w, uint32_t spare);
 void worker_event_submit(struct worker *w);
 uint32_t worker_round(struct worker *w);
+/* sleep.c: what comes from now on is newer than what the kernel's sockets hold. */
+void worker_new_epoch(struct worker *w);
 /* sleep.c: claimed datagrams come to us. */
 void worker_engage(struct worker *w);
 /* sleep.c: the kernel had taken over while we did not run; claimed datagrams come to us again. */

@@ -203,6 +203,9 @@ static int carry_out(struct worker *w, struct worker_order *o)
 	case WORKER_DRAIN:
 		drain(w);
 		return 0;
+	case WORKER_SWITCHED:
+		worker_new_epoch(w);
+		return 0;
 	}
 	return -EINVAL;
 }

@@ -29,7 +29,7 @@ static void note_burst(struct worker *w, uint64_t frames, uint64_t ns)
 }
 
 /* Clients are to empty their kernel sockets before they take what comes now. */
-static void begin_epoch(struct worker *w)
+void worker_new_epoch(struct worker *w)
 {
 	w->epoch++;
 	if (worker_rx_all_read(w)) /* a straggler may have been delivered just before */
@@ -43,7 +43,7 @@ void worker_engage(struct worker *w)
 			note_burst(w, w->ops->left_to_kernel(w->queue) - w->left_seen, clock_now_ns() - w->left_since);
 		w->left_since = 0;
 		w->engaged = true;
-		begin_epoch(w);
+		worker_new_epoch(w);
 		w->ops->engage(w->queue);
 		udplane_store32(&w->zone->engaged, 1);
 	}
@@ -53,7 +53,7 @@ void worker_engage(struct worker *w)
 void worker_resume(struct worker *w)
 {
 	w->queue->resumed = false;
-	begin_epoch(w);
+	worker_new_epoch(w);
 	udplane_count(&w->counter[UDPLANE_WORKER_STALLS], 1);
 }
 

@@ -75,6 +75,7 @@ enum worker_op {
 	WORKER_ROUTE,          /* a new table; the old one is free after the call */
 	WORKER_DRAIN_RX,       /* receives what the device held when this order came */
 	WORKER_DRAIN,          /* receives until the device has nothing, sends what stands in the TX rings; at most some ms */
+	WORKER_SWITCHED,       /* what the kernel has for any socket is older than what comes next: the device was detached meanwhile */
 };
 
 struct worker_order {

@@ -216,7 +216,7 @@ static __always_inline int classify4(struct xdp_md *ctx, void *data, void *data_
 	if (martian4(ip->saddr))
 		return XDP_COUNT_MARTIAN;
 	if (may_be_several(udp, &ip->saddr, 2))
-		verdict = XDP_COUNT_UNFIT;
+		verdict = XDP_COUNT_PARTIAL;
 
 	__u32 flags = shared.port[udp->dest];
 
@@ -283,7 +283,7 @@ static __always_inline int classify6(struct xdp_md *ctx, void *data, void *data_
 	if (martian6(&ip->saddr))
 		return XDP_COUNT_MARTIAN;
 	if (may_be_several(udp, ip->saddr.s6_addr32, 8))
-		verdict = XDP_COUNT_UNFIT;
+		verdict = XDP_COUNT_PARTIAL;
 
 	__u32 flags = shared.port[udp->dest];
 

@@ -31,7 +31,8 @@ enum xdp_count {
 	XDP_COUNT_IDLE,
 	XDP_COUNT_NO_QUEUE,
 	XDP_COUNT_STALLED, /* the worker does not run */
-	XDP_COUNT_UNFIT, /* does not fit one frame of ours, or (generic mode) may be several datagrams in one */
+	XDP_COUNT_UNFIT, /* does not fit one frame of ours */
+	XDP_COUNT_PARTIAL, /* may be several datagrams in one (generic mode) */
 	XDP_COUNT_CNT,
 };
 

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Watches over the device: what is found (evidence.h) is mended where that is possible, and said in log and stats where not.
+ *
+ *   our program was detached      attached again at once; while another program is in its place, the kernel delivers and it is said
+ *   delivered past native XDP     generic mode, which sees it; said only, if a mode was asked for
+ *   diverted frames vanish        generic mode; if that does not help, detached for good
+ *   nothing is sent               no prefix is published, so the library sends through the kernel, until the device sends again
+ *   more receive queues           udplaned runs itself again in place
+ *   a device comes up             the same (backend auto, which had none)
+ */
+#include <stdio.h>
+#include <string.h>
+#include "sidecar/base/clock.h"
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
+
+#define RESTART_PACE_NS 2000000000ull /* restarts of our own are this far apart at least */
+
+/* Logged when it changes. */
+static void say(struct control *c, const char *trouble)
+{
+	struct udplane_stats_zone *z = c->stats.z;
+
+	if (!strcmp(z->trouble, trouble))
+		return;
+	if (trouble[0])
+		log_warn("%s: %s", c->dev->ifname, trouble);
+	else
+		log_info("%s: all is well again", c->dev->ifname);
+	udplane_seq_begin(&z->text_seq);
+	snprintf(z->trouble, sizeof(z->trouble), "%s", trouble);
+	udplane_seq_end(&z->text_seq);
+	if (trouble[0])
+		udplane_store32(&z->trouble_cnt, z->trouble_cnt + 1);
+}
+
+static void describe(struct control *c)
+{
+	struct udplane_stats_zone *z = c->stats.z;
+
+	udplane_seq_begin(&z->text_seq);
+	snprintf(z->device, sizeof(z->device), "%s", c->dev->text);
+	snprintf(z->mode_text, sizeof(z->mode_text), "%s", c->dev->why);
+	udplane_seq_end(&z->text_seq);
+}
+
+static bool any_claim(const struct control *c)
+{
+	for (uint32_t i = 0; i < c->stats.z->socket_high; i++)
+		if (c->sock[i] && c->sock[i]->state == UDPLANE_SOCKET_ACTIVE)
+			return true;
+	return false;
+}
+
+static void sample(struct control *c, struct evidence_sample *s)
+{
+	memset(s, 0, sizeof(*s));
+	memcpy(s->device, c->stats.z->device_counter, sizeof(s->device));
+	memcpy(s->host, c->stats.z->host_counter, sizeof(s->host));
+	c->dev->ops->facts(c->dev, &s->facts);
+	s->queue_used = c->dev->queue_used;
+	s->claims = any_claim(c);
+}
+
+/* Puts the device in front of the kernel again. What the kernel has got meanwhile is older than what the workers get from now on, and the
+ * clients are told. */
+static int attach_again(struct control *c, bool generic, char *text, size_t text_len)
+{
+	int err;
+
+	c->dev->ops->detach(c->dev);
+	for (uint32_t i = 0; i < c->worker_cnt; i++) {
+		struct worker_order next = {.op = WORKER_SWITCHED}, o = {.op = WORKER_DRAIN_RX, .next = &next};
+
+		worker_call(c->worker[i], &o);
+	}
+	err = c->dev->ops->reattach(c->dev, generic, text, text_len);
+	udplane_store32(&c->stats.z->attached, !err);
+	if (!err) {
+		stats_count(&c->stats, UDPLANE_CONTROL_REATTACHES, 1);
+		recent_restart(c);
+	}
+	evidence_forget(&c->evidence);
+	return err;
+}
+
+static void mend_detached(struct control *c)
+{
+	char text[UDPLANE_TEXT_LEN], why[UDPLANE_TEXT_LEN + 64];
+
+	if (attach_again(c, false, text, sizeof(text))) {
+		snprintf(why, sizeof(why), "our XDP program was detached, the kernel delivers everything: %s", text);
+		why[UDPLANE_TEXT_LEN - 1] = '\0';
+		say(c, why);
+		return;
+	}
+	log_warn("%s: our XDP program was detached or replaced by somebody else; it is attached again", c->dev->ifname);
+	say(c, "");
+}
+
+/* True: it is in generic mode now. */
+static bool go_generic(struct control *c, const char *why)
+{
+	char text[UDPLANE_TEXT_LEN];
+
+	if (attach_again(c, true, text, sizeof(text))) {
+		log_error("%s: generic mode: %s", c->dev->ifname, text);
+		return false;
+	}
+	snprintf(c->dev->why, sizeof(c->dev->why), "%s", why);
+	describe(c);
+	log_warn("%s: attached in generic mode now: %s", c->dev->ifname, why);
+	say(c, "");
+	return true;
+}
+
+static void mend_bypassed(struct control *c, bool can_generic)
+{
+	if (can_generic && c->dev->local_frames &&
+	    go_generic(c, "native XDP saw none of it: what arrives is delivered past it (bpf_redirect_peer, as of Cilium or Calico)"))
+		return;
+	c->bypassed = true;
+	say(c, "datagrams are delivered past our XDP program (bpf_redirect_peer, as of Cilium or Calico): run with xdp_mode auto or generic");
+}
+
+static void mend_black_hole(struct control *c, bool can_generic)
+{
+	if (can_generic && go_generic(c, "frames that native XDP diverted never arrived (a bond or other stacked device?)"))
+		return;
+	c->dev->ops->detach(c->dev);
+	c->given_up = true;
+	udplane_store32(&c->stats.z->attached, 0);
+	say(c, "frames that XDP diverted never arrived: detached, the kernel delivers everything; name another interface, and restart");
+}
+
+static void mend_tx(struct control *c, bool stuck)
+{
+	if (c->mute == stuck)
+		return;
+	c->bypassed = false; /* one text at a time: if it is so still, it is found again */
+	c->mute = stuck;
+	route_publish(c);
+	say(c, stuck ? "the device takes no frames to send: everything is sent through the kernel until it does" : "");
+}
+
+static void again(struct control *c, const char *why)
+{
+	if (clock_now_ns() - c->began_ns < RESTART_PACE_NS)
+		return;
+	log_warn("%s: starting again in place; sockets go on over the kernel until then", why);
+	c->failed = c->restart = true;
+}
+
+static void look_for_device(struct control *c)
+{
+	bool was = c->ready;
+
+	if (c->cfg->backend != CONFIG_BACKEND_AUTO)
+		return;
+	c->ready = device_af_xdp.ready(c->cfg);
+	if (c->ready && !was) {
+		log_info("a device can be had now: backend auto chooses anew, starting again in place");
+		c->failed = c->restart = true;
+	}
+}
+
+void health_look(struct control *c)
+{
+	struct evidence_sample s;
+	uint32_t found;
+
+	if (c->failed)
+		return;
+	if (!c->dev) {
+		look_for_device(c);
+		return;
+	}
+	if (!c->dev->ops->facts || c->given_up)
+		return;
+	sample(c, &s);
+	found = evidence_look(&c->evidence, &s);
+	if (found & EVIDENCE_DETACHED)
+		mend_detached(c);
+	else if (found & EVIDENCE_BLACK_HOLE)
+		mend_black_hole(c, s.facts.can_generic);
+	else if (found & EVIDENCE_BYPASSED)
+		mend_bypassed(c, s.facts.can_generic);
+	else
+		mend_tx(c, found & EVIDENCE_TX_STUCK);
+	if (c->bypassed && (found & EVIDENCE_SEEN)) {
+		c->bypassed = false;
+		say(c, "");
+	}
+	if (found & EVIDENCE_MORE_QUEUES)
+		again(c, "the interface has more receive queues than before");
+}
