@@ -10,6 +10,7 @@
 #define TX_LINGER_NS 10000000ull /* stay awake this long for frames that the device does not send; then it may be down, */
 #define TX_LOOK_MS 10            /* and look from time to time: not every device says when there is room again */
 #define LEAVE_NS 20000ull        /* longer than a NAPI poll takes from its first frame to the ring, at the least */
+#define READ_LOOK_MS 100         /* engaged and asleep: have the clients read everything meanwhile, or gone? Nobody tells us */
 /* So many without lying down, at so short intervals on the average, are a burst: to wake us for the next costs little for each of them, and
  * the RX ring takes more of them than a kernel socket does. */
 #define BURST_FRAMES 32
@@ -84,11 +85,19 @@ static bool unsent(struct worker *w)
 	return w->tx_staged || w->ops->tx_pending(w->queue);
 }
 
+/* Asleep and engaged, though by now the kernel could deliver. */
+static bool may_leave_now(struct worker *w)
+{
+	return w->engaged && may_disengage(w) && clock_now_ns() >= w->linger_ns && worker_rx_all_read(w);
+}
+
 /* Milliseconds for epoll_wait() */
 static int how_long(struct worker *w, uint64_t now)
 {
-	int ms = w->engaged && now < w->linger_ns ? (int)((w->linger_ns - now) / 1000000) + 1 : -1;
+	int ms = -1;
 
+	if (w->engaged && may_disengage(w))
+		ms = now < w->linger_ns ? (int)((w->linger_ns - now) / 1000000) + 1 : READ_LOOK_MS;
 	return unsent(w) && (ms < 0 || ms > TX_LOOK_MS) ? TX_LOOK_MS : ms;
 }
 
@@ -97,7 +106,7 @@ static bool wait_events(struct worker *w)
 {
 	struct epoll_event ev[16];
 	uint64_t since = clock_now_ns();
-	bool bell = false, lingering = w->engaged && since < w->linger_ns;
+	bool bell = false;
 	int timeout = how_long(w, since), n;
 	uint32_t asleep;
 
@@ -112,7 +121,7 @@ static bool wait_events(struct worker *w)
 	udplane_count(&w->counter[UDPLANE_WORKER_SLEEPS], 1);
 	udplane_count(&w->counter[UDPLANE_WORKER_SLEEP_NS], clock_now_ns() - since);
 	udplane_count(&w->counter[UDPLANE_WORKER_DOORBELLS], bell);
-	return bell || (lingering && clock_now_ns() >= w->linger_ns);
+	return bell || may_leave_now(w);
 }
 
 /* Asleep until there is reason to poll again, or to disengage. */
