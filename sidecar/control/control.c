@@ -234,7 +234,7 @@ enum control_end control_run(struct config *cfg)
 	else
 		err = control_start(&c);
 	if (!err) {
-		c.began_ns = clock_now_ns();
+		c.began_ns = c.stats.z->start_ns; /* as `stats` tells it */
 		announce(&c);
 		loop(&c);
 		notify_send("STOPPING=1");

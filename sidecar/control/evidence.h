@@ -1,39 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is wrong with the device, found out by comparing counts that are made independently of each other:
+ * What is wrong with the device, found out by comparing counts that are made independently of each
+ * other:
  *
- *     the interface's rx_packets  >>  what the XDP program has seen       something delivers past it (bpf_redirect_peer)
- *     the program diverts         but the kernel fills no RX ring         frames vanish (a bond's native XDP)
- *     frames wait in the TX ring  but the kernel takes none               the device does not send
+ *     the interface's rx_packets  >>  what the XDP program has seen       something delivers past
+ * it (bpf_redirect_peer) the program diverts         but the kernel fills no RX ring         frames
+ * vanish (a bond's native XDP) frames wait in the TX ring  but the kernel takes none the device
+ * does not send
  *
- * One look is no proof: counts are read one after the other, and threads stand still for a while on a busy machine. So a finding stands
- * when it has shown in EVIDENCE_LOOKS looks in a row.
+ * One look is no proof: counts are read one after the other, and threads stand still for a while on
+ * a busy machine. So a finding stands when it has shown in EVIDENCE_LOOKS looks in a row.
  *
  * Pure: the caller samples, once a second.
  */
 #ifndef SIDECAR_CONTROL_EVIDENCE_H
 #define SIDECAR_CONTROL_EVIDENCE_H
 
+#include "sidecar/device/device.h"
 #include <stdbool.h>
 #include <stdint.h>
 #include <udplane/abi.h>
-#include "sidecar/device/device.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 #define EVIDENCE_LOOKS 2
-#define EVIDENCE_FEW 10   /* packets a look: fewer prove nothing */
-#define EVIDENCE_RATIO 8  /* unseen for one seen: more than reading one count after the other can feign */
+#define EVIDENCE_FEW   10 /* packets a look: fewer prove nothing */
+#define EVIDENCE_RATIO \
+	8 /* unseen for one seen: more than reading one count after the other can feign */
 
 enum evidence_finding {
-	EVIDENCE_DETACHED = 0x01,   /* others have detached or replaced our program; at once */
-	EVIDENCE_BYPASSED = 0x02,   /* claimed sockets get their datagrams past the program */
-	EVIDENCE_BLACK_HOLE = 0x04, /* what is diverted arrives nowhere */
-	EVIDENCE_TX_STUCK = 0x08,   /* the device takes no frames to send */
+	EVIDENCE_DETACHED = 0x01,    /* others have detached or replaced our program; at once */
+	EVIDENCE_BYPASSED = 0x02,    /* claimed sockets get their datagrams past the program */
+	EVIDENCE_BLACK_HOLE = 0x04,  /* what is diverted arrives nowhere */
+	EVIDENCE_TX_STUCK = 0x08,    /* the device takes no frames to send */
 	EVIDENCE_MORE_QUEUES = 0x10, /* frames may come on queues that we have not bound */
-	EVIDENCE_SEEN = 0x20,       /* no fault: the program has seen claimed datagrams; nothing delivers past it, or no longer */
+	EVIDENCE_SEEN = 0x20, /* no fault: the program has seen claimed datagrams; nothing delivers
+				 past it, or no longer */
 };
 
 struct evidence_sample {
@@ -41,7 +45,7 @@ struct evidence_sample {
 	uint64_t host[UDPLANE_HOST_COUNTER_CNT];
 	struct device_facts facts;
 	uint32_t queue_used; /* bound by us */
-	bool claims;         /* some port is diverted */
+	bool claims;	     /* some port is diverted */
 };
 
 struct evidence {

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Watches over the device: what is found (evidence.h) is mended where that is possible, and said in log and stats where not.
+ * Watches over the device: what is found (evidence.h) is mended where that is possible, and said in
+ * log and stats where not.
  *
- *   our program was detached      attached again at once; while another program is in its place, the kernel delivers and it is said
- *   delivered past native XDP     generic mode, which sees it; said only, if a mode was asked for
- *   diverted frames vanish        generic mode; if that does not help, detached for good
- *   nothing is sent               no prefix is published, so the library sends through the kernel, until the device sends again
- *   more receive queues           udplaned runs itself again in place
- *   a device comes up             the same (backend auto, which had none)
+ *   our program was detached      attached again at once; while another program is in its place,
+ * the kernel delivers and it is said delivered past native XDP     generic mode, which sees it;
+ * said only, if a mode was asked for diverted frames vanish        generic mode; if that does not
+ * help, detached for good nothing is sent               no prefix is published, so the library
+ * sends through the kernel, until the device sends again more receive queues           udplaned
+ * runs itself again in place a device comes up             the same (backend auto, which had none)
  */
-#include <stdio.h>
-#include <string.h>
 #include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
+#include <stdio.h>
+#include <string.h>
 
 #define RESTART_PACE_NS 2000000000ull /* restarts of our own are this far apart at least */
 
@@ -63,15 +64,16 @@ static void sample(struct control *c, struct evidence_sample *s)
 	s->claims = any_claim(c);
 }
 
-/* Puts the device in front of the kernel again. What the kernel has got meanwhile is older than what the workers get from now on, and the
- * clients are told. */
+/* Puts the device in front of the kernel again. What the kernel has got meanwhile is older than
+ * what the workers get from now on, and the clients are told. */
 static int attach_again(struct control *c, bool generic, char *text, size_t text_len)
 {
 	int err;
 
 	c->dev->ops->detach(c->dev);
 	for (uint32_t i = 0; i < c->worker_cnt; i++) {
-		struct worker_order next = {.op = WORKER_SWITCHED}, o = {.op = WORKER_DRAIN_RX, .next = &next};
+		struct worker_order next = {.op = WORKER_SWITCHED},
+				    o = {.op = WORKER_DRAIN_RX, .next = &next};
 
 		worker_call(c->worker[i], &o);
 	}
@@ -90,12 +92,15 @@ static void mend_detached(struct control *c)
 	char text[UDPLANE_TEXT_LEN], why[UDPLANE_TEXT_LEN + 64];
 
 	if (attach_again(c, false, text, sizeof(text))) {
-		snprintf(why, sizeof(why), "our XDP program was detached, the kernel delivers everything: %s", text);
+		snprintf(why, sizeof(why),
+			 "our XDP program was detached, the kernel delivers everything: %s", text);
 		why[UDPLANE_TEXT_LEN - 1] = '\0';
 		say(c, why);
 		return;
 	}
-	log_warn("%s: our XDP program was detached or replaced by somebody else; it is attached again", c->dev->ifname);
+	log_warn("%s: our XDP program was detached or replaced by somebody else; it is attached "
+		 "again",
+		 c->dev->ifname);
 	say(c, "");
 }
 
@@ -118,20 +123,24 @@ static bool go_generic(struct control *c, const char *why)
 static void mend_bypassed(struct control *c, bool can_generic)
 {
 	if (can_generic && c->dev->local_frames &&
-	    go_generic(c, "native XDP saw none of it: what arrives is delivered past it (bpf_redirect_peer, as of Cilium or Calico)"))
+	    go_generic(c, "native XDP saw none of it: what arrives is delivered past it "
+			  "(bpf_redirect_peer, as of Cilium or Calico)"))
 		return;
 	c->bypassed = true;
-	say(c, "datagrams are delivered past our XDP program (bpf_redirect_peer, as of Cilium or Calico): run with xdp_mode auto or generic");
+	say(c, "datagrams are delivered past our XDP program (bpf_redirect_peer, as of Cilium or "
+	       "Calico): run with xdp_mode auto or generic");
 }
 
 static void mend_black_hole(struct control *c, bool can_generic)
 {
-	if (can_generic && go_generic(c, "frames that native XDP diverted never arrived (a bond or other stacked device?)"))
+	if (can_generic && go_generic(c, "frames that native XDP diverted never arrived (a bond or "
+					 "other stacked device?)"))
 		return;
 	c->dev->ops->detach(c->dev);
 	c->given_up = true;
 	udplane_store32(&c->stats.z->attached, 0);
-	say(c, "frames that XDP diverted never arrived: detached, the kernel delivers everything; name another interface, and restart");
+	say(c, "frames that XDP diverted never arrived: detached, the kernel delivers everything; "
+	       "name another interface, and restart");
 }
 
 static void mend_tx(struct control *c, bool stuck)
@@ -141,7 +150,9 @@ static void mend_tx(struct control *c, bool stuck)
 	c->bypassed = false; /* one text at a time: if it is so still, it is found again */
 	c->mute = stuck;
 	route_publish(c);
-	say(c, stuck ? "the device takes no frames to send: everything is sent through the kernel until it does" : "");
+	say(c, stuck ? "the device takes no frames to send: everything is sent through the kernel "
+		       "until it does"
+		     : "");
 }
 
 static void again(struct control *c, const char *why)
@@ -160,7 +171,8 @@ static void look_for_device(struct control *c)
 		return;
 	c->ready = device_af_xdp.ready(c->cfg);
 	if (c->ready && !was) {
-		log_info("a device can be had now: backend auto chooses anew, starting again in place");
+		log_info("a device can be had now: backend auto chooses anew, starting again in "
+			 "place");
 		c->failed = c->restart = true;
 	}
 }

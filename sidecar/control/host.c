@@ -11,8 +11,10 @@ void host_parse_dev(FILE *f, const char *ifname, uint64_t *out)
 	uint64_t rx, tx;
 
 	while (fgets(line, sizeof(line), f)) {
-		/* name: bytes packets errs drop fifo frame compressed multicast | bytes packets ... */
-		if (sscanf(line, " %31[^: ]: %*u %" SCNu64 " %*u %*u %*u %*u %*u %*u %*u %" SCNu64, name, &rx, &tx) != 3)
+		/* name: bytes packets errs drop fifo frame compressed multicast | bytes packets ...
+		 */
+		if (sscanf(line, " %31[^: ]: %*u %" SCNu64 " %*u %*u %*u %*u %*u %*u %*u %" SCNu64,
+			   name, &rx, &tx) != 3)
 			continue;
 		if (strcmp(name, ifname)) {
 			out[UDPLANE_HOST_OTHER_RX] += rx;

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What each path has carried in the last seconds, so that whoever asks need not look twice: the growth since a point of time that moves on
- * every RECENT_TICKS seconds, so it covers RECENT_TICKS to twice as many.
+ * What each path has carried in the last seconds, so that whoever asks need not look twice: the
+ * growth since a point of time that moves on every RECENT_TICKS seconds, so it covers RECENT_TICKS
+ * to twice as many.
  *
  *      base[0]          base[1]
- *   ------|----------------|-----------> now      every RECENT_TICKS: base[0] = base[1], base[1] = now
+ *   ------|----------------|-----------> now      every RECENT_TICKS: base[0] = base[1], base[1] =
+ * now
  *         '------- published -------'
  */
+#include "sidecar/base/clock.h"
+#include "sidecar/control/internal.h"
 #include <linux/sock_diag.h>
 #include <string.h>
 #include <sys/socket.h>
-#include "sidecar/base/clock.h"
-#include "sidecar/control/internal.h"
 
 #define RECENT_TICKS 3
 #define RECENT_DROPS 1024 /* sockets whose kernel drops are asked for: a system call each */
@@ -21,7 +23,8 @@ static uint64_t kernel_lost(const struct sock *k)
 	uint32_t info[SK_MEMINFO_VARS] = {0};
 	socklen_t len = sizeof(info);
 
-	if (k->fd < 0 || k->id >= RECENT_DROPS || getsockopt(k->fd, SOL_SOCKET, SO_MEMINFO, info, &len) || len < sizeof(info))
+	if (k->fd < 0 || k->id >= RECENT_DROPS ||
+	    getsockopt(k->fd, SOL_SOCKET, SO_MEMINFO, info, &len) || len < sizeof(info))
 		return k->recent[1][UDPLANE_RECENT_RX_KERNEL_LOST]; /* not known to have grown */
 	return info[SK_MEMINFO_DROPS];
 }
@@ -36,7 +39,8 @@ static void totals(struct control *c, const struct sock *k, uint64_t *out)
 
 		out[UDPLANE_RECENT_RX_FAST] += udplane_load64(&v[UDPLANE_SOCKET_RX_DELIVERED]);
 		out[UDPLANE_RECENT_RX_FAST_LOST] +=
-			udplane_load64(&v[UDPLANE_SOCKET_RX_DROP_RING_FULL]) + udplane_load64(&v[UDPLANE_SOCKET_RX_DROP_QUOTA]);
+			udplane_load64(&v[UDPLANE_SOCKET_RX_DROP_RING_FULL]) +
+			udplane_load64(&v[UDPLANE_SOCKET_RX_DROP_QUOTA]);
 		out[UDPLANE_RECENT_TX_FAST] += udplane_load64(&v[UDPLANE_SOCKET_TX_SENT]);
 		out[UDPLANE_RECENT_TX_SLOW] += udplane_load64(&v[UDPLANE_SOCKET_TX_SLOW]);
 	}
@@ -53,19 +57,22 @@ static uint64_t grew(uint64_t now, uint64_t before)
 
 static bool is_gauge(int c)
 {
-	return c == UDPLANE_DEVICE_FRAMES_TOTAL || c == UDPLANE_DEVICE_FRAMES_FREE || c == UDPLANE_DEVICE_FRAMES_CLIENTS ||
-	       c == UDPLANE_DEVICE_LINK_UP;
+	return c == UDPLANE_DEVICE_FRAMES_TOTAL || c == UDPLANE_DEVICE_FRAMES_FREE ||
+	       c == UDPLANE_DEVICE_FRAMES_CLIENTS || c == UDPLANE_DEVICE_LINK_UP;
 }
 
 static void publish_socket(struct control *c, struct sock *k, bool move)
 {
-	uint64_t *out = stats_socket(&c->stats, k->id)->recent, now[UDPLANE_RECENT_COUNTER_CNT] = {0};
+	uint64_t *out = stats_socket(&c->stats, k->id)->recent,
+		 now[UDPLANE_RECENT_COUNTER_CNT] = {0};
 
 	if (!k->refused)
 		totals(c, k, now);
-	if (!k->recent_begun) /* all else begins with the claim, but the kernel has counted since the socket was made */
-		k->recent[0][UDPLANE_RECENT_RX_KERNEL_LOST] = k->recent[1][UDPLANE_RECENT_RX_KERNEL_LOST] =
-			now[UDPLANE_RECENT_RX_KERNEL_LOST];
+	if (!k->recent_begun) /* all else begins with the claim, but the kernel has counted since
+				 the socket was made */
+		k->recent[0][UDPLANE_RECENT_RX_KERNEL_LOST] =
+			k->recent[1][UDPLANE_RECENT_RX_KERNEL_LOST] =
+				now[UDPLANE_RECENT_RX_KERNEL_LOST];
 	k->recent_begun = true;
 	if (move) {
 		memcpy(k->recent[0], k->recent[1], sizeof(now));
@@ -89,12 +96,14 @@ static void publish(struct control *c, bool move)
 		memcpy(base[1].host, z->host_counter, sizeof(base[1].host));
 	}
 	for (int i = 0; i < UDPLANE_DEVICE_COUNTER_CNT; i++)
-		udplane_store64(&z->recent_device_counter[i], is_gauge(i) ? 0 : grew(z->device_counter[i], base[0].device[i]));
+		udplane_store64(&z->recent_device_counter[i],
+				is_gauge(i) ? 0 : grew(z->device_counter[i], base[0].device[i]));
 	for (int i = 0; i < UDPLANE_HOST_COUNTER_CNT; i++)
-		udplane_store64(&z->recent_host_counter[i], grew(z->host_counter[i], base[0].host[i]));
+		udplane_store64(&z->recent_host_counter[i],
+				grew(z->host_counter[i], base[0].host[i]));
 	TAILQ_FOREACH(s, &c->all, link)
-		TAILQ_FOREACH(k, &s->socks, link)
-			publish_socket(c, k, move);
+	TAILQ_FOREACH(k, &s->socks, link)
+	publish_socket(c, k, move);
 	udplane_store64(&z->recent_ns, clock_now_ns() - base[0].ns);
 }
 

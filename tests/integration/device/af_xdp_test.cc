@@ -294,6 +294,39 @@ TEST_F(AfXdp, GenericMode)
 	expect_conserved();
 }
 
+/* The same maps and sockets, so queues and claims need not know. */
+TEST_F(AfXdp, GenericModeTakesThePlaceOfNative)
+{
+	device_facts facts;
+	char text[160];
+
+	ASSERT_EQ(system("ethtool -K va gro on"), 0);
+	start();
+	ASSERT_EQ(flood("--src-ip 10.99.0.2 --dst-ip 10.99.0.1 --dport 5060 --count 100 --sport-count 100"), 0);
+	drain();
+	EXPECT_EQ(received[0], 100u);
+	device_af_xdp.facts(dev, &facts);
+	EXPECT_TRUE(facts.attached && facts.can_generic);
+	EXPECT_EQ(facts.rx_put, 100u);
+	for (int again = 0; again < 2; again++) {
+		device_af_xdp.detach(dev);
+		device_af_xdp.facts(dev, &facts);
+		EXPECT_FALSE(facts.attached);
+		ASSERT_EQ(device_af_xdp.reattach(dev, true, text, sizeof(text)), 0) << text;
+		device_af_xdp.facts(dev, &facts);
+		EXPECT_TRUE(facts.attached && !facts.can_generic);
+		EXPECT_STREQ(dev->text, "veth, 1 queue, generic, copy");
+		ASSERT_EQ(flood("--src-ip fd99::2 --dst-ip fd99::1 --dport 5060 --count 100 --sport-count 100"), 0);
+		drain();
+		EXPECT_EQ(received[0], 200u + 100u * again);
+	}
+	KernelSocket mine(false, false, claimed_port), peer(true, false, 0);
+
+	peer.send(here4, claimed_port, numbered(1)); /* may be several in one */
+	EXPECT_EQ(mine.receive(1, 2000).size(), 1u);
+	expect_conserved();
+}
+
 /* A sender that hands over many datagrams as one (UDP_SEGMENT) is received as from a wire. */
 static void send_segments(const KernelSocket &s, const char *to)
 {
@@ -331,6 +364,8 @@ TEST_F(AfXdp, SegmentsOfTheSenderGeneric)
 			EXPECT_EQ(got[i].size(), i < 10 ? 100u : 50u);
 	}
 	EXPECT_EQ(receive(1, 50).size(), 0u);
+	EXPECT_EQ(counters()[UDPLANE_DEVICE_RX_PASSED_JUMBO], 0u);
+	EXPECT_GE(counters()[UDPLANE_DEVICE_RX_PASSED_PARTIAL], 2u);
 	expect_conserved();
 }
 

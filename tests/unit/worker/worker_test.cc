@@ -731,6 +731,41 @@ TEST_F(Reader, FindsTheFastPathEngagedUntilEverythingIsRead) {
   }
 }
 
+// Nobody rings for a client that has gone: the worker looks by itself, or it would stay engaged for good.
+TEST_F(Sleeper, LiesDownWhenTheClientThatHadNotReadIsGone) {
+  Client *c = Attach(0, 7);
+  ASSERT_TRUE(Until([&] {
+    c->Bell();
+    return udplane_load32(&zone_->engaged) == 1;
+  }));
+  ASSERT_TRUE(Inject(7, "x"));
+  ASSERT_TRUE(Until([&] { return udplane_ring_avail(&c->my_rx, 1) != 0; }));
+  uint64_t sleeps = Count(UDPLANE_WORKER_SLEEPS);
+  ASSERT_TRUE(Until([&] { return Count(UDPLANE_WORKER_SLEEPS) > sleeps && !udplane_load32(&zone_->awake); }));
+  ASSERT_EQ(udplane_load32(&zone_->engaged), 1u);
+  port_key key = BedKey(7);
+  ASSERT_EQ(Call(WORKER_KEY_REMOVE, 0, nullptr, nullptr, &key), 0);
+  ASSERT_EQ(Call(WORKER_SOCKET_REMOVE, 0), 0);
+  EXPECT_TRUE(Until([&] { return udplane_load32(&zone_->engaged) == 0; }));
+}
+
+// The device was detached for a while: what the kernel got is older than what comes now, for every socket.
+TEST_F(WorkerTest, AfterASwitchTheFirstDatagramOfEachSocketSaysSo) {
+  Client *c[2] = {Attach(0, 7), Attach(1, 8)};
+  for (int round = 0; round < 3; round++) {
+    for (int i = 0; i < 2; i++) {
+      for (int n = 0; n < 2; n++) {
+        ASSERT_TRUE(Inject((uint16_t)(7 + i), "x"));
+        udplane_rx_desc d;
+        ASSERT_EQ(Receive(c[i], &d), "x");
+        EXPECT_EQ(d.flags, n == 0 ? UDPLANE_RX_SWITCHED : 0) << round;
+        c[i]->Return(d.frame);
+      }
+    }
+    ASSERT_EQ(Call(WORKER_SWITCHED, 0), 0);
+  }
+}
+
 // The control thread carries orders out itself while the worker sleeps: nobody is woken for them.
 TEST_F(Sleeper, OrdersDoNotWakeIt) {
   Attach(0, 7);
