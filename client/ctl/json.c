@@ -89,6 +89,9 @@ static void add_socket(cJSON *list, const struct snapshot_socket *s)
 	add_u64(client, "kernel_tx", s->kernel_tx);
 	add_u64(client, "kernel_tx_full", s->kernel_tx_full);
 	add_u64(client, "engages", s->engages);
+	cJSON_AddStringToObject(o, "tx_reason", reason_name(s->tx_reason));
+	cJSON_AddStringToObject(o, "tx_text", s->tx_text);
+	add_counters(o, "recent", &recent_counters, s->recent);
 }
 
 static void add_sockets(cJSON *to, const struct snapshot *s)
@@ -108,6 +111,19 @@ static void add_device(cJSON *to, const struct snapshot *s)
 	add_u64(o, "mtu", s->mtu);
 	cJSON_AddStringToObject(o, "text", s->device);
 	add_counters(o, "counters", &device_counters, s->device_counter);
+	cJSON_AddBoolToObject(o, "attached", s->attached);
+	cJSON_AddStringToObject(o, "trouble", s->trouble);
+	add_u64(o, "troubles", s->trouble_cnt);
+}
+
+/* What went which way in the last seconds; of each socket: "recent" there. */
+static void add_recent(cJSON *to, const struct snapshot *s)
+{
+	cJSON *o = cJSON_AddObjectToObject(to, "recent");
+
+	add_u64(o, "ns", s->recent_ns);
+	add_counters(o, "device", &device_counters, s->recent_device);
+	add_counters(o, "host", &host_counters, s->recent_host);
 }
 
 static void add_workers(cJSON *to, const struct snapshot *s)
@@ -207,6 +223,8 @@ int json_stats(FILE *out, const struct snapshot *s, bool compact)
 	add_device(root, s);
 	add_workers(root, s);
 	add_counters(root, "control", &control_counters, s->control_counter);
+	add_counters(root, "host", &host_counters, s->host_counter);
+	add_recent(root, s);
 	add_refused(root, s);
 	add_prefixes(root, s);
 	add_conservation(root, s);
@@ -288,6 +306,45 @@ int json_preflight(FILE *out, const struct preflight *p)
 	return print(out, root, false);
 }
 
+static void add_path(cJSON *to, const char *key, const struct path *p)
+{
+	cJSON *o = cJSON_AddObjectToObject(to, key);
+
+	cJSON_AddStringToObject(o, "path", path_name(p->kind));
+	add_u64(o, "fast", p->fast);
+	add_u64(o, "kernel", p->kernel);
+	cJSON_AddStringToObject(o, "cause", p->cause);
+	cJSON_AddStringToObject(o, "text", p->text);
+}
+
+static void add_health_socket(cJSON *list, const struct health_socket *h)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	cJSON_AddItemToArray(list, o);
+	add_addr(o, "local", &h->socket->local);
+	add_i64(o, "pid", h->socket->pid);
+	cJSON_AddStringToObject(o, "comm", h->socket->comm);
+	cJSON_AddBoolToObject(o, "ok", h->ok);
+	cJSON_AddStringToObject(o, "state", socket_state_name(h->socket->state));
+	cJSON_AddStringToObject(o, "reason", h->reason);
+	cJSON_AddStringToObject(o, "text", h->text);
+	add_path(o, "receive", &h->rx);
+	add_path(o, "send", &h->tx);
+}
+
+int json_health(FILE *out, bool ok, const char *text, const struct health_socket *sockets, uint32_t cnt)
+{
+	cJSON *root = cJSON_CreateObject(), *list;
+
+	cJSON_AddBoolToObject(root, "ok", ok);
+	cJSON_AddStringToObject(root, "text", text);
+	list = cJSON_AddArrayToObject(root, "sockets");
+	for (uint32_t i = 0; i < cnt; i++)
+		add_health_socket(list, &sockets[i]);
+	return print(out, root, false);
+}
+
 int json_verdict(FILE *out, const struct verdict *v)
 {
 	cJSON *root = cJSON_CreateObject();
@@ -297,5 +354,9 @@ int json_verdict(FILE *out, const struct verdict *v)
 	cJSON_AddStringToObject(root, "reason", v->reason);
 	cJSON_AddStringToObject(root, "text", v->text);
 	cJSON_AddStringToObject(root, "todo", v->todo);
+	if (v->diverted) {
+		add_path(root, "receive", &v->rx);
+		add_path(root, "send", &v->tx);
+	}
 	return print(out, root, false);
 }

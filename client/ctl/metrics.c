@@ -71,6 +71,13 @@ static const uint64_t *control_sample(FILE *out, const struct snapshot *s, uint3
 	return s->control_counter;
 }
 
+static const uint64_t *host_sample(FILE *out, const struct snapshot *s, uint32_t i)
+{
+	(void)out;
+	(void)i;
+	return s->host_counter;
+}
+
 static const uint64_t *worker_sample(FILE *out, const struct snapshot *s, uint32_t i)
 {
 	fprintf(out, "{worker=\"%u\"}", i);
@@ -207,6 +214,7 @@ void metrics_print(FILE *out, const struct snapshot *s)
 		{"device", &device_counters, device_sample, 1},
 		{"worker", &worker_counters, worker_sample, s->worker_cnt},
 		{"control", &control_counters, control_sample, 1},
+		{"host", &host_counters, host_sample, 1},
 		{"socket", &socket_counters, socket_sample, s->socket_cnt},
 	};
 
@@ -214,6 +222,9 @@ void metrics_print(FILE *out, const struct snapshot *s)
 	print_info(out, s);
 	print_gauge(out, "udplane_uptime_seconds", "since udplaned started",
 		    s->now_ns > s->start_ns ? (s->now_ns - s->start_ns) / 1000000000 : 0);
+	print_gauge(out, "udplane_attached",
+		    "1 while datagrams of claimed ports can come to the workers; 0: `udplanectl stats` says why not",
+		    s->attached);
 	print_memory(out, s);
 	print_worker_state(out, s);
 	print_refused(out, s);

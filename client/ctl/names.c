@@ -18,12 +18,20 @@ static const struct counter_name socket_entry[] = {
 static const struct counter_name control_entry[] = {
 #include "udplane/counters_control.h"
 };
+static const struct counter_name host_entry[] = {
+#include "udplane/counters_host.h"
+};
+static const struct counter_name recent_entry[] = {
+#include "udplane/counters_recent.h"
+};
 #undef UDPLANE_COUNTER
 
 const struct counter_names device_counters = {device_entry, COUNT(device_entry)};
 const struct counter_names worker_counters = {worker_entry, COUNT(worker_entry)};
 const struct counter_names socket_counters = {socket_entry, COUNT(socket_entry)};
 const struct counter_names control_counters = {control_entry, COUNT(control_entry)};
+const struct counter_names host_counters = {host_entry, COUNT(host_entry)};
+const struct counter_names recent_counters = {recent_entry, COUNT(recent_entry)};
 
 static const struct counter_name reasons[] = {
 #define UDPLANE_REASON(id, name, help) {name, help},

@@ -23,7 +23,7 @@ struct counter_names {
 };
 
 extern const struct counter_names device_counters, worker_counters, socket_counters,
-	control_counters;
+	control_counters, host_counters, recent_counters;
 
 /* Never NULL: a number that this build does not know gets the name "unknown". */
 const char *backend_name(uint32_t backend);

@@ -115,6 +115,22 @@ static void prefixes_read(struct snapshot *s, const struct udplane_stats_zone *z
 		s->prefix_cnt = UDPLANE_MAX_PREFIXES;
 }
 
+/* Those that change while it runs. */
+static void texts_read(struct snapshot *s, const struct udplane_stats_zone *z)
+{
+	uint32_t seq, tries = 0;
+
+	do {
+		if (tries)
+			sched_yield();
+		seq = udplane_seq_read(&z->text_seq);
+		copy_text(s->device, z->device, sizeof(z->device));
+		copy_text(s->mode_text, z->mode_text, sizeof(z->mode_text));
+		copy_text(s->trouble, z->trouble, sizeof(z->trouble));
+		s->trouble_cnt = udplane_load32(&z->trouble_cnt);
+	} while (udplane_seq_retry(&z->text_seq, seq) && ++tries < SEQ_TRIES);
+}
+
 static void header_read(struct snapshot *s, const struct udplane_stats_zone *z)
 {
 	s->major = z->major;
@@ -131,15 +147,19 @@ static void header_read(struct snapshot *s, const struct udplane_stats_zone *z)
 	s->page_bytes = udplane_load64(&z->page_bytes);
 	copy_text(s->version, z->version, sizeof(z->version));
 	copy_text(s->ifname, z->ifname, sizeof(z->ifname));
-	copy_text(s->device, z->device, sizeof(z->device));
 	copy_text(s->backend_text, z->backend_text, sizeof(z->backend_text));
-	copy_text(s->mode_text, z->mode_text, sizeof(z->mode_text));
+	texts_read(s, z);
 	/* Device before workers: both only grow, so traffic meanwhile shows as workers that are
 	 * ahead. */
 	copy_counters(s->device_counter, z->device_counter, UDPLANE_DEVICE_COUNTER_CNT);
 	copy_counters(s->control_counter, z->control_counter, UDPLANE_CONTROL_COUNTER_CNT);
 	copy_counters(s->refused, z->refused, UDPLANE_REASON_CNT);
 	prefixes_read(s, z);
+	s->attached = udplane_load32(&z->attached);
+	copy_counters(s->host_counter, z->host_counter, UDPLANE_HOST_COUNTER_CNT);
+	s->recent_ns = udplane_load64(&z->recent_ns);
+	copy_counters(s->recent_device, z->recent_device_counter, UDPLANE_DEVICE_COUNTER_CNT);
+	copy_counters(s->recent_host, z->recent_host_counter, UDPLANE_HOST_COUNTER_CNT);
 }
 
 static void workers_read(struct snapshot *s, const struct layout *l)
@@ -205,6 +225,9 @@ static bool socket_read(struct snapshot_socket *s, const struct layout *l, uint3
 	s->engages = z.client[3];
 	copy_text(s->comm, z.comm, sizeof(z.comm));
 	copy_text(s->text, z.text, sizeof(z.text));
+	s->tx_reason = z.tx_reason;
+	copy_text(s->tx_text, z.tx_text, sizeof(z.tx_text));
+	copy_counters(s->recent, z.recent, UDPLANE_RECENT_COUNTER_CNT);
 	socket_counters_read(s, l);
 	return true;
 }

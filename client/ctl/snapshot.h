@@ -45,6 +45,9 @@ struct snapshot_socket {
 	uint64_t counter[UDPLANE_SOCKET_COUNTER_CNT];		/* over all workers */
 	char comm[17];
 	char text[UDPLANE_TEXT_LEN + 1];
+	uint32_t tx_reason;
+	char tx_text[UDPLANE_TEXT_LEN + 1];
+	uint64_t recent[UDPLANE_RECENT_COUNTER_CNT]; /* in snapshot.recent_ns */
 };
 
 /* Texts are printable ASCII: clients can write some of them, and terminals obey control characters.
@@ -66,6 +69,12 @@ struct snapshot {
 	uint8_t ports[SNAPSHOT_PORTS_SIZE];
 	struct snapshot_worker worker[UDPLANE_MAX_WORKERS];
 	struct snapshot_socket *sockets; /* those that are not free, by id */
+	bool attached; /* datagrams of claimed ports can come to the workers */
+	uint32_t trouble_cnt;
+	char trouble[UDPLANE_TEXT_LEN + 1];
+	uint64_t host_counter[UDPLANE_HOST_COUNTER_CNT];
+	uint64_t recent_ns; /* the time that these, and the sockets' `recent`, cover */
+	uint64_t recent_device[UDPLANE_DEVICE_COUNTER_CNT], recent_host[UDPLANE_HOST_COUNTER_CNT];
 	char *info; /* facts about the device: lines of "name\tvalue\n"; "" if there are none */
 };
 

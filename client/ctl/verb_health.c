@@ -1,27 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "client/ctl/args.h"
 #include "client/ctl/attach.h"
+#include "client/ctl/format.h"
+#include "client/ctl/json.h"
 #include "client/ctl/names.h"
 #include "client/ctl/verb.h"
+#include "client/ctl/verdict.h"
 
 #define RETRY_MS 50
 
 static const char usage[] =
-	"Usage: udplanectl health [--quiet] [--ready [SECONDS]]\n"
+	"Usage: udplanectl health [--quiet] [--ready [SECONDS]] [--accelerated] [--json]\n"
 	"Exit status 0 if udplaned answers and runs, else 1, within 2 seconds. For probes and hooks.\n"
 	"\n"
 	"  --ready              wait 2 seconds, or SECONDS, for it to come up instead of failing at\n"
 	"                       once\n"
+	"  --accelerated        exit status 0 only if, besides, every claimed socket of the ports asked\n"
+	"                       for is carried by the fast path when it has traffic\n"
+	"  --json               for programs\n"
 	"  --quiet              print nothing\n" //
 	VERB_COMMON_USAGE;
 
 struct health {
 	const char *socket;
-	bool quiet;
+	bool quiet, accelerated, json;
 	double ready; /* seconds to wait; 0: it must be up */
 	char text[ATTACH_ERROR_SIZE + 64];
 };
@@ -50,6 +58,63 @@ static bool look(struct health *h, long left_ms)
 	return runs;
 }
 
+/* The claimed sockets of asked-for ports, into *list, which the caller frees. Returns how many; *bad: of them not carried. */
+static uint32_t list_sockets(const struct snapshot *s, struct health_socket **list, uint32_t *bad)
+{
+	uint32_t cnt = 0;
+
+	*bad = 0;
+	*list = calloc(s->socket_cnt + 1, sizeof(**list));
+	for (uint32_t i = 0; *list && i < s->socket_cnt; i++) {
+		if (!snapshot_has_port(s, ntohs(s->sockets[i].local.port_be)))
+			continue;
+		verdict_of_socket(&(*list)[cnt], s, &s->sockets[i]);
+		*bad += !(*list)[cnt++].ok;
+	}
+	return cnt;
+}
+
+static void print_sockets(const struct health_socket *list, uint32_t cnt, uint32_t bad)
+{
+	char local[FORMAT_ADDR_SIZE];
+
+	if (!bad)
+		printf("ok: %u claimed socket%s, and whatever traffic they have takes the fast path\n", cnt, cnt == 1 ? "" : "s");
+	else
+		fprintf(stderr, "udplanectl health: %u of %u claimed sockets are on the kernel path\n", bad, cnt);
+	for (uint32_t i = 0; i < cnt; i++)
+		if (!list[i].ok)
+			fprintf(stderr, "  %s pid %d (%s): %s: %s\n", format_addr(local, &list[i].socket->local), list[i].socket->pid,
+				list[i].socket->comm, list[i].reason, list[i].text);
+}
+
+/* It runs; are its sockets carried by the fast path? Returns the exit status. */
+static int check_sockets(const struct health *h)
+{
+	char err[ATTACH_ERROR_SIZE];
+	struct health_socket *list;
+	struct snapshot s;
+	uint32_t cnt, bad;
+	bool none;
+
+	if (attach_snapshot(h->socket, ATTACH_TIMEOUT_MS, &s, err)) {
+		if (!h->quiet)
+			fprintf(stderr, "udplanectl health: %s\n", err);
+		return EXIT_BAD;
+	}
+	cnt = list_sockets(&s, &list, &bad);
+	none = s.backend == UDPLANE_BACKEND_KERNEL || !list;
+	if (h->json)
+		json_health(stdout, !none && !bad, none ? s.backend_text : s.trouble[0] ? s.trouble : h->text, list, list ? cnt : 0);
+	else if (none && !h->quiet)
+		fprintf(stderr, "udplanectl health: no socket is accelerated: %s\n", s.backend_text);
+	else if (!h->quiet)
+		print_sockets(list, cnt, bad);
+	free(list);
+	snapshot_free(&s);
+	return none || bad ? EXIT_BAD : 0;
+}
+
 static int check(struct health *h)
 {
 	long deadline = verb_now_ms() + (long)(h->ready * 1000), left;
@@ -60,7 +125,11 @@ static int check(struct health *h)
 		left = deadline - verb_now_ms();
 		runs = look(h, left <= 0 ? 1 : left < ATTACH_TIMEOUT_MS ? left : ATTACH_TIMEOUT_MS);
 	}
-	if (!h->quiet)
+	if (runs && h->accelerated)
+		return check_sockets(h);
+	if (h->json)
+		json_health(stdout, runs, h->text, NULL, 0);
+	else if (!h->quiet)
 		fprintf(runs ? stdout : stderr, "%s%s\n",
 			runs ? "" : "udplanectl health: ", h->text);
 	return runs ? 0 : EXIT_BAD;
@@ -71,6 +140,8 @@ int verb_health(const char *socket, int argc, char **argv)
 	struct health h = {0};
 	const struct flag flags[] = {
 		{"quiet", FLAG_SWITCH, &h.quiet, 0},
+		{"accelerated", FLAG_SWITCH, &h.accelerated, 0},
+		{"json", FLAG_SWITCH, &h.json, 0},
 		{"ready", FLAG_SECONDS, &h.ready, ATTACH_TIMEOUT_MS / 1000.0},
 		{0},
 	};

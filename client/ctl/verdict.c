@@ -85,26 +85,89 @@ static bool any_engaged(const struct snapshot *s)
 	return false;
 }
 
+/* What the port's diverted sockets have carried in the last seconds. */
+static void measure(struct verdict *v, const struct snapshot *s)
+{
+	const struct snapshot_socket *held_back = NULL;
+	uint64_t sum[UDPLANE_RECENT_COUNTER_CNT] = {0};
+
+	for (uint32_t i = 0; i < s->socket_cnt; i++) {
+		const struct snapshot_socket *k = &s->sockets[i];
+
+		if (!on_port(k, v->port) || k->state != UDPLANE_SOCKET_ACTIVE)
+			continue;
+		path_add(sum, k);
+		if (k->tx_reason && !held_back)
+			held_back = k;
+	}
+	path_receive(&v->rx, s, sum);
+	path_send(&v->tx, s, sum, held_back);
+	v->diverted = true;
+}
+
+static void claimed_but(struct verdict *v)
+{
+	bool rx = !path_is_good(&v->rx), tx = !path_is_good(&v->tx);
+	const struct path *bad = rx ? &v->rx : &v->tx;
+
+	v->reason = bad->cause;
+	say(v->text, "claimed, but %s%s%s", v->rx.text, rx && tx ? "; and " : "", tx ? v->tx.text : "");
+	if (!rx)
+		say(v->text, "claimed and %s, but %s", v->rx.kind == PATH_IDLE ? "diverted" : "received by the fast path", v->tx.text);
+	say(v->todo, "%s", bad->todo);
+}
+
+static void rests(struct verdict *v, const struct snapshot *s)
+{
+	v->reason = "resting";
+	say(v->text,
+	    "claimed; at this low rate the kernel delivers, because that is faster than "
+	    "waking udplaned (mode %s). The fast path engages by itself under load",
+	    mode_name(s->mode));
+	say(v->todo, "nothing; to have the fast path always, run udplaned with mode "
+		     "latency (--mode, annotation udplane.io/mode)");
+}
+
 static void diverted(struct verdict *v, const struct snapshot *s, const struct found *f)
 {
-	v->accelerated = true;
+	measure(v, s);
+	v->accelerated = path_is_good(&v->rx) && path_is_good(&v->tx);
 	v->reason = reason_name(UDPLANE_REASON_NONE);
-	if (f->first_inactive) {
+	if (!v->accelerated) {
+		claimed_but(v);
+	} else if (f->first_inactive) {
 		say(v->text, "%u of its %u sockets; another is on the kernel path: %s %s",
 		    f->active_cnt, f->socket_cnt, reason_name(f->first_inactive->reason),
 		    f->first_inactive->text);
 		say(v->todo, "%s", reason_help(f->first_inactive->reason));
-	} else if (!any_engaged(s)) {
-		v->reason = "resting";
-		say(v->text,
-		    "claimed; at this low rate the kernel delivers, because that is faster than "
-		    "waking udplaned (mode %s). The fast path engages by itself under load",
-		    mode_name(s->mode));
-		say(v->todo, "nothing; to have the fast path always, run udplaned with mode "
-			     "latency (--mode, annotation udplane.io/mode)");
+	} else if (v->rx.kind == PATH_RESTING || (v->rx.kind == PATH_IDLE && !any_engaged(s))) {
+		rests(v, s);
+	} else if (v->rx.kind == PATH_IDLE && v->tx.kind == PATH_IDLE) {
+		say(v->text, "%s; too little traffic in the last seconds to see it", s->backend_text);
 	} else {
 		say(v->text, "%s", s->backend_text);
 	}
+}
+
+void verdict_of_socket(struct health_socket *h, const struct snapshot *s, const struct snapshot_socket *k)
+{
+	const struct path *bad;
+
+	memset(h, 0, sizeof(*h));
+	h->socket = k;
+	h->reason = reason_name(k->reason);
+	path_receive(&h->rx, s, k->recent);
+	path_send(&h->tx, s, k->recent, k);
+	if (k->state != UDPLANE_SOCKET_ACTIVE) {
+		snprintf(h->text, sizeof(h->text), "%s", k->text[0] ? k->text : reason_help(k->reason));
+		return;
+	}
+	h->ok = path_is_good(&h->rx) && path_is_good(&h->tx);
+	if (h->ok)
+		return;
+	bad = path_is_good(&h->rx) ? &h->tx : &h->rx;
+	h->reason = bad->cause;
+	snprintf(h->text, sizeof(h->text), "%s: %s", bad == &h->rx ? "receives" : "sends", bad->text);
 }
 
 static void no_device(struct verdict *v, const struct snapshot *s)
@@ -241,6 +304,8 @@ static void print_socket(FILE *out, const struct snapshot_socket *k)
 	fprintf(out, "  pid %d (%s)  %s", k->pid, k->comm, socket_state_name(k->state));
 	if (k->state != UDPLANE_SOCKET_ACTIVE)
 		fprintf(out, ", %s", reason_name(k->reason));
+	else if (k->tx_reason)
+		fprintf(out, ", sends by the kernel: %s %s", reason_name(k->tx_reason), k->tx_text);
 	fprintf(out,
 		"\n    fast path:   received %" PRIu64 ", dropped %" PRIu64 ", sent %" PRIu64
 		"\n    kernel path: received %" PRIu64 ", sent %" PRIu64 "\n",
@@ -250,16 +315,42 @@ static void print_socket(FILE *out, const struct snapshot_socket *k)
 		k->kernel_tx + k->counter[UDPLANE_SOCKET_TX_SLOW]);
 }
 
+static void print_path(FILE *out, const char *what, const struct path *p, bool said)
+{
+	fprintf(out, "  %s: %" PRIu64 " by the fast path, %" PRIu64 " by the kernel", what, p->fast, p->kernel);
+	if (p->text[0] && !said)
+		fprintf(out, ": %s: %s", p->cause, p->text);
+	fputc('\n', out);
+}
+
+static void print_paths(FILE *out, const struct verdict *v, const struct snapshot *s)
+{
+	fprintf(out, "in the last %.1f s:\n", (double)s->recent_ns / 1e9);
+	print_path(out, "received", &v->rx, !path_is_good(&v->rx));
+	print_path(out, "sent", &v->tx, !path_is_good(&v->tx));
+	fprintf(out,
+		"  Linux counts in this network namespace: %s received %" PRIu64 " packets (the XDP program saw %" PRIu64
+		"), kernel sockets %" PRIu64 " datagrams, sent %" PRIu64 "\n",
+		s->ifname, s->recent_host[UDPLANE_HOST_INTERFACE_RX], s->recent_device[UDPLANE_DEVICE_RX_SEEN],
+		s->recent_host[UDPLANE_HOST_UDP_IN], s->recent_host[UDPLANE_HOST_UDP_OUT]);
+}
+
 void verdict_print(FILE *out, const struct verdict *v, const struct verdict_input *in)
 {
 	const struct snapshot *s = in->snapshot;
+	bool partly = v->diverted && !v->accelerated &&
+		      (v->rx.kind == PATH_FAST || v->rx.kind == PATH_MIXED || v->tx.kind == PATH_FAST || v->tx.kind == PATH_MIXED);
 
-	fprintf(out, "port %u is %saccelerated", v->port, v->accelerated ? "" : "not ");
+	fprintf(out, "port %u is %saccelerated", v->port, v->accelerated ? "" : partly ? "only partly " : "not ");
 	if (strcmp(v->reason, reason_name(UDPLANE_REASON_NONE)))
 		fprintf(out, ": %s", v->reason);
 	fprintf(out, "\n  %s\n", v->text);
 	if (v->todo[0])
 		fprintf(out, "to do: %s\n", v->todo);
+	if (s && v->diverted)
+		print_paths(out, v, s);
+	if (s && s->trouble[0])
+		fprintf(out, "device: %s\n", s->trouble);
 	for (uint32_t i = 0; s && i < s->socket_cnt; i++)
 		if (on_port(&s->sockets[i], v->port))
 			print_socket(out, &s->sockets[i]);

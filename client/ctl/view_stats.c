@@ -55,6 +55,8 @@ static void view_identity(FILE *out, const struct snapshot *s)
 			s->device);
 	if (s->mode_text[0])
 		fprintf(out, "          %s\n", s->mode_text);
+	if (s->trouble[0])
+		fprintf(out, "trouble   %s\n", s->trouble);
 	fprintf(out, "memory    %s in hugepages, %s in ordinary pages",
 		format_bytes(hugepages, s->hugepage_bytes), format_bytes(pages, s->page_bytes));
 	fprintf(out, "; frames %" PRIu64 ": %" PRIu64 " free, %" PRIu64 " with clients\n",
@@ -326,7 +328,10 @@ static void socket_line(struct table *t, const struct socket_row *r, const struc
 		table_cell(t, "?/%s", s->comm); /* in another PID namespace: it named itself */
 	table_cell(t, "%s", socket_state_name(s->state));
 	socket_numbers(t, r, scale);
-	table_cell(t, "%s", s->state == UDPLANE_SOCKET_ACTIVE ? "" : reason_name(s->reason));
+	if (s->state != UDPLANE_SOCKET_ACTIVE)
+		table_cell(t, "%s", reason_name(s->reason));
+	else
+		table_cell(t, "%s%s", s->tx_reason ? "sends by kernel: " : "", s->tx_reason ? reason_name(s->tx_reason) : "");
 }
 
 static void socket_rest(struct table *t, const struct socket_row *rows, uint32_t cnt,
@@ -382,7 +387,31 @@ void view_sockets(FILE *out, const struct snapshot *s)
 		if (s->sockets[i].text[0])
 			fprintf(out, "%s: %s\n", format_addr(local, &s->sockets[i].local),
 				s->sockets[i].text);
+		if (s->sockets[i].state == UDPLANE_SOCKET_ACTIVE && s->sockets[i].tx_reason)
+			fprintf(out, "%s: sends by the kernel: %s\n", format_addr(local, &s->sockets[i].local),
+				s->sockets[i].tx_text);
 	}
+}
+
+/* Each path by what is counted beside udplaned, so that a claim that does nothing is seen here, too. */
+static void view_recent(FILE *out, const struct snapshot *s)
+{
+	uint64_t sum[UDPLANE_RECENT_COUNTER_CNT] = {0};
+
+	for (uint32_t i = 0; i < s->socket_cnt; i++)
+		for (int c = 0; c < UDPLANE_RECENT_COUNTER_CNT; c++)
+			sum[c] += s->sockets[i].recent[c];
+	fprintf(out,
+		"last %.1f s: claimed sockets received %" PRIu64 " by the fast path, %" PRIu64 " by the kernel, sent %" PRIu64
+		" and %" PRIu64 "\n",
+		(double)s->recent_ns / 1e9, sum[UDPLANE_RECENT_RX_FAST] + sum[UDPLANE_RECENT_RX_FAST_LOST],
+		sum[UDPLANE_RECENT_RX_KERNEL] + sum[UDPLANE_RECENT_RX_KERNEL_LOST], sum[UDPLANE_RECENT_TX_FAST],
+		sum[UDPLANE_RECENT_TX_KERNEL] + sum[UDPLANE_RECENT_TX_SLOW]);
+	fprintf(out,
+		"           Linux: %s received %" PRIu64 " packets, other interfaces %" PRIu64 "; kernel sockets %" PRIu64
+		" datagrams, sent %" PRIu64 "\n",
+		s->ifname[0] ? s->ifname : "no interface", s->recent_host[UDPLANE_HOST_INTERFACE_RX],
+		s->recent_host[UDPLANE_HOST_OTHER_RX], s->recent_host[UDPLANE_HOST_UDP_IN], s->recent_host[UDPLANE_HOST_UDP_OUT]);
 }
 
 static void view_conservation(FILE *out, const struct snapshot *s)
@@ -407,6 +436,7 @@ void view_stats(FILE *out, const struct snapshot *now, const struct snapshot *be
 	view_device(out, now, before);
 	view_workers(out, now, before);
 	view_conservation(out, now);
+	view_recent(out, now);
 	view_control(out, now);
 	fprintf(out, "\n");
 	if (now->socket_cnt)

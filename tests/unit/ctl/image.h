@@ -42,6 +42,9 @@ class Image
 		z.start_ns = 1000000000;
 		z.refresh_ns = 4000000000;
 		z.hugepage_bytes = 32 << 20;
+		z.attached = 1;
+		z.prefix_cnt = 1;
+		z.recent_ns = 4000000000;
 		strcpy(z.version, "0.1.0");
 		strcpy(z.ifname, "eth0");
 		strcpy(z.device, "veth, 1 queue, native, copy");

@@ -90,7 +90,7 @@ TEST(Json, PortsAndVerdict)
 {
 	Image image;
 	struct port_use use = {5060, 2, 1, 0, UDPLANE_REASON_FILTER, "x"};
-	struct verdict v = {5060, false, "nobody", "text", "todo"};
+	struct verdict v = {5060, false, "nobody", "text", "todo", false, {}, {}};
 	image.ask(5060);
 	Shot shot(image);
 	Json ports = parse(text_of([&](FILE *f) { json_ports(f, &shot.s, &use, 1); }));
