@@ -30,6 +30,9 @@ static const struct cause causes[] = {
 	 "be awake",
 	 "look at the application's UDPLANE_LOG=2 and at `udplanectl stats --watch`; mode latency "
 	 "never sleeps that way"},
+	{UDPLANE_DEVICE_RX_PASSED_STALLED, "stalled",
+	 "udplaned did not run: stopped, frozen or throttled, and the kernel took over",
+	 "look at its control group's CPU limit, and at who stops it"},
 	{UDPLANE_DEVICE_RX_PASSED_FRAGMENT, "fragments",
 	 "they came as IP fragments, which only the kernel puts together",
 	 "let the peer send datagrams that fit its MTU"},

@@ -21,7 +21,8 @@ static uint64_t claimed(const struct evidence *e, const struct evidence_sample *
 	return device_grew(e, s, UDPLANE_DEVICE_RX_DIVERTED) +
 	       device_grew(e, s, UDPLANE_DEVICE_RX_PASSED_IDLE) +
 	       device_grew(e, s, UDPLANE_DEVICE_RX_PASSED_NO_QUEUE) +
-	       device_grew(e, s, UDPLANE_DEVICE_RX_PASSED_PARTIAL);
+	       device_grew(e, s, UDPLANE_DEVICE_RX_PASSED_PARTIAL) +
+	       device_grew(e, s, UDPLANE_DEVICE_RX_PASSED_STALLED);
 }
 
 /* Kernel sockets get datagrams and the interface gets packets that the program does not see, and

@@ -115,6 +115,8 @@ const Row rows[] = {
 	 false, "worker_asleep", PATH_KERNEL, PATH_IDLE, "although the rate"},
 	{"a queue that is not bound", [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_NO_QUEUE, many); }, false, "queue_not_bound",
 	 PATH_KERNEL, PATH_IDLE, "rx_passed_no_queue 10000"},
+	{"a udplaned that does not run", [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_STALLED, many); }, false, "stalled", PATH_KERNEL,
+	 PATH_IDLE, "did not run"},
 	{"fragments", [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_FRAGMENT, many); }, false, "fragments", PATH_KERNEL, PATH_IDLE,
 	 "IP fragments"},
 	{"partial checksums", [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_PARTIAL, many); }, false, "partial_checksum", PATH_KERNEL,
