@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a socket that a client passed really is, asked of the kernel: nothing that the client says is believed. Control thread only.
+ * What a socket that a client passed really is, asked of the kernel: nothing that the client says is believed. claim_verify() wants the
+ * lock of the socket, which a client can hold for as long as it likes: the keeper calls it (sidecar/keeper). The rest is the control
+ * thread's.
  */
 #ifndef SIDECAR_CLAIM_CLAIM_H
 #define SIDECAR_CLAIM_CLAIM_H
@@ -15,7 +17,7 @@
 struct claim_rules {
 	uint64_t netns_cookie;         /* of the namespace that the device is in */
 	int ifindex;                   /* of the device */
-	const struct port_set *ports;  /* asked for */
+	const struct port_set *ports;  /* asked for; NULL: claim_verify() is not to look */
 };
 
 struct claim {
@@ -31,6 +33,9 @@ struct claim {
 
 /* Fills *c. UDPLANE_REASON_NONE; or why it cannot be accelerated, with text. */
 enum udplane_reason claim_verify(int fd, const struct claim_rules *rules, struct claim *c, char *text, size_t text_len);
+
+/* Is it bound to a port that is not among these? With text. */
+bool claim_not_asked(const struct claim *c, const struct port_set *ports, char *text, size_t text_len);
 
 /* SO_NETNS_COOKIE of the caller's network namespace. 0 or -errno. */
 int claim_netns_cookie(uint64_t *cookie);

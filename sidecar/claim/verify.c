@@ -124,6 +124,14 @@ static enum udplane_reason check_options(int fd, const struct claim_rules *rules
 	return UDPLANE_REASON_NONE;
 }
 
+bool claim_not_asked(const struct claim *c, const struct port_set *ports, char *text, size_t text_len)
+{
+	if (!c->local.port_be || port_set_contains(ports, ntohs(c->local.port_be)))
+		return false;
+	snprintf(text, text_len, "port %u is not among those asked for", ntohs(c->local.port_be));
+	return true;
+}
+
 static enum udplane_reason check_addresses(int fd, int domain, const struct claim_rules *rules, struct claim *c, char *text,
 					   size_t text_len)
 {
@@ -144,10 +152,8 @@ static enum udplane_reason check_addresses(int fd, int domain, const struct clai
 		snprintf(text, text_len, "the socket is bound to a loopback or multicast address, which never comes by the device");
 		return UDPLANE_REASON_NOT_LOCAL;
 	}
-	if (!port_set_contains(rules->ports, ntohs(c->local.port_be))) {
-		snprintf(text, text_len, "port %u is not among those asked for", ntohs(c->local.port_be));
+	if (rules->ports && claim_not_asked(c, rules->ports, text, text_len))
 		return UDPLANE_REASON_NOT_ASKED;
-	}
 	len = sizeof(ss);
 	memset(&c->peer, 0, sizeof(c->peer));
 	if (!getpeername(fd, (void *)&ss, &len))

@@ -95,6 +95,7 @@ static void on_tick(struct control *c, struct watch *w, uint32_t events)
 	health_look(c);
 	sock_check(c);
 	session_tick(c);
+	keep_tick(c);
 	check_annotations(c);
 	if (c->ticks % NEIGHBOUR_TICKS == 0)
 		route_refresh_used(c);
@@ -221,6 +222,8 @@ enum control_end control_run(struct config *cfg)
 		.route_watch.fd = -1,
 		.route_timer.fd = -1,
 		.frames.fd = -1,
+		.keeper.fd = -1,
+		.keeper_watch.fd = -1,
 	};
 	int err;
 

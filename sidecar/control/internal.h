@@ -13,6 +13,7 @@
 #include "sidecar/control/index.h"
 #include "sidecar/control/evidence.h"
 #include "sidecar/device/device.h"
+#include "sidecar/keeper/keeper.h"
 #include "sidecar/memory/foreign.h"
 #include "sidecar/memory/memzone.h"
 #include "sidecar/route/route.h"
@@ -25,7 +26,6 @@
 #define CONTROL_SMALL_RING 512     /* further ones get this: the kernel's default SO_RCVBUF holds 277 small datagrams */
 #define CONTROL_TX_SLOTS 512       /* of a lane: 1 MiB of payload, sixteen bursts */
 #define CONTROL_REFUSED 32         /* refused claims of a client that `why` can tell of */
-#define CONTROL_MSG_FDS 4          /* descriptors looked at in one message; more are closed */
 
 struct control;
 
@@ -70,7 +70,16 @@ struct session {
 	TAILQ_ENTRY(session) link;
 	int pid;
 	char comm[16];
-	bool welcomed, observer;
+	bool welcomed, observer, attached; /* attached: has the slot `id` of control.session */
+	uint64_t serial;         /* no other session ever has the same: what the keeper and the workers know it by */
+	bool known;              /* to the keeper */
+	struct {
+		enum keeper_op op; /* the keeper is asked for this on behalf of the client, which waits; 0: nothing */
+		bool again;        /* it could not be asked yet */
+		uint32_t ticks;    /* since then */
+		uint32_t seq;      /* of the client's message */
+		uint32_t sock;
+	} asked;
 	uint32_t idle_ticks;     /* of an observer: since its last HELLO */
 	uint32_t id;             /* channel id: index in control.session */
 	struct memzone channel;
@@ -101,7 +110,10 @@ struct sock {
 	TAILQ_ENTRY(sock) link;
 	struct session *session;
 	uint32_t id;
-	int fd;       /* our duplicate of the client's kernel socket; -1: released */
+	int fd;       /* the client's kernel socket: its number with the keeper; -1: released */
+	bool checking; /* the keeper is asked whether it is what it was, */
+	uint32_t checking_since; /* since this tick */
+	uint32_t kernel_drops; /* as of the last look: datagrams that found no room in the kernel socket */
 	int wake_fd;  /* our end of its wake socket */
 	struct claim claim;
 	enum udplane_socket_state state;
@@ -153,8 +165,12 @@ struct control {
 	struct shared shared;
 
 	int epoll_fd;
-	struct watch listen, signals, tick, work, route_watch, route_timer;
+	struct watch listen, signals, tick, work, route_watch, route_timer, keeper_watch;
 	uint64_t work_ns; /* when `work` is due; UINT64_MAX: it is not */
+	struct keeper keeper;
+	int *unburied; /* descriptors that the keeper could not be given yet */
+	uint32_t unburied_cnt, unburied_room;
+	uint64_t serial; /* of the last session */
 	int lock_fd; /* flock on the socket path's lock file */
 	struct route_netlink *nl;
 	struct route_table *route;
@@ -212,6 +228,16 @@ void session_goodbye(struct control *c, struct session *s);
 void session_reap(struct control *c, uint64_t end);
 void session_tick(struct control *c);
 
+/* keep.c */
+int keep_start(struct control *c, char *text, size_t text_len);
+void keep_stop(struct control *c);
+/* Closes a descriptor that a client has to do with without being the one who pays for it. */
+void keep_bury(struct control *c, int fd);
+void keep_tick(struct control *c);
+
+/* session.c: what the keeper has done for it */
+void session_answered(struct control *c, const struct keeper_reply *r);
+
 /* lane.c: the channel of a session */
 int lane_create(struct control *c, struct session *s, struct udplane_welcome *out, char *text, size_t text_len);
 void lane_destroy(struct control *c, struct session *s);
@@ -236,9 +262,10 @@ void rings_shrink(struct ring_pool *p);
 struct foreign rings_at(const struct ring_pool *p, struct ring_place place, uint32_t cls, uint32_t worker);
 
 /* sock.c */
-void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m, int fd, struct udplane_claimed *out,
-		struct sock_gift *gift);
-int sock_update(struct control *c, struct sock *k, uint32_t *reason, char *text, size_t text_len);
+void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m, const struct keeper_reply *found,
+		struct udplane_claimed *out, struct sock_gift *gift);
+int sock_update(struct control *c, struct sock *k, const struct keeper_reply *found, uint32_t *reason, char *text, size_t text_len);
+void sock_checked(struct control *c, struct sock *k, const struct keeper_reply *found);
 void sock_release(struct control *c, struct sock *k);
 /* Releases some sockets of a session whose client has gone, with few calls to the workers. False: there are none left. */
 bool sock_release_some(struct control *c, struct session *s);

@@ -34,6 +34,7 @@ static void lane_init(struct session *s, uint32_t i, const struct udplane_welcom
 	struct worker_channel *lane = &s->lane[i];
 
 	lane->id = s->id;
+	lane->serial = s->serial;
 	udplane_ring_init(&lane->tx, foreign_ring_head(tx), w->tx_slot_cnt, 0);
 	udplane_ring_init(&lane->ret, foreign_ring_head(ret), w->return_cnt, 0);
 	lane->tx_desc = foreign_at(tx, offsetof(struct udplane_tx_ring, desc));

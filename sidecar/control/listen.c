@@ -75,8 +75,15 @@ int listen_open(struct control *c, char *text, size_t text_len)
 
 void listen_close(struct control *c)
 {
+	int fd;
+
 	if (c->listen.fd >= 0) {
 		unlink(c->cfg->socket);
+		shutdown(c->listen.fd, SHUT_RDWR); /* no more come; */
+		while ((fd = accept4(c->listen.fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+			shutdown(fd, SHUT_RDWR);
+			keep_bury(c, fd); /* who has come may have sent something already */
+		}
 		watch_remove(c, &c->listen);
 	}
 	if (c->lock_fd >= 0)

@@ -11,23 +11,9 @@
  */
 #include "sidecar/base/clock.h"
 #include "sidecar/control/internal.h"
-#include <linux/sock_diag.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #define RECENT_TICKS 3
-#define RECENT_DROPS 1024 /* sockets whose kernel drops are asked for: a system call each */
-
-static uint64_t kernel_lost(const struct sock *k)
-{
-	uint32_t info[SK_MEMINFO_VARS] = {0};
-	socklen_t len = sizeof(info);
-
-	if (k->fd < 0 || k->id >= RECENT_DROPS ||
-	    getsockopt(k->fd, SOL_SOCKET, SO_MEMINFO, info, &len) || len < sizeof(info))
-		return k->recent[1][UDPLANE_RECENT_RX_KERNEL_LOST]; /* not known to have grown */
-	return info[SK_MEMINFO_DROPS];
-}
 
 static void totals(struct control *c, const struct sock *k, uint64_t *out)
 {
@@ -47,7 +33,7 @@ static void totals(struct control *c, const struct sock *k, uint64_t *out)
 	out[UDPLANE_RECENT_RX_KERNEL] = z->client[0];
 	out[UDPLANE_RECENT_TX_KERNEL] = z->client[1];
 	out[UDPLANE_RECENT_TX_KERNEL_FULL] = z->client[2];
-	out[UDPLANE_RECENT_RX_KERNEL_LOST] = kernel_lost(k);
+	out[UDPLANE_RECENT_RX_KERNEL_LOST] = k->kernel_drops;
 }
 
 static uint64_t grew(uint64_t now, uint64_t before)

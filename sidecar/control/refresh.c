@@ -44,11 +44,15 @@ static void refresh_info(struct control *c)
 void refresh_counters(struct control *c)
 {
 	uint64_t dev[UDPLANE_DEVICE_COUNTER_CNT] = {0}, host[UDPLANE_HOST_COUNTER_CNT];
+	struct keeper_counts slow;
 	struct session *s;
 	struct sock *k;
 
 	if (c->dev)
 		c->dev->ops->counters(c->dev, dev);
+	slow = keeper_counted(&c->keeper);
+	stats_count(&c->stats, UDPLANE_CONTROL_SLOW_SENT, slow.sent);
+	stats_count(&c->stats, UDPLANE_CONTROL_SLOW_FAILED, slow.failed);
 	for (uint32_t i = 0; i < c->worker_cnt; i++) {
 		dev[UDPLANE_DEVICE_FRAMES_CLIENTS] += worker_frames_held(c->worker[i]);
 		dev[UDPLANE_DEVICE_FRAMES_FREE] += worker_frames_free(c->worker[i]);

@@ -13,6 +13,8 @@
 
 #define SESSION_HELLO_TICKS 3       /* seconds to say HELLO */
 #define SESSION_OBSERVER_TICKS 60   /* seconds that an observer may be silent */
+#define SESSION_ASKED_TICKS 3       /* seconds that the keeper may take for a request */
+#define ASKED_FOR (1ull << 32)      /* tag of a VERIFY that a client waits for */
 #define SESSION_OBSERVERS 64 /* connections that only read stats, or have not said yet what they want */
 
 static void session_ready(struct control *c, struct watch *w, uint32_t events);
@@ -67,7 +69,7 @@ static void open_session(struct control *c, int fd)
 	if (!s) {
 		log_warn("connection refused: no memory");
 		stats_count(&c->stats, UDPLANE_CONTROL_ATTACH_REFUSED, 1);
-		close(fd);
+		keep_bury(c, fd);
 		return;
 	}
 	if (c->observers >= SESSION_OBSERVERS)
@@ -75,6 +77,7 @@ static void open_session(struct control *c, int fd)
 	s->watch.fd = fd;
 	s->watch.ready = session_ready;
 	s->observer = true; /* until it attaches */
+	s->serial = ++c->serial;
 	TAILQ_INIT(&s->socks);
 	TAILQ_INIT(&s->refused);
 	who_is_it(s);
@@ -166,10 +169,11 @@ static int attach(struct control *c, struct session *s, struct udplane_welcome *
 		return -EUSERS;
 	}
 	s->id = (uint32_t)id;
-	err = lane_create(c, s, w, w->text, sizeof(w->text));
+	err = c->dev ? lane_create(c, s, w, w->text, sizeof(w->text)) : 0;
 	if (err)
 		return err;
 	c->session[id] = s;
+	s->attached = true;
 	w->channel_id = s->id;
 	return 0;
 }
@@ -216,12 +220,14 @@ static void on_hello(struct control *c, struct session *s, const struct udplane_
 	s->idle_ticks = 0;
 	who_it_says(s, h);
 	fds[cnt++] = c->stats.zone.fd;
-	if (!(h->flags & UDPLANE_HELLO_OBSERVER) && c->dev) {
+	if (!(h->flags & UDPLANE_HELLO_OBSERVER)) {
 		w.status = attach(c, s, &w);
 		if (w.status) {
 			refuse_hello(c, s, &w, h->msg.seq);
 			return;
 		}
+	}
+	if (s->attached && c->dev) {
 		fds[cnt++] = c->frames.fd;
 		fds[cnt++] = s->channel.fd;
 		for (uint32_t i = 0; i < c->worker_cnt; i++)
@@ -240,14 +246,43 @@ static void on_hello(struct control *c, struct session *s, const struct udplane_
 	answer(s, &w, UDPLANE_MSG_WELCOME, sizeof(w), h->msg.seq, fds, cnt);
 }
 
-static void on_claim(struct control *c, struct session *s, const struct udplane_claim *m, int fd)
+/* ---- what the keeper does for it ---- */
+
+/* Its next message waits until the keeper has done what this one asks for. */
+static void ask(struct control *c, struct session *s, enum keeper_op op, uint32_t seq, uint32_t sock)
+{
+	int err = 0;
+
+	if (!s->asked.op)
+		epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, s->watch.fd, NULL);
+	s->asked.op = op;
+	s->asked.seq = seq;
+	s->asked.sock = sock;
+	s->known = true;
+	if (op == KEEPER_TAKE)
+		err = keeper_take(&c->keeper, s->serial, s->watch.fd, &c->rules);
+	else if (op == KEEPER_VERIFY)
+		keeper_verify(&c->keeper, s->serial, ASKED_FOR | sock, sock_of(c, s, sock)->fd, &c->rules);
+	else
+		keeper_barrier(&c->keeper, s->serial, 0);
+	s->asked.again = err == -EAGAIN || err == -ETOOMANYREFS;
+}
+
+static void go_on(struct control *c, struct session *s)
+{
+	memset(&s->asked, 0, sizeof(s->asked));
+	if (!s->doomed && watch_add(c, &s->watch, EPOLLIN))
+		session_doom(s, "epoll: no memory");
+}
+
+static void on_claim(struct control *c, struct session *s, const struct udplane_claim *m, const struct keeper_reply *found)
 {
 	struct sock_gift gift = {.wake_fd = -1, .segment_fd = -1};
 	struct udplane_claimed out = {0};
 	int fds[2];
 	uint32_t cnt = 0;
 
-	sock_claim(c, s, m, fd, &out, &gift);
+	sock_claim(c, s, m, found, &out, &gift);
 	if (gift.wake_fd >= 0)
 		fds[cnt++] = gift.wake_fd;
 	if (gift.segment_fd >= 0)
@@ -257,10 +292,73 @@ static void on_claim(struct control *c, struct session *s, const struct udplane_
 		close(gift.wake_fd);
 }
 
+static void bad_message(struct control *c, struct session *s, const char *text)
+{
+	stats_count(&c->stats, UDPLANE_CONTROL_BAD_MESSAGES, 1);
+	session_doom(s, text);
+}
+
+static void on_taken(struct control *c, struct session *s, const struct keeper_reply *r)
+{
+	char text[UDPLANE_TEXT_LEN];
+
+	if (r->len <= 0)
+		session_doom(s, r->len ? strerror(-r->len) : "");
+	else if (message_check(r->msg, (size_t)r->len, s->welcomed, s->observer, r->fd_cnt, text, sizeof(text)) != UDPLANE_MSG_CLAIM)
+		bad_message(c, s, text);
+	else
+		on_claim(c, s, (const void *)r->msg, r);
+}
+
+static void on_verified(struct control *c, struct session *s, const struct keeper_reply *r)
+{
+	struct sock *k = sock_of(c, s, s->asked.sock);
+	struct udplane_done out = {0};
+
+	if (k)
+		out.status = sock_update(c, k, r, &out.reason, out.text, sizeof(out.text));
+	answer(s, &out, UDPLANE_MSG_DONE, sizeof(out), s->asked.seq, NULL, 0);
+}
+
+static void on_barrier(struct session *s)
+{
+	struct udplane_done out = {0};
+
+	answer(s, &out, UDPLANE_MSG_DONE, sizeof(out), s->asked.seq, NULL, 0);
+}
+
+void session_answered(struct control *c, const struct keeper_reply *r)
+{
+	struct session *s;
+	struct sock *k;
+
+	TAILQ_FOREACH(s, &c->all, link)
+		if (s->serial == r->session)
+			break;
+	if (!s || s->doomed)
+		return;
+	if (r->op == KEEPER_VERIFY && !(r->tag & ASKED_FOR)) {
+		k = sock_of(c, s, (uint32_t)r->tag);
+		if (k)
+			sock_checked(c, k, r);
+		return;
+	}
+	if (r->op == KEEPER_TAKE)
+		on_taken(c, s, r);
+	else if (r->op == KEEPER_VERIFY)
+		on_verified(c, s, r);
+	else
+		on_barrier(s);
+	go_on(c, s);
+}
+
+/* ---- messages ---- */
+
 static void on_request(struct control *c, struct session *s, struct udplane_sock_req *m)
 {
 	struct sock *k = sock_of(c, s, m->sock);
 	struct udplane_done out = {0};
+	bool kept = k && k->fd >= 0;
 
 	m->text[sizeof(m->text) - 1] = 0;
 	if (!k) {
@@ -268,88 +366,66 @@ static void on_request(struct control *c, struct session *s, struct udplane_sock
 		out.reason = UDPLANE_REASON_BAD_MESSAGE;
 		snprintf(out.text, sizeof(out.text), "socket %u is not one that this process has claimed", m->sock);
 		stats_count(&c->stats, UDPLANE_CONTROL_BAD_MESSAGES, 1);
-	} else if (m->msg.type == UDPLANE_MSG_UPDATE) {
-		out.status = sock_update(c, k, &out.reason, out.text, sizeof(out.text));
-	} else if (m->reason != UDPLANE_REASON_NONE) {
-		sock_to_kernel(c, k, m->reason < UDPLANE_REASON_CNT ? m->reason : UDPLANE_REASON_USER, m->text);
-	} else {
-		sock_release(c, k);
+	} else if (m->msg.type == UDPLANE_MSG_UPDATE && kept) {
+		ask(c, s, KEEPER_VERIFY, m->msg.seq, m->sock);
+		return;
+	} else if (m->msg.type == UDPLANE_MSG_RELEASE) {
+		if (m->reason != UDPLANE_REASON_NONE)
+			sock_to_kernel(c, k, m->reason < UDPLANE_REASON_CNT ? m->reason : UDPLANE_REASON_USER, m->text);
+		else
+			sock_release(c, k);
+		if (kept) {
+			ask(c, s, KEEPER_BARRIER, m->msg.seq, 0); /* the port is free when its socket is closed here, too */
+			return;
+		}
 	}
 	answer(s, &out, UDPLANE_MSG_DONE, sizeof(out), m->msg.seq, NULL, 0);
 }
 
-/* Takes the descriptors out of the message; those beyond the first CONTROL_MSG_FDS the kernel has closed (MSG_CTRUNC). */
-static uint32_t take_fds(struct msghdr *mh, int fds[CONTROL_MSG_FDS])
-{
-	uint32_t cnt = 0;
-
-	for (struct cmsghdr *cm = CMSG_FIRSTHDR(mh); cm; cm = CMSG_NXTHDR(mh, cm)) {
-		uint32_t n;
-
-		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
-			continue;
-		n = (uint32_t)((cm->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-		for (uint32_t i = 0; i < n; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(cm) + i * sizeof(int), sizeof(int));
-			if (cnt < CONTROL_MSG_FDS)
-				fds[cnt++] = fd;
-			else
-				close(fd);
-		}
-	}
-	return cnt + !!(mh->msg_flags & MSG_CTRUNC);
-}
-
-static void dispatch(struct control *c, struct session *s, void *buf, size_t len, int *fds, uint32_t fd_cnt)
+/* fds: it carries descriptors, and is to be received by the keeper. */
+static void dispatch(struct control *c, struct session *s, void *buf, size_t len, bool fds)
 {
 	char text[UDPLANE_TEXT_LEN];
-	int type = message_check(buf, len, s->welcomed, s->observer, fd_cnt, text, sizeof(text));
+	int type = message_check(buf, len, s->welcomed, s->observer, fds, text, sizeof(text));
 
 	switch (type) {
 	case UDPLANE_MSG_HELLO:
 		on_hello(c, s, buf);
 		return;
 	case UDPLANE_MSG_CLAIM:
-		on_claim(c, s, buf, fds[0]);
-		fds[0] = -1; /* sock_claim took it */
+		ask(c, s, KEEPER_TAKE, 0, 0);
 		return;
 	case UDPLANE_MSG_UPDATE:
 	case UDPLANE_MSG_RELEASE:
 		on_request(c, s, buf);
 		return;
 	}
-	stats_count(&c->stats, UDPLANE_CONTROL_BAD_MESSAGES, 1);
-	session_doom(s, text);
+	bad_message(c, s, text);
 }
 
+/* Looks first: descriptors would be ours with the message, and ours to close. */
 static void session_ready(struct control *c, struct watch *w, uint32_t events)
 {
 	struct session *s = (struct session *)w;
 	char buf[UDPLANE_MSG_MAX] __attribute__((aligned(8)));
-	char control[CMSG_SPACE(CONTROL_MSG_FDS * sizeof(int))] __attribute__((aligned(8)));
 	struct iovec iov = {.iov_base = buf, .iov_len = sizeof(buf)};
-	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
-	int fds[CONTROL_MSG_FDS] = {-1, -1, -1, -1};
-	uint32_t cnt;
+	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+	bool fds;
 	ssize_t n;
 
 	(void)events;
-	if (s->doomed)
+	if (s->doomed || s->asked.op)
 		return;
-	n = recvmsg(w->fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_TRUNC);
+	n = recvmsg(w->fd, &mh, MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n <= 0) {
-		session_doom(s, "");
-		return;
-	}
-	cnt = take_fds(&mh, fds);
-	dispatch(c, s, buf, (size_t)n, fds, cnt);
-	for (uint32_t i = 0; i < cnt && i < CONTROL_MSG_FDS; i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
+	fds = n > 0 && mh.msg_flags & MSG_CTRUNC;
+	if (n > 0 && !fds)
+		n = recv(w->fd, buf, sizeof(buf), MSG_DONTWAIT | MSG_TRUNC);
+	if (n <= 0)
+		session_doom(s, ""); /* an empty message is as good as none */
+	else
+		dispatch(c, s, buf, (size_t)n, fds);
 }
 
 void session_goodbye(struct control *c, struct session *s)
@@ -373,12 +449,15 @@ void session_close(struct control *c, struct session *s)
 		stats_count(&c->stats, UDPLANE_CONTROL_DETACHES, 1);
 		stats_gauge_add(&c->stats, UDPLANE_CONTROL_CLIENTS, -1);
 	}
-	if (s->channel.addr) {
-		lane_destroy(c, s);
+	lane_destroy(c, s);
+	if (s->attached)
 		c->session[s->id] = NULL;
-	}
+	if (s->known)
+		keeper_end(&c->keeper, s->serial);
 	TAILQ_REMOVE(&c->all, s, link);
-	watch_remove(c, &s->watch);
+	epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, s->watch.fd, NULL);
+	shutdown(s->watch.fd, SHUT_RDWR);
+	keep_bury(c, s->watch.fd); /* with what it has sent and we have not read */
 	free(s);
 }
 
@@ -390,9 +469,14 @@ void session_tick(struct control *c)
 	TAILQ_FOREACH(s, &c->all, link)
 		if (s->channel.addr)
 			rings_shrink(&s->rings);
-	TAILQ_FOREACH(s, &c->all, link)
+	TAILQ_FOREACH(s, &c->all, link) {
 		if (s->observer && ++s->idle_ticks > (s->welcomed ? SESSION_OBSERVER_TICKS : SESSION_HELLO_TICKS))
 			session_doom(s, s->welcomed ? "" : "no HELLO within seconds of connecting");
+		if (s->asked.op && ++s->asked.ticks > SESSION_ASKED_TICKS)
+			session_doom(s, "calls on the descriptors that it passed hang");
+		else if (s->asked.again)
+			ask(c, s, s->asked.op, s->asked.seq, s->asked.sock);
+	}
 }
 
 /* A client may leave ten thousand sockets behind: some at a time, as others want answers. It stays connected until the last is released,

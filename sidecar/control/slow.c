@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a worker does not send itself goes through our duplicate of the application's own kernel socket: Linux resolves, fragments,
- * judges, and puts its errors where the application finds them.
+ * What a worker does not send itself goes through the application's own kernel socket, which the keeper has: Linux resolves,
+ * fragments, judges, and puts its errors where the application finds them.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -12,15 +12,12 @@
 
 #define SLOW_TURN 64 /* events of one worker in one turn of the loop */
 
-static socklen_t destination(const struct control *c, int fd, const struct worker_event *ev, struct sockaddr_storage *ss)
+static socklen_t destination(const struct control *c, int domain, const struct worker_event *ev, struct sockaddr_storage *ss)
 {
 	struct sockaddr_in *sin = (void *)ss;
 	struct sockaddr_in6 *sin6 = (void *)ss;
-	int domain = ev->family;
-	socklen_t len = sizeof(domain);
 
 	memset(ss, 0, sizeof(*ss));
-	getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len);
 	ss->ss_family = (sa_family_t)domain;
 	if (domain == AF_INET) {
 		sin->sin_port = ev->dst_port_be;
@@ -45,23 +42,20 @@ static void send_slow(struct control *c, const struct worker_event *ev)
 	struct sockaddr_storage to;
 	socklen_t len;
 
-	if (!k || k->fd < 0 || k->session->id != ev->channel_id) {
+	if (!k || k->fd < 0 || k->session->serial != ev->serial) {
 		stats_count(&c->stats, UDPLANE_CONTROL_SLOW_NO_SOCKET, 1);
 		return;
 	}
-	len = destination(c, k->fd, ev, &to);
-	if (sendto(k->fd, ev->payload, ev->len, MSG_DONTWAIT | MSG_NOSIGNAL, (void *)&to, len) >= 0)
-		stats_count(&c->stats, UDPLANE_CONTROL_SLOW_SENT, 1);
-	else
-		stats_count(&c->stats, UDPLANE_CONTROL_SLOW_FAILED, 1);
+	len = destination(c, k->claim.domain, ev, &to);
+	keeper_send(&c->keeper, k->session->serial, k->fd, (struct sockaddr *)&to, len, ev->payload, ev->len);
 }
 
-static void expel(struct control *c, uint32_t channel_id)
+static void expel(struct control *c, const struct worker_event *ev)
 {
-	struct session *s = channel_id < c->cfg->max_clients ? c->session[channel_id] : NULL;
+	struct session *s = ev->channel_id < c->cfg->max_clients ? c->session[ev->channel_id] : NULL;
 
-	if (!s)
-		return;
+	if (!s || s->serial != ev->serial)
+		return; /* it has gone, and another one may have its number */
 	stats_count(&c->stats, UDPLANE_CONTROL_CORRUPT, 1);
 	session_doom(s, "it wrote nonsense into its shared rings (ring_corrupted)");
 }
@@ -76,7 +70,7 @@ static bool one_event(struct control *c, uint32_t worker)
 	if (ev->type == WORKER_EVENT_SLOW)
 		send_slow(c, ev);
 	else
-		expel(c, ev->channel_id);
+		expel(c, ev);
 	worker_event_done(c->worker[worker]);
 	return true;
 }

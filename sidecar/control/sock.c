@@ -27,6 +27,7 @@
 #define FLUSH_BUDGET_NS 10000000ull /* for what a socket that closes has queued: at most a whole TX ring of slow datagrams */
 #define KERNEL_BYTES 6144       /* of the kernel's memory for a socket, in our cgroup: its wake sockets, open files, map entries (5 KiB measured) */
 #define RELEASE_BATCH 32        /* sockets of a client that has gone, in one call to a worker */
+#define CHECK_TICKS 10          /* seconds that the keeper may take to look at a socket */
 
 struct sock *sock_of(struct control *c, struct session *s, uint32_t id)
 {
@@ -116,6 +117,15 @@ static void deactivate(struct control *c, struct sock *k, bool drain)
 	k->state = UDPLANE_SOCKET_PENDING;
 }
 
+/* What the keeper found, and whether the port is asked for, which it does not know. */
+static enum udplane_reason verdict(struct control *c, const struct keeper_reply *found, char *text, size_t text_len)
+{
+	if (found->reason != UDPLANE_REASON_NOT_LOCAL && claim_not_asked(&found->claim, &c->cfg->ports, text, text_len))
+		return UDPLANE_REASON_NOT_ASKED;
+	snprintf(text, text_len, "%s", found->text);
+	return found->reason;
+}
+
 /* ---- diverted or not ---- */
 
 void sock_set_diverted(struct control *c, struct sock *k, enum udplane_reason why, const char *text)
@@ -138,20 +148,40 @@ void sock_set_diverted(struct control *c, struct sock *k, enum udplane_reason wh
 	refresh_socket(c, k, k->state == UDPLANE_SOCKET_ACTIVE ? UDPLANE_REASON_NONE : why, text);
 }
 
-/* A socket may have lost its port without our being told: connect(AF_UNSPEC) by a road that is not ours. */
+/* A socket may have lost its port, or have got options that only the kernel applies, without our being told: connect(AF_UNSPEC) or
+ * setsockopt() by a road that is not ours. */
 static void verify_again(struct control *c, struct sock *k)
 {
-	char text[UDPLANE_TEXT_LEN];
-	struct claim now;
-	enum udplane_reason why = claim_verify(k->fd, &c->rules, &now, text, sizeof(text));
+	if (k->checking) {
+		if (c->ticks - k->checking_since > CHECK_TICKS)
+			session_doom(k->session, "calls on one of its sockets hang");
+		return;
+	}
+	k->checking = true;
+	k->checking_since = c->ticks;
+	keeper_verify(&c->keeper, k->session->serial, k->id, k->fd, &c->rules);
+}
 
+static bool same_claim(const struct claim *a, const struct claim *b)
+{
+	return !memcmp(&a->key, &b->key, sizeof(a->key)) && a->reuse == b->reuse && a->reuseport == b->reuseport;
+}
+
+void sock_checked(struct control *c, struct sock *k, const struct keeper_reply *found)
+{
+	char text[UDPLANE_TEXT_LEN];
+	enum udplane_reason why;
+	uint32_t reason;
+
+	k->checking = false;
+	if (k->fd < 0)
+		return;
+	k->kernel_drops = found->drops;
+	why = verdict(c, found, text, sizeof(text));
 	if (why == UDPLANE_REASON_NOT_ASKED)
 		return; /* sock_ports_changed has seen to it, and keeps the rings */
-	if (why || memcmp(&now.key, &k->claim.key, sizeof(now.key)) || now.reuse != k->claim.reuse || now.reuseport != k->claim.reuseport) {
-		uint32_t reason;
-
-		sock_update(c, k, &reason, text, sizeof(text));
-	}
+	if (why || !same_claim(&found->claim, &k->claim))
+		sock_update(c, k, found, &reason, text, sizeof(text));
 }
 
 /* Once a second: are the claims still what they were? Those that wait are looked at anew. In turns, and within a budget: whoever waits
@@ -177,8 +207,8 @@ void sock_check(struct control *c)
 
 /* ---- claim ---- */
 
-static enum udplane_reason check_claim(struct control *c, struct session *s, const struct udplane_claim *m, int fd, struct claim *cl,
-				       char *text, size_t text_len)
+static enum udplane_reason check_claim(struct control *c, struct session *s, const struct udplane_claim *m,
+				       const struct keeper_reply *found, struct claim *cl, char *text, size_t text_len)
 {
 	enum udplane_reason why;
 	struct index_item *i;
@@ -187,7 +217,8 @@ static enum udplane_reason check_claim(struct control *c, struct session *s, con
 		snprintf(text, text_len, "%s", c->stats.z->backend_text);
 		return UDPLANE_REASON_BACKEND_KERNEL;
 	}
-	why = claim_verify(fd, &c->rules, cl, text, text_len);
+	*cl = found->claim;
+	why = verdict(c, found, text, text_len);
 	if (why)
 		return why;
 	if (m->local.port_be != cl->local.port_be) {
@@ -383,26 +414,28 @@ static void remember_refusal(struct control *c, struct session *s, struct sock *
 	refresh_socket(c, k, why, text);
 }
 
-/* Takes fd over, whatever comes of it. */
-void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m, int fd, struct udplane_claimed *out,
-		struct sock_gift *gift)
+/* Takes the socket that the keeper has over, whatever comes of it. */
+void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m, const struct keeper_reply *found,
+		struct udplane_claimed *out, struct sock_gift *gift)
 {
 	struct sock *k = calloc(1, sizeof(*k));
 	enum udplane_reason why = UDPLANE_REASON_NO_MEMORY;
 
 	if (k) {
 		k->session = s;
-		k->fd = fd;
+		k->fd = found->fd;
+		k->kernel_drops = found->drops;
 		k->wake_fd = -1;
 		k->state = UDPLANE_SOCKET_PENDING;
-		why = check_claim(c, s, m, fd, &k->claim, out->text, sizeof(out->text));
+		why = check_claim(c, s, m, found, &k->claim, out->text, sizeof(out->text));
 	}
 	if (!why)
 		why = equip(c, k, gift, out->text, sizeof(out->text));
 	if (why) {
 		if (k && k->wake_fd >= 0)
 			close(k->wake_fd);
-		close(fd);
+		if (found->fd >= 0)
+			keeper_close(&c->keeper, s->serial, found->fd);
 		refuse(c, s, why, out);
 		if (k)
 			remember_refusal(c, s, k, why, out->text);
@@ -420,27 +453,26 @@ void sock_claim(struct control *c, struct session *s, const struct udplane_claim
 	fill_claimed(c, k, gift, out);
 }
 
-int sock_update(struct control *c, struct sock *k, uint32_t *reason, char *text, size_t text_len)
+int sock_update(struct control *c, struct sock *k, const struct keeper_reply *found, uint32_t *reason, char *text, size_t text_len)
 {
-	struct claim now;
 	enum udplane_reason why;
 	struct worker_order o = {.op = WORKER_SOCKET_SOURCE, .sock = k->id};
 
 	*reason = UDPLANE_REASON_NONE;
 	if (k->fd < 0)
 		return 0;
-	why = claim_verify(k->fd, &c->rules, &now, text, text_len);
+	why = verdict(c, found, text, text_len);
 	*reason = why;
 	if (why) {
 		sock_to_kernel(c, k, why, text);
 		return -EPERM;
 	}
-	if (k->state == UDPLANE_SOCKET_ACTIVE && !memcmp(&now, &k->claim, sizeof(now)))
+	if (k->state == UDPLANE_SOCKET_ACTIVE && !memcmp(&found->claim, &k->claim, sizeof(k->claim)))
 		return 0; /* it is what it was: nothing to drain, nothing to divert anew */
 	deactivate(c, k, true);
 	shared_leave(c, k, false);
-	k->claim = now;
-	source_of(&now, &o.source);
+	k->claim = found->claim;
+	source_of(&k->claim, &o.source);
 	call_all(c, &o);
 	if (!shared_enter(c, k))
 		return 0;
@@ -474,7 +506,7 @@ static void disarm(struct control *c, struct sock *k, bool drain)
 		flush(c, i, k->id);
 		worker_call(c->worker[i], &o);
 	}
-	close(k->fd);
+	keeper_close(&c->keeper, k->session->serial, k->fd);
 	k->fd = -1;
 }
 

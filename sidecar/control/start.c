@@ -399,6 +399,11 @@ int control_start(struct control *c)
 	int err;
 
 	raise_limits(c->cfg);
+	err = keep_start(c, text, sizeof(text)); /* first: it shall have nothing of ours */
+	if (err) {
+		log_error("%s", text);
+		return err;
+	}
 	budget_init(&c->budget, (uint64_t)c->cfg->memory_max << 20, "/sys/fs/cgroup", "/proc/self/cgroup");
 	err = guard_install();
 	if (err)
@@ -484,4 +489,5 @@ void control_free(struct control *c)
 	free(c->id_free);
 	free(c->session);
 	free(c->sock);
+	keep_stop(c);
 }

@@ -105,6 +105,7 @@ static enum tx_result slow(struct worker *w, const struct udplane_tx_desc *d, st
 	ev->type = WORKER_EVENT_SLOW;
 	ev->sock = d->sock;
 	ev->channel_id = w->socket[d->sock].channel->id;
+	ev->serial = w->socket[d->sock].channel->serial;
 	ev->family = d->flags & UDPLANE_TX_IPV6 ? AF_INET6 : AF_INET;
 	ev->dst_port_be = d->dst_port_be;
 	memcpy(ev->dst, d->dst, 16);

@@ -79,6 +79,7 @@ static void report_corrupt(struct worker *w, struct worker_channel *ch)
 	memset(ev, 0, sizeof(*ev));
 	ev->type = WORKER_EVENT_CORRUPT;
 	ev->channel_id = ch->id;
+	ev->serial = ch->serial;
 	ch->reported = true;
 	worker_event_submit(w);
 }

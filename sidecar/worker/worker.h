@@ -31,6 +31,7 @@
 /* A client's lane. Made by the control thread; the worker's from CHANNEL_ADD until CHANNEL_REMOVE has returned. */
 struct worker_channel {
 	uint32_t id;
+	uint64_t serial; /* of its session: an id is used again */
 	struct udplane_ring tx, ret;
 	struct foreign tx_desc;    /* struct udplane_tx_desc[] */
 	struct foreign tx_payload; /* slots of tx_slot_size bytes */
@@ -99,6 +100,7 @@ struct worker_event {
 	uint32_t type;
 	uint32_t sock;       /* SLOW: sent from this socket */
 	uint32_t channel_id;
+	uint64_t serial;     /* of the channel */
 	uint16_t family;     /* SLOW: of dst */
 	uint16_t dst_port_be;
 	uint8_t dst[16];

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control thread's dealings with the keeper (sidecar/keeper). */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
+
+static void keep_events(struct control *c, struct watch *w, uint32_t events)
+{
+	struct keeper_reply r;
+	int n;
+
+	(void)w;
+	(void)events;
+	while ((n = keeper_read(&c->keeper, &r)) > 0)
+		session_answered(c, &r);
+	if (n == 0)
+		return;
+	log_error("the keeper of descriptors has ended (%s): starting again", strerror(-n));
+	control_lose_device(c, true);
+}
+
+int keep_start(struct control *c, char *text, size_t text_len)
+{
+	int err = keeper_start(&c->keeper, text, text_len);
+
+	if (err)
+		return err;
+	c->keeper_watch = (struct watch){.fd = c->keeper.fd, .ready = keep_events};
+	return watch_add(c, &c->keeper_watch, EPOLLIN);
+}
+
+void keep_stop(struct control *c)
+{
+	keeper_stop(&c->keeper);
+	for (uint32_t i = 0; i < c->unburied_cnt; i++)
+		close(c->unburied[i]);
+	free(c->unburied);
+}
+
+/* False: not now. */
+static bool bury_now(struct control *c, int fd)
+{
+	int err = c->keeper.fd < 0 ? 0 : keeper_bury(&c->keeper, fd);
+
+	if (err == -EAGAIN || err == -ETOOMANYREFS)
+		return false;
+	close(fd);
+	return true;
+}
+
+void keep_bury(struct control *c, int fd)
+{
+	if (bury_now(c, fd))
+		return;
+	if (c->unburied_cnt == c->unburied_room) {
+		uint32_t room = c->unburied_room ? 2 * c->unburied_room : 64;
+		int *more = realloc(c->unburied, room * sizeof(*more));
+
+		if (!more)
+			return; /* it stays open: better than to wait for it */
+		c->unburied = more;
+		c->unburied_room = room;
+	}
+	c->unburied[c->unburied_cnt++] = fd;
+}
+
+void keep_tick(struct control *c)
+{
+	while (c->unburied_cnt && bury_now(c, c->unburied[c->unburied_cnt - 1]))
+		c->unburied_cnt--;
+}

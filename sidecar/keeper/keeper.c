@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sidecar/keeper/keeper.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "sidecar/keeper/process.h"
+
+#define STOP_WAIT_MS 100
+#define OURS 16u     /* the channel, standard error, and what libraries open */
+#define OUT_MAX 512u /* enough for every client at once */
+
+/* Descriptors that a process of ours may have; a quarter of them, at most OUT_MAX, is for what is being closed. */
+static uint32_t files_allowed(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur > 1 << 20)
+		return 1 << 20;
+	return (uint32_t)files.rlim_cur;
+}
+
+int keeper_start(struct keeper *k, char *text, size_t text_len)
+{
+	uint32_t files = files_allowed();
+	int pair[2];
+
+	*k = (struct keeper){.fd = -1, .out_max = files / 4 < OUT_MAX ? files / 4 : OUT_MAX};
+	k->counts = mmap(NULL, sizeof(*k->counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (k->counts == MAP_FAILED || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
+		snprintf(text, text_len, "no channel to the keeper of descriptors: %s", strerror(errno));
+		return -errno;
+	}
+	signal(SIGCHLD, SIG_IGN); /* its end shows in the channel; nobody waits for it */
+	fflush(NULL);
+	k->pid = fork();
+	if (k->pid < 0) {
+		snprintf(text, text_len, "cannot start the keeper of descriptors: %s", strerror(errno));
+		close(pair[0]);
+		close(pair[1]);
+		return -errno;
+	}
+	if (!k->pid)
+		keeper_process(pair[1], k->counts, files > k->out_max + OURS ? files - k->out_max - OURS : 0);
+	close(pair[1]);
+	k->fd = pair[0];
+	return 0;
+}
+
+void keeper_stop(struct keeper *k)
+{
+	if (k->fd < 0)
+		return;
+	close(k->fd);
+	k->fd = -1;
+	for (int i = 0; i < STOP_WAIT_MS && !kill(k->pid, 0); i++)
+		poll(NULL, 0, 1);
+	munmap(k->counts, sizeof(*k->counts));
+}
+
+int keeper_read(struct keeper *k, struct keeper_reply *r)
+{
+	for (;;) {
+		ssize_t n = recv(k->fd, r, sizeof(*r), MSG_DONTWAIT);
+
+		if (n < 0)
+			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+		if (n != sizeof(*r))
+			return -ECONNRESET;
+		if (r->op == KEEPER_TAKE || r->op == KEEPER_BURY)
+			k->out--;
+		if (r->op != KEEPER_BURY)
+			return 1;
+	}
+}
+
+/* 0 or -errno. Waits, unless flags say otherwise, for the process to read what came before, which it does whatever clients do. */
+static int request(struct keeper *k, const struct keeper_request *q, const void *payload, int fd, int flags)
+{
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov[2] = {{(void *)q, sizeof(*q)}, {(void *)payload, q->len}};
+	struct msghdr mh = {.msg_iov = iov, .msg_iovlen = payload ? 2 : 1};
+	ssize_t n;
+
+	if (fd >= 0) {
+		struct cmsghdr *cm;
+
+		if (k->out >= k->out_max)
+			return -EAGAIN;
+		memset(&control, 0, sizeof(control));
+		mh.msg_control = control.space;
+		mh.msg_controllen = sizeof(control.space);
+		cm = CMSG_FIRSTHDR(&mh);
+		cm->cmsg_level = SOL_SOCKET;
+		cm->cmsg_type = SCM_RIGHTS;
+		cm->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(cm), &fd, sizeof(int));
+	}
+	do {
+		n = sendmsg(k->fd, &mh, flags | MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	k->out += fd >= 0;
+	return 0;
+}
+
+int keeper_take(struct keeper *k, uint64_t session, int conn, const struct claim_rules *rules)
+{
+	struct keeper_request q = {
+		.op = KEEPER_TAKE, .session = session, .netns_cookie = rules->netns_cookie, .ifindex = rules->ifindex};
+
+	return request(k, &q, NULL, conn, 0);
+}
+
+int keeper_bury(struct keeper *k, int fd)
+{
+	struct keeper_request q = {.op = KEEPER_BURY};
+
+	return request(k, &q, NULL, fd, 0);
+}
+
+void keeper_verify(struct keeper *k, uint64_t session, uint64_t tag, int fd, const struct claim_rules *rules)
+{
+	struct keeper_request q = {.op = KEEPER_VERIFY,
+				   .session = session,
+				   .tag = tag,
+				   .fd = fd,
+				   .netns_cookie = rules->netns_cookie,
+				   .ifindex = rules->ifindex};
+
+	request(k, &q, NULL, -1, 0);
+}
+
+void keeper_send(struct keeper *k, uint64_t session, int fd, const struct sockaddr *to, socklen_t to_len, const void *payload,
+		 size_t len)
+{
+	struct keeper_request q = {.op = KEEPER_SEND, .session = session, .fd = fd, .len = (uint32_t)len, .to_len = to_len};
+
+	memcpy(&q.to, to, to_len);
+	if (len > KEEPER_PAYLOAD_MAX || request(k, &q, payload, -1, MSG_DONTWAIT))
+		__atomic_fetch_add(&k->counts->failed, 1, __ATOMIC_RELAXED);
+}
+
+void keeper_close(struct keeper *k, uint64_t session, int fd)
+{
+	struct keeper_request q = {.op = KEEPER_CLOSE, .session = session, .fd = fd};
+
+	request(k, &q, NULL, -1, 0);
+}
+
+void keeper_barrier(struct keeper *k, uint64_t session, uint64_t tag)
+{
+	struct keeper_request q = {.op = KEEPER_BARRIER, .session = session, .tag = tag};
+
+	request(k, &q, NULL, -1, 0);
+}
+
+void keeper_end(struct keeper *k, uint64_t session)
+{
+	struct keeper_request q = {.op = KEEPER_END, .session = session};
+
+	request(k, &q, NULL, -1, 0);
+}
+
+struct keeper_counts keeper_counted(struct keeper *k)
+{
+	struct keeper_counts now = {
+		.sent = __atomic_load_n(&k->counts->sent, __ATOMIC_RELAXED),
+		.failed = __atomic_load_n(&k->counts->failed, __ATOMIC_RELAXED),
+	};
+	struct keeper_counts grown = {now.sent - k->seen.sent, now.failed - k->seen.failed};
+
+	k->seen = now;
+	return grown;
+}

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside the keeper process. The main thread reads requests and puts them into the queue of their client; it calls nothing that
+ * concerns a foreign descriptor. Other threads take one client at a time, and carry out what is in its queue until it is empty.
+ */
+#include "sidecar/keeper/process.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <linux/sock_diag.h>
+#include <sys/prctl.h>
+#include <sys/queue.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "sidecar/base/log.h"
+
+#define CHANNEL 3           /* its descriptor here; above it is what clients passed */
+#define MESSAGE_FDS 253     /* SCM_MAX_FD: no message has more */
+#define HANDS_MAX 1024      /* threads; further clients wait for one */
+#define HANDS_IDLE 4        /* of these, so many stay when there is nothing to do */
+#define QUEUE_BYTES 262144  /* payload that waits in a client's queue: what comes beyond it is lost */
+#define UNREAD_MAX 4096     /* messages that are looked for in a socket that ends: what is left there does no harm but to its closer */
+#define STACK 131072
+#define BUCKETS 256
+
+struct job {
+	STAILQ_ENTRY(job) link;
+	struct keeper_request q;
+	int conn; /* that came with it, or -1 */
+	uint8_t payload[];
+};
+
+struct customer {
+	LIST_ENTRY(customer) link; /* in its bucket */
+	STAILQ_ENTRY(customer) turn;
+	uint64_t session; /* 0: of one BURY only, in no bucket */
+	STAILQ_HEAD(, job) jobs;
+	uint32_t bytes;   /* payload in jobs */
+	bool busy;        /* in `waiting`, or with a thread */
+	int *fd;          /* kept; the thread's that carries out its jobs */
+	uint32_t fd_cnt, fd_room;
+};
+
+static struct {
+	struct keeper_counts *counts;
+	uint32_t files; /* descriptors that all of them may have, */
+	uint32_t used;  /* and do have: kept, or being looked at. Atomic */
+	pthread_mutex_t lock; /* of all below, and of struct customer but fd */
+	pthread_cond_t work;
+	LIST_HEAD(, customer) bucket[BUCKETS];
+	STAILQ_HEAD(, customer) waiting;
+	uint32_t waiting_cnt, hands, idle;
+} keeper = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER};
+
+/* ---- what may wait ---- */
+
+/* For what is not kept. A socket that lingers would hold this thread up for as long as its owner likes. */
+static void let_go(int fd)
+{
+	struct linger off = {0};
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &off, sizeof(off));
+	close(fd);
+}
+
+static void reply(struct keeper_reply *r, const struct keeper_request *q)
+{
+	r->op = q->op;
+	r->session = q->session;
+	r->tag = q->tag;
+	(void)!send(CHANNEL, r, sizeof(*r), MSG_NOSIGNAL);
+}
+
+/* Up to room descriptors of one message; *cut: there were more, which the kernel has closed here and now. Returns recvmsg's. */
+static ssize_t receive(int from, void *buf, size_t len, int flags, int *fds, uint32_t room, uint32_t *cnt, bool *cut)
+{
+	union {
+		char space[CMSG_SPACE(MESSAGE_FDS * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = {.iov_base = buf, .iov_len = len};
+	struct msghdr mh = {.msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = room ? control.space : NULL,
+			    .msg_controllen = room ? CMSG_LEN(room * sizeof(int)) : 0};
+	ssize_t n = recvmsg(from, &mh, flags | MSG_CMSG_CLOEXEC | MSG_TRUNC);
+
+	*cnt = 0;
+	*cut = n >= 0 && mh.msg_flags & MSG_CTRUNC;
+	for (struct cmsghdr *cm = n >= 0 ? CMSG_FIRSTHDR(&mh) : NULL; cm; cm = CMSG_NXTHDR(&mh, cm)) {
+		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
+			continue;
+		*cnt = (uint32_t)((cm->cmsg_len - CMSG_LEN(0)) / sizeof(int)); /* Linux makes one of all */
+		memcpy(fds, CMSG_DATA(cm), *cnt * sizeof(int));
+	}
+	return n;
+}
+
+/* Room for so many descriptors, at most; 0: the table is full. */
+static uint32_t reserve(uint32_t want)
+{
+	uint32_t used = __atomic_load_n(&keeper.used, __ATOMIC_RELAXED), n;
+
+	do {
+		n = used >= keeper.files ? 0 : keeper.files - used < want ? keeper.files - used : want;
+	} while (n && !__atomic_compare_exchange_n(&keeper.used, &used, used + n, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	return n;
+}
+
+static void unreserve(uint32_t n)
+{
+	__atomic_fetch_sub(&keeper.used, n, __ATOMIC_RELAXED);
+}
+
+static bool keep(struct customer *c, int fd)
+{
+	if (c->fd_cnt == c->fd_room) {
+		uint32_t room = c->fd_room ? 2 * c->fd_room : 8;
+		int *more = realloc(c->fd, room * sizeof(*more));
+
+		if (!more)
+			return false;
+		c->fd = more;
+		c->fd_room = room;
+	}
+	c->fd[c->fd_cnt++] = fd;
+	return true;
+}
+
+static enum udplane_reason verify(int fd, const struct keeper_request *q, struct keeper_reply *r)
+{
+	struct claim_rules rules = {.netns_cookie = q->netns_cookie, .ifindex = q->ifindex};
+	uint32_t info[SK_MEMINFO_VARS] = {0};
+	socklen_t len = sizeof(info);
+
+	r->reason = claim_verify(fd, &rules, &r->claim, r->text, sizeof(r->text));
+	if (!r->reason && !getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len) && len == sizeof(info))
+		r->drops = info[SK_MEMINFO_DROPS];
+	return r->reason;
+}
+
+/* What it receives is one socket or is not kept. */
+static void take(struct customer *c, struct job *j)
+{
+	struct keeper_reply r = {.fd = -1};
+	int fds[MESSAGE_FDS];
+	uint32_t room = reserve(MESSAGE_FDS), cnt, kept = 0;
+	bool cut;
+	ssize_t n = receive(j->conn, r.msg, sizeof(r.msg), MSG_DONTWAIT, fds, room, &cnt, &cut);
+
+	r.len = n < 0 ? -errno : (int32_t)n;
+	r.fd_cnt = cnt + cut;
+	if (cut && !cnt) {
+		r.reason = UDPLANE_REASON_DESCRIPTORS;
+		snprintf(r.text, sizeof(r.text), "udplaned holds as many descriptors as it may; raise its RLIMIT_NOFILE");
+	} else if (cnt == 1 && !cut && !verify(fds[0], &j->q, &r)) {
+		kept = keep(c, fds[0]);
+		r.fd = kept ? fds[0] : -1;
+		r.reason = kept ? UDPLANE_REASON_NONE : UDPLANE_REASON_NO_MEMORY;
+	}
+	close(j->conn);
+	reply(&r, &j->q); /* before what may wait: the client shall hear that it was refused */
+	for (uint32_t i = kept; i < cnt; i++)
+		let_go(fds[i]);
+	unreserve(room - kept);
+}
+
+static void forget(struct customer *c, int fd)
+{
+	for (uint32_t i = 0; i < c->fd_cnt; i++) {
+		if (c->fd[i] != fd)
+			continue;
+		c->fd[i] = c->fd[--c->fd_cnt];
+		close(fd);
+		unreserve(1);
+		return;
+	}
+}
+
+static void send_one(const struct job *j)
+{
+	ssize_t n = sendto(j->q.fd, j->payload, j->q.len, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&j->q.to, j->q.to_len);
+
+	__atomic_fetch_add(n >= 0 ? &keeper.counts->sent : &keeper.counts->failed, 1, __ATOMIC_RELAXED);
+}
+
+/* A descriptor that waits to be received would linger, so all are received. No more come: its owner has shut it down. */
+static void bury(int fd)
+{
+	int fds[MESSAGE_FDS];
+	struct stat st;
+	uint32_t room = fstat(fd, &st) || !S_ISSOCK(st.st_mode) ? 0 : reserve(MESSAGE_FDS), cnt;
+	bool cut;
+	char byte;
+
+	for (int i = 0; room && i < UNREAD_MAX && receive(fd, &byte, 1, MSG_DONTWAIT, fds, room, &cnt, &cut) >= 0; i++)
+		while (cnt)
+			let_go(fds[--cnt]);
+	close(fd);
+	unreserve(room);
+}
+
+/* True: it was the last job of this client. */
+static bool carry_out(struct customer *c, struct job *j)
+{
+	struct keeper_reply r = {.fd = j->q.fd};
+
+	switch (j->q.op) {
+	case KEEPER_TAKE:
+		take(c, j);
+		return false;
+	case KEEPER_VERIFY:
+		verify(j->q.fd, &j->q, &r);
+		reply(&r, &j->q);
+		return false;
+	case KEEPER_SEND:
+		send_one(j);
+		return false;
+	case KEEPER_CLOSE:
+		forget(c, j->q.fd);
+		return false;
+	case KEEPER_BARRIER:
+		reply(&r, &j->q);
+		return false;
+	case KEEPER_BURY:
+		bury(j->conn);
+		reply(&r, &j->q);
+		return true;
+	case KEEPER_END:
+		while (c->fd_cnt)
+			forget(c, c->fd[0]);
+		return true;
+	}
+	return false;
+}
+
+/* ---- threads ---- */
+
+/* With the lock, which it drops meanwhile. */
+static void serve(struct customer *c)
+{
+	bool last = false;
+	struct job *j;
+
+	while (!last && (j = STAILQ_FIRST(&c->jobs))) {
+		STAILQ_REMOVE_HEAD(&c->jobs, link);
+		c->bytes -= j->q.len;
+		pthread_mutex_unlock(&keeper.lock);
+		last = carry_out(c, j);
+		free(j);
+		pthread_mutex_lock(&keeper.lock);
+	}
+	c->busy = false;
+	if (!last)
+		return;
+	if (c->session)
+		LIST_REMOVE(c, link);
+	free(c->fd);
+	free(c);
+}
+
+static void *hand_main(void *arg)
+{
+	struct customer *c;
+
+	(void)arg;
+	pthread_mutex_lock(&keeper.lock);
+	for (;;) {
+		while ((c = STAILQ_FIRST(&keeper.waiting))) {
+			STAILQ_REMOVE_HEAD(&keeper.waiting, turn);
+			keeper.waiting_cnt--;
+			serve(c);
+		}
+		if (keeper.idle >= HANDS_IDLE)
+			break;
+		keeper.idle++;
+		pthread_cond_wait(&keeper.work, &keeper.lock);
+		keeper.idle--;
+	}
+	keeper.hands--;
+	pthread_mutex_unlock(&keeper.lock);
+	return NULL;
+}
+
+/* A thread for each client that waits for one, up to the limit. With the lock. */
+static void call_hand(void)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	if (keeper.idle >= keeper.waiting_cnt || keeper.hands >= HANDS_MAX) {
+		pthread_cond_signal(&keeper.work);
+		return;
+	}
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, STACK);
+	if (!pthread_create(&thread, &attr, hand_main, NULL))
+		keeper.hands++;
+	pthread_attr_destroy(&attr);
+}
+
+/* ---- requests ---- */
+
+static struct customer *find(uint64_t session)
+{
+	struct customer *c;
+
+	if (session)
+		LIST_FOREACH(c, &keeper.bucket[session % BUCKETS], link)
+			if (c->session == session)
+				return c;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return NULL;
+	STAILQ_INIT(&c->jobs);
+	c->session = session;
+	if (session)
+		LIST_INSERT_HEAD(&keeper.bucket[session % BUCKETS], c, link);
+	return c;
+}
+
+static bool enqueue(struct job *j)
+{
+	struct customer *c;
+
+	pthread_mutex_lock(&keeper.lock);
+	c = find(j->q.session);
+	if (!c || c->bytes + j->q.len > QUEUE_BYTES) {
+		pthread_mutex_unlock(&keeper.lock);
+		return false;
+	}
+	STAILQ_INSERT_TAIL(&c->jobs, j, link);
+	c->bytes += j->q.len;
+	if (!c->busy) {
+		c->busy = true;
+		STAILQ_INSERT_TAIL(&keeper.waiting, c, turn);
+		keeper.waiting_cnt++;
+		call_hand();
+	}
+	pthread_mutex_unlock(&keeper.lock);
+	return true;
+}
+
+/* Returns when the other end is closed. */
+static void read_requests(uint8_t *buf, size_t size)
+{
+	for (;;) {
+		const struct keeper_request *q = (const void *)buf;
+		bool cut;
+		uint32_t cnt;
+		int conn = -1;
+		ssize_t n = receive(CHANNEL, buf, size, 0, &conn, 1, &cnt, &cut);
+		struct job *j;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return;
+		j = (size_t)n < sizeof(*q) || (size_t)n > size ? NULL : malloc(sizeof(*j) + (size_t)n - sizeof(*q));
+		if (j) {
+			j->q = *q;
+			j->q.len = (uint32_t)((size_t)n - sizeof(*q));
+			j->conn = cnt ? conn : -1;
+			memcpy(j->payload, buf + sizeof(*q), j->q.len);
+		}
+		if (!j || !enqueue(j)) {
+			__atomic_fetch_add(&keeper.counts->failed, 1, __ATOMIC_RELAXED);
+			free(j);
+		}
+	}
+}
+
+static void drop_privileges(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[2] = {{0}};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_capset, &head, none))
+		log_warn("the keeper of descriptors has its capabilities still: %m");
+}
+
+void keeper_process(int channel, struct keeper_counts *counts, uint32_t files)
+{
+	static uint8_t buf[sizeof(struct keeper_request) + KEEPER_PAYLOAD_MAX] __attribute__((aligned(8)));
+	sigset_t all;
+
+	/* A signal to the group or the unit is the other process's: this one goes when that one has gone. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	prctl(PR_SET_NAME, "udplane-keeper", 0, 0, 0);
+	if (dup2(channel, CHANNEL) < 0 || close_range(CHANNEL + 1, ~0u, 0))
+		_exit(1);
+	drop_privileges();
+	keeper.counts = counts;
+	keeper.files = files;
+	STAILQ_INIT(&keeper.waiting);
+	read_requests(buf, sizeof(buf));
+	_exit(0);
+}

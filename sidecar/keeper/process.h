@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to sidecar/keeper: the channel, and the other process. */
+#ifndef SIDECAR_KEEPER_PROCESS_H
+#define SIDECAR_KEEPER_PROCESS_H
+
+#include "sidecar/keeper/keeper.h"
+
+#define KEEPER_PAYLOAD_MAX 65536u
+
+/* A request on the channel; a SEND's payload follows. */
+struct keeper_request {
+	uint32_t op;     /* enum keeper_op */
+	int32_t fd;      /* the keeper's number */
+	uint64_t session, tag;
+	uint64_t netns_cookie; /* TAKE, VERIFY: of struct claim_rules */
+	int32_t ifindex;
+	uint32_t len;    /* SEND: of the payload */
+	socklen_t to_len;
+	struct sockaddr_storage to;
+};
+
+/* Serves the channel until its other end is closed; never returns. files: descriptors that the process may have. */
+void keeper_process(int channel, struct keeper_counts *counts, uint32_t files) __attribute__((noreturn));
+
+#endif
