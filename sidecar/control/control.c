@@ -193,6 +193,7 @@ static void loop(struct control *c)
 		serve(c, ev, n, false);
 		serve(c, ev, n, true);
 		session_reap(c, clock_now_ns() + WORK_BUDGET_NS); /* after the turn: other events of it may point to them */
+		keeper_flush(&c->keeper);
 	}
 }
 

@@ -8,6 +8,8 @@
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
 
+#define BURY_BATCH 8u /* descriptors; at most KEEPER_BURY_MAX */
+
 static void keep_events(struct control *c, struct watch *w, uint32_t events)
 {
 	struct keeper_reply r;
@@ -41,23 +43,25 @@ void keep_stop(struct control *c)
 	free(c->unburied);
 }
 
-/* False: not now. */
-static bool bury_now(struct control *c, int fd)
+/* Gives the last cnt of them away. False: not now. */
+static bool bury_last(struct control *c, uint32_t cnt)
 {
-	int err = c->keeper.fd < 0 ? 0 : keeper_bury(&c->keeper, fd);
+	const int *fds = c->unburied + c->unburied_cnt - cnt;
+	int err = c->keeper.fd < 0 ? 0 : keeper_bury(&c->keeper, fds, cnt);
 
 	if (err == -EAGAIN || err == -ETOOMANYREFS)
 		return false;
-	close(fd);
+	for (uint32_t i = 0; i < cnt; i++)
+		close(fds[i]);
+	c->unburied_cnt -= cnt;
 	return true;
 }
 
+/* As many in one message as fit: it is a matter of a process that wakes up. */
 void keep_bury(struct control *c, int fd)
 {
-	if (bury_now(c, fd))
-		return;
 	if (c->unburied_cnt == c->unburied_room) {
-		uint32_t room = c->unburied_room ? 2 * c->unburied_room : 64;
+		uint32_t room = c->unburied_room ? 2 * c->unburied_room : KEEPER_BURY_MAX;
 		int *more = realloc(c->unburied, room * sizeof(*more));
 
 		if (!more)
@@ -66,10 +70,12 @@ void keep_bury(struct control *c, int fd)
 		c->unburied_room = room;
 	}
 	c->unburied[c->unburied_cnt++] = fd;
+	if (c->unburied_cnt >= BURY_BATCH)
+		bury_last(c, BURY_BATCH);
 }
 
 void keep_tick(struct control *c)
 {
-	while (c->unburied_cnt && bury_now(c, c->unburied[c->unburied_cnt - 1]))
-		c->unburied_cnt--;
+	while (c->unburied_cnt && bury_last(c, c->unburied_cnt < BURY_BATCH ? c->unburied_cnt : BURY_BATCH))
+		;
 }

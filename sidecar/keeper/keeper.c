@@ -74,44 +74,53 @@ int keeper_read(struct keeper *k, struct keeper_reply *r)
 			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 		if (n != sizeof(*r))
 			return -ECONNRESET;
-		if (r->op == KEEPER_TAKE || r->op == KEEPER_BURY)
-			k->out--;
+		k->out -= r->op == KEEPER_TAKE ? 1 : r->op == KEEPER_BURY ? r->fd_cnt : 0;
 		if (r->op != KEEPER_BURY)
 			return 1;
 	}
 }
 
 /* 0 or -errno. Waits, unless flags say otherwise, for the process to read what came before, which it does whatever clients do. */
-static int request(struct keeper *k, const struct keeper_request *q, const void *payload, int fd, int flags)
+static int request(struct keeper *k, const struct keeper_request *q, const void *payload, int flags)
 {
-	union {
-		char space[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control;
 	struct iovec iov[2] = {{(void *)q, sizeof(*q)}, {(void *)payload, q->len}};
 	struct msghdr mh = {.msg_iov = iov, .msg_iovlen = payload ? 2 : 1};
 	ssize_t n;
 
-	if (fd >= 0) {
-		struct cmsghdr *cm;
-
-		if (k->out >= k->out_max)
-			return -EAGAIN;
-		memset(&control, 0, sizeof(control));
-		mh.msg_control = control.space;
-		mh.msg_controllen = sizeof(control.space);
-		cm = CMSG_FIRSTHDR(&mh);
-		cm->cmsg_level = SOL_SOCKET;
-		cm->cmsg_type = SCM_RIGHTS;
-		cm->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(cm), &fd, sizeof(int));
-	}
+	keeper_flush(k);
 	do {
 		n = sendmsg(k->fd, &mh, flags | MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+static int request_fds(struct keeper *k, const struct keeper_request *q, const int *fds, uint32_t cnt)
+{
+	union {
+		char space[CMSG_SPACE(KEEPER_BURY_MAX * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = {(void *)q, sizeof(*q)};
+	struct msghdr mh = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = CMSG_SPACE(cnt * sizeof(int))};
+	struct cmsghdr *cm;
+	ssize_t n;
+
+	if (k->out + cnt > k->out_max)
+		return -EAGAIN;
+	memset(&control, 0, sizeof(control));
+	cm = CMSG_FIRSTHDR(&mh);
+	cm->cmsg_level = SOL_SOCKET;
+	cm->cmsg_type = SCM_RIGHTS;
+	cm->cmsg_len = CMSG_LEN(cnt * sizeof(int));
+	memcpy(CMSG_DATA(cm), fds, cnt * sizeof(int));
+	keeper_flush(k);
+	do {
+		n = sendmsg(k->fd, &mh, MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	k->out += fd >= 0;
+	k->out += cnt;
 	return 0;
 }
 
@@ -120,14 +129,14 @@ int keeper_take(struct keeper *k, uint64_t session, int conn, const struct claim
 	struct keeper_request q = {
 		.op = KEEPER_TAKE, .session = session, .netns_cookie = rules->netns_cookie, .ifindex = rules->ifindex};
 
-	return request(k, &q, NULL, conn, 0);
+	return request_fds(k, &q, &conn, 1);
 }
 
-int keeper_bury(struct keeper *k, int fd)
+int keeper_bury(struct keeper *k, const int *fds, uint32_t cnt)
 {
 	struct keeper_request q = {.op = KEEPER_BURY};
 
-	return request(k, &q, NULL, fd, 0);
+	return request_fds(k, &q, fds, cnt);
 }
 
 void keeper_verify(struct keeper *k, uint64_t session, uint64_t tag, int fd, const struct claim_rules *rules)
@@ -139,7 +148,7 @@ void keeper_verify(struct keeper *k, uint64_t session, uint64_t tag, int fd, con
 				   .netns_cookie = rules->netns_cookie,
 				   .ifindex = rules->ifindex};
 
-	request(k, &q, NULL, -1, 0);
+	request(k, &q, NULL, 0);
 }
 
 void keeper_send(struct keeper *k, uint64_t session, int fd, const struct sockaddr *to, socklen_t to_len, const void *payload,
@@ -148,29 +157,43 @@ void keeper_send(struct keeper *k, uint64_t session, int fd, const struct sockad
 	struct keeper_request q = {.op = KEEPER_SEND, .session = session, .fd = fd, .len = (uint32_t)len, .to_len = to_len};
 
 	memcpy(&q.to, to, to_len);
-	if (len > KEEPER_PAYLOAD_MAX || request(k, &q, payload, -1, MSG_DONTWAIT))
+	if (len > KEEPER_PAYLOAD_MAX || request(k, &q, payload, MSG_DONTWAIT))
 		__atomic_fetch_add(&k->counts->failed, 1, __ATOMIC_RELAXED);
 }
 
 void keeper_close(struct keeper *k, uint64_t session, int fd)
 {
-	struct keeper_request q = {.op = KEEPER_CLOSE, .session = session, .fd = fd};
+	keeper_flush(k);
+	k->held = session;
+	k->held_fd = fd;
+}
 
-	request(k, &q, NULL, -1, 0);
+void keeper_flush(struct keeper *k)
+{
+	struct keeper_request q = {.op = KEEPER_CLOSE, .session = k->held, .fd = k->held_fd};
+
+	if (!k->held)
+		return;
+	k->held = 0;
+	request(k, &q, NULL, 0);
 }
 
 void keeper_barrier(struct keeper *k, uint64_t session, uint64_t tag)
 {
-	struct keeper_request q = {.op = KEEPER_BARRIER, .session = session, .tag = tag};
+	struct keeper_request q = {.op = KEEPER_BARRIER, .session = session, .tag = tag, .fd = -1};
 
-	request(k, &q, NULL, -1, 0);
+	if (k->held == session) {
+		q.fd = k->held_fd;
+		k->held = 0;
+	}
+	request(k, &q, NULL, 0);
 }
 
 void keeper_end(struct keeper *k, uint64_t session)
 {
 	struct keeper_request q = {.op = KEEPER_END, .session = session};
 
-	request(k, &q, NULL, -1, 0);
+	request(k, &q, NULL, 0);
 }
 
 struct keeper_counts keeper_counted(struct keeper *k)

@@ -35,6 +35,8 @@
 extern "C" {
 #endif
 
+#define KEEPER_BURY_MAX 64u
+
 struct keeper_counts { /* shared with the process */
 	uint64_t sent;   /* datagrams of keeper_send() that the kernel took, */
 	uint64_t failed; /* and that it refused, or that found no room in the client's queue */
@@ -45,6 +47,8 @@ struct keeper {
 	int pid;
 	uint32_t out;     /* descriptors that are with the keeper and not confirmed as closed, */
 	uint32_t out_max; /* and how many may be: the rest of its table is for sockets */
+	uint64_t held;    /* a CLOSE that waits: its session; 0: there is none */
+	int held_fd;
 	struct keeper_counts *counts;
 	struct keeper_counts seen; /* as of the last keeper_counts() */
 };
@@ -65,7 +69,7 @@ struct keeper_reply {
 	int32_t fd;              /* TAKE: the socket's number with the keeper; -1: none was kept. VERIFY: as asked */
 	uint64_t session, tag;   /* as asked */
 	int32_t len;             /* TAKE: of the message, bytes; or -errno. Longer than msg: only its beginning is there */
-	uint32_t fd_cnt;         /* TAKE: descriptors that came with it */
+	uint32_t fd_cnt;         /* TAKE: descriptors that came with it; BURY: that were closed */
 	uint32_t reason;         /* enum udplane_reason, of claim_verify() */
 	uint32_t drops;          /* datagrams that the kernel has dropped for want of room in the socket, since it was made */
 	struct claim claim;
@@ -88,8 +92,8 @@ int keeper_read(struct keeper *k, struct keeper_reply *r);
 
 /* Receives one message from conn; answered by a reply. rules->ports is not looked at. */
 int keeper_take(struct keeper *k, uint64_t session, int conn, const struct claim_rules *rules);
-/* Closes fd; if it is a UNIX socket, also what stands unread in it. */
-int keeper_bury(struct keeper *k, int fd);
+/* Closes cnt of them, KEEPER_BURY_MAX at most; of sockets, also what stands unread in them. */
+int keeper_bury(struct keeper *k, const int *fds, uint32_t cnt);
 
 /* These name sockets by the number that TAKE gave. */
 
@@ -98,7 +102,9 @@ void keeper_verify(struct keeper *k, uint64_t session, uint64_t tag, int fd, con
 /* Sends; counted. */
 void keeper_send(struct keeper *k, uint64_t session, int fd, const struct sockaddr *to, socklen_t to_len, const void *payload,
 		 size_t len);
+/* Goes with the next request, if that is a barrier; no later than keeper_flush(). */
 void keeper_close(struct keeper *k, uint64_t session, int fd);
+void keeper_flush(struct keeper *k);
 /* Answered by a reply when all before it has been done. */
 void keeper_barrier(struct keeper *k, uint64_t session, uint64_t tag);
 /* Closes all that is left of the session, which is not named again. */

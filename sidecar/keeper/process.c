@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside the keeper process. The main thread reads requests and puts them into the queue of their client; it calls nothing that
- * concerns a foreign descriptor. Other threads take one client at a time, and carry out what is in its queue until it is empty.
+ * Inside the keeper process. One thread reads requests and puts them into the queue of their client. Others take one client at a time,
+ * and carry out what is in its queue until it is empty. Nobody who may wait for a client is the only one who could listen.
  */
 #include "sidecar/keeper/process.h"
 
@@ -33,7 +33,8 @@
 struct job {
 	STAILQ_ENTRY(job) link;
 	struct keeper_request q;
-	int conn; /* that came with it, or -1 */
+	uint32_t fd_cnt;
+	int fd[KEEPER_BURY_MAX]; /* that came with it */
 	uint8_t payload[];
 };
 
@@ -56,7 +57,8 @@ static struct {
 	pthread_cond_t work;
 	LIST_HEAD(, customer) bucket[BUCKETS];
 	STAILQ_HEAD(, customer) waiting;
-	uint32_t waiting_cnt, hands, idle;
+	uint32_t hands, idle; /* threads; idle: of these, that wait on `work` */
+	bool listening;       /* one reads the channel */
 } keeper = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER};
 
 /* ---- what may wait ---- */
@@ -153,7 +155,7 @@ static void take(struct customer *c, struct job *j)
 	int fds[MESSAGE_FDS];
 	uint32_t room = reserve(MESSAGE_FDS), cnt, kept = 0;
 	bool cut;
-	ssize_t n = receive(j->conn, r.msg, sizeof(r.msg), MSG_DONTWAIT, fds, room, &cnt, &cut);
+	ssize_t n = receive(j->fd[0], r.msg, sizeof(r.msg), MSG_DONTWAIT, fds, room, &cnt, &cut);
 
 	r.len = n < 0 ? -errno : (int32_t)n;
 	r.fd_cnt = cnt + cut;
@@ -165,7 +167,7 @@ static void take(struct customer *c, struct job *j)
 		r.fd = kept ? fds[0] : -1;
 		r.reason = kept ? UDPLANE_REASON_NONE : UDPLANE_REASON_NO_MEMORY;
 	}
-	close(j->conn);
+	close(j->fd[0]);
 	reply(&r, &j->q); /* before what may wait: the client shall hear that it was refused */
 	for (uint32_t i = kept; i < cnt; i++)
 		let_go(fds[i]);
@@ -227,10 +229,13 @@ static bool carry_out(struct customer *c, struct job *j)
 		forget(c, j->q.fd);
 		return false;
 	case KEEPER_BARRIER:
+		forget(c, j->q.fd);
 		reply(&r, &j->q);
 		return false;
 	case KEEPER_BURY:
-		bury(j->conn);
+		for (uint32_t i = 0; i < j->fd_cnt; i++)
+			bury(j->fd[i]);
+		r.fd_cnt = j->fd_cnt;
 		reply(&r, &j->q);
 		return true;
 	case KEEPER_END:
@@ -242,6 +247,8 @@ static bool carry_out(struct customer *c, struct job *j)
 }
 
 /* ---- threads ---- */
+
+static void *hand_main(void *arg);
 
 /* With the lock, which it drops meanwhile. */
 static void serve(struct customer *c)
@@ -266,48 +273,27 @@ static void serve(struct customer *c)
 	free(c);
 }
 
-static void *hand_main(void *arg)
-{
-	struct customer *c;
-
-	(void)arg;
-	pthread_mutex_lock(&keeper.lock);
-	for (;;) {
-		while ((c = STAILQ_FIRST(&keeper.waiting))) {
-			STAILQ_REMOVE_HEAD(&keeper.waiting, turn);
-			keeper.waiting_cnt--;
-			serve(c);
-		}
-		if (keeper.idle >= HANDS_IDLE)
-			break;
-		keeper.idle++;
-		pthread_cond_wait(&keeper.work, &keeper.lock);
-		keeper.idle--;
-	}
-	keeper.hands--;
-	pthread_mutex_unlock(&keeper.lock);
-	return NULL;
-}
-
-/* A thread for each client that waits for one, up to the limit. With the lock. */
-static void call_hand(void)
+/* With the lock: a thread that will look for something to do. False: there is none, and no more may be made. */
+static bool call_hand(void)
 {
 	pthread_attr_t attr;
 	pthread_t thread;
+	bool made;
 
-	if (keeper.idle >= keeper.waiting_cnt || keeper.hands >= HANDS_MAX) {
+	if (keeper.idle) {
 		pthread_cond_signal(&keeper.work);
-		return;
+		return true;
 	}
+	if (keeper.hands >= HANDS_MAX)
+		return false;
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, STACK);
-	if (!pthread_create(&thread, &attr, hand_main, NULL))
-		keeper.hands++;
+	made = !pthread_create(&thread, &attr, hand_main, NULL);
+	keeper.hands += made;
 	pthread_attr_destroy(&attr);
+	return made;
 }
-
-/* ---- requests ---- */
 
 static struct customer *find(uint64_t session)
 {
@@ -327,55 +313,89 @@ static struct customer *find(uint64_t session)
 	return c;
 }
 
+/* With the lock. */
 static bool enqueue(struct job *j)
 {
-	struct customer *c;
+	struct customer *c = find(j->q.session);
 
-	pthread_mutex_lock(&keeper.lock);
-	c = find(j->q.session);
-	if (!c || c->bytes + j->q.len > QUEUE_BYTES) {
-		pthread_mutex_unlock(&keeper.lock);
+	if (!c || c->bytes + j->q.len > QUEUE_BYTES)
 		return false;
-	}
 	STAILQ_INSERT_TAIL(&c->jobs, j, link);
 	c->bytes += j->q.len;
-	if (!c->busy) {
-		c->busy = true;
+	if (!c->busy)
 		STAILQ_INSERT_TAIL(&keeper.waiting, c, turn);
-		keeper.waiting_cnt++;
-		call_hand();
-	}
-	pthread_mutex_unlock(&keeper.lock);
+	c->busy = true;
 	return true;
 }
 
-/* Returns when the other end is closed. */
-static void read_requests(uint8_t *buf, size_t size)
+/* Waits for a request. NULL: no memory. */
+static struct job *read_request(void)
 {
-	for (;;) {
-		const struct keeper_request *q = (const void *)buf;
-		bool cut;
-		uint32_t cnt;
-		int conn = -1;
-		ssize_t n = receive(CHANNEL, buf, size, 0, &conn, 1, &cnt, &cut);
-		struct job *j;
+	static uint8_t buf[sizeof(struct keeper_request) + KEEPER_PAYLOAD_MAX] __attribute__((aligned(8))); /* one thread at a time */
+	const struct keeper_request *q = (const void *)buf;
+	int fds[MESSAGE_FDS];
+	uint32_t cnt;
+	bool cut;
+	ssize_t n;
+	struct job *j;
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return;
-		j = (size_t)n < sizeof(*q) || (size_t)n > size ? NULL : malloc(sizeof(*j) + (size_t)n - sizeof(*q));
-		if (j) {
-			j->q = *q;
-			j->q.len = (uint32_t)((size_t)n - sizeof(*q));
-			j->conn = cnt ? conn : -1;
-			memcpy(j->payload, buf + sizeof(*q), j->q.len);
-		}
-		if (!j || !enqueue(j)) {
-			__atomic_fetch_add(&keeper.counts->failed, 1, __ATOMIC_RELAXED);
-			free(j);
+	do {
+		n = receive(CHANNEL, buf, sizeof(buf), 0, fds, KEEPER_BURY_MAX, &cnt, &cut);
+	} while (n < 0 && errno == EINTR);
+	if (n < (ssize_t)sizeof(*q) || n > (ssize_t)sizeof(buf))
+		_exit(0); /* udplaned has gone */
+	j = malloc(sizeof(*j) + (size_t)n - sizeof(*q));
+	if (!j)
+		return NULL;
+	j->q = *q;
+	j->q.len = (uint32_t)((size_t)n - sizeof(*q));
+	j->fd_cnt = cnt;
+	memcpy(j->fd, fds, cnt * sizeof(*fds));
+	memcpy(j->payload, buf + sizeof(*q), j->q.len);
+	return j;
+}
+
+/* With the lock, which it drops while it waits. */
+static void listen_once(void)
+{
+	struct job *j;
+
+	keeper.listening = true;
+	pthread_mutex_unlock(&keeper.lock);
+	j = read_request();
+	pthread_mutex_lock(&keeper.lock);
+	keeper.listening = false;
+	if (j && enqueue(j))
+		return;
+	__atomic_fetch_add(&keeper.counts->failed, 1, __ATOMIC_RELAXED);
+	free(j);
+}
+
+/* One thread listens at any time; it may carry out what it heard when it has found another one to listen. */
+static void *hand_main(void *arg)
+{
+	struct customer *c;
+
+	(void)arg;
+	pthread_mutex_lock(&keeper.lock);
+	for (;;) {
+		c = STAILQ_FIRST(&keeper.waiting);
+		if (c && (keeper.listening || call_hand())) {
+			STAILQ_REMOVE_HEAD(&keeper.waiting, turn);
+			serve(c);
+		} else if (!keeper.listening) {
+			listen_once();
+		} else if (keeper.idle >= HANDS_IDLE) {
+			break;
+		} else {
+			keeper.idle++;
+			pthread_cond_wait(&keeper.work, &keeper.lock);
+			keeper.idle--;
 		}
 	}
+	keeper.hands--;
+	pthread_mutex_unlock(&keeper.lock);
+	return NULL;
 }
 
 static void drop_privileges(void)
@@ -389,7 +409,6 @@ static void drop_privileges(void)
 
 void keeper_process(int channel, struct keeper_counts *counts, uint32_t files)
 {
-	static uint8_t buf[sizeof(struct keeper_request) + KEEPER_PAYLOAD_MAX] __attribute__((aligned(8)));
 	sigset_t all;
 
 	/* A signal to the group or the unit is the other process's: this one goes when that one has gone. */
@@ -402,6 +421,7 @@ void keeper_process(int channel, struct keeper_counts *counts, uint32_t files)
 	keeper.counts = counts;
 	keeper.files = files;
 	STAILQ_INIT(&keeper.waiting);
-	read_requests(buf, sizeof(buf));
-	_exit(0);
+	keeper.hands = 1;
+	hand_main(NULL);
+	pthread_exit(NULL); /* others go on */
 }
