@@ -4,6 +4,7 @@
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 
 #include "sidecar/route/route.h"
@@ -38,7 +39,7 @@ static void map_clear(struct route_map *m)
 	m->cnt = 0;
 }
 
-static int map_create(struct route_map *m, uint32_t room, uint64_t seed)
+static int map_create(struct route_map *m, uint32_t room, const struct route_secret *secret)
 {
 	uint32_t size = 16;
 
@@ -48,7 +49,7 @@ static int map_create(struct route_map *m, uint32_t room, uint64_t seed)
 	if (!m->slots)
 		return -1;
 	m->mask = size - 1;
-	m->seed = seed;
+	m->secret = secret;
 	map_clear(m);
 	return 0;
 }
@@ -436,6 +437,17 @@ static bool is_valid(const struct route_input *in)
 	return true;
 }
 
+/* A table is built seldom enough for a system call. */
+static void make_secret(struct route_secret *s)
+{
+	int i;
+
+	if (getrandom(s, sizeof(*s), GRND_NONBLOCK) == sizeof(*s))
+		return;
+	for (i = 0; i < 4; i++) /* early at boot: differs between runs and tables */
+		s->word[i] = ((uint64_t)(uintptr_t)s + (uint64_t)i) * 0x9e3779b97f4a7c15ull;
+}
+
 static int allocate(struct build *b)
 {
 	const struct route_input *in = b->in;
@@ -443,11 +455,9 @@ static int allocate(struct build *b)
 	/* An address makes at most its own entry and three broadcast ones; no route, policy and
 	 * THROW come on top. */
 	uint32_t room[2] = {4 * in->addr_cnt + 4, in->addr_cnt + 4}, fallback_room = 0, i;
-	/* Differs between runs and tables, without a system call. */
-	const uint64_t seed =
-		((uint64_t)(uintptr_t)t ^ (uint64_t)(uintptr_t)in << 17) * 0x9e3779b97f4a7c15ull;
 	int six, err = 0;
 
+	make_secret(&t->secret);
 	for (i = 0; i < in->route_cnt; i++) {
 		const struct route_route *r = &in->routes[i];
 
@@ -457,13 +467,13 @@ static int allocate(struct build *b)
 		fallback_room += r->table == RT_TABLE_DEFAULT;
 	}
 	for (six = 0; six < 2; six++) {
-		err |= map_create(&t->fib[six].map, room[six], seed);
-		err |= map_create(&t->own[six], in->addr_cnt, seed);
-		err |= map_create(&t->neigh_map[six], in->neigh_cnt, seed);
+		err |= map_create(&t->fib[six].map, room[six], &t->secret);
+		err |= map_create(&t->own[six], in->addr_cnt, &t->secret);
+		err |= map_create(&t->neigh_map[six], in->neigh_cnt, &t->secret);
 		t->fib[six].root = ROUTE_NONE;
 	}
-	err |= map_create(&t->fallback.map, fallback_room, seed);
-	err |= map_create(&b->by_prefix, room[0] + room[1], seed);
+	err |= map_create(&t->fallback.map, fallback_room, &t->secret);
+	err |= map_create(&b->by_prefix, room[0] + room[1], &t->secret);
 	t->entries = malloc((room[0] + room[1]) * sizeof(*t->entries));
 	t->neighs = malloc((in->neigh_cnt + 1) * sizeof(*t->neighs));
 	t->used = calloc(in->neigh_cnt + 1, 1);

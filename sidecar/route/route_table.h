@@ -26,9 +26,13 @@ struct route_slot {
 	uint32_t value;
 };
 
+struct route_secret {
+	uint64_t word[4];
+};
+
 struct route_map { /* open addressing, at most half full */
 	struct route_slot *slots;
-	uint64_t seed;
+	const struct route_secret *secret; /* of its table */
 	uint32_t mask;
 	uint32_t cnt;
 };
@@ -86,6 +90,7 @@ struct route_table {
 	uint32_t neigh_cnt;
 	struct route_sources src_global, src_link;
 	uint64_t generation;
+	struct route_secret secret;
 };
 
 static inline struct route_key route_key(uint8_t family, const void *addr)
@@ -128,13 +133,21 @@ static inline bool route_is_link_local(struct route_key k) /* fe80::/10 */
 	return k.hi >> 54 == 0xfe80u >> 6;
 }
 
-/* wyhash's folded multiplication. The seed keeps a neighbour from choosing addresses that collide.
- */
+static inline uint64_t route_mix(uint64_t a, uint64_t b)
+{
+	__uint128_t p = (__uint128_t)a * b;
+
+	return (uint64_t)p ^ (uint64_t)(p >> 64);
+}
+
+/* As key_hash_of() (sidecar/port): both factors are secret, or whoever chooses a neighbour's address
+ * could make one of them 0, and all such addresses collide. */
 static inline uint32_t route_map_hash(const struct route_map *m, struct route_key key, uint32_t len)
 {
-	__uint128_t p = (__uint128_t)(key.hi ^ m->seed) * (key.lo ^ len ^ 0xa0761d6478bd642full);
+	const uint64_t *secret = m->secret->word;
+	uint64_t sum = route_mix(key.hi ^ secret[0], key.lo ^ secret[1] ^ len);
 
-	return (uint32_t)((uint64_t)p ^ (uint64_t)(p >> 64));
+	return (uint32_t)route_mix(sum ^ secret[2], secret[3]);
 }
 
 static inline uint32_t route_map_find(const struct route_map *m, struct route_key key, uint32_t len)
