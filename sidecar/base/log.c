@@ -51,6 +51,18 @@ static int write_prefix(enum log_level level, char *line, size_t size)
 			levels[level].name);
 }
 
+bool log_quota_take(struct log_quota *q, uint32_t lines, uint64_t now_ns)
+{
+	if (now_ns - q->since_ns >= LOG_QUOTA_NS || !q->since_ns) {
+		q->since_ns = now_ns;
+		q->said = 0;
+	}
+	if (q->said == lines)
+		return false;
+	q->said++;
+	return true;
+}
+
 void log_write(enum log_level level, const char *format, ...)
 {
 	int saved_errno = errno;
@@ -68,7 +80,7 @@ void log_write(enum log_level level, const char *format, ...)
 	if (len > LOG_LINE_MAX - 1)
 		len = LOG_LINE_MAX - 1;
 	for (i = start; i < len; i++)
-		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+		if (line[i] < ' ' || line[i] > '~') /* C1 too, as a byte or in UTF-8: some terminals obey both */
 			line[i] = '?';
 	line[len++] = '\n';
 	if (write(STDERR_FILENO, line, len) < 0) {

@@ -6,8 +6,8 @@
  *
  * Under journald (JOURNAL_STREAM set) a line starts with the syslog priority "<N>" instead of the
  * time, which journald adds itself. Any thread may log; a line is one write(2), so lines never mix.
- * It costs a system call: never log on the packet path. Control characters in a message are
- * replaced (a client cannot forge a line), and a message longer than LOG_LINE_MAX is cut. errno is
+ * It costs a system call: never log on the packet path. What is not printable ASCII in a
+ * message is replaced (a client cannot forge a line, nor talk to a terminal), and a message longer than LOG_LINE_MAX is cut. errno is
  * left as it was.
  *
  * The level is the one mutable global here: a logger handed through every call would only hide that
@@ -15,6 +15,9 @@
  */
 #ifndef UDPLANE_SIDECAR_BASE_LOG_H
 #define UDPLANE_SIDECAR_BASE_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -40,6 +43,16 @@ int log_enabled(enum log_level level);
 /* Writes one line whatever the level set; use the macros below, which do not evaluate arguments in
  * vain. */
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* For lines that somebody else can cause: how many have been written in the current minute. Zeroed
+ * by its owner; no lock. */
+struct log_quota {
+	uint64_t since_ns;
+	uint32_t said;
+};
+#define LOG_QUOTA_NS 60000000000ull
+/* May another one be written, if `lines` may in a minute? now_ns: of clock_now_ns(). */
+bool log_quota_take(struct log_quota *q, uint32_t lines, uint64_t now_ns);
 
 #define log_at(level, ...)                             \
 	do {                                           \

@@ -63,10 +63,22 @@ TEST_F(Log, JournaldGetsPrioritiesInstead)
 
 TEST_F(Log, AMessageCannotForgeALine)
 {
-	log_info("%s", "a\nb\x1b[31mc\x7f\xc3\xa9");
+	log_info("%s", "a\nb\x1b[31mc\x7f\x9b" "1m\xc2\x9b" "2m");
 	std::string text = output();
-	EXPECT_NE(std::string::npos, text.find("info  a?b?[31mc?\xc3\xa9\n"));
+	EXPECT_NE(std::string::npos, text.find("info  a?b?[31mc??1m??2m\n"));
 	EXPECT_EQ(1, std::count(text.begin(), text.end(), '\n'));
+}
+
+TEST(LogQuota, SoManyLinesAMinute)
+{
+	struct log_quota q = {};
+	uint64_t now = 5000000000;
+
+	for (int i = 0; i < 3; i++)
+		EXPECT_TRUE(log_quota_take(&q, 3, now + i));
+	EXPECT_FALSE(log_quota_take(&q, 3, now + 4));
+	EXPECT_FALSE(log_quota_take(&q, 3, now + LOG_QUOTA_NS - 1));
+	EXPECT_TRUE(log_quota_take(&q, 3, now + LOG_QUOTA_NS));
 }
 
 TEST_F(Log, ALongMessageIsCut)
