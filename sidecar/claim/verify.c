@@ -117,7 +117,13 @@ static enum udplane_reason check_options(int fd, const struct claim_rules *rules
 		snprintf(text, text_len, "SO_BINDTODEVICE names interface %d, udplaned's is %d", bound_if, rules->ifindex);
 		return UDPLANE_REASON_OTHER_DEVICE;
 	}
-	if (!getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, NULL, &filter_len) && filter_len) {
+	/* EACCES is how Linux says that there is one that it cannot show (sk_get_filter()). Any other error is not understood. */
+	if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, NULL, &filter_len)) {
+		snprintf(text, text_len, errno == EACCES ? "the socket has an eBPF filter (SO_ATTACH_BPF)" : "SO_GET_FILTER: %s",
+			 strerror(errno));
+		return UDPLANE_REASON_FILTER;
+	}
+	if (filter_len) {
 		snprintf(text, text_len, "the socket has a filter of %u instructions (SO_ATTACH_FILTER)", (unsigned)filter_len);
 		return UDPLANE_REASON_FILTER;
 	}

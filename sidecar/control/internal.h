@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 #include <sys/stat.h>
 #include <udplane/abi.h>
+#include "sidecar/base/log.h"
 #include "sidecar/claim/claim.h"
 #include "sidecar/config/config.h"
 #include "sidecar/control/index.h"
@@ -25,6 +26,7 @@
 #define CONTROL_BIG_RINGS 16       /* sockets of a client that get rings of the configured size; */
 #define CONTROL_SMALL_RING 512     /* further ones get this: the kernel's default SO_RCVBUF holds 277 small datagrams */
 #define CONTROL_TX_SLOTS 512       /* of a lane: 1 MiB of payload, sixteen bursts */
+#define CONTROL_UNBURIED 256       /* descriptors that the keeper has no room for: no more clients then */
 #define CONTROL_REFUSED 32         /* refused claims of a client that `why` can tell of */
 
 struct control;
@@ -55,7 +57,8 @@ struct ring_pool {
 	uint32_t in_use[CONTROL_SEGMENTS];     /* rings in it */
 	uint32_t empty_ticks[CONTROL_SEGMENTS];
 	uint32_t seg_cnt;
-	uint32_t used; /* bytes of the last one */
+	uint32_t used; /* bytes of the last one, */
+	uint32_t used_before; /* and of the one before it when that one was made */
 	uint32_t rings;
 	uint32_t worker_cnt;
 	struct ring_class cls[2]; /* big, small */
@@ -75,7 +78,6 @@ struct session {
 	bool known;              /* to the keeper */
 	struct {
 		enum keeper_op op; /* the keeper is asked for this on behalf of the client, which waits; 0: nothing */
-		bool again;        /* it could not be asked yet */
 		uint32_t ticks;    /* since then */
 		uint32_t seq;      /* of the client's message */
 		uint32_t sock;
@@ -91,6 +93,7 @@ struct session {
 	struct sock_list refused; /* rows for `why`: CONTROL_REFUSED at most */
 	bool flushed;            /* what it had queued to send has been sent, or given up: its sockets are being released */
 	bool closing;            /* doomed, and not watched any more: its sockets are being released */
+	struct log_quota lines;  /* in the log about it */
 	bool doomed;             /* to be closed at the end of this turn of the loop */
 	char doom[UDPLANE_TEXT_LEN];
 };
@@ -171,6 +174,9 @@ struct control {
 	int *unburied; /* descriptors that the keeper could not be given yet */
 	uint32_t unburied_cnt, unburied_room;
 	uint64_t serial; /* of the last session */
+	struct log_quota lines; /* about clients */
+	uint32_t unsaid;        /* that were not written, */
+	uint64_t said_ns;       /* and when that was said last */
 	int lock_fd; /* flock on the socket path's lock file */
 	struct route_netlink *nl;
 	struct route_table *route;
@@ -223,6 +229,9 @@ void listen_close(struct control *c);
 void session_accept(struct control *c, struct watch *w, uint32_t events);
 void session_close(struct control *c, struct session *s);
 void session_doom(struct session *s, const char *why);
+/* A line about what a client does: only so many a minute. */
+void session_log(struct control *c, struct session *s, enum log_level level, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 void session_goodbye(struct control *c, struct session *s);
 /* Closes doomed sessions, until `end`. */
 void session_reap(struct control *c, uint64_t end);
@@ -256,6 +265,8 @@ void rings_free(struct ring_pool *p);
 int rings_get(struct ring_pool *p, enum memzone_pages pages, int node, struct ring_place *place, uint32_t *cls, int *segment_fd,
 	      char *text, size_t text_len);
 void rings_put(struct ring_pool *p, struct ring_place place, uint32_t cls);
+/* Takes the last segment back, which the client has not been told of. Nothing of it is in use. */
+void rings_unmake_segment(struct ring_pool *p);
 /* Once a second: gives back the pages of segments that have been empty for a while. */
 void rings_shrink(struct ring_pool *p);
 /* A struct udplane_rx_ring. */
@@ -264,6 +275,9 @@ struct foreign rings_at(const struct ring_pool *p, struct ring_place place, uint
 /* sock.c */
 void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m, const struct keeper_reply *found,
 		struct udplane_claimed *out, struct sock_gift *gift);
+/* Takes a claim back whose answer could not be sent; out becomes a refusal. */
+void sock_unclaim(struct control *c, struct sock *k, struct sock_gift *gift, enum udplane_reason why, const char *text,
+		  struct udplane_claimed *out);
 int sock_update(struct control *c, struct sock *k, const struct keeper_reply *found, uint32_t *reason, char *text, size_t text_len);
 void sock_checked(struct control *c, struct sock *k, const struct keeper_reply *found);
 void sock_release(struct control *c, struct sock *k);

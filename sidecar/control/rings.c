@@ -83,6 +83,7 @@ static int add_segment(struct ring_pool *p, enum memzone_pages pages, int node, 
 	}
 	p->in_use[p->seg_cnt] = p->empty_ticks[p->seg_cnt] = 0;
 	p->seg[p->seg_cnt++] = z;
+	p->used_before = p->used;
 	p->used = 0;
 	return 0;
 }
@@ -184,6 +185,26 @@ void rings_put(struct ring_pool *p, struct ring_place place, uint32_t cls)
 		k->free_room = room;
 	}
 	push_free(k, place);
+}
+
+void rings_unmake_segment(struct ring_pool *p)
+{
+	uint32_t last = p->seg_cnt - 1;
+
+	for (int i = 0; i < 2; i++) {
+		struct ring_class *k = &p->cls[i];
+		uint32_t cnt = k->free_cnt;
+
+		k->free_cnt = 0;
+		for (uint32_t j = 0; j < cnt; j++) /* those that stay make a heap again, in front of those not looked at yet */
+			if (k->free[j].segment != last)
+				push_free(k, k->free[j]);
+	}
+	memzone_destroy(p->seg[last]);
+	free(p->seg[last]);
+	p->seg[last] = NULL;
+	p->seg_cnt = last;
+	p->used = p->used_before;
 }
 
 /* Has the client taken everything out? Until it has, what is there must stay. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Attached processes: accept, requests, farewell. Nothing that a client sends can stop the loop or reach another client. */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,9 @@
 #define SESSION_OBSERVER_TICKS 60   /* seconds that an observer may be silent */
 #define SESSION_ASKED_TICKS 3       /* seconds that the keeper may take for a request */
 #define ASKED_FOR (1ull << 32)      /* tag of a VERIFY that a client waits for */
+#define SCM_FDS_MAX 253             /* in one message; SCM_MAX_FD of the kernel */
+#define SESSION_LINES 20            /* in the log a minute: about one client, */
+#define SESSION_LINES_ALL 200       /* and about all of them */
 #define SESSION_OBSERVERS 64 /* connections that only read stats, or have not said yet what they want */
 
 static void session_ready(struct control *c, struct watch *w, uint32_t events);
@@ -87,9 +91,21 @@ static void open_session(struct control *c, int fd)
 		session_doom(s, "epoll: no memory");
 }
 
+/* Until the next tick. */
+static void listen_pause(struct control *c)
+{
+	struct epoll_event off = {.events = 0, .data.ptr = &c->listen};
+
+	epoll_ctl(c->epoll_fd, EPOLL_CTL_MOD, c->listen.fd, &off);
+}
+
 void session_accept(struct control *c, struct watch *w, uint32_t events)
 {
 	(void)events;
+	if (c->unburied_cnt > CONTROL_UNBURIED) {
+		listen_pause(c);
+		return;
+	}
 	for (int i = 0; i < 16; i++) { /* some at a time: those who are attached want answers, too */
 		int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
@@ -98,14 +114,30 @@ void session_accept(struct control *c, struct watch *w, uint32_t events)
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE) {
-			struct epoll_event off = {.events = 0, .data.ptr = w};
-
 			log_error("cannot accept a client: %s; raise RLIMIT_NOFILE of udplaned", strerror(errno));
 			stats_count(&c->stats, UDPLANE_CONTROL_ATTACH_REFUSED, 1);
-			epoll_ctl(c->epoll_fd, EPOLL_CTL_MOD, w->fd, &off); /* until the next tick */
+			listen_pause(c);
 		}
 		return;
 	}
+}
+
+void session_log(struct control *c, struct session *s, enum log_level level, const char *fmt, ...)
+{
+	uint64_t now = clock_now_ns();
+	char text[2 * UDPLANE_TEXT_LEN];
+	va_list ap;
+
+	if (!log_enabled(level))
+		return;
+	if (!log_quota_take(&s->lines, SESSION_LINES, now) || !log_quota_take(&c->lines, SESSION_LINES_ALL, now)) {
+		c->unsaid++;
+		return;
+	}
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log_write(level, "client %d (%s) %s", s->pid, s->comm, text);
 }
 
 void session_doom(struct session *s, const char *why)
@@ -130,8 +162,9 @@ static void attach_fds(struct msghdr *mh, char *control, size_t control_len, con
 	memcpy(CMSG_DATA(cm), fds, cnt * sizeof(int));
 }
 
-/* A client that does not read its answers is not waited for. */
-static void answer(struct session *s, void *msg, uint16_t type, uint16_t len, uint32_t seq, const int *fds, uint32_t fd_cnt)
+/* A client that does not read its answers is not waited for. False: the answer could not carry its descriptors, which is nobody's fault
+ * that is here: other processes of our user have as many on their way as the limit allows (unix(7), ETOOMANYREFS). Nothing was sent. */
+static bool answer(struct session *s, void *msg, uint16_t type, uint16_t len, uint32_t seq, const int *fds, uint32_t fd_cnt)
 {
 	char control[CMSG_SPACE((3 + UDPLANE_MAX_WORKERS) * sizeof(int))];
 	struct iovec iov = {.iov_base = msg, .iov_len = len};
@@ -143,9 +176,15 @@ static void answer(struct session *s, void *msg, uint16_t type, uint16_t len, ui
 	m->seq = seq;
 	if (fd_cnt)
 		attach_fds(&mh, control, sizeof(control), fds, fd_cnt);
-	if (sendmsg(s->watch.fd, &mh, MSG_DONTWAIT | MSG_NOSIGNAL) != len)
-		session_doom(s, errno == EAGAIN ? "it does not read its answers" : strerror(errno));
+	if (sendmsg(s->watch.fd, &mh, MSG_DONTWAIT | MSG_NOSIGNAL) == len)
+		return true;
+	if (fd_cnt && errno == ETOOMANYREFS)
+		return false;
+	session_doom(s, errno == EAGAIN ? "it does not read its answers" : strerror(errno));
+	return true;
 }
+
+#define TOO_MANY_REFS "too many descriptors are on their way in UNIX sockets of udplaned's user (ETOOMANYREFS); try again later"
 
 static int find_channel(struct control *c)
 {
@@ -193,7 +232,7 @@ static void fill_welcome(struct control *c, struct udplane_welcome *w)
 static void refuse_hello(struct control *c, struct session *s, struct udplane_welcome *w, uint32_t seq)
 {
 	stats_count(&c->stats, UDPLANE_CONTROL_ATTACH_REFUSED, 1);
-	log_warn("client %d (%s) refused: %s", s->pid, s->comm, w->text);
+	session_log(c, s, LOG_LEVEL_WARN, "refused: %s", w->text);
 	answer(s, w, UDPLANE_MSG_WELCOME, sizeof(*w), seq, NULL, 0);
 	session_doom(s, w->text);
 }
@@ -243,21 +282,20 @@ static void on_hello(struct control *c, struct session *s, const struct udplane_
 	s->welcomed = true;
 	refresh_counters(c);
 	snprintf(w.text, sizeof(w.text), "%s", c->stats.z->backend_text);
-	answer(s, &w, UDPLANE_MSG_WELCOME, sizeof(w), h->msg.seq, fds, cnt);
+	if (answer(s, &w, UDPLANE_MSG_WELCOME, sizeof(w), h->msg.seq, fds, cnt))
+		return;
+	w.status = -ETOOMANYREFS;
+	snprintf(w.text, sizeof(w.text), TOO_MANY_REFS);
+	refuse_hello(c, s, &w, h->msg.seq);
 }
 
 /* ---- what the keeper does for it ---- */
 
-/* Its next message waits until the keeper has done what this one asks for. */
-static void ask(struct control *c, struct session *s, enum keeper_op op, uint32_t seq, uint32_t sock)
+/* Its next message waits until the keeper has done what this one asks for. 0 or -errno: it could not be asked. */
+static int ask(struct control *c, struct session *s, enum keeper_op op, uint32_t seq, uint32_t sock)
 {
 	int err = 0;
 
-	if (!s->asked.op)
-		epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, s->watch.fd, NULL);
-	s->asked.op = op;
-	s->asked.seq = seq;
-	s->asked.sock = sock;
 	s->known = true;
 	if (op == KEEPER_TAKE)
 		err = keeper_take(&c->keeper, s->serial, s->watch.fd, &c->rules);
@@ -265,7 +303,14 @@ static void ask(struct control *c, struct session *s, enum keeper_op op, uint32_
 		keeper_verify(&c->keeper, s->serial, ASKED_FOR | sock, sock_of(c, s, sock)->fd, &c->rules);
 	else
 		keeper_barrier(&c->keeper, s->serial, 0);
-	s->asked.again = err == -EAGAIN || err == -ETOOMANYREFS;
+	if (err)
+		return err;
+	epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, s->watch.fd, NULL);
+	s->asked.op = op;
+	s->asked.ticks = 0;
+	s->asked.seq = seq;
+	s->asked.sock = sock;
+	return 0;
 }
 
 static void go_on(struct control *c, struct session *s)
@@ -287,7 +332,10 @@ static void on_claim(struct control *c, struct session *s, const struct udplane_
 		fds[cnt++] = gift.wake_fd;
 	if (gift.segment_fd >= 0)
 		fds[cnt++] = gift.segment_fd;
-	answer(s, &out, UDPLANE_MSG_CLAIMED, sizeof(out), m->msg.seq, fds, cnt);
+	if (!answer(s, &out, UDPLANE_MSG_CLAIMED, sizeof(out), m->msg.seq, fds, cnt)) {
+		sock_unclaim(c, sock_of(c, s, out.sock), &gift, UDPLANE_REASON_DESCRIPTORS, TOO_MANY_REFS, &out);
+		answer(s, &out, UDPLANE_MSG_CLAIMED, sizeof(out), m->msg.seq, NULL, 0);
+	}
 	if (gift.wake_fd >= 0)
 		close(gift.wake_fd);
 }
@@ -352,6 +400,33 @@ void session_answered(struct control *c, const struct keeper_reply *r)
 	go_on(c, s);
 }
 
+/* A claim that the keeper cannot be given now. Its descriptors are received, but not looked at nor closed. */
+static void refuse_claim(struct control *c, struct session *s)
+{
+	struct udplane_claimed out = {.status = -ETOOMANYREFS, .reason = UDPLANE_REASON_DESCRIPTORS, .text = TOO_MANY_REFS};
+	char control[CMSG_SPACE(SCM_FDS_MAX * sizeof(int))] __attribute__((aligned(8)));
+	struct udplane_msg m;
+	struct iovec iov = {.iov_base = &m, .iov_len = sizeof(m)};
+	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+
+	if (recvmsg(s->watch.fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < (ssize_t)sizeof(m))
+		return;
+	for (struct cmsghdr *cm = CMSG_FIRSTHDR(&mh); cm; cm = CMSG_NXTHDR(&mh, cm)) {
+		uint32_t cnt = (uint32_t)((cm->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		int fds[SCM_FDS_MAX];
+
+		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
+			continue;
+		memcpy(fds, CMSG_DATA(cm), cnt * sizeof(int));
+		for (uint32_t i = 0; i < cnt; i++)
+			keep_bury(c, fds[i]);
+	}
+	stats_count(&c->stats, UDPLANE_CONTROL_CLAIMS_REFUSED, 1);
+	udplane_count(&c->stats.z->refused[out.reason], 1);
+	session_log(c, s, LOG_LEVEL_INFO, "claim refused: %s", out.text);
+	answer(s, &out, UDPLANE_MSG_CLAIMED, sizeof(out), m.seq, NULL, 0);
+}
+
 /* ---- messages ---- */
 
 static void on_request(struct control *c, struct session *s, struct udplane_sock_req *m)
@@ -393,7 +468,8 @@ static void dispatch(struct control *c, struct session *s, void *buf, size_t len
 		on_hello(c, s, buf);
 		return;
 	case UDPLANE_MSG_CLAIM:
-		ask(c, s, KEEPER_TAKE, 0, 0);
+		if (ask(c, s, KEEPER_TAKE, 0, 0))
+			refuse_claim(c, s);
 		return;
 	case UDPLANE_MSG_UPDATE:
 	case UDPLANE_MSG_RELEASE:
@@ -440,7 +516,7 @@ void session_goodbye(struct control *c, struct session *s)
 void session_close(struct control *c, struct session *s)
 {
 	if (s->doom[0])
-		log_warn("client %d (%s) disconnected: %s", s->pid, s->comm, s->doom);
+		session_log(c, s, LOG_LEVEL_WARN, "disconnected: %s", s->doom);
 	while (sock_release_some(c, s))
 		;
 	if (s->observer) {
@@ -466,6 +542,11 @@ void session_tick(struct control *c)
 {
 	struct session *s;
 
+	if (c->unsaid && clock_now_ns() - c->said_ns >= LOG_QUOTA_NS) {
+		log_warn("%u more lines about clients were not written", c->unsaid);
+		c->unsaid = 0;
+		c->said_ns = clock_now_ns();
+	}
 	TAILQ_FOREACH(s, &c->all, link)
 		if (s->channel.addr)
 			rings_shrink(&s->rings);
@@ -474,8 +555,6 @@ void session_tick(struct control *c)
 			session_doom(s, s->welcomed ? "" : "no HELLO within seconds of connecting");
 		if (s->asked.op && ++s->asked.ticks > SESSION_ASKED_TICKS)
 			session_doom(s, "calls on the descriptors that it passed hang");
-		else if (s->asked.again)
-			ask(c, s, s->asked.op, s->asked.seq, s->asked.sock);
 	}
 }
 

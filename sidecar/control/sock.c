@@ -317,6 +317,14 @@ static void put_rings(struct control *c, struct sock *k)
 	budget_give(&c->budget, &k->session->memory, KERNEL_BYTES, false);
 }
 
+/* A segment that came with a claim that is refused after all: the client, which counts them, will not hear of it. */
+static void unmake_segment(struct session *s, struct sock_gift *gift)
+{
+	if (gift->segment_fd >= 0)
+		rings_unmake_segment(&s->rings);
+	gift->segment_fd = -1;
+}
+
 /* Gives the socket number, rings and wake socket. */
 static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_gift *gift, char *text, size_t text_len)
 {
@@ -345,6 +353,7 @@ static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_
 
 		call_all(c, &o);
 		put_rings(c, k);
+		unmake_segment(k->session, gift);
 		put_id(c, k->id);
 		snprintf(text, text_len, "the worker refuses it: %s", strerror(-err));
 		return UDPLANE_REASON_NO_MEMORY;
@@ -372,7 +381,7 @@ static void refuse(struct control *c, struct session *s, enum udplane_reason why
 	out->reason = why;
 	stats_count(&c->stats, UDPLANE_CONTROL_CLAIMS_REFUSED, 1);
 	udplane_count(&c->stats.z->refused[why], 1);
-	log_info("client %d (%s): claim refused: %s", s->pid, s->comm, out->text);
+	session_log(c, s, LOG_LEVEL_INFO, "claim refused: %s", out->text);
 }
 
 /* Forgets what was refused on the port of a socket that has been claimed now. */
@@ -434,6 +443,9 @@ void sock_claim(struct control *c, struct session *s, const struct udplane_claim
 	if (why) {
 		if (k && k->wake_fd >= 0)
 			close(k->wake_fd);
+		if (gift->wake_fd >= 0)
+			close(gift->wake_fd); /* a refusal carries none */
+		gift->wake_fd = -1;
 		if (found->fd >= 0)
 			keeper_close(&c->keeper, s->serial, found->fd);
 		refuse(c, s, why, out);
@@ -451,6 +463,18 @@ void sock_claim(struct control *c, struct session *s, const struct udplane_claim
 	if (shared_enter(c, k))
 		sock_to_kernel(c, k, UDPLANE_REASON_NO_MEMORY, "no memory to keep account of the socket");
 	fill_claimed(c, k, gift, out);
+}
+
+void sock_unclaim(struct control *c, struct sock *k, struct sock_gift *gift, enum udplane_reason why, const char *text,
+		  struct udplane_claimed *out)
+{
+	struct session *s = k->session;
+
+	sock_release(c, k);
+	unmake_segment(s, gift);
+	memset(out, 0, sizeof(*out));
+	snprintf(out->text, sizeof(out->text), "%s", text);
+	refuse(c, s, why, out);
 }
 
 int sock_update(struct control *c, struct sock *k, const struct keeper_reply *found, uint32_t *reason, char *text, size_t text_len)
