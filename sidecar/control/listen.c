@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The socket that clients find. A lock file beside it, held for our lifetime, tells a running udplaned from a stale socket. */
+/* The socket that clients find. A lock file beside it, held for our lifetime, lets one udplaned at a time look for a stale socket. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -11,9 +11,11 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
 
 #define LOCK_TRIES 50 /* 10 ms apart */
+#define CONNECT_S 5   /* seconds that a full queue of another udplaned may last */
 
 static int make_parent(const char *path)
 {
@@ -28,24 +30,99 @@ static int make_parent(const char *path)
 	return mkdir(dir, 0755) && errno != EEXIST ? -errno : 0;
 }
 
+/* Does somebody with our user listen there? Whoever could put a socket of his own there could as well remove ours. */
+static bool somebody_listens(struct control *c)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	struct timeval patience = {.tv_sec = CONNECT_S};
+	struct ucred cred = {.uid = (uid_t)-1};
+	socklen_t len = sizeof(cred);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	bool listens;
+
+	if (fd < 0)
+		return true;
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", c->cfg->socket);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	listens = !connect(fd, (void *)&sun, sizeof(sun)) && !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) &&
+		  cred.uid == geteuid();
+	shutdown(fd, SHUT_RDWR);
+	keep_bury(c, fd);
+	return listens;
+}
+
+/* 0: fd is locked, and what lies at path. */
+static int lock_is_ours(int fd, const char *path)
+{
+	struct stat mine, there;
+
+	if (flock(fd, LOCK_EX | LOCK_NB))
+		return -errno;
+	return fstat(fd, &mine) || stat(path, &there) || mine.st_ino != there.st_ino || mine.st_dev != there.st_dev ? -ESTALE : 0;
+}
+
+/* A locked file of ours in place of `held`, which somebody keeps locked. 0; -ESTALE: another udplaned was quicker; -errno. */
+static int replace_lock(struct control *c, const char *path, int held)
+{
+	char fresh[CONFIG_SOCKET_SIZE + 32];
+	struct stat old, was;
+	int fd, err = 0;
+
+	snprintf(fresh, sizeof(fresh), "%s.%d", path, (int)getpid());
+	fd = open(fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0 || fstat(held, &old) || flock(fd, LOCK_EX | LOCK_NB) || renameat2(AT_FDCWD, fresh, AT_FDCWD, path, RENAME_EXCHANGE))
+		err = -errno;
+	else if (stat(fresh, &was) || was.st_ino != old.st_ino) /* not what we wanted to replace: put it back */
+		err = renameat2(AT_FDCWD, fresh, AT_FDCWD, path, RENAME_EXCHANGE) ? -errno : -ESTALE;
+	if (fd >= 0)
+		unlink(fresh);
+	if (!err) {
+		c->lock_fd = fd;
+		return 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
+/*
+ * Whoever can read the lock file can lock it: a client that does must not keep us out. So a lock that is held is the lock of a udplaned
+ * only if one listens.
+ */
 static int take_lock(struct control *c, char *text, size_t text_len)
 {
 	char path[CONFIG_SOCKET_SIZE + 8];
+	int err = -EAGAIN, fd;
 
 	snprintf(path, sizeof(path), "%s.lock", c->cfg->socket);
-	c->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (c->lock_fd < 0) {
-		snprintf(text, text_len, "cannot open %s: %s; make the directory writable for udplaned", path, strerror(errno));
-		return -errno;
+	for (int i = 0; i < LOCK_TRIES && err; i++) { /* one that was killed holds it until its last thread is gone */
+		if (i)
+			poll(NULL, 0, 10);
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (fd < 0) {
+			snprintf(text, text_len, "cannot open %s: %s; make the directory writable for udplaned", path, strerror(errno));
+			return -errno;
+		}
+		err = lock_is_ours(fd, path);
+		if (err == -EWOULDBLOCK && i == LOCK_TRIES - 1 && !somebody_listens(c)) {
+			err = replace_lock(c, path, fd);
+			close(fd);
+			if (!err)
+				log_warn("%s is locked, but no udplaned listens there: a client holds the lock; the file is replaced", path);
+			if (err != -ESTALE)
+				break;
+			i = 0; /* another udplaned starts */
+			continue;
+		}
+		if (!err)
+			c->lock_fd = fd;
+		else
+			close(fd);
 	}
-	/* One that was killed holds it until its last thread is gone. */
-	for (int i = 0; flock(c->lock_fd, LOCK_EX | LOCK_NB) && i < LOCK_TRIES; i++)
-		poll(NULL, 0, 10);
-	if (flock(c->lock_fd, LOCK_EX | LOCK_NB)) {
-		snprintf(text, text_len, "another udplaned serves %s already; stop it, or give this one another --socket", c->cfg->socket);
-		return -EADDRINUSE;
-	}
-	return 0;
+	if (!err)
+		return 0;
+	snprintf(text, text_len, "another udplaned serves %s already; stop it, or give this one another --socket", c->cfg->socket);
+	return -EADDRINUSE;
 }
 
 int listen_open(struct control *c, char *text, size_t text_len)
