@@ -159,4 +159,38 @@ TEST_F(Rings, WithoutRoomASegmentStaysEmptyAndTheRefusalSaysWhy)
 	EXPECT_EQ(p.place.segment, 1u);
 }
 
+/* A client counts the segments that it is told of: a claim that is refused after one was made must not leave a gap. */
+TEST_F(Rings, ASegmentThatNobodyWasToldOfIsUnmade)
+{
+	for (int i = 0; i < 3; i++) {
+		const Place p = Get();
+
+		EXPECT_EQ(p.place.segment, 1u);
+		Put(p);
+		rings_unmake_segment(&pool);
+	}
+	EXPECT_EQ(Get().place.segment, 1u);
+	EXPECT_EQ(Get().place.segment, 1u); /* told of now */
+}
+
+TEST_F(Rings, TheSegmentBeforeTheOneThatIsUnmadeGoesOn)
+{
+	std::vector<Place> first = {Get()};
+
+	while (pool.used + pool.cls[pool.rings < CONTROL_BIG_RINGS ? 0 : 1].len <= pool.seg[1]->len)
+		first.push_back(Get());
+	Put(first[3]); /* a free place stays one */
+	Put(first[1]);
+	EXPECT_EQ(Get().place.off, first[1].place.off);
+	EXPECT_EQ(Get().place.off, first[3].place.off);
+	const uint32_t used = pool.used;
+	const Place p = Get();
+
+	EXPECT_EQ(p.place.segment, 2u);
+	Put(p);
+	rings_unmake_segment(&pool);
+	EXPECT_EQ(pool.used, used);
+	EXPECT_EQ(Get().place.segment, 2u);
+}
+
 } // namespace
