@@ -1,20 +1,106 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * udplaned is two processes, and the keeper (sidecar/keeper). The parent does nothing but wait. It has the capabilities that opening a
+ * device takes, which the child gives up once that is done; so when a device is to be opened anew, the parent starts another child: to a
+ * supervisor it is the same process.
+ */
 #include <errno.h>
-#include <linux/close_range.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "sidecar/base/log.h"
 #include "sidecar/config/config.h"
 #include "sidecar/control/control.h"
 
-/* In place: same pid, arguments and environment, so that no supervisor need notice. Descriptors that libraries left open are closed. */
-static int run_again(char **argv)
+#define AGAIN 75 /* exit status of a child that shall be followed by another one; EX_TEMPFAIL of sysexits.h */
+
+static int run(struct config *cfg)
 {
-	close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
-	execv("/proc/self/exe", argv);
-	log_error("cannot start again: /proc/self/exe: %s", strerror(errno));
-	return 1;
+	switch (control_run(cfg)) {
+	case CONTROL_STOPPED:
+		return 0;
+	case CONTROL_RESTART:
+		return AGAIN;
+	default:
+		return 1;
+	}
+}
+
+static pid_t start_child(struct config *cfg, const sigset_t *mask)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* what ends us ends udplaned */
+	if (getppid() != parent)
+		_exit(1);
+	sigprocmask(SIG_SETMASK, mask, NULL);
+	exit(run(cfg));
+}
+
+/* Until the child has ended; returns its status. Signals go on to it. Also reaps others: in a container we are the init process. */
+static int wait_child(pid_t child, const sigset_t *set)
+{
+	siginfo_t si;
+	int status;
+
+	for (;;) {
+		pid_t pid = waitpid(-1, &status, WNOHANG);
+
+		if (pid == child)
+			return status;
+		if (pid > 0)
+			continue;
+		if (sigwaitinfo(set, &si) > 0 && si.si_signo != SIGCHLD)
+			kill(child, si.si_signo);
+	}
+}
+
+/* As the child has ended, so do we. */
+static int end_like(int status)
+{
+	struct rlimit none = {0};
+	sigset_t set;
+
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	log_error("ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+	setrlimit(RLIMIT_CORE, &none); /* the child's is the one of interest */
+	signal(WTERMSIG(status), SIG_DFL);
+	sigemptyset(&set);
+	sigaddset(&set, WTERMSIG(status));
+	raise(WTERMSIG(status));
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	return 128 + WTERMSIG(status);
+}
+
+static int supervise(struct config *cfg)
+{
+	sigset_t set, before;
+	int status;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, &before);
+	do {
+		pid_t child = start_child(cfg, &before);
+
+		if (child < 0) {
+			log_error("cannot start: fork: %s", strerror(errno));
+			return 1;
+		}
+		status = wait_child(child, &set);
+	} while (WIFEXITED(status) && WEXITSTATUS(status) == AGAIN);
+	return end_like(status);
 }
 
 int main(int argc, char **argv)
@@ -32,12 +118,5 @@ int main(int argc, char **argv)
 	log_init(cfg.log_level);
 	for (unsigned int i = 0; i < cfg.warnings.count; i++)
 		log_warn("%s", cfg.warnings.entry[i].text);
-	switch (control_run(&cfg)) {
-	case CONTROL_STOPPED:
-		return 0;
-	case CONTROL_RESTART:
-		return run_again(argv);
-	default:
-		return 1;
-	}
+	return supervise(&cfg);
 }

@@ -16,6 +16,7 @@
 #include <udplane/udplane.h>
 #include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
+#include "sidecar/confine/confine.h"
 #include "sidecar/control/internal.h"
 #include "sidecar/memory/guard.h"
 #include "sidecar/device/vfio/target.h"
@@ -393,6 +394,21 @@ static int start_stats(struct control *c, char *text, size_t text_len)
 	return 0;
 }
 
+/* The device is open, programs are loaded, threads run. */
+static void confine(struct control *c)
+{
+	bool vfio = c->stats.z->backend == UDPLANE_BACKEND_VFIO, bpf_stays;
+	int err = confine_capabilities(vfio, &bpf_stays);
+
+	if (err)
+		log_warn("capabilities stay as they are: %s", strerror(-err));
+	else if (bpf_stays)
+		log_info("CAP_BPF stays: this kernel wants it for maps, too (kernel.unprivileged_bpf_disabled)");
+	err = confine_syscalls(vfio ? CONFINE_OTHER : CONFINE_AF_XDP);
+	if (err)
+		log_warn("system calls are not limited: seccomp: %s", strerror(-err));
+}
+
 int control_start(struct control *c)
 {
 	char text[UDPLANE_TEXT_LEN * 2] = "";
@@ -433,6 +449,7 @@ int control_start(struct control *c)
 		log_error("%s", text);
 		return err;
 	}
+	confine(c);
 	refresh_counters(c);
 	recent_restart(c);
 	udplane_store32(&c->stats.z->state, UDPLANE_STATE_RUNNING);

@@ -6,8 +6,6 @@
 #include "sidecar/keeper/process.h"
 
 #include <errno.h>
-#include <linux/capability.h>
-#include <linux/close_range.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,9 +15,9 @@
 #include <sys/prctl.h>
 #include <sys/queue.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 #include "sidecar/base/log.h"
+#include "sidecar/confine/confine.h"
 
 #define CHANNEL 3           /* its descriptor here; above it is what clients passed */
 #define MESSAGE_FDS 253     /* SCM_MAX_FD: no message has more */
@@ -400,11 +398,12 @@ static void *hand_main(void *arg)
 
 static void drop_privileges(void)
 {
-	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct none[2] = {{0}};
+	int err = confine_no_capabilities();
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_capset, &head, none))
-		log_warn("the keeper of descriptors has its capabilities still: %m");
+	if (!err)
+		err = confine_syscalls(CONFINE_KEEPER);
+	if (err)
+		log_warn("the keeper of descriptors has more rights than it needs: %s", strerror(-err));
 }
 
 void keeper_process(int channel, struct keeper_counts *counts, uint32_t files)
