@@ -102,7 +102,8 @@ struct config {
 	enum config_switch vfio_noiommu;
 	enum config_switch dpdk_telemetry;
 	char socket[CONFIG_SOCKET_SIZE];
-	uint32_t socket_mode; /* permission bits; see key.c for why 0666 */
+	uint32_t socket_mode; /* permission bits; see key.c */
+	char socket_group[32]; /* name or number; "": udplaned's */
 	uint32_t workers;
 	struct config_cpus cpus;
 	enum udplane_mode mode;

@@ -89,9 +89,9 @@ static const struct choice frame_sizes[] = {
  * UDPLANE_PORT and the like for a Service called udplane. UDPLANE_SPIN_US and UDPLANE_LOG are the
  * client library's, hence worker_spin_us and log_level.
  *
- * socket_mode 0666: connecting takes write permission, and application containers run under any
- * user. Who may connect is decided by who mounts the volume; what a client gets is decided by the
- * kernel socket that it passes, not by its user.
+ * socket_mode: connecting takes write permission, and whoever connects can read what others receive.
+ * In a pod, where containers run under any user and share their network anyway, the chart sets 0666:
+ * who may connect is decided there by who mounts the volume.
  */
 static const struct key keys[] = {
 	{"interface", "IF", "", ALSO_ANNOTATED,
@@ -122,8 +122,11 @@ static const struct key keys[] = {
 	{"socket", "PATH", "/run/udplane/udplane.sock", NO_ANNOTATION,
 	 TEXT(path, "an absolute path of at most 107 characters"), FIELD(socket),
 	 "control socket that applications connect to"},
-	{"socket_mode", "OCTAL", "0666", NO_ANNOTATION, &value_mode, NULL, FIELD(socket_mode),
+	{"socket_mode", "OCTAL", "0660", NO_ANNOTATION, &value_mode, NULL, FIELD(socket_mode),
 	 "permission of the control socket"},
+	{"socket_group", "GROUP", "", NO_ANNOTATION,
+	 TEXT_OR_EMPTY(word, "a group's name of 1..31 characters, or its number"), FIELD(socket_group),
+	 "group of the control socket"},
 	{"annotations", "PATH", "", NO_ANNOTATION,
 	 TEXT_OR_EMPTY(path, "an absolute path of at most 255 characters"), FIELD(annotations),
 	 "downward-API file with the pod's annotations; its ports may change live"},

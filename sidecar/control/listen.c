@@ -2,8 +2,10 @@
 /* The socket that clients find. A lock file beside it, held for our lifetime, lets one udplaned at a time look for a stale socket. */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
@@ -125,11 +127,38 @@ static int take_lock(struct control *c, char *text, size_t text_len)
 	return -EADDRINUSE;
 }
 
+/* -1: none is asked for. */
+static int find_group(const char *name, gid_t *gid)
+{
+	struct group *g = name[0] ? getgrnam(name) : NULL;
+	unsigned long number;
+	char *end;
+
+	*gid = (gid_t)-1;
+	if (!name[0])
+		return 0;
+	if (g) {
+		*gid = g->gr_gid;
+		return 0;
+	}
+	number = strtoul(name, &end, 10);
+	if (*end || name[0] < '0' || name[0] > '9' || number >= (gid_t)-1)
+		return -ENOENT;
+	*gid = (gid_t)number;
+	return 0;
+}
+
 int listen_open(struct control *c, char *text, size_t text_len)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	int err = make_parent(c->cfg->socket);
+	gid_t gid;
+	int err = find_group(c->cfg->socket_group, &gid);
 
+	if (err) {
+		snprintf(text, text_len, "there is no group \"%s\" (socket_group)", c->cfg->socket_group);
+		return err;
+	}
+	err = make_parent(c->cfg->socket);
 	if (!err)
 		err = take_lock(c, text, text_len);
 	else
@@ -140,7 +169,9 @@ int listen_open(struct control *c, char *text, size_t text_len)
 	unlink(sun.sun_path); /* ours by the lock: left by one that was killed */
 	c->listen.fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	c->listen.ready = session_accept;
-	if (c->listen.fd < 0 || bind(c->listen.fd, (void *)&sun, sizeof(sun)) || chmod(sun.sun_path, c->cfg->socket_mode) ||
+	/* The mode last: as it is made, nobody but its owner can connect. */
+	if (c->listen.fd < 0 || bind(c->listen.fd, (void *)&sun, sizeof(sun)) ||
+	    (gid != (gid_t)-1 && chown(sun.sun_path, (uid_t)-1, gid)) || chmod(sun.sun_path, c->cfg->socket_mode) ||
 	    listen(c->listen.fd, 128)) {
 		err = -errno;
 		snprintf(text, text_len, "cannot listen on %s: %s; is the directory writable, and the path on a file system that has sockets?",

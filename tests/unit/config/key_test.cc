@@ -53,7 +53,8 @@ TEST(Key, DefaultsAreDocumented)
 	EXPECT_EQ(0u, config->ports.count);
 	EXPECT_EQ(CONFIG_BACKEND_AUTO, config->backend);
 	EXPECT_STREQ("/run/udplane/udplane.sock", config->socket);
-	EXPECT_EQ(0666u, config->socket_mode);
+	EXPECT_EQ(0660u, config->socket_mode);
+	EXPECT_STREQ("", config->socket_group);
 	EXPECT_EQ(1u, config->workers);
 	EXPECT_EQ(0u, config->cpus.count);
 	EXPECT_EQ(UDPLANE_MODE_BALANCED, config->mode);
