@@ -176,7 +176,7 @@ struct control {
 	uint64_t serial; /* of the last session */
 	struct log_quota lines; /* about clients */
 	uint32_t unsaid;        /* that were not written, */
-	uint64_t said_ns;       /* and when that was said last */
+	uint64_t said_ns;       /* since when */
 	int lock_fd; /* flock on the socket path's lock file */
 	struct route_netlink *nl;
 	struct route_table *route;

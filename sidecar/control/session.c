@@ -131,7 +131,8 @@ void session_log(struct control *c, struct session *s, enum log_level level, con
 	if (!log_enabled(level))
 		return;
 	if (!log_quota_take(&s->lines, SESSION_LINES, now) || !log_quota_take(&c->lines, SESSION_LINES_ALL, now)) {
-		c->unsaid++;
+		if (!c->unsaid++)
+			c->said_ns = now;
 		return;
 	}
 	va_start(ap, fmt);
@@ -545,7 +546,6 @@ void session_tick(struct control *c)
 	if (c->unsaid && clock_now_ns() - c->said_ns >= LOG_QUOTA_NS) {
 		log_warn("%u more lines about clients were not written", c->unsaid);
 		c->unsaid = 0;
-		c->said_ns = clock_now_ns();
 	}
 	TAILQ_FOREACH(s, &c->all, link)
 		if (s->channel.addr)

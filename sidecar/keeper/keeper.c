@@ -106,8 +106,8 @@ static int request_fds(struct keeper *k, const struct keeper_request *q, const i
 	struct cmsghdr *cm;
 	ssize_t n;
 
-	if (k->out + cnt > k->out_max)
-		return -EAGAIN;
+	if (k->out + cnt > (q->op == KEEPER_TAKE ? k->out_max : k->out_max / 4 * 3))
+		return -EAGAIN; /* who closes much does not keep others from claiming */
 	memset(&control, 0, sizeof(control));
 	cm = CMSG_FIRSTHDR(&mh);
 	cm->cmsg_level = SOL_SOCKET;

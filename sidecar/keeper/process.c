@@ -14,7 +14,6 @@
 #include <linux/sock_diag.h>
 #include <sys/prctl.h>
 #include <sys/queue.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include "sidecar/base/log.h"
 #include "sidecar/confine/confine.h"
@@ -191,19 +190,46 @@ static void send_one(const struct job *j)
 	__atomic_fetch_add(n >= 0 ? &keeper.counts->sent : &keeper.counts->failed, 1, __ATOMIC_RELAXED);
 }
 
+/* One message of a UNIX socket with SO_PASSCRED: credentials tell an empty one from the end, where this returns false. */
+static bool receive_unread(int fd, int *fds, uint32_t room, uint32_t *cnt)
+{
+	union {
+		char space[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(MESSAGE_FDS * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	char byte;
+	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+	struct msghdr mh = {.msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = control.space,
+			    .msg_controllen = CMSG_SPACE(sizeof(struct ucred)) + CMSG_LEN(room * sizeof(int))};
+
+	*cnt = 0;
+	if (recvmsg(fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0 || !mh.msg_controllen)
+		return false;
+	for (struct cmsghdr *cm = CMSG_FIRSTHDR(&mh); cm; cm = CMSG_NXTHDR(&mh, cm)) {
+		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
+			continue;
+		*cnt = (uint32_t)((cm->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		memcpy(fds, CMSG_DATA(cm), *cnt * sizeof(int));
+	}
+	return true;
+}
+
 /* A descriptor that waits to be received would linger, so all are received. No more come: its owner has shut it down. */
 static void bury(int fd)
 {
-	int fds[MESSAGE_FDS];
-	struct stat st;
-	uint32_t room = fstat(fd, &st) || !S_ISSOCK(st.st_mode) ? 0 : reserve(MESSAGE_FDS), cnt;
-	bool cut;
-	char byte;
+	int domain = 0, one = 1, fds[MESSAGE_FDS];
+	socklen_t len = sizeof(domain);
+	uint32_t room = 0, cnt;
 
-	for (int i = 0; room && i < UNREAD_MAX && receive(fd, &byte, 1, MSG_DONTWAIT, fds, room, &cnt, &cut) >= 0; i++)
+	if (!getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) && domain == AF_UNIX &&
+	    !setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)))
+		room = reserve(MESSAGE_FDS);
+	for (int i = 0; room && i < UNREAD_MAX && receive_unread(fd, fds, room, &cnt); i++)
 		while (cnt)
 			let_go(fds[--cnt]);
-	close(fd);
+	let_go(fd);
 	unreserve(room);
 }
 

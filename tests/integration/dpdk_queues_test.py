@@ -48,7 +48,7 @@ def killed_and_back():
         exchange_both(net)
         assert first.kill() != 0
         assert A4 in sh("ip", "-n", net.a, "-o", "address", "show", "dev", "tap0")
-        assert not carrier(net)
+        until(lambda: not carrier(net), what="the end of the process that has the TAP")
         with start(net) as second:
             until(lambda: carrier(net), what="the carrier")
             for s in echo.socks:
