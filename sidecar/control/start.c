@@ -394,17 +394,28 @@ static int start_stats(struct control *c, char *text, size_t text_len)
 	return 0;
 }
 
-/* The device is open, programs are loaded, threads run. */
-static void confine(struct control *c)
+static bool is_vfio(const struct control *c)
 {
-	bool vfio = c->stats.z->backend == UDPLANE_BACKEND_VFIO, bpf_stays;
-	int err = confine_capabilities(vfio, &bpf_stays);
+	return c->stats.z->backend == UDPLANE_BACKEND_VFIO;
+}
+
+/* The device is open and programs are loaded. The workers inherit what is left. */
+static void drop_capabilities(struct control *c)
+{
+	bool bpf_stays;
+	int err = confine_capabilities(is_vfio(c), &bpf_stays);
 
 	if (err)
 		log_warn("capabilities stay as they are: %s", strerror(-err));
 	else if (bpf_stays)
 		log_info("CAP_BPF stays: this kernel wants it for maps, too (kernel.unprivileged_bpf_disabled)");
-	err = confine_syscalls(vfio ? CONFINE_OTHER : CONFINE_AF_XDP);
+}
+
+/* All threads run. */
+static void limit_syscalls(struct control *c)
+{
+	int err = confine_syscalls(is_vfio(c) ? CONFINE_OTHER : CONFINE_AF_XDP);
+
 	if (err)
 		log_warn("system calls are not limited: seccomp: %s", strerror(-err));
 }
@@ -443,13 +454,14 @@ int control_start(struct control *c)
 		err = choose_backend(c);
 		if (err)
 			return err;
+		drop_capabilities(c);
 		err = start_device(c, text, sizeof(text));
 	}
 	if (err) {
 		log_error("%s", text);
 		return err;
 	}
-	confine(c);
+	limit_syscalls(c);
 	refresh_counters(c);
 	recent_restart(c);
 	udplane_store32(&c->stats.z->state, UDPLANE_STATE_RUNNING);

@@ -212,6 +212,7 @@ class Sidecar:
                 raise AssertionError("udplaned did not end within 10 s:\n" + self.output())
             if "Sanitizer" in self.output() or "runtime error:" in self.output():
                 raise AssertionError("udplaned's sanitizer says:\n" + self.output()[-8000:])
+        assert "(seccomp)" not in self.output(), self.output()  # a system call that is missing on a list
         return self.proc.returncode
 
     def kill(self):
