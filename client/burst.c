@@ -6,6 +6,7 @@
  * referenced once for each packet in the application's hands, so its frames stay mapped whatever becomes of socket and udplaned.
  */
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,12 +207,31 @@ static socklen_t name_of(const struct sock *s, const struct udplane_peer *peer, 
 	return peer_to_name(s->domain == AF_INET && peer->family == AF_INET6 ? AF_INET6 : s->domain, peer, ss);
 }
 
+/* Whether there may be room in the kernel socket's send buffer after all. What fills it may be a neighbour that does not answer, for seconds:
+ * no burst call waits for that. *end: 0 at first. */
+static bool kernel_room(struct sock *s, uint64_t *end)
+{
+	struct pollfd p = {.fd = s->kfd, .events = POLLOUT};
+
+	if (__atomic_load_n(&s->nonblock, __ATOMIC_RELAXED))
+		return false;
+	if (!*end)
+		*end = now_ns() + TX_FULL_WAIT_NS;
+	else if (now_ns() >= *end)
+		return false;
+	poll(&p, 1, 1);
+	return true;
+}
+
+/* Never blocks for longer than TX_FULL_WAIT_NS: fewer than cnt, or -EAGAIN, if the kernel had no room in that time. */
 static int submit_kernel(struct sock *s, const struct udplane_buf *bufs, uint32_t cnt)
 {
 	struct sockaddr_storage name[BURST_MAX];
 	struct mmsghdr vec[BURST_MAX];
 	struct iovec iov[BURST_MAX];
-	int n;
+	uint32_t done = 0;
+	uint64_t end = 0;
+	int n = 0;
 
 	for (uint32_t i = 0; i < cnt; i++) {
 		socklen_t len = name_of(s, &bufs[i].peer, &name[i]);
@@ -219,11 +239,16 @@ static int submit_kernel(struct sock *s, const struct udplane_buf *bufs, uint32_
 		iov[i] = (struct iovec){.iov_base = bufs[i].data, .iov_len = bufs[i].len};
 		vec[i].msg_hdr = (struct msghdr){.msg_name = len ? &name[i] : NULL, .msg_namelen = len, .msg_iov = &iov[i], .msg_iovlen = 1};
 	}
-	n = sendmmsg(s->kfd, vec, cnt, 0);
-	if (n < 0)
+	while (done < cnt) {
+		n = sendmmsg(s->kfd, vec + done, cnt - done, MSG_DONTWAIT);
+		done += n > 0 ? (uint32_t)n : 0;
+		if (n < 0 && (errno != EAGAIN || !kernel_room(s, &end)))
+			break;
+	}
+	if (!done)
 		return -errno;
-	tx_count_kernel(s, (uint32_t)n);
-	return n;
+	tx_count_kernel(s, done);
+	return (int)done;
 }
 
 static bool buf_fast(struct sock *s, struct lane *l, const struct udplane_buf *b, struct dest *d)

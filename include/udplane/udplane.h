@@ -111,7 +111,7 @@ struct udplane_buf {
  * meanwhile. -1 with EAGAIN if there is no room now; EINVAL if cnt is 0 or this thread has reserved already. */
 int udplane_reserve(int fd, struct udplane_buf *bufs, unsigned int cnt);
 /* Sends the first cnt of what udplane_reserve() gave and forgets the rest (0: all). Returns how many were sent; fewer than cnt, or -1,
- * sets errno as sendmmsg(2) does. */
+ * sets errno as sendmmsg(2) does: EAGAIN if the kernel socket's send buffer stays full for 1 ms, also where the socket blocks. */
 int udplane_submit(int fd, struct udplane_buf *bufs, unsigned int cnt);
 
 /* ----------------------------------------------------------------------------------------------------------- insight -- */
