@@ -241,6 +241,11 @@ static int set_local(struct device *base, const uint8_t (*addrs)[16], uint32_t c
 	return err;
 }
 
+static int set_sources(struct device *base, const struct device_source *s, uint32_t cnt)
+{
+	return xdp_claims_set_sources(&to_af_xdp(base)->claims, s, cnt);
+}
+
 static const uint8_t counter_of[XDP_COUNT_CNT] = {
 	[XDP_COUNT_SEEN] = UDPLANE_DEVICE_RX_SEEN,
 	[XDP_COUNT_DIVERTED] = UDPLANE_DEVICE_RX_DIVERTED,
@@ -257,6 +262,7 @@ static const uint8_t counter_of[XDP_COUNT_CNT] = {
 	[XDP_COUNT_STALLED] = UDPLANE_DEVICE_RX_PASSED_STALLED,
 	[XDP_COUNT_UNFIT] = UDPLANE_DEVICE_RX_PASSED_JUMBO,
 	[XDP_COUNT_PARTIAL] = UDPLANE_DEVICE_RX_PASSED_PARTIAL,
+	[XDP_COUNT_SOURCE] = UDPLANE_DEVICE_RX_PASSED_SOURCE,
 };
 
 /* What the kernel dropped between the program's redirect and us. rx_dropped: no frame in the fill ring (or longer than one, which
@@ -355,6 +361,7 @@ const struct device_ops device_af_xdp = {
 	.claim_insert = claim_insert,
 	.claim_remove = claim_remove,
 	.set_local = set_local,
+	.set_sources = set_sources,
 	.counters = counters,
 	.queue = queue,
 	.facts = facts,

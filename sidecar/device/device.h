@@ -61,6 +61,12 @@ struct device_facts {
 	uint32_t tx_waiting; /* frames that wait there */
 };
 
+struct device_source { /* a prefix of IPv4 source addresses */
+	uint32_t addr_be;
+	uint8_t len; /* bits */
+	bool valid;
+};
+
 struct device;
 struct device_queue; /* everything that one worker drives: one or more hardware queues */
 
@@ -78,6 +84,10 @@ struct device_ops {
 	int (*claim_remove)(struct device *dev, const struct device_claim *c); /* 0, -ENOENT */
 	/* Replaces the set of unicast addresses that are local to this host. addrs: AF_INET6 form, IPv4 as ::ffff:a.b.c.d. */
 	int (*set_local)(struct device *dev, const uint8_t (*addrs)[16], uint32_t cnt);
+	/* Replaces the set of IPv4 sources that Linux would accept. In order: longer prefixes first, of one length by addr_be as a number;
+	 * the last has length 0. What is not valid is for the kernel to judge. -ENOSPC: too many, all are. NULL: the worker asks its route
+	 * table. */
+	int (*set_sources)(struct device *dev, const struct device_source *s, uint32_t cnt);
 	/* Fills the device's counters (enum udplane_device_counter, but the frames_ gauges). */
 	void (*counters)(struct device *dev, uint64_t *out);
 

@@ -373,7 +373,115 @@ int xdp_claims_set_local(struct xdp_claims *c, const uint8_t (*addrs)[16], uint3
 	return 0;
 }
 
-int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd, int addr_fd, int conn_fd)
+static struct xdp_source_key source_key(const struct device_source *s)
+{
+	return (struct xdp_source_key){.len = s->len, .addr_be = s->addr_be};
+}
+
+/* Are all valid but single addresses? Then the filter tells most strangers apart. */
+static bool few_sources(const struct device_source *s, uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++)
+		if (s[i].valid != (s[i].len == 0))
+			return false;
+		else if (s[i].len && s[i].len != 32)
+			return false;
+	return cnt && s[cnt - 1].len == 0;
+}
+
+/* The bits of single addresses; `clear`: and no others. */
+static void write_filter(struct xdp_shared *shared, const struct device_source *s, uint32_t cnt, bool clear)
+{
+	uint64_t bits[XDP_SOURCE_BITS / 64] = {0};
+
+	for (uint32_t i = 0; i < cnt; i++)
+		if (s[i].len == 32)
+			bits[XDP_SOURCE_BIT(s[i].addr_be) / 64] |= 1ull << (XDP_SOURCE_BIT(s[i].addr_be) % 64);
+	for (uint32_t i = 0; i < XDP_SOURCE_BITS / 64; i++)
+		__atomic_store_n(&shared->source_filter[i], clear ? bits[i] : shared->source_filter[i] | bits[i], __ATOMIC_RELEASE);
+}
+
+/* Longer prefixes first: what a shorter one decides otherwise is there before it is. */
+static int publish_sources(struct xdp_claims *c, const struct device_source *s, uint32_t cnt)
+{
+	bool all = !few_sources(s, cnt);
+	int err = 0;
+
+	if (!c->shared || !cnt)
+		return 0;
+	for (uint32_t i = 0; i < cnt && !err; i++) {
+		struct xdp_source_key key = source_key(&s[i]);
+		uint8_t valid = s[i].valid;
+
+		err = bpf_map_update_elem(c->source_fd, &key, &valid, BPF_ANY);
+	}
+	if (all || err)
+		__atomic_store_n(&c->shared->source_all, 1, __ATOMIC_RELEASE);
+	if (err)
+		return err;
+	write_filter(c->shared, s, cnt, false);
+	__atomic_store_n(&c->shared->source_all, all, __ATOMIC_RELEASE);
+	write_filter(c->shared, s, cnt, true);
+	return 0;
+}
+
+static int compare_sources(const void *a, const void *b)
+{
+	const struct device_source *x = a, *y = b;
+
+	if (x->len != y->len)
+		return x->len > y->len ? -1 : 1;
+	return x->addr_be < y->addr_be ? -1 : x->addr_be > y->addr_be;
+}
+
+static void delete_sources(struct xdp_claims *c, const struct device_source *s, uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt && c->shared; i++) {
+		struct xdp_source_key key = source_key(&s[i]);
+
+		bpf_map_delete_elem(c->source_fd, &key);
+	}
+}
+
+static bool same_sources(const struct xdp_claims *c, const struct device_source *s, uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt && cnt == c->source_cnt; i++)
+		if (compare_sources(&c->source[i], &s[i]) || c->source[i].valid != s[i].valid)
+			return false;
+	return cnt == c->source_cnt;
+}
+
+int xdp_claims_set_sources(struct xdp_claims *c, const struct device_source *s, uint32_t cnt)
+{
+	static const struct device_source nobody = {.len = 0, .valid = false};
+	bool fits = cnt <= XDP_SOURCE_MAX;
+	int err;
+
+	if (!fits) {
+		s = &nobody;
+		cnt = 1;
+	}
+	if (same_sources(c, s, cnt))
+		return fits ? 0 : -ENOSPC;
+	err = publish_sources(c, s, cnt);
+	if (err) { /* from the start with the next call; until then nobody is valid */
+		delete_sources(c, s, cnt);
+		delete_sources(c, c->source, c->source_cnt);
+		c->source_cnt = 0;
+		return err;
+	}
+	for (uint32_t i = 0; i < c->source_cnt && c->shared; i++) {
+		struct xdp_source_key key = source_key(&c->source[i]);
+
+		if (!bsearch(&c->source[i], s, cnt, sizeof(*s), compare_sources))
+			bpf_map_delete_elem(c->source_fd, &key);
+	}
+	memcpy(c->source, s, cnt * sizeof(*s));
+	c->source_cnt = cnt;
+	return fits ? 0 : -ENOSPC;
+}
+
+int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd, int addr_fd, int conn_fd, int source_fd)
 {
 	int err;
 
@@ -381,9 +489,12 @@ int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd
 	c->local_fd = local_fd;
 	c->addr_fd = addr_fd;
 	c->conn_fd = conn_fd;
+	c->source_fd = source_fd;
 	if (!shared)
 		return 0;
 	err = publish_local(c, c->local, c->local_cnt);
+	if (!err)
+		err = publish_sources(c, c->source, c->source_cnt);
 	for (int pass = 0; pass < 2; pass++) /* the flags last */
 		for (uint32_t i = 0; i <= c->ref_mask && !err; i++) {
 			uint8_t kind = c->ref[i].key.kind;

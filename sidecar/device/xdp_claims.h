@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the XDP program diverts, as the control thread changes it: claims with a count each (several sockets may hold the same
- * one), and the host's own addresses. Writes the program's shared block and hash maps; remembers everything, so that it can be
+ * one), the host's own addresses, and the sources that Linux would accept. Writes the program's shared block and hash maps; remembers everything, so that it can be
  * written again into a program loaded anew.
  *
  * Order against the program: what a port's flag points at is there before the flag is set, and goes after it is cleared.
@@ -24,12 +24,14 @@ struct xdp_ref;
 struct xdp_claims {
 	/* The program's; set by xdp_claims_use. NULL: none is loaded. */
 	struct xdp_shared *shared;
-	int local_fd, addr_fd, conn_fd;
+	int local_fd, addr_fd, conn_fd, source_fd;
 
 	struct xdp_ref *ref; /* open-addressing hash table */
 	uint32_t ref_cnt, ref_mask;
 	struct xdp_addr local[XDP_LOCAL_MAX];
 	uint32_t local_cnt;
+	struct device_source source[XDP_SOURCE_MAX];
+	uint32_t source_cnt;
 };
 
 /* claim_max: different claims at most. 0 or -ENOMEM. */
@@ -37,12 +39,13 @@ int xdp_claims_init(struct xdp_claims *c, uint32_t claim_max);
 void xdp_claims_free(struct xdp_claims *c);
 
 /* Writes everything into a program just loaded. */
-int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd, int addr_fd, int conn_fd);
+int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd, int addr_fd, int conn_fd, int source_fd);
 
-/* As device.h's claim_insert, claim_remove and set_local. */
+/* As device.h's claim_insert, claim_remove, set_local and set_sources. Of more than XDP_SOURCE_MAX sources all are left to the kernel. */
 int xdp_claims_insert(struct xdp_claims *c, const struct device_claim *claim);
 int xdp_claims_remove(struct xdp_claims *c, const struct device_claim *claim);
 int xdp_claims_set_local(struct xdp_claims *c, const uint8_t (*addrs)[16], uint32_t cnt);
+int xdp_claims_set_sources(struct xdp_claims *c, const struct device_source *s, uint32_t cnt);
 
 #ifdef __cplusplus
 }

@@ -73,6 +73,14 @@ struct {
 	__type(value, __u8);
 } claims_conn SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 2 * XDP_SOURCE_MAX); /* an old and a new set at once */
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct xdp_source_key);
+	__type(value, __u8);
+} sources SEC(".maps");
+
 /* In native mode one NAPI context, so one CPU at a time, runs a queue: plain increments are exact. Generic mode runs on
  * whatever CPU the stack is on (RPS, stacked devices), and the last entry is for many queues: there they are atomic. */
 static __always_inline void count(__u32 entry, __u32 what)
@@ -183,6 +191,21 @@ static __always_inline int martian4(__be32 addr_be)
 	return addr >= 0xe0000000 || addr >> 24 == 127 || addr >> 24 == 0;
 }
 
+/* Might Linux refuse this source (fib_validate_source)? One of this host's own addresses as a rule, anything that no route leads back to
+ * where rp_filter is on. It is Linux then that drops, and counts. As long as only own addresses matter, a filter keeps all but one of some
+ * thousand strangers from the look-up. IPv6 has no such check. */
+static __always_inline int doubtful_source4(__be32 addr)
+{
+	struct xdp_source_key key = {.len = 32, .addr_be = addr};
+	__u32 bit = XDP_SOURCE_BIT(addr);
+	__u8 *valid;
+
+	if (!shared.source_all && !(shared.source_filter[bit / 64] >> (bit % 64) & 1))
+		return 0;
+	valid = bpf_map_lookup_elem(&sources, &key);
+	return !valid || !*valid;
+}
+
 static __always_inline int classify4(struct xdp_md *ctx, void *data, void *data_end)
 {
 	struct iphdr *ip = data + sizeof(struct ethhdr);
@@ -215,6 +238,8 @@ static __always_inline int classify4(struct xdp_md *ctx, void *data, void *data_
 		return verdict;
 	if (martian4(ip->saddr))
 		return XDP_COUNT_MARTIAN;
+	if (doubtful_source4(ip->saddr))
+		return XDP_COUNT_SOURCE;
 	if (may_be_several(udp, &ip->saddr, 2))
 		verdict = XDP_COUNT_PARTIAL;
 

@@ -15,6 +15,8 @@
 #define XDP_LOCAL_FAST 4   /* local addresses of each family that are compared in line; more are in a hash map */
 #define XDP_LOCAL_MAX 1024 /* local addresses of both families */
 #define XDP_LINE 128       /* UDPLANE_LINE */
+#define XDP_SOURCE_MAX 4096  /* IPv4 prefixes that tell which sources Linux would accept */
+#define XDP_SOURCE_BITS 4096 /* of the filter in front of them, a power of two */
 
 /* Where a frame went. Each frame counts as SEEN and as exactly one of the others. */
 enum xdp_count {
@@ -33,6 +35,7 @@ enum xdp_count {
 	XDP_COUNT_STALLED, /* the worker does not run */
 	XDP_COUNT_UNFIT, /* does not fit one frame of ours */
 	XDP_COUNT_PARTIAL, /* may be several datagrams in one (generic mode) */
+	XDP_COUNT_SOURCE, /* the source is an address of this host, or rp_filter may refuse it: Linux judges */
 	XDP_COUNT_CNT,
 };
 
@@ -121,6 +124,15 @@ struct xdp_conn_key {
 	__u16 port_be, peer_port_be;
 };
 
+/* A prefix of IPv4 sources: key of a longest-prefix trie whose value is 1 if Linux certainly accepts them on this interface. */
+struct xdp_source_key {
+	__u32 len; /* bits */
+	__u32 addr_be;
+};
+
+/* The filter's bit for an address. */
+#define XDP_SOURCE_BIT(addr_be) (((__u32)(addr_be) * 0x9e3779b1u) >> 20)
+
 struct xdp_shared {
 	struct xdp_counters counters[XDP_QUEUES + 1]; /* the last: queues at and above XDP_QUEUES */
 	struct xdp_queue queue[XDP_QUEUES];
@@ -131,7 +143,9 @@ struct xdp_shared {
 	__u16 mac1;                      /* last two */
 	__u16 max_len;                   /* bytes of an Ethernet frame that fit one of ours */
 	__u32 local_more;                /* 1: map `local` holds further addresses */
-	__u32 pad[5];
+	__u32 source_all;                /* 1: look every IPv4 source up in map `sources`; else those whose bit is set */
+	__u32 pad[4];
+	__u64 source_filter[XDP_SOURCE_BITS / 64];
 	__u16 port[65536]; /* XDP_PORT_*; index: port_be as a number */
 };
 

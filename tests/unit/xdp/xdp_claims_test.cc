@@ -229,17 +229,20 @@ TEST_F(XdpClaims, SurvivesLoadingAnew)
 	ASSERT_EQ(insert(claim("0.0.0.0", 1)), 0);
 	ASSERT_EQ(insert(claim("2001:db8::77", 2)), 0);
 	ASSERT_EQ(insert(claim("192.0.2.1", 3, "192.0.2.9", 40000)), 0);
+	ASSERT_EQ(set_sources({"!192.0.2.77/32", "0.0.0.0/0"}), 0);
 	xdp_claims kept = claims;
 	load(false);
 	xdp_claims_free(&claims);
 	claims = kept;
 	ASSERT_EQ(xdp_claims_use(&claims, shared(), bpf_map__fd(prog->maps.local), bpf_map__fd(prog->maps.claims_addr),
-				 bpf_map__fd(prog->maps.claims_conn)),
+				 bpf_map__fd(prog->maps.claims_conn),
+				 bpf_map__fd(prog->maps.sources)),
 		  0);
 	EXPECT_EQ(probe("192.0.2.77", 1), XDP_COUNT_DIVERTED);
 	EXPECT_EQ(probe("2001:db8::77", 2), XDP_COUNT_DIVERTED);
 	EXPECT_EQ(probe("192.0.2.1", 3), XDP_COUNT_DIVERTED);
 	EXPECT_EQ(probe("192.0.2.1", 2), XDP_COUNT_UNCLAIMED);
+	EXPECT_EQ(probe("192.0.2.1", 1, "192.0.2.77"), XDP_COUNT_SOURCE);
 	udplane_xdp__destroy(old);
 }
 
@@ -275,10 +278,67 @@ TEST_F(XdpClaims, SlotsAreReused)
 }
 
 /* Not a test of speed; says what each kind of look-up costs. */
+TEST_F(XdpClaims, SourcesThatAreOurOwnAreTheKernels)
+{
+	ASSERT_EQ(insert(claim("0.0.0.0", 5060)), 0);
+	ASSERT_EQ(insert(claim("::", 5060)), 0);
+	EXPECT_EQ(probe("192.0.2.1", 5060, "192.0.2.77"), XDP_COUNT_DIVERTED) << "nothing is known yet";
+	ASSERT_EQ(set_sources({"!192.0.2.1/32", "!192.0.2.77/32", "!192.0.2.255/32", "0.0.0.0/0"}), 0);
+	EXPECT_EQ(shared()->source_all, 0u);
+	for (const char *own : {"192.0.2.1", "192.0.2.77", "192.0.2.255"})
+		EXPECT_EQ(probe("192.0.2.1", 5060, own), XDP_COUNT_SOURCE) << own;
+	EXPECT_EQ(probe("2001:db8::1", 5060, "2001:db8::77"), XDP_COUNT_DIVERTED) << "Linux does not mind";
+	/* Strangers with the same bit in the filter as one of ours are looked up. */
+	for (uint32_t i = 1; i < 60000; i++) {
+		std::string stranger = "10.0." + std::to_string(i >> 8) + "." + std::to_string(i & 255);
+		uint32_t bit = XDP_SOURCE_BIT(inet_addr(stranger.c_str()));
+
+		if (bit == XDP_SOURCE_BIT(inet_addr("192.0.2.1"))) {
+			ASSERT_EQ(probe("192.0.2.1", 5060, stranger), XDP_COUNT_DIVERTED) << stranger;
+		}
+	}
+	ASSERT_EQ(set_sources({"!192.0.2.77/32", "0.0.0.0/0"}), 0);
+	EXPECT_EQ(probe("192.0.2.1", 5060, "192.0.2.1"), XDP_COUNT_DIVERTED);
+	EXPECT_EQ(probe("192.0.2.1", 5060, "192.0.2.77"), XDP_COUNT_SOURCE);
+}
+
+TEST_F(XdpClaims, SourcesByPrefix)
+{
+	ASSERT_EQ(insert(claim("0.0.0.0", 5060)), 0);
+	ASSERT_EQ(set_sources({"!192.0.2.1/32", "10.0.0.0/24", "!10.0.0.0/16", "10.0.0.0/8", "!0.0.0.0/0"}), 0);
+	EXPECT_EQ(probe("192.0.2.1", 5060, "10.9.9.9"), XDP_COUNT_DIVERTED);
+	EXPECT_EQ(probe("192.0.2.1", 5060, "10.0.9.9"), XDP_COUNT_SOURCE);
+	EXPECT_EQ(probe("192.0.2.1", 5060, "10.0.0.9"), XDP_COUNT_DIVERTED);
+	EXPECT_EQ(probe("192.0.2.1", 5060, "8.8.8.8"), XDP_COUNT_SOURCE);
+	EXPECT_EQ(probe("192.0.2.1", 5060, "192.0.2.1"), XDP_COUNT_SOURCE);
+	ASSERT_EQ(set_sources({"!192.0.2.1/32", "0.0.0.0/0"}), 0);
+	EXPECT_EQ(probe("192.0.2.1", 5060, "10.0.9.9"), XDP_COUNT_DIVERTED);
+	EXPECT_EQ(probe("192.0.2.1", 5060, "192.0.2.1"), XDP_COUNT_SOURCE);
+	EXPECT_EQ(shared()->source_all, 0u);
+}
+
+TEST_F(XdpClaims, MoreSourcesThanFitAreAllTheKernels)
+{
+	std::vector<device_source> many;
+
+	ASSERT_EQ(insert(claim("0.0.0.0", 5060)), 0);
+	for (uint32_t i = 0; i < XDP_SOURCE_MAX; i++)
+		many.push_back({i * 7919, 32, i % 2 == 0});
+	std::sort(many.begin(), many.end(), [](auto &a, auto &b) { return a.addr_be < b.addr_be; });
+	many.push_back({0, 0, true});
+	EXPECT_EQ(xdp_claims_set_sources(&claims, many.data(), many.size()), -ENOSPC);
+	EXPECT_EQ(probe("192.0.2.1", 5060), XDP_COUNT_SOURCE);
+	many.erase(many.begin());
+	EXPECT_EQ(xdp_claims_set_sources(&claims, many.data(), many.size()), 0);
+	EXPECT_EQ(probe("192.0.2.1", 5060), XDP_COUNT_DIVERTED);
+	EXPECT_EQ(set_sources({"!192.0.2.9/32", "0.0.0.0/0"}), 0) << "the old ones make room";
+	EXPECT_EQ(probe("192.0.2.1", 5060), XDP_COUNT_SOURCE);
+}
+
 TEST_F(XdpClaims, Cost)
 {
 	Datagram d;
-	uint32_t unclaimed, wild, addr, conn, slot;
+	uint32_t unclaimed, wild, addr, conn, slot, filtered;
 
 	EXPECT_EQ(run(d.frame(), 200000, &unclaimed), XDP_COUNT_UNCLAIMED);
 	ASSERT_EQ(insert(claim("192.0.2.1", 5060, "192.0.2.9", 40000)), 0);
@@ -291,5 +351,8 @@ TEST_F(XdpClaims, Cost)
 	ASSERT_EQ(insert(claim("0.0.0.0", 5060)), 0);
 	ASSERT_EQ(set_local({"192.0.2.1"}), 0);
 	EXPECT_EQ(run(d.frame(), 200000, &wild), XDP_COUNT_DIVERTED);
-	printf("ns a frame: unclaimed %u, wildcard %u, specific address %u (the fifth: %u), connected %u\n", unclaimed, wild, slot, addr, conn);
+	ASSERT_EQ(set_sources({"192.0.2.0/24", "!0.0.0.0/0"}), 0);
+	EXPECT_EQ(run(d.frame(), 200000, &filtered), XDP_COUNT_DIVERTED);
+	printf("ns a frame: unclaimed %u, wildcard %u (rp_filter: %u), specific address %u (the fifth: %u), connected %u\n", unclaimed, wild,
+	       filtered, slot, addr, conn);
 }

@@ -134,7 +134,8 @@ class XdpProgram : public testing::Test {
 		ASSERT_EQ(err, 0) << "loading the XDP program: " << strerror(-err);
 		ASSERT_EQ(xdp_claims_init(&claims, 1024), 0);
 		ASSERT_EQ(xdp_claims_use(&claims, shared(), bpf_map__fd(prog->maps.local),
-					 bpf_map__fd(prog->maps.claims_addr), bpf_map__fd(prog->maps.claims_conn)),
+					 bpf_map__fd(prog->maps.claims_addr), bpf_map__fd(prog->maps.claims_conn),
+					 bpf_map__fd(prog->maps.sources)),
 			  0);
 		memcpy(&shared()->mac0, &device_mac[0], 4);
 		memcpy(&shared()->mac1, &device_mac[4], 2);
@@ -179,6 +180,23 @@ class XdpProgram : public testing::Test {
 		for (const std::string &s : list)
 			addrs.push_back(ip(s.find(':') == std::string::npos ? "::ffff:" + s : s));
 		return xdp_claims_set_local(&claims, reinterpret_cast<const uint8_t(*)[16]>(addrs.data()), addrs.size());
+	}
+
+	/* "10.0.0.0/8" is valid, "!10.0.0.0/8" is not; longer ones first. */
+	int set_sources(const std::vector<std::string> &list)
+	{
+		std::vector<device_source> s;
+
+		for (const std::string &text : list) {
+			size_t from = text[0] == '!', slash = text.find('/');
+			device_source d{};
+
+			memcpy(&d.addr_be, ip(text.substr(from, slash - from)).data(), 4);
+			d.len = std::stoi(text.substr(slash + 1));
+			d.valid = !from;
+			s.push_back(d);
+		}
+		return xdp_claims_set_sources(&claims, s.data(), s.size());
 	}
 
 	int insert(const device_claim &c) { return xdp_claims_insert(&claims, &c); }
