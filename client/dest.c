@@ -117,18 +117,16 @@ static bool edge_of(const uint8_t *addr, uint32_t len)
 static bool prefixes_allow(const struct prefix_set *set, const struct dest *d)
 {
 	uint8_t family = d->ipv6 ? AF_INET6 : AF_INET;
-	bool found = false;
+	const struct udplane_prefix *best = NULL;
 
 	for (uint32_t i = 0; i < set->cnt; i++) {
 		const struct udplane_prefix *p = &set->prefix[i];
 
-		if (p->family != family || p->len > (d->ipv6 ? 128 : 32) || !same_prefix(p->addr, d->addr, p->len))
-			continue;
-		if (!d->ipv6 && p->on_link && edge_of(d->addr, p->len))
-			return false;
-		found = true;
+		if (p->family == family && p->len <= (d->ipv6 ? 128 : 32) && (!best || p->len > best->len) &&
+		    same_prefix(p->addr, d->addr, p->len))
+			best = p;
 	}
-	return found;
+	return best && !best->slow && !(best->on_link && edge_of(d->addr, best->len));
 }
 
 static bool judge(struct sock *s, struct lane *l, const struct dest *d)

@@ -155,7 +155,9 @@ static void add_prefixes(cJSON *to, const struct snapshot *s)
 		cJSON_AddItemToArray(list, o);
 		cJSON_AddStringToObject(o, "prefix", format_prefix(text, &s->prefix[i]));
 		cJSON_AddBoolToObject(o, "on_link", s->prefix[i].on_link);
+		cJSON_AddBoolToObject(o, "slow", s->prefix[i].slow);
 	}
+	cJSON_AddStringToObject(to, "route_note", s->route_note);
 }
 
 static void add_refused(cJSON *to, const struct snapshot *s)

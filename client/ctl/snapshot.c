@@ -110,6 +110,7 @@ static void prefixes_read(struct snapshot *s, const struct udplane_stats_zone *z
 		seq = udplane_seq_read(&z->prefix_seq);
 		s->prefix_cnt = udplane_load32(&z->prefix_cnt);
 		memcpy(s->prefix, z->prefix, sizeof(s->prefix));
+		copy_text(s->route_note, z->route_note, sizeof(z->route_note));
 	} while (udplane_seq_retry(&z->prefix_seq, seq) && ++tries < SEQ_TRIES);
 	if (s->prefix_cnt > UDPLANE_MAX_PREFIXES)
 		s->prefix_cnt = UDPLANE_MAX_PREFIXES;

@@ -63,6 +63,7 @@ struct snapshot {
 	char backend_text[UDPLANE_TEXT_LEN + 1], mode_text[UDPLANE_TEXT_LEN + 1];
 	uint32_t socket_max, worker_cnt, socket_cnt, prefix_cnt;
 	struct udplane_prefix prefix[UDPLANE_MAX_PREFIXES];
+	char route_note[UDPLANE_TEXT_LEN + 1]; /* why some destinations take the kernel path; "": nothing to say */
 	uint64_t device_counter[UDPLANE_DEVICE_COUNTER_CNT];
 	uint64_t control_counter[UDPLANE_CONTROL_COUNTER_CNT];
 	uint64_t refused[UDPLANE_REASON_CNT];

@@ -32,7 +32,7 @@
 
 #define UDPLANE_LINE 128        /* two cache lines: adjacent-line prefetch pairs them on x86 */
 #define UDPLANE_MAX_WORKERS 16
-#define UDPLANE_MAX_PREFIXES 16 /* in udplane_stats_zone.prefix */
+#define UDPLANE_MAX_PREFIXES 64 /* in udplane_stats_zone.prefix */
 #define UDPLANE_TEXT_LEN 160    /* reasons for people, NUL-terminated */
 
 #ifdef __cplusplus
@@ -327,14 +327,15 @@ struct udplane_socket_counters {
 };
 UDPLANE_STATIC_ASSERT(UDPLANE_SOCKET_COUNTER_CNT <= 16, "socket counters");
 
-/* A destination prefix that leaves by our device as plain unicast; the library sends anything else through the kernel itself, so
- * that errors such as ENETUNREACH and EACCES come back from the call that caused them. */
+/* A destination prefix that leaves by our device as plain unicast, or does not; the longest one that holds a destination decides. The
+ * library sends anything else through the kernel itself, so that errors such as ENETUNREACH and EACCES come back from the call that
+ * caused them. */
 struct udplane_prefix {
 	uint8_t addr[16];  /* IPv6, or IPv4 in the first four bytes */
 	uint8_t family;    /* AF_INET or AF_INET6 */
 	uint8_t len;       /* bits */
 	uint8_t on_link;   /* 1: IPv4 broadcast and network addresses of it are not plain unicast */
-	uint8_t pad;
+	uint8_t slow;      /* 1: a hole: unreachable, or not evaluated */
 };
 
 /* Start of the stats zone. */
@@ -379,6 +380,7 @@ struct udplane_stats_zone {
 	uint64_t recent_ns;                   /* how long a time the recent_* and every socket's `recent` are about, up to refresh_ns */
 	uint64_t recent_device_counter[48];   /* what device_counter grew by in it; gauges: 0 */
 	uint64_t recent_host_counter[16];
+	char route_note[UDPLANE_TEXT_LEN]; /* under prefix_seq: why some destinations take the kernel path; "": nothing to say */
 };
 UDPLANE_STATIC_ASSERT(UDPLANE_DEVICE_COUNTER_CNT <= 48, "device counters");
 UDPLANE_STATIC_ASSERT(UDPLANE_CONTROL_COUNTER_CNT <= 48, "control counters");

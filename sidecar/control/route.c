@@ -23,9 +23,37 @@ static void arm_timer(struct control *c)
 void route_publish(struct control *c)
 {
 	struct udplane_prefix prefix[UDPLANE_MAX_PREFIXES];
+	uint32_t cnt;
 
 	memset(prefix, 0, sizeof(prefix));
-	stats_set_prefixes(&c->stats, prefix, c->mute ? 0 : route_table_prefixes(c->route, prefix, UDPLANE_MAX_PREFIXES));
+	cnt = route_table_prefixes(c->route, prefix, UDPLANE_MAX_PREFIXES);
+	stats_set_prefixes(&c->stats, prefix, c->mute ? 0 : cnt, route_table_note(c->route));
+}
+
+/* Which sources the device may take from the kernel. */
+static void set_sources(struct control *c)
+{
+	uint32_t n = route_table_origins(c->route, NULL, 0), i;
+	struct device_source *s;
+	struct route_origin *from;
+	int err;
+
+	if (!c->dev->ops->set_sources)
+		return;
+	s = calloc(n, sizeof(*s));
+	from = calloc(n, sizeof(*from));
+	if (s && from) {
+		route_table_origins(c->route, from, n);
+		for (i = 0; i < n; i++)
+			s[i] = (struct device_source){.addr_be = from[i].addr_be, .len = from[i].len, .valid = from[i].valid};
+		err = c->dev->ops->set_sources(c->dev, s, n);
+		if (err == -ENOSPC)
+			log_warn("%u prefixes of sources that rp_filter tells apart are more than the XDP program holds: the kernel gets all of IPv4", n);
+		else if (err)
+			log_error("the device does not take %u prefixes of sources: %s", n, strerror(-err));
+	}
+	free(s);
+	free(from);
 }
 
 static void install(struct control *c)
@@ -50,6 +78,8 @@ static void install(struct control *c)
 	if (old)
 		route_table_destroy(old);
 	route_publish(c);
+	if (!in.policy_rules[0]) /* not known right now: what was, stays */
+		set_sources(c);
 	c->stats.z->mtu = in.mtu;
 	stats_count(&c->stats, UDPLANE_CONTROL_ROUTE_UPDATES, 1);
 	c->route_dirty = false;
@@ -146,8 +176,8 @@ static void use(void *arg, const struct route_neigh *n)
 {
 	struct control *c = arg;
 
-	route_netlink_use(c->nl, n);
-	stats_count(&c->stats, UDPLANE_CONTROL_NEIGH_REFRESHES, 1);
+	if (route_netlink_use(c->nl, n))
+		stats_count(&c->stats, UDPLANE_CONTROL_NEIGH_REFRESHES, 1);
 }
 
 void route_refresh_used(struct control *c)

@@ -94,6 +94,22 @@ static bool source_is_ours(const struct route_table *t, uint8_t family, struct r
 	return src.hi || src.lo != 1;
 }
 
+/* Does a policy rule name the source? */
+static bool is_selected(const struct route_table *t, bool six, struct route_key src)
+{
+	uint32_t i;
+
+	for (i = 0; i < t->src_slow_cnt[six]; i++) {
+		const struct route_selected *r = &t->src_slow[six][i];
+		struct route_key mask = route_mask(r->len);
+
+		if (route_key_equal(route_key_and(src, mask),
+				    route_key_and(route_key(six ? AF_INET6 : AF_INET, r->addr), mask)))
+			return true;
+	}
+	return false;
+}
+
 enum route_verdict route_lookup(const struct route_table *t, uint8_t family, const void *dst,
 				const void *want_src, struct route_hop *hop)
 {
@@ -119,6 +135,8 @@ enum route_verdict route_lookup(const struct route_table *t, uint8_t family, con
 	if (src.hi | src.lo) {
 		if (!source_is_ours(t, family, key, src))
 			return ROUTE_SLOW_SOURCE;
+		if (is_selected(t, six, src))
+			return ROUTE_SLOW_POLICY;
 		memcpy(hop->src, want_src, six ? 16 : 4);
 	} else {
 		const uint8_t *choice = e->has_src ? e->src : six ? source6(t, key) : NULL;
@@ -132,6 +150,15 @@ enum route_verdict route_lookup(const struct route_table *t, uint8_t family, con
 	hop->neigh = neigh;
 	hop->hop_limit = e->hop_limit;
 	return ROUTE_FAST;
+}
+
+bool route_source_valid(const struct route_table *t, uint32_t src_be)
+{
+	const uint32_t bit = route_filter_bit(__builtin_bswap32(src_be));
+
+	if (!t->origin_all && !(t->origin_filter[bit / 64] >> (bit % 64) & 1))
+		return true;
+	return t->entries[route_fib_find(&t->fib[0], route_key(AF_INET, &src_be))].origin;
 }
 
 bool route_is_local(const struct route_table *t, uint8_t family, const void *addr)
@@ -167,86 +194,9 @@ uint64_t route_table_generation(const struct route_table *t)
 	return t->generation;
 }
 
-struct listed {
-	struct route_key key;
-	uint32_t rank;
-	struct udplane_prefix prefix;
-};
-
-/* Default routes first, then connected prefixes (the library must know their broadcast addresses),
- * then the widest. */
-static int compare_listed(const void *a, const void *b)
+const char *route_table_note(const struct route_table *t)
 {
-	const struct listed *x = a, *y = b;
-
-	if (x->rank != y->rank)
-		return x->rank < y->rank ? -1 : 1;
-	if (x->prefix.family != y->prefix.family)
-		return x->prefix.family < y->prefix.family ? -1 : 1;
-	return memcmp(x->prefix.addr, y->prefix.addr, 16);
-}
-
-static bool list_one(struct listed *out, const struct route_entry *e, uint8_t family,
-		     struct route_key key, uint32_t len)
-{
-	struct route_key wire = {__builtin_bswap64(key.hi), __builtin_bswap64(key.lo)};
-	bool on_link = family == AF_INET && !e->has_gateway && len > 0 && len < 31;
-
-	if (e->verdict != ROUTE_FAST)
-		return false;
-	*out = (struct listed){
-		.key = key, .prefix = {.family = family, .len = (uint8_t)len, .on_link = on_link}};
-	out->rank = !len ? 0 : on_link ? 1 : 1 + len;
-	memcpy(out->prefix.addr, &wire, 16);
-	return true;
-}
-
-static uint32_t list_fib(const struct route_table *t, const struct route_fib *f, uint8_t family,
-			 struct listed *out)
-{
-	uint32_t i, cnt = 0;
-
-	for (i = 0; i <= f->map.mask; i++) {
-		const struct route_slot *s = &f->map.slots[i];
-
-		if (s->len != ROUTE_NONE && s->len)
-			cnt += list_one(&out[cnt], &t->entries[s->value], family, s->key, s->len);
-	}
-	cnt += list_one(&out[cnt], &t->entries[f->root], family, (struct route_key){0, 0}, 0);
-	return cnt;
-}
-
-static bool is_covered(const struct listed *p, const struct listed *by, uint32_t cnt)
-{
-	uint32_t i;
-
-	for (i = 0; i < cnt; i++)
-		if (by[i].prefix.family == p->prefix.family && by[i].prefix.len <= p->prefix.len &&
-		    route_key_equal(route_key_and(p->key, route_mask(by[i].prefix.len)), by[i].key))
-			return true;
-	return false;
-}
-
-uint32_t route_table_prefixes(const struct route_table *t, struct udplane_prefix *out, uint32_t max)
-{
-	uint32_t room = t->fib[0].map.cnt + t->fib[1].map.cnt + t->fallback.map.cnt + 3, cnt, i,
-		 taken = 0;
-	struct listed *list = malloc(room * sizeof(*list));
-
-	if (!list)
-		return 0;
-	cnt = list_fib(t, &t->fib[0], AF_INET, list);
-	cnt += list_fib(t, &t->fib[1], AF_INET6, list + cnt);
-	cnt += list_fib(t, &t->fallback, AF_INET, list + cnt);
-	qsort(list, cnt, sizeof(*list), compare_listed);
-	for (i = 0; i < cnt && taken < max; i++) {
-		if (!list[i].prefix.on_link && is_covered(&list[i], list, taken))
-			continue;
-		out[taken] = list[i].prefix;
-		list[taken++] = list[i]; /* from here on the front holds what was taken */
-	}
-	free(list);
-	return taken;
+	return t->note;
 }
 
 void route_table_destroy(struct route_table *t)

@@ -37,7 +37,7 @@ struct route_hop {
 	uint16_t mtu;         /* bytes of IP packet: the route's, else the device's */
 	uint8_t src[16];      /* source address: want_src, else the one that Linux would choose; IPv4 in the first four bytes */
 	uint32_t neigh;       /* index for route_table_mark_used */
-	uint8_t hop_limit;    /* the route's (IPv6: else the device's), if the socket has none; 0: the system's default */
+	uint8_t hop_limit;    /* the route's, else the device's (IPv6) or the system's (IPv4), if the socket has none; 0: unknown */
 };
 
 struct route_table;
@@ -49,6 +49,10 @@ struct route_table;
  * or IP_UNICAST_IF of its own. */
 enum route_verdict route_lookup(const struct route_table *t, uint8_t family, const void *dst, const void *want_src,
 				struct route_hop *hop);
+/* Would Linux certainly accept an IPv4 datagram from there that comes in by our device for one of our addresses (fib_validate_source)?
+ * False: it would not, or it must be asked: own and broadcast addresses, and with rp_filter what no route leads back to. IPv6 has no such
+ * check. Cheap without rp_filter. */
+bool route_source_valid(const struct route_table *t, uint32_t src_be);
 /* Is it one of this host's unicast addresses? */
 bool route_is_local(const struct route_table *t, uint8_t family, const void *addr);
 /* Worker: a datagram went to this neighbour. A plain store; the control thread collects (route_table_take_used). */
@@ -72,6 +76,7 @@ struct route_route {
 	uint8_t dst[16], gateway[16], prefsrc[16];
 	bool has_gateway, has_prefsrc;
 	bool odd;       /* multipath, encapsulation, nexthop object, source-specific, tos, dead, expired, locked MTU */
+	bool foreign;   /* of another table than local, main, default: only what matters to source checks is kept */
 	bool exception; /* to a route, for one destination: path MTU learnt, or a redirect */
 	uint8_t gateway_family; /* RTA_VIA: IPv6 next hop of an IPv4 route */
 	int ifindex;
@@ -83,13 +88,33 @@ struct route_neigh {
 	int ifindex;
 	uint16_t state; /* NUD_* */
 };
+/* A policy rule (ip-rule(8)), in the kernel's order. */
+struct route_rule {
+	uint8_t family;
+	uint8_t action;             /* FR_ACT_* */
+	uint8_t src_len, dst_len;
+	uint8_t proto;              /* 0: any */
+	bool invert, l3mdev;
+	bool other;                 /* selects by what is not evaluated: TOS, user, ports, tunnel, interface groups, jumps */
+	uint8_t src[16], dst[16];
+	uint32_t priority, table;
+	uint32_t mark, mark_mask;
+	int32_t suppress_len;       /* routes of at most that length are passed over; -1: none */
+	char iif[16], oif[16];      /* "": any */
+};
 struct route_input {
 	int ifindex;            /* our device */
+	char ifname[16];        /* its; "": unknown */
+	bool has_master;        /* it is enslaved: to a VRF, perhaps */
 	uint32_t mtu;           /* its */
 	uint32_t mtu6;          /* its, for IPv6 (net.ipv6.conf.DEVICE.mtu; routers may lower it); 0: the same */
 	uint8_t hop_limit6;     /* its, for IPv6; 0: unknown */
 	bool up;                /* its carrier */
-	bool policy_rules[2];   /* IPv4, IPv6: rules other than the three defaults exist */
+	uint8_t ttl4;           /* net.ipv4.ip_default_ttl; 0: unknown */
+	uint8_t rp_filter;      /* that of our device: max of net.ipv4.conf.{all,DEVICE}.rp_filter */
+	bool policy_rules[2];   /* IPv4, IPv6: what else is said about them is not known well enough: all is slow */
+	const struct route_rule *rules; /* of both families; NULL: just the kernel's own three */
+	uint32_t rule_cnt;
 	const struct route_addr *addrs;
 	uint32_t addr_cnt;
 	const struct route_route *routes;
@@ -97,10 +122,23 @@ struct route_input {
 	const struct route_neigh *neighs;
 	uint32_t neigh_cnt;
 };
+/* Is what comes in by our device looked up in table local before anything else, whatever policy rules there are? */
+bool route_local_first(const struct route_input *in, uint8_t family);
 /* Copies what it needs. NULL: no memory. A millisecond per some thousand routes. */
 struct route_table *route_table_build(const struct route_input *in);
-/* Fills up to max prefixes for udplane_stats_zone.prefix; returns how many. Conservative: what they hold may still be slow. */
-uint32_t route_table_prefixes(const struct route_table *t, struct udplane_prefix *out, uint32_t max);
+/* Fills up to max prefixes for udplane_stats_zone.prefix; returns how many. The longest that holds a destination decides. Conservative: what
+ * they hold may still be slow. What does not fit is slow as far as errors may come from it, and the note says so. */
+uint32_t route_table_prefixes(struct route_table *t, struct udplane_prefix *out, uint32_t max);
+/* Why some destinations or sources are slow, for people; "": no reason to speak of. Valid as long as the table. */
+const char *route_table_note(const struct route_table *t);
+struct route_origin { /* a prefix of IPv4 sources */
+	uint32_t addr_be;
+	uint8_t len;
+	bool valid; /* as route_source_valid */
+};
+/* The prefixes of route_source_valid, as few as tell the same: longer ones first, of one length by addr_be; the last one has length 0.
+ * Fills up to max; returns how many there are. */
+uint32_t route_table_origins(const struct route_table *t, struct route_origin *out, uint32_t max);
 /* Collects and clears marks: calls fn for each neighbour used since the last call. */
 void route_table_take_used(struct route_table *t, void (*fn)(void *arg, const struct route_neigh *n), void *arg);
 

@@ -2,6 +2,7 @@
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -20,6 +21,7 @@ struct group {
 	bool odd; /* one of them is: Linux orders and combines such by rules that are not mirrored
 		   */
 	bool tie; /* several, and different, have the lowest metric */
+	bool special; /* one of them makes sources ours, a broadcast, or what Linux takes for neither route nor hole */
 };
 
 struct build {
@@ -28,6 +30,8 @@ struct build {
 	struct route_map by_prefix; /* value: index of a group */
 	struct group *groups;
 	uint32_t group_cnt;
+	struct route_policy policy; /* of the family at hand */
+	bool odd_default;	    /* its default route is more than a next hop */
 };
 
 static void map_clear(struct route_map *m)
@@ -98,9 +102,10 @@ static uint32_t entry_add(struct route_table *t, const struct route_entry *e)
 	return t->entry_cnt++;
 }
 
-static uint32_t entry_slow(struct route_table *t, int verdict)
+static uint32_t entry_slow(struct route_table *t, int verdict, bool origin)
 {
-	const struct route_entry e = {.verdict = (uint8_t)verdict, .neigh = ROUTE_NONE};
+	const struct route_entry e = {
+		.verdict = (uint8_t)verdict, .neigh = ROUTE_NONE, .origin = origin};
 
 	return entry_add(t, &e);
 }
@@ -150,7 +155,7 @@ static void put_local(struct build *b, uint8_t family, struct route_key key, uin
 		fib_put(&b->t->fib[family == AF_INET6], route_key_and(key, route_mask(len)), len);
 
 	if (*value == ROUTE_NONE)
-		*value = entry_slow(b->t, verdict);
+		*value = entry_slow(b->t, verdict, false);
 }
 
 static void put_broadcasts(struct build *b, const struct route_addr *a)
@@ -201,6 +206,34 @@ static void fill_local(struct build *b)
 			put_broadcasts(b, &in->addrs[i]);
 }
 
+/* Prefixes that policy rules lead to other tables: what these say of them is not known. */
+static void fill_selected(struct build *b, uint8_t family)
+{
+	const bool six = family == AF_INET6, origin = !b->in->rp_filter;
+	const struct route_policy *p = &b->policy;
+	struct route_fib *f = &b->t->fib[six];
+	uint32_t i, j;
+
+	for (i = 0; i < b->in->route_cnt; i++) {
+		const struct route_route *r = &b->in->routes[i];
+
+		for (j = 0; r->foreign && r->family == family && j < p->table_cnt; j++)
+			if (r->table == p->table[j])
+				put_local(b, family, route_key(family, r->dst), r->prefix_len,
+					  ROUTE_SLOW_POLICY);
+	}
+	for (i = 0; i < p->dst_cnt; i++) {
+		struct route_key key = route_key_and(route_key(family, p->dst[i].addr),
+						     route_mask(p->dst[i].len));
+		uint32_t *value = fib_put(f, key, p->dst[i].len);
+
+		if (*value == ROUTE_NONE)
+			*value = entry_slow(b->t, ROUTE_SLOW_POLICY, origin);
+	}
+	memcpy(b->t->src_slow[six], p->src, sizeof(p->src));
+	b->t->src_slow_cnt[six] = p->src_cnt;
+}
+
 /* Lead to the same next hop in the same way: it does not matter which one Linux takes. */
 static bool are_alike(const struct route_route *a, const struct route_route *b)
 {
@@ -215,6 +248,8 @@ static bool are_alike(const struct route_route *a, const struct route_route *b)
 static void group_add(struct group *g, const struct route_route *r)
 {
 	g->odd |= r->odd;
+	g->special |= r->type != RTN_UNICAST && r->type != RTN_UNREACHABLE &&
+		      r->type != RTN_BLACKHOLE && r->type != RTN_PROHIBIT && r->type != RTN_THROW;
 	if (!g->best || r->priority < g->best->priority) {
 		g->best = r;
 		g->tie = false;
@@ -265,12 +300,14 @@ static void fill_groups(struct build *b, const struct route_fib *local, uint8_t 
 	}
 }
 
-static int unicast_verdict(const struct build *b, const struct group *g)
+static int unicast_verdict(struct build *b, const struct group *g)
 {
 	const struct route_route *r = g->best;
 
-	if (g->odd || g->tie)
+	if (g->odd || g->tie) {
+		b->odd_default |= !g->len;
 		return ROUTE_SLOW_POLICY;
+	}
 	if (r->ifindex != b->in->ifindex || !b->in->up)
 		return ROUTE_SLOW_DEVICE;
 	/* Linux takes such a destination for on-link; a rarity. */
@@ -279,8 +316,10 @@ static int unicast_verdict(const struct build *b, const struct group *g)
 	return ROUTE_FAST;
 }
 
-static int group_verdict(const struct build *b, const struct group *g)
+static int group_verdict(struct build *b, const struct group *g)
 {
+	if (g->best->table == RT_TABLE_MAIN && g->len < b->policy.min_len)
+		return ROUTE_SLOW_POLICY;
 	switch (g->best->type) {
 	case RTN_UNICAST: return unicast_verdict(b, g);
 	case RTN_UNREACHABLE:
@@ -288,6 +327,8 @@ static int group_verdict(const struct build *b, const struct group *g)
 	case RTN_PROHIBIT: return g->odd || g->tie ? ROUTE_SLOW_POLICY : ROUTE_SLOW_NO_ROUTE;
 	case RTN_THROW:
 		if (g->odd || g->tie)
+			return ROUTE_SLOW_POLICY;
+		if (!b->policy.fallback)
 			return ROUTE_SLOW_POLICY;
 		return g->best->family == AF_INET && g->best->table == RT_TABLE_MAIN
 			       ? (int)ROUTE_THROW
@@ -332,11 +373,12 @@ static uint32_t group_entry(struct build *b, const struct group *g)
 	struct route_entry e = {.verdict = (uint8_t)group_verdict(b, g), .neigh = ROUTE_NONE};
 
 	if (e.verdict != ROUTE_FAST)
-		return entry_slow(b->t, e.verdict);
+		return entry_slow(b->t, e.verdict, !b->in->rp_filter && !g->special);
+	e.origin = true; /* it leads back by our device, too */
 	e.mtu = entry_mtu(b, r);
 	e.hop_limit = (uint8_t)(r->hop_limit <= 255 ? r->hop_limit : 0);
-	if (!e.hop_limit && r->family == AF_INET6)
-		e.hop_limit = b->in->hop_limit6;
+	if (!e.hop_limit)
+		e.hop_limit = r->family == AF_INET6 ? b->in->hop_limit6 : b->in->ttl4;
 	e.neigh = ROUTE_NEIGH_DST;
 	if (r->has_gateway) {
 		bool six = r->gateway_family == AF_INET6;
@@ -403,23 +445,51 @@ static void fill_family(struct build *b, uint8_t family)
 {
 	struct route_fib *f = &b->t->fib[family == AF_INET6];
 
-	fib_index(f); /* the local part */
-	if (b->in->policy_rules[family == AF_INET6]) {
-		put_local(b, family, (struct route_key){0, 0}, 0, ROUTE_SLOW_POLICY);
+	route_policy_judge(b->in, family, &b->policy);
+	fill_selected(b, family);
+	fib_index(f); /* what hides main */
+	if (b->policy.slow) {
+		if (f->root == ROUTE_NONE)
+			f->root = entry_slow(b->t, ROUTE_SLOW_POLICY, !b->in->rp_filter);
 		return;
 	}
 	if (f->root == ROUTE_NONE) { /* else a local 0/0 hides everything */
 		fill_groups(b, f, family, RT_TABLE_MAIN);
 		resolve(b, f);
 	}
-	if (family == AF_INET) {
+	if (family == AF_INET && b->policy.fallback) {
 		fill_groups(b, NULL, family, RT_TABLE_DEFAULT);
 		resolve(b, &b->t->fallback);
-		if (f->root == 0)
-			f->root =
-				entry_slow(b->t, ROUTE_THROW); /* main knows nothing: ask default */
+		if (f->root == 0) /* main knows nothing: ask default */
+			f->root = entry_slow(b->t, ROUTE_THROW, !b->in->rp_filter);
+	} else if (family == AF_INET && f->root == 0) {
+		f->root = entry_slow(b->t, ROUTE_SLOW_POLICY, !b->in->rp_filter);
 	}
 	fill_exceptions(b, family);
+}
+
+/* Which sources to look up: single addresses by the filter; all of them once a wider prefix, or what no route
+ * leads to, may be refused. Loopback's is refused anyway. */
+static void fill_filter(struct build *b)
+{
+	struct route_table *t = b->t;
+	const struct route_fib *f = &t->fib[0];
+	uint32_t i;
+
+	if (b->in->rp_filter && t->src_slow_cnt[0]) /* a rule for our address decides where its peers may be */
+		for (i = 0; i < t->entry_cnt; i++)
+			t->entries[i].origin = false;
+	t->origin_all = !t->entries[f->root].origin;
+	for (i = 0; i <= f->map.mask; i++) {
+		const struct route_slot *s = &f->map.slots[i];
+		uint32_t bit;
+
+		if (s->len == ROUTE_NONE || t->entries[s->value].origin || s->key.hi >> 56 == 127)
+			continue;
+		bit = route_filter_bit((uint32_t)(s->key.hi >> 32));
+		t->origin_filter[bit / 64] |= 1ull << (bit % 64);
+		t->origin_all |= s->len < 32;
+	}
 }
 
 static bool is_valid(const struct route_input *in)
@@ -448,13 +518,32 @@ static void make_secret(struct route_secret *s)
 		s->word[i] = ((uint64_t)(uintptr_t)s + (uint64_t)i) * 0x9e3779b97f4a7c15ull;
 }
 
+/* The first reason that is worth a word. */
+static void note(struct build *b, const char *family)
+{
+	struct route_table *t = b->t;
+	char rule[ROUTE_NOTE_LEN - 48];
+
+	if (!t->note[0] && b->odd_default)
+		snprintf(t->note, sizeof(t->note),
+			 "%s goes in part to the kernel: the default route has several next hops, or what else is not evaluated",
+			 family);
+	b->odd_default = false;
+	if (t->note[0] || !b->policy.why)
+		return;
+	route_rule_text(b->policy.why, rule, sizeof(rule));
+	snprintf(t->note, sizeof(t->note), "%s %s to the kernel: policy rule %s", family,
+		 b->policy.slow ? "goes" : "goes in part", rule);
+}
+
 static int allocate(struct build *b)
 {
 	const struct route_input *in = b->in;
 	struct route_table *t = b->t;
-	/* An address makes at most its own entry and three broadcast ones; no route, policy and
-	 * THROW come on top. */
-	uint32_t room[2] = {4 * in->addr_cnt + 4, in->addr_cnt + 4}, fallback_room = 0, i;
+	/* An address makes at most its own entry and three broadcast ones; no route, policy,
+	 * THROW and the rules' prefixes come on top. */
+	const uint32_t more = 4 + ROUTE_MAX_SELECTED;
+	uint32_t room[2] = {4 * in->addr_cnt + more, in->addr_cnt + more}, fallback_room = 0, i;
 	int six, err = 0;
 
 	make_secret(&t->secret);
@@ -495,13 +584,16 @@ struct route_table *route_table_build(const struct route_input *in)
 		return NULL;
 	}
 	b.t->generation = __atomic_add_fetch(&generation, 1, __ATOMIC_RELAXED);
-	entry_slow(b.t, ROUTE_SLOW_NO_ROUTE);
+	entry_slow(b.t, ROUTE_SLOW_NO_ROUTE, !in->rp_filter);
 	fill_own(&b);
 	fill_neighbours(&b);
 	route_source6(in, &b.t->src_global, &b.t->src_link);
 	fill_local(&b);
 	fill_family(&b, AF_INET);
+	note(&b, "IPv4");
 	fill_family(&b, AF_INET6);
+	note(&b, "IPv6");
+	fill_filter(&b);
 	free(b.groups);
 	free(b.by_prefix.slots);
 	return b.t;

@@ -55,6 +55,8 @@ void route_mirror_init(struct route_mirror *m, int ifindex)
 	m->addrs.size = sizeof(struct route_addr);
 	m->routes.size = sizeof(struct route_route);
 	m->neighs.size = sizeof(struct route_neigh);
+	m->rules.size = sizeof(struct route_rule);
+	m->sysctl.rp_filter = 1;
 	m->dirty = MIRROR_ALL;
 	m->expiry_ms = UINT64_MAX;
 }
@@ -64,6 +66,7 @@ void route_mirror_free(struct route_mirror *m)
 	free(m->addrs.items);
 	free(m->routes.items);
 	free(m->neighs.items);
+	free(m->rules.items);
 	free(m->staged.items);
 }
 
@@ -129,9 +132,13 @@ static uint32_t rule_event(struct route_mirror *m, const struct nlmsghdr *nlh)
 	return kinds;
 }
 
-static bool is_table_ours(uint32_t table)
+/* Of other tables only routes that make a source one of ours, or a broadcast: they matter to checks of sources. */
+static bool is_wanted(struct route_route *r)
 {
-	return table == RT_TABLE_LOCAL || table == RT_TABLE_MAIN || table == RT_TABLE_DEFAULT;
+	r->foreign = r->table != RT_TABLE_LOCAL && r->table != RT_TABLE_MAIN && r->table != RT_TABLE_DEFAULT;
+	return !r->foreign || (r->family == AF_INET && !r->exception &&
+			       (r->type == RTN_LOCAL || r->type == RTN_BROADCAST || r->type == RTN_ANYCAST ||
+				r->type == RTN_MULTICAST));
 }
 
 /* What the kernel replaces by: one route at most per table, prefix and metric (and tos, which is
@@ -218,7 +225,7 @@ static uint32_t route_event(struct route_mirror *m, const struct nlmsghdr *nlh)
 		m->dirty |= kinds;
 		return kinds;
 	}
-	if (!is_table_ours(r.table))
+	if (!is_wanted(&r))
 		return 0;
 	if (r.exception) {
 		kinds = BIT_FAMILY(MIRROR_EXCEPTIONS4, r.family);
@@ -263,7 +270,9 @@ static uint32_t neigh_event(struct route_mirror *m, const struct nlmsghdr *nlh)
 			m->changes |= is_usable(have) ? ROUTE_CHANGE_TABLE : 0;
 			list_remove(&m->neighs, i);
 		} else {
-			if (is_usable(have) && (!is_usable(&n) || memcmp(have->mac, n.mac, 6)))
+			if (is_usable(have) &&
+			    (!is_usable(&n) || memcmp(have->mac, n.mac, 6) ||
+			     ((have->state ^ n.state) & (NUD_PERMANENT | NUD_NOARP))))
 				m->changes |= ROUTE_CHANGE_TABLE;
 			m->better |= !is_usable(have) && is_usable(&n);
 			memcpy(have, &n, sizeof(n));
@@ -288,6 +297,9 @@ uint32_t route_mirror_event(struct route_mirror *m, const struct nlmsghdr *nlh)
 	case RTM_DELROUTE: return route_event(m, nlh);
 	case RTM_NEWNEIGH:
 	case RTM_DELNEIGH: return neigh_event(m, nlh);
+	case RTM_NEWNETCONF:
+		m->sysctl_told = true;
+		return 0;
 	case RTM_DELNEXTHOP: /* its routes go without a word */
 		m->dirty |= BIT_BOTH(MIRROR_ROUTES4);
 		return BIT_BOTH(MIRROR_ROUTES4);
@@ -320,6 +332,8 @@ static struct mirror_list *kind_list(struct route_mirror *m, enum mirror_kind ki
 	case MIRROR_EXCEPTIONS6: return &m->routes;
 	case MIRROR_NEIGHS4:
 	case MIRROR_NEIGHS6: return &m->neighs;
+	case MIRROR_RULES4:
+	case MIRROR_RULES6: return &m->rules;
 	default: return NULL;
 	}
 }
@@ -337,6 +351,8 @@ static bool belongs(enum mirror_kind kind, const void *what)
 	case MIRROR_ADDRS6: return ((const struct route_addr *)what)->family == kind_family(kind);
 	case MIRROR_NEIGHS4:
 	case MIRROR_NEIGHS6: return ((const struct route_neigh *)what)->family == kind_family(kind);
+	case MIRROR_RULES4:
+	case MIRROR_RULES6: return ((const struct route_rule *)what)->family == kind_family(kind);
 	default:
 		return ((const struct route_route *)what)->family == kind_family(kind) &&
 		       ((const struct route_route *)what)->exception == is_exceptions(kind);
@@ -346,7 +362,6 @@ static bool belongs(enum mirror_kind kind, const void *what)
 void route_mirror_dump_begin(struct route_mirror *m)
 {
 	m->staged.cnt = 0;
-	m->staged_rules = 0;
 	m->staged_bad = false;
 }
 
@@ -375,7 +390,8 @@ static void link_set(struct route_mirror *m, const struct route_link *link)
 
 	if (changed)
 		m->changes |= ROUTE_CHANGE_LINK;
-	if (!changed && old->mtu6 == link->mtu6 && old->hop_limit6 == link->hop_limit6)
+	if (!changed && old->mtu6 == link->mtu6 && old->hop_limit6 == link->hop_limit6 &&
+	    old->has_master == link->has_master && !memcmp(old->name, link->name, sizeof(link->name)))
 		return;
 	/* A new MTU or hop limit changes IPv6 routes without a word (rt6_mtu_change,
 	 * ndisc_router_discovery). */
@@ -419,8 +435,8 @@ void route_mirror_dump_add(struct route_mirror *m, enum mirror_kind kind,
 		if (nlh->nlmsg_type != RTM_NEWRULE)
 			return;
 		err = route_parse_rule(nlh, &u.rule);
-		if (!err && u.rule.family == kind_family(kind))
-			m->staged_rules |= u.rule.kind;
+		if (!err)
+			stage(m, kind, &u.rule);
 		break;
 	case MIRROR_ROUTES4:
 	case MIRROR_ROUTES6:
@@ -429,7 +445,7 @@ void route_mirror_dump_add(struct route_mirror *m, enum mirror_kind kind,
 		if (nlh->nlmsg_type != RTM_NEWROUTE)
 			return;
 		err = route_parse_route(nlh, &u.route, &expires_ms);
-		if (err || !is_table_ours(u.route.table))
+		if (err || !is_wanted(&u.route))
 			break;
 		stage(m, kind, &u.route);
 		note_expiry(m, &u.route, expires_ms);
@@ -481,11 +497,6 @@ void route_mirror_dump_commit(struct route_mirror *m, enum mirror_kind kind)
 	switch (kind) {
 	case MIRROR_LINK:
 	case MIRROR_KIND_CNT: break;
-	case MIRROR_RULES4:
-	case MIRROR_RULES6:
-		changed = m->rules[kind_family(kind) == AF_INET6] != m->staged_rules;
-		m->rules[kind_family(kind) == AF_INET6] = m->staged_rules;
-		break;
 	default: changed = list_commit(m, kind);
 	}
 	if (kind == MIRROR_ROUTES4 || kind == MIRROR_ROUTES6)
@@ -523,6 +534,7 @@ uint32_t route_mirror_stale(const struct route_mirror *m)
 
 void route_mirror_input(const struct route_mirror *m, struct route_input *in)
 {
+	static const struct route_rule none;
 	const uint32_t up = IFF_UP | IFF_RUNNING | IFF_LOWER_UP;
 	const uint32_t stale = route_mirror_stale(m);
 
@@ -532,9 +544,14 @@ void route_mirror_input(const struct route_mirror *m, struct route_input *in)
 	in->mtu6 = m->link.mtu6;
 	in->hop_limit6 = m->link.hop_limit6;
 	in->up = !m->gone && (m->link.flags & up) == up;
-	in->policy_rules[0] = (stale & 1) || m->rules[0] != (ROUTE_RULE_LOCAL | ROUTE_RULE_MAIN |
-							     ROUTE_RULE_DEFAULT);
-	in->policy_rules[1] = (stale & 2) || m->rules[1] != (ROUTE_RULE_LOCAL | ROUTE_RULE_MAIN);
+	in->policy_rules[0] = stale & 1;
+	in->policy_rules[1] = stale & 2;
+	in->rules = m->rules.items ? m->rules.items : &none;
+	in->rule_cnt = m->rules.cnt;
+	memcpy(in->ifname, m->link.name, sizeof(in->ifname));
+	in->has_master = m->link.has_master;
+	in->ttl4 = m->sysctl.ttl4;
+	in->rp_filter = m->sysctl.rp_filter;
 	in->addrs = m->addrs.items;
 	in->addr_cnt = m->addrs.cnt;
 	in->routes = m->routes.items;
@@ -580,12 +597,17 @@ static int compare_addresses(const void *a, const void *b)
 uint32_t route_mirror_locals(const struct route_mirror *m, uint8_t (*out)[16], uint32_t max)
 {
 	uint32_t i, j, cnt = 0;
+	struct route_input in;
+	bool first[2];
 
+	route_mirror_input(m, &in);
+	first[0] = route_local_first(&in, AF_INET);
+	first[1] = route_local_first(&in, AF_INET6);
 	for (i = 0; i < m->routes.cnt; i++) {
 		const struct route_route *r = item(&m->routes, i);
 		uint8_t mapped[16] = {[10] = 0xff, [11] = 0xff};
 
-		if (!accepts(r) || !has_address(m, r))
+		if (!first[r->family == AF_INET6] || !accepts(r) || !has_address(m, r))
 			continue;
 		if (r->family == AF_INET6)
 			memcpy(mapped, r->dst, 16);

@@ -16,6 +16,7 @@
 #define SIDECAR_ROUTE_ROUTE_MIRROR_H
 
 #include "sidecar/route/route_parse.h"
+#include "sidecar/route/route_sysctl.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -51,8 +52,9 @@ struct route_mirror {
 	bool gone;
 	struct mirror_list addrs, routes, neighs; /* struct route_addr, route_route, route_neigh */
 	struct mirror_list staged;		  /* of the dump under way */
-	uint8_t rules[2];			  /* ROUTE_RULE_* seen, by family */
-	uint8_t staged_rules;
+	struct mirror_list rules;		  /* struct route_rule, of a family in the kernel's order */
+	struct route_sysctl sysctl;
+	bool sysctl_told; /* one of them has changed; the caller clears it and reads them again */
 	bool staged_bad;
 	bool failed;	  /* an allocation failed since it was last cleared */
 	uint32_t bad;	  /* 1 << kind: the last dump had a message that could not be read */

@@ -347,8 +347,16 @@ static void look_at_clock(struct route_netlink *nl)
 	}
 	if (now >= nl->regular_ns) {
 		nl->mirror.dirty |= nl->mirror.gone ? 0 : REGULAR;
+		nl->mirror.sysctl_told = true; /* not all of them are told */
 		nl->regular_ns = now + REGULAR_MS * 1000000ull;
 	}
+}
+
+static void look_at_sysctls(struct route_netlink *nl)
+{
+	if (nl->mirror.sysctl_told && route_sysctl_read(&nl->mirror.sysctl, "/proc/sys/net", nl->mirror.link.name))
+		nl->mirror.changes |= ROUTE_CHANGE_TABLE;
+	nl->mirror.sysctl_told = false;
 }
 
 static void compare_locals(struct route_netlink *nl)
@@ -398,6 +406,7 @@ int route_netlink_process(struct route_netlink *nl)
 	err = drain(nl, 0);
 	if (!err)
 		err = refresh(nl, false);
+	look_at_sysctls(nl);
 	stale = route_mirror_stale(&nl->mirror);
 	if (stale != nl->stale)
 		nl->mirror.changes |= ROUTE_CHANGE_TABLE;
@@ -425,6 +434,7 @@ static int subscribe(struct mnl_socket *s)
 		RTNLGRP_LINK,	    RTNLGRP_NEIGH,     RTNLGRP_IPV4_IFADDR,
 		RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_IFADDR,
 		RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV6_RULE, RTNLGRP_IPV6_IFINFO,
+		RTNLGRP_IPV4_NETCONF,
 	};
 	int size = EVENTS_BUFFER, nexthop = RTNLGRP_NEXTHOP;
 	uint32_t i;
@@ -515,6 +525,7 @@ int route_netlink_open(struct route_netlink **out, int ifindex, char *text, uint
 		snprintf(text, text_len, "rtnetlink: no interface has index %d", ifindex);
 		goto close;
 	}
+	look_at_sysctls(nl);
 	nl->stale = route_mirror_stale(&nl->mirror);
 	compare_locals(nl);
 	nl->mirror.changes = 0;
@@ -555,12 +566,15 @@ void route_netlink_input(const struct route_netlink *nl, struct route_input *in)
 		in->policy_rules[0] = in->policy_rules[1] = true;
 }
 
-void route_netlink_use(struct route_netlink *nl, const struct route_neigh *n)
+bool route_netlink_use(struct route_netlink *nl, const struct route_neigh *n)
 {
 	uint8_t buf[256] __attribute__((aligned(8)));
 	struct nlmsghdr *nlh;
 	struct ndmsg *ndm;
 
+	/* Only what ages: from Linux 6.18 on it takes a permanent entry's permanence away. */
+	if (n->state & (NUD_PERMANENT | NUD_NOARP))
+		return false;
 	/* Answers to earlier ones: only errors come (the neighbour has gone), and a notification
 	 * has told that. */
 	while (recv(mnl_socket_get_fd(nl->requests), nl->chunk, sizeof(nl->chunk), MSG_DONTWAIT) >
@@ -576,6 +590,7 @@ void route_netlink_use(struct route_netlink *nl, const struct route_neigh *n)
 	mnl_attr_put(nlh, NDA_DST, n->family == AF_INET6 ? 16 : 4, n->addr);
 	if (mnl_socket_sendto(nl->requests, nlh, nlh->nlmsg_len) < 0)
 		log_debug("neighbour not refreshed: %s", strerror(errno));
+	return true;
 }
 
 uint32_t route_netlink_locals(const struct route_netlink *nl, uint8_t (*out)[16], uint32_t max)

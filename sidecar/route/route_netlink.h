@@ -3,7 +3,7 @@
  * Mirrors links, addresses, routes, rules and neighbours of this network namespace from rtnetlink (rtnetlink(7)) into
  * struct route_input. Control thread only. Overruns (ENOBUFS) cause a new dump: what is mirrored is right again afterwards.
  *
- * What the kernel does not tell (learnt path MTUs, redirects, the device's IPv6 MTU and hop limit) is read once a second. The
+ * What the kernel does not tell (learnt path MTUs, redirects, the device's IPv6 MTU and hop limit, sysctls) is read once a second. The
  * kernel lists an IPv4 path MTU only when it has looked the destination up since, as it does for the flow's second ICMP message.
  *
  * A storm of changes cannot take the processor: each kind of dump waits, after it took t, for another 19 t, and complete tables are
@@ -39,8 +39,9 @@ int route_netlink_fd(const struct route_netlink *nl); /* watch for EPOLLIN; an e
 /* Reads what is there without blocking; returns a set of enum route_change, or -errno. */
 int route_netlink_process(struct route_netlink *nl);
 void route_netlink_input(const struct route_netlink *nl, struct route_input *in); /* valid until the next process */
-/* Tells the kernel that the neighbour is in use (NTF_USE), so that it keeps it resolved. */
-void route_netlink_use(struct route_netlink *nl, const struct route_neigh *n);
+/* Tells the kernel that the neighbour is in use (NTF_USE), so that it keeps it resolved. False: it needs not be told, the entry does not
+ * age (permanent, or without ARP). */
+bool route_netlink_use(struct route_netlink *nl, const struct route_neigh *n);
 /* The addresses to which this host accepts unicast on our device, for device_ops.set_local: those for which the local table has a
  * route (hence no tentative ones), but loopback ones (127/8, ::1) and link-local ones of other devices. Writes up to max, IPv4 as
  * ::ffff:a.b.c.d; returns how many there are. */

@@ -79,6 +79,16 @@ static int get_addr(const struct nlattr *attr, uint8_t family, uint8_t *out)
 	return 0;
 }
 
+static int get_name(const struct nlattr *attr, char name[16])
+{
+	const uint32_t len = mnl_attr_get_payload_len(attr);
+
+	if (!len || len > 16 || ((const char *)mnl_attr_get_payload(attr))[len - 1])
+		return -EBADMSG;
+	memcpy(name, mnl_attr_get_payload(attr), len);
+	return 0;
+}
+
 /* IFLA_INET6_CONF inside a nest: an array of enum DEVCONF_*, which newer kernels lengthen. */
 static int parse_conf6(const struct nlattr *nest, struct route_link *out)
 {
@@ -115,6 +125,8 @@ static int parse_link_attr(const struct nlattr *attr, struct route_link *out)
 {
 	switch (mnl_attr_get_type(attr)) {
 	case IFLA_MTU: return get_u32(attr, &out->mtu);
+	case IFLA_IFNAME: return out->family == AF_UNSPEC ? get_name(attr, out->name) : 0;
+	case IFLA_MASTER: out->has_master = true; return 0;
 	case IFLA_ADDRESS:
 		if (mnl_attr_get_payload_len(attr) == 6)
 			memcpy(out->mac, mnl_attr_get_payload(attr), 6);
@@ -330,33 +342,48 @@ int route_parse_route(const struct nlmsghdr *nlh, struct route_route *out, uint3
 	return 0;
 }
 
-/* Attributes that the kernel reports for its own three rules; any other one selects. */
-static int parse_rule_attr(const struct nlattr *attr, uint32_t *table, uint32_t *priority,
-			   bool *selects)
+static int parse_rule_attr(const struct nlattr *attr, struct route_rule *out)
 {
-	uint32_t value;
+	uint32_t value = 0;
 
 	switch (mnl_attr_get_type(attr)) {
-	case FRA_TABLE: return get_u32(attr, table);
-	case FRA_PRIORITY: return get_u32(attr, priority);
+	case FRA_TABLE: return get_u32(attr, &out->table);
+	case FRA_PRIORITY: return get_u32(attr, &out->priority);
+	case FRA_DST: return get_addr(attr, out->family, out->dst);
+	case FRA_SRC: return get_addr(attr, out->family, out->src);
+	case FRA_FWMARK: return get_u32(attr, &out->mark);
+	case FRA_FWMASK: return get_u32(attr, &out->mark_mask);
+	case FRA_IIFNAME: return get_name(attr, out->iif);
+	case FRA_OIFNAME: return get_name(attr, out->oif);
+	case FRA_L3MDEV: out->l3mdev = true; return 0;
+	case FRA_IP_PROTO:
+		if (mnl_attr_get_payload_len(attr) < 1)
+			return -EBADMSG;
+		out->proto = *(const uint8_t *)mnl_attr_get_payload(attr);
+		return 0;
 	case FRA_SUPPRESS_PREFIXLEN:
+		if (get_u32(attr, &value))
+			return -EBADMSG;
+		out->suppress_len = value <= 128 ? (int32_t)value : -1;
+		return 0;
 	case FRA_SUPPRESS_IFGROUP:
 		if (get_u32(attr, &value))
 			return -EBADMSG;
-		*selects |= value != UINT32_MAX;
+		out->other |= value != UINT32_MAX;
 		return 0;
 	case FRA_PROTOCOL:
+	case FRA_FLOW:
 	case FRA_PAD: return 0;
-	default: *selects = true; return 0;
+	default: out->other = true; return 0;
 	}
 }
 
 int route_parse_rule(const struct nlmsghdr *nlh, struct route_rule *out)
 {
 	const struct fib_rule_hdr *rule = header(nlh, sizeof(*rule));
+	const uint32_t known = FIB_RULE_PERMANENT | FIB_RULE_INVERT | FIB_RULE_IIF_DETACHED |
+			       FIB_RULE_OIF_DETACHED;
 	const struct nlattr *attr = NULL;
-	uint32_t table, priority = 0;
-	bool selects;
 
 	memset(out, 0, sizeof(*out));
 	if (!rule)
@@ -364,27 +391,24 @@ int route_parse_rule(const struct nlmsghdr *nlh, struct route_rule *out)
 	if (!is_ip(rule->family))
 		return -ENOMSG;
 	out->family = rule->family;
-	table = rule->table;
-	selects = rule->dst_len || rule->src_len || rule->tos || rule->action != FR_ACT_TO_TBL ||
-		  (rule->flags & ~(uint32_t)FIB_RULE_PERMANENT);
+	out->action = rule->action;
+	out->src_len = rule->src_len;
+	out->dst_len = rule->dst_len;
+	out->table = rule->table;
+	out->suppress_len = -1;
+	out->invert = rule->flags & FIB_RULE_INVERT;
+	out->other = rule->tos || (rule->flags & ~known);
+	if (out->src_len > 8 * address_len(out->family) ||
+	    out->dst_len > 8 * address_len(out->family))
+		return -EBADMSG;
 	for (;;) {
 		if (!next_attr(nlh, sizeof(*rule), &attr))
 			return -EBADMSG;
 		if (!attr)
-			break;
-		if (parse_rule_attr(attr, &table, &priority, &selects))
+			return 0;
+		if (parse_rule_attr(attr, out))
 			return -EBADMSG;
 	}
-	if (!selects && priority == 0 && table == RT_TABLE_LOCAL)
-		out->kind = ROUTE_RULE_LOCAL;
-	else if (!selects && priority == 32766 && table == RT_TABLE_MAIN)
-		out->kind = ROUTE_RULE_MAIN;
-	else if (!selects && priority == 32767 && table == RT_TABLE_DEFAULT &&
-		 rule->family == AF_INET)
-		out->kind = ROUTE_RULE_DEFAULT;
-	else
-		out->kind = ROUTE_RULE_CUSTOM;
-	return 0;
 }
 
 int route_parse_neigh(const struct nlmsghdr *nlh, struct route_neigh *out)

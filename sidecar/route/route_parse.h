@@ -30,6 +30,8 @@ struct route_link {
 	bool has_conf6; /* mtu6 and hop_limit6 are there */
 	uint8_t hop_limit6;
 	uint8_t mac[6];
+	bool has_master;
+	char name[16];
 	uint32_t flags;	  /* IFF_* */
 	uint32_t changed; /* of them; all ones: unknown */
 	uint32_t mtu, mtu6;
@@ -41,11 +43,6 @@ int route_parse_addr(const struct nlmsghdr *nlh, struct route_addr *out);
 /* expires_ms: what is left of the route's life; 0: unlimited. */
 int route_parse_route(const struct nlmsghdr *nlh, struct route_route *out, uint32_t *expires_ms);
 
-enum { ROUTE_RULE_LOCAL = 1, ROUTE_RULE_MAIN = 2, ROUTE_RULE_DEFAULT = 4, ROUTE_RULE_CUSTOM = 8 };
-struct route_rule {
-	uint8_t family;
-	uint8_t kind; /* ROUTE_RULE_* */
-};
 int route_parse_rule(const struct nlmsghdr *nlh, struct route_rule *out);
 
 int route_parse_neigh(const struct nlmsghdr *nlh, struct route_neigh *out);

@@ -59,6 +59,7 @@ struct route_entry {	 /* what a prefix leads to */
 	uint32_t neigh; /* index, ROUTE_NEIGH_DST, or ROUTE_NONE: gateway not resolved */
 	bool has_src;	/* else IPv4: no source; IPv6: see route_sources */
 	bool has_gateway;
+	bool origin; /* IPv4: Linux accepts sources inside the prefix */
 	uint8_t gateway_family;
 	uint8_t src[16];
 	uint8_t gateway[16];
@@ -75,6 +76,30 @@ struct route_sources {
 	} a[ROUTE_MAX_SOURCES];
 };
 
+enum { ROUTE_MAX_SELECTED = 16 };
+
+struct route_selected { /* a prefix that a policy rule names */
+	uint8_t len, addr[16];
+};
+
+/* What the policy rules of a family come to for datagrams of ours: no mark, no interface asked for. route_rules.c */
+struct route_policy {
+	bool slow;	  /* every destination */
+	bool fallback;	  /* what main does not know is looked up in table default, then nowhere */
+	uint32_t min_len; /* shorter routes of main are passed over */
+	uint32_t dst_cnt, src_cnt, table_cnt;
+	struct route_selected dst[ROUTE_MAX_SELECTED]; /* destinations that are another table's */
+	struct route_selected src[ROUTE_MAX_SELECTED]; /* sockets with such an address are */
+	uint32_t table[ROUTE_MAX_SELECTED];	       /* tables that are asked, too */
+	const struct route_rule *why;		       /* the first rule that makes something slow, or NULL */
+};
+void route_policy_judge(const struct route_input *in, uint8_t family, struct route_policy *out);
+/* As ip-rule(8) shows it. */
+void route_rule_text(const struct route_rule *r, char *text, size_t len);
+
+#define ROUTE_FILTER_BITS 4096
+#define ROUTE_NOTE_LEN	  160
+
 #define ROUTE_OWN_USABLE 1 /* not tentative: may be a source */
 #define ROUTE_OWN_DEVICE 2 /* on our device */
 
@@ -89,6 +114,11 @@ struct route_table {
 	uint8_t *used; /* one per neighbour; workers set, the control thread clears */
 	uint32_t neigh_cnt;
 	struct route_sources src_global, src_link;
+	struct route_selected src_slow[2][ROUTE_MAX_SELECTED]; /* sources that a policy rule names */
+	uint32_t src_slow_cnt[2];
+	bool origin_all; /* any source may be invalid; else those whose bit is set */
+	uint64_t origin_filter[ROUTE_FILTER_BITS / 64];
+	char note[ROUTE_NOTE_LEN];
 	uint64_t generation;
 	struct route_secret secret;
 };
@@ -162,6 +192,12 @@ static inline uint32_t route_map_find(const struct route_map *m, struct route_ke
 		if (s->len == ROUTE_NONE)
 			return ROUTE_NONE;
 	}
+}
+
+/* The filter's bit for an IPv4 source, host order. */
+static inline uint32_t route_filter_bit(uint32_t addr)
+{
+	return (addr * 0x9e3779b1u) >> 20;
 }
 
 static inline uint32_t route_fib_find(const struct route_fib *f, struct route_key key)

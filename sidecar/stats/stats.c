@@ -84,12 +84,13 @@ void stats_set_info(struct stats *s, const char *text)
 	udplane_seq_end(&s->z->info_seq);
 }
 
-void stats_set_prefixes(struct stats *s, const struct udplane_prefix *p, uint32_t cnt)
+void stats_set_prefixes(struct stats *s, const struct udplane_prefix *p, uint32_t cnt, const char *note)
 {
 	if (cnt > UDPLANE_MAX_PREFIXES)
 		cnt = UDPLANE_MAX_PREFIXES;
 	udplane_seq_begin(&s->z->prefix_seq);
 	memcpy(s->z->prefix, p, cnt * sizeof(*p));
 	s->z->prefix_cnt = cnt;
+	snprintf(s->z->route_note, sizeof(s->z->route_note), "%s", note);
 	udplane_seq_end(&s->z->prefix_seq);
 }

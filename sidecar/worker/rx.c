@@ -84,7 +84,7 @@ static uint32_t classify(struct worker *w, const struct device_frame *f, struct 
 		count_verdict(w, v);
 		return PORT_NONE;
 	}
-	if (w->ops->pass && !is_ours(w, p, info))
+	if (w->ops->pass && (!is_ours(w, p, info) || (info->family == AF_INET && !route_source_valid(w->route, info->src.v4_be))))
 		return SOCK_PASS;
 	tuple.family = info->family;
 	tuple.src_port_be = info->src_port_be;

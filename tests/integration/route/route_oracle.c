@@ -9,6 +9,8 @@
  * destinations: where the table says fast, device, next hop, source, MTU and MAC must agree flags
  * NAME             until the change was reported; forgets what was reported so far forget forgets
  * changes reported so far locals N               until there are N local addresses use ADDR NTF_USE
+ *   sources COUNT SEED DST random IPv4 sources, for what comes in for our address DST: which the table calls valid
+ *                          the kernel must accept
  *   send DST SIZE          a UDP datagram of SIZE bytes with DF, from a socket of the kernel's
  *   cpu                    milliseconds of processor time used so far
  *   poll MS                works for so long, counts tables
@@ -397,6 +399,55 @@ static void check(struct oracle *o, int count, unsigned int seed)
 	printf("\n");
 }
 
+/* Does the kernel accept a datagram from src to our address dst that comes in by the device? */
+static bool kernel_accepts(struct oracle *o, const uint8_t *src, const uint8_t *dst)
+{
+	char buf[512];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct rtmsg *rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
+	struct answer a = {0};
+
+	nlh->nlmsg_type = RTM_GETROUTE;
+	rtm->rtm_family = AF_INET;
+	rtm->rtm_dst_len = rtm->rtm_src_len = 32;
+	mnl_attr_put(nlh, RTA_DST, 4, dst);
+	mnl_attr_put(nlh, RTA_SRC, 4, src);
+	mnl_attr_put_u32(nlh, RTA_IIF, (uint32_t)o->ifindex);
+	return !ask(o, nlh, parse_route, &a) && a.type == RTN_LOCAL;
+}
+
+static void check_sources(struct oracle *o, int count, unsigned int seed, const char *own)
+{
+	uint32_t valid = 0, refused = 0, cautious = 0, addr;
+	struct route_input in;
+	uint8_t dst[16];
+	int i;
+
+	settle(o);
+	srand(seed);
+	inet_pton(AF_INET, own, dst);
+	route_netlink_input(o->nl, &in);
+	for (i = 0; i < count; i++) {
+		uint8_t src[16];
+		char text[INET6_ADDRSTRLEN];
+		bool says, does;
+
+		if (pick(&in, src) != AF_INET || src[0] == 0 || src[0] == 127 || src[0] >= 224)
+			continue; /* what the parser refuses */
+		memcpy(&addr, src, 4);
+		says = route_source_valid(o->table, addr);
+		does = kernel_accepts(o, src, dst);
+		if (says && !does) {
+			printf("bad %s: the kernel refuses it\n", inet_ntop(AF_INET, src, text, sizeof(text)));
+			return;
+		}
+		valid += says;
+		refused += !does;
+		cautious += !says && does;
+	}
+	printf("ok valid=%u refused=%u cautious=%u\n", valid, refused, cautious);
+}
+
 static void await_flag(struct oracle *o, const char *name)
 {
 	static const struct {
@@ -500,6 +551,8 @@ static bool command(struct oracle *o, char *line)
 		printf("ok\n");
 	} else if (cnt == 2 && !strcmp(arg[0], "locals")) {
 		await_locals(o, (uint32_t)atoi(arg[1]));
+	} else if (cnt == 4 && !strcmp(arg[0], "sources")) {
+		check_sources(o, atoi(arg[1]), (unsigned int)atoi(arg[2]), arg[3]);
 	} else if (cnt == 2 && !strcmp(arg[0], "use")) {
 		use(o, arg[1]);
 	} else if (cnt == 3 && !strcmp(arg[0], "send")) {

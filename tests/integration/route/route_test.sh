@@ -297,20 +297,83 @@ test_routes6() {
 test_rules() {
 	begin rules
 	must h rule add pref 100 to 50.0.0.0/8 lookup 77
+	ok await policy 50.1.2.3
+	ok await "$fast4" 8.8.8.8
+	must h rule add pref 90 fwmark 1 lookup 77
+	must h rule add pref 91 from 203.0.113.9 lookup 77
+	must h rule add pref 92 iif lo ipproto tcp lookup 77
+	must h -6 rule add pref 100 fwmark 1 lookup 77
+	ok await "$fast4" 8.8.8.8
+	ok await "$fast6" 2600::1
+	ok check 500 15
+	must h rule add pref 93 uidrange 0-9 lookup 77
 	ok await policy 8.8.8.8
 	ok await policy 10.0.0.1
-	ok await "$fast6" 2600::1
-	must h -6 rule add pref 100 fwmark 1 lookup 77
+	must h rule add pref 80 lookup main suppress_prefixlength 0
+	ok await "$fast4" 10.0.0.1
+	ok await policy 8.8.8.8
+	ok check 500 16
+	must h rule del pref 80
+	must h rule del pref 93
+	must h rule add pref 94 from 10.0.0.2 lookup 77
+	ok await policy 8.8.8.8 10.0.0.2
+	ok await "$fast4" 8.8.8.8
+	must h -6 rule add pref 101 from 2001:db8::2 lookup 77
 	ok await policy 2600::1
-	must h rule del pref 100
+	for pref in 90 91 92 94 100; do must h rule del pref $pref; done
 	must h -6 rule del pref 100
+	must h -6 rule del pref 101
 	ok await "$fast4" 8.8.8.8
 	ok await "$fast6" 2600::1
-	must h rule del pref 32767
+	must h rule del pref 32766
 	ok await policy 8.8.8.8
-	must h rule add pref 32767 lookup default
+	must h rule add pref 32766 lookup main
 	ok await "$fast4" 8.8.8.8
 	ok check 1000 13
+	end
+}
+
+rp_filter() {
+	ip netns exec "$host" sysctl -qw "net.ipv4.conf.all.rp_filter=$1" "net.ipv4.conf.v0.rp_filter=$2"
+	ok poll 50
+}
+
+# Which sources the kernel accepts: what the table calls valid must be. (Linux takes to the full check for good once a policy rule was
+# there, hence also before test_rules.)
+test_sources() {
+	begin sources$1
+	must h addr add 192.0.2.1/32 dev lo
+	must h route add 198.51.100.0/24 dev d0
+	must h route add local 198.18.0.0/16 dev lo
+	must h route add unreachable 198.19.0.0/16
+	for mode in "0 0" "1 0" "0 2" "2 1"; do
+		# shellcheck disable=SC2086
+		rp_filter $mode
+		ok sources 1500 21 10.0.0.2
+		case $answer in *valid=0*) wrong="$wrong
+  none is valid: $answer" ;; esac
+		[ "$mode" = "0 0" ] || ok await "$fast4" 8.8.8.8
+	done
+	must h route del default via 10.0.0.1
+	ok await no_route 8.8.8.8
+	ok sources 1500 22 10.0.0.2
+	must h route replace default via 10.0.0.1
+	must h rule add pref 70 from 10.0.0.2 lookup 77
+	ok await policy 8.8.8.8 10.0.0.2
+	ok sources 500 23 10.0.0.2
+	must h rule del pref 70
+	rp_filter 0 0
+	must h rule add pref 71 to 198.18.0.0/15 lookup 77
+	must h route add broadcast 198.19.7.0/24 dev v0 table 77
+	ok await policy 198.19.1.1
+	ok sources 1500 24 10.0.0.2
+	must h rule del pref 71
+	must h route flush table 77
+	must h route del unreachable 198.19.0.0/16
+	must h route del local 198.18.0.0/16 dev lo
+	must h route del 198.51.100.0/24 dev d0
+	must h addr del 192.0.2.1/32 dev lo
+	ok await "$fast4" 8.8.8.8
 	end
 }
 
@@ -548,7 +611,9 @@ test_source
 test_silent_flush
 test_routes
 test_routes6
+test_sources _first
 test_rules
+test_sources _again
 test_neighbours
 test_use
 test_path_mtu

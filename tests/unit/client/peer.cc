@@ -378,7 +378,7 @@ struct udplane_socket_zone *Peer::Row(uint32_t sock)
 	return reinterpret_cast<struct udplane_socket_zone *>(stats_.addr + Stats()->socket_off) + sock;
 }
 
-void Peer::SetPrefix(const std::string &text, bool on_link)
+void Peer::SetPrefix(const std::string &text, bool on_link, bool slow)
 {
 	struct udplane_stats_zone *z = Stats();
 	struct udplane_prefix p = {};
@@ -389,6 +389,7 @@ void Peer::SetPrefix(const std::string &text, bool on_link)
 	inet_pton(p.family, addr.c_str(), p.addr);
 	p.len = static_cast<uint8_t>(atoi(text.c_str() + slash + 1));
 	p.on_link = on_link;
+	p.slow = slow;
 	udplane_seq_begin(&z->prefix_seq);
 	z->prefix[z->prefix_cnt++] = p;
 	udplane_seq_end(&z->prefix_seq);

@@ -96,7 +96,7 @@ class Peer
 	/* --- as the control thread --- */
 	struct udplane_stats_zone *Stats() { return reinterpret_cast<struct udplane_stats_zone *>(stats_.addr); }
 	struct udplane_socket_zone *Row(uint32_t sock);
-	void SetPrefix(const std::string &text, bool on_link = false); /* "10.0.0.0/8" */
+	void SetPrefix(const std::string &text, bool on_link = false, bool slow = false); /* "10.0.0.0/8"; slow: a hole */
 	void ClearPrefixes();
 	void AskPort(uint16_t port, bool asked);
 	void Goodbye();

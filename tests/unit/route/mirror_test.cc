@@ -324,16 +324,21 @@ TEST_F(Mirror, UnreadableDumpMakesTheFamilySlow)
 TEST_F(Mirror, Rules)
 {
 	Dump(MIRROR_RULES4, {Rule(AF_INET, 255, 0), Rule(AF_INET, 254, 32766)}); // one is missing
-	EXPECT_TRUE(Input().policy_rules[0]);
-	EXPECT_FALSE(Input().policy_rules[1]);
+	EXPECT_TRUE(Input().rules);
 	Dump(MIRROR_RULES6,
-	     {Rule(AF_INET6, 255, 0), Rule(AF_INET6, 254, 32766), Rule(AF_INET6, 254, 5)});
-	EXPECT_TRUE(Input().policy_rules[1]);
-	Dump(MIRROR_RULES6,
-	     {Rule(AF_INET6, 255, 0), Rule(AF_INET6, 254, 32766).U32(FRA_FWMARK, 1)});
-	EXPECT_TRUE(Input().policy_rules[1]);
+	     {Rule(AF_INET6, 255, 0), Rule(AF_INET6, 254, 5).U32(FRA_FWMARK, 7).U32(FRA_FWMASK, 15),
+	      Rule(AF_INET6, 77, 9)});
+	const struct route_input in = Input();
+	std::vector<uint32_t> tables;
+	for (uint32_t i = 0; i < in.rule_cnt; i++)
+		if (in.rules[i].family == AF_INET6)
+			tables.push_back(in.rules[i].table);
+	EXPECT_EQ((std::vector<uint32_t>{255, 254, 77}), tables) << "in the kernel's order";
+	EXPECT_EQ(7u, in.rules[in.rule_cnt - 2].mark);
+	EXPECT_EQ(15u, in.rules[in.rule_cnt - 2].mark_mask);
+	EXPECT_EQ(-1, in.rules[in.rule_cnt - 2].suppress_len);
 	Dump(MIRROR_RULES6, {Rule(AF_INET6, 255, 0), Rule(AF_INET6, 254, 32766)});
-	EXPECT_FALSE(Input().policy_rules[1]);
+	EXPECT_EQ(in.rule_cnt - 1, Input().rule_cnt);
 	Tell(Rule(AF_INET6, 77, 5));
 	EXPECT_EQ(Bit(MIRROR_RULES6), m_.dirty);
 }

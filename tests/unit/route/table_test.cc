@@ -552,7 +552,7 @@ std::vector<std::string> Prefixes(const Table &t, uint32_t max)
 	out.resize(route_table_prefixes(t.get(), out.data(), max));
 	for (const auto &p : out)
 		said.push_back(Text(p.family, p.addr) + "/" + std::to_string(p.len) +
-			       (p.on_link ? " on-link" : ""));
+			       (p.on_link ? " on-link" : "") + (p.slow ? " slow" : ""));
 	return said;
 }
 
@@ -563,7 +563,8 @@ TEST(Prefixes, DefaultCoversAllButOnLink)
 	w.Route("8.0.0.0/8", "10.0.0.5");
 	EXPECT_EQ((std::vector<std::string>{"0.0.0.0/0", "::/0", "10.0.0.0/24 on-link"}),
 		  Prefixes(w.Build(), 16));
-	EXPECT_EQ((std::vector<std::string>{"0.0.0.0/0"}), Prefixes(w.Build(), 1));
+	// The broadcast address inside does not fit, and would be an error.
+	EXPECT_EQ((std::vector<std::string>{"0.0.0.0/0 slow"}), Prefixes(w.Build(), 1));
 }
 
 TEST(Prefixes, WidestFirstWithoutDefault)
@@ -576,7 +577,7 @@ TEST(Prefixes, WidestFirstWithoutDefault)
 	w.Route("8.0.0.0/8", "10.0.0.5");
 	w.Route("9.0.0.0/8", "10.0.0.5", 0, kOther);
 	w.Route("9.9.0.0/16", "10.0.0.5");
-	EXPECT_EQ((std::vector<std::string>{"10.0.0.0/24 on-link", "8.0.0.0/8", "9.9.0.0/16",
+	EXPECT_EQ((std::vector<std::string>{"8.0.0.0/8", "9.9.0.0/16", "10.0.0.0/24 on-link",
 					    "2001:db8::/64", "fe80::/64"}),
 		  Prefixes(w.Build(), 16));
 }

@@ -55,6 +55,7 @@ struct World {
 	std::vector<struct route_addr> addrs;
 	std::vector<struct route_route> routes;
 	std::vector<struct route_neigh> neighs;
+	std::vector<struct route_rule> rules; // none: the kernel's own
 
 	World()
 	{
@@ -120,6 +121,19 @@ struct World {
 		return neighs.back();
 	}
 
+	struct route_rule &Rule(uint32_t priority, uint32_t table, uint8_t family = AF_INET)
+	{
+		struct route_rule r = {};
+
+		r.family = family;
+		r.action = 1; // FR_ACT_TO_TBL
+		r.priority = priority;
+		r.table = table;
+		r.suppress_len = -1;
+		rules.push_back(r);
+		return rules.back();
+	}
+
 	const struct route_input *Input()
 	{
 		in.addrs = addrs.data();
@@ -128,6 +142,8 @@ struct World {
 		in.route_cnt = static_cast<uint32_t>(routes.size());
 		in.neighs = neighs.data();
 		in.neigh_cnt = static_cast<uint32_t>(neighs.size());
+		in.rules = rules.empty() ? nullptr : rules.data();
+		in.rule_cnt = static_cast<uint32_t>(rules.size());
 		return &in;
 	}
 
