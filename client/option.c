@@ -228,21 +228,31 @@ static void to_kernel(struct sock *s, uint32_t reason, const struct option *o, i
 	pthread_mutex_unlock(&context.ctl);
 }
 
+static void verify(struct sock *s)
+{
+	pthread_mutex_lock(&context.ctl);
+	claim_update(s);
+	pthread_mutex_unlock(&context.ctl);
+}
+
 void option_was_set(struct sock *s, int level, int name, const void *value, socklen_t len)
 {
 	const struct option *o = find(level, name);
 
 	if (level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_RCVTIMEO_NEW))
 		read_timeout(s);
+	/* Where net.ipv4.ip_no_pmtu_disc is set, it is IP_PMTUDISC_DONT from the start: udplaned looks. */
+	if (level == IPPROTO_IP && name == IP_MTU_DISCOVER && (unsigned)value_of(value, len) <= 1) {
+		verify(s);
+		return;
+	}
 	if (o && (o->effect == OPTION_KEEP || (o->effect == OPTION_VALUE && value_of(value, len) == o->value)))
 		return;
 	if (!o || o->effect != OPTION_VERIFY) {
 		to_kernel(s, o && o->effect == OPTION_FILTER ? UDPLANE_REASON_FILTER : UDPLANE_REASON_OPTION, o, level, name);
 		return;
 	}
-	pthread_mutex_lock(&context.ctl);
-	claim_update(s);
-	pthread_mutex_unlock(&context.ctl);
+	verify(s);
 }
 
 int udplane_setsockopt(int fd, int level, int name, const void *value, socklen_t len)

@@ -26,6 +26,7 @@ struct claim {
 	bool reuse;          /* SO_REUSEADDR or SO_REUSEPORT: others may bind beside it */
 	bool reuseport;
 	bool bound_device;   /* SO_BINDTODEVICE to our device */
+	bool no_df;          /* IP_PMTUDISC_DONT: by option, or by net.ipv4.ip_no_pmtu_disc when it was made */
 	int domain;          /* AF_INET or AF_INET6: of the socket; an AF_INET6 one may have an AF_INET key */
 	bool dual_stack;     /* an AF_INET6 wildcard that takes IPv4, too */
 	struct udplane_addr local, peer; /* for stats; peer.family 0: not connected */

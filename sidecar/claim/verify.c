@@ -104,12 +104,14 @@ static enum udplane_reason check_kind(int fd, uint64_t netns_cookie, int *domain
 /* Options that change who receives, and that only the kernel applies. */
 static enum udplane_reason check_options(int fd, const struct claim_rules *rules, struct claim *c, char *text, size_t text_len)
 {
-	int bound_if = 0, reuseaddr = 0, reuseport = 0;
+	int bound_if = 0, reuseaddr = 0, reuseport = 0, discover = IP_PMTUDISC_WANT;
 	socklen_t filter_len = 0;
 
 	get_int(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &bound_if);
 	get_int(fd, SOL_SOCKET, SO_REUSEADDR, &reuseaddr);
 	get_int(fd, SOL_SOCKET, SO_REUSEPORT, &reuseport);
+	get_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, &discover);
+	c->no_df = discover == IP_PMTUDISC_DONT;
 	c->reuse = reuseaddr || reuseport;
 	c->reuseport = reuseport;
 	c->bound_device = bound_if != 0;

@@ -243,6 +243,7 @@ static void source_of(const struct claim *cl, struct worker_source *src)
 
 	memset(src, 0, sizeof(*src));
 	src->port_be = cl->local.port_be;
+	src->no_df = cl->no_df;
 	if (!memcmp(cl->key.addr, zero, 16))
 		return;
 	src->family = cl->key.family;

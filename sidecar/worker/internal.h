@@ -38,7 +38,8 @@ struct worker_flow {
 	uint64_t generation; /* of the route table; 0: empty */
 	uint16_t mtu;
 	uint8_t family;
-	uint8_t pad[64 - 16 - 8 - 8 - 3];
+	bool no_df;
+	uint8_t pad[64 - 16 - 8 - 8 - 4];
 	struct packet_template tmpl;
 };
 
@@ -80,6 +81,7 @@ struct worker {
 
 	const struct route_table *route;
 	struct worker_flow *flow; /* [WORKER_FLOWS] */
+	uint16_t ip_id;           /* of the last datagram without DF: fragments of two must not meet */
 	struct worker_local local;
 	uint8_t *has_flows;       /* [socket_max]: `flow` may hold something of that socket */
 	uint64_t flow_generation; /* changes with the route table */

@@ -44,7 +44,7 @@ static uint32_t flow_label(const uint8_t *dst, uint32_t sock)
 static bool flow_resolve(struct worker *w, struct worker_flow *f, uint8_t family, const uint8_t *dst, uint32_t sock)
 {
 	const struct worker_source *src = &w->source[sock];
-	struct packet_flow pf = {.family = family, .df = true, .src_port_be = src->port_be};
+	struct packet_flow pf = {.family = family, .df = !src->no_df, .src_port_be = src->port_be};
 	struct route_hop hop;
 
 	f->generation = 0;
@@ -65,6 +65,7 @@ static bool flow_resolve(struct worker *w, struct worker_flow *f, uint8_t family
 	if (w->ops->pass) /* a NIC of our own may send less than the TAP that the routes know */
 		f->mtu = (uint16_t)min_u32(f->mtu, w->queue->dev->mtu);
 	f->family = family;
+	f->no_df = src->no_df;
 	f->generation = w->flow_generation;
 	w->has_flows[sock] = 1;
 	return true;
@@ -136,7 +137,7 @@ static enum tx_result send_one(struct worker *w, struct worker_channel *ch, cons
 	out->frame = frame;
 	out->off = (uint16_t)w->queue->dev->tx_headroom;
 	out->len = (uint16_t)packet_build(w->opt.frames + (size_t)frame * w->opt.frame_size + out->off, &f->tmpl, &to,
-					  foreign_payload(payload), d->len, 0);
+					  foreign_payload(payload), d->len, f->no_df ? ++w->ip_id : 0);
 	route_table_mark_used(w->route, f->neigh);
 	return TX_FAST;
 }

@@ -102,6 +102,13 @@ bool Pending(device_queue *) { return false; }
 const device_queue_ops kOps = {RxBurst, TxBurst, Flush, FramesGet, FramesPut, FramesFree, WaitFds, Arm,
                                Nothing, Engage, Leave, Disengage, LeftToKernel, Pending, nullptr};
 
+// A NIC of our own: what is not ours goes on to the kernel.
+void Pass(device_queue *q, const device_frame *f, uint32_t cnt) {
+  for (uint32_t i = 0; i < cnt; i++) FramesPut(q, &f[i].frame, 1);
+}
+const device_queue_ops kPassOps = {RxBurst, TxBurst, Flush, FramesGet, FramesPut, FramesFree, WaitFds, Arm,
+                                   Nothing, Engage, Leave, Disengage, LeftToKernel, Pending, Pass};
+
 struct Client : BedClient {
   explicit Client(uint32_t id) : BedClient(id, {kFrames, kFrameSize, kTxSlots, kRing}) {}
 };
@@ -112,7 +119,7 @@ class WorkerTest : public ::testing::Test {
   void Start(udplane_mode mode, uint64_t spin_ns, uint64_t burst_spin_ns = 0) {
     device_.reset(new FakeDevice);
     fake = device_.get();
-    fake->queue = {&kOps, &fake->dev, 0, false};
+    fake->queue = {ops_, &fake->dev, 0, false};
     memcpy(fake->dev.mac, kMac, 6);
     fake->dev.can_disengage = true;
     for (uint32_t i = 0; i < kFrames; i++) fake->free_frames.push_back(i);
@@ -198,6 +205,7 @@ class WorkerTest : public ::testing::Test {
     Guard g;
     return std::string((const char *)fake->frames.data() + (size_t)d.frame * kFrameSize + d.offset, d.len);
   }
+  const device_queue_ops *ops_ = &kOps;
   std::unique_ptr<FakeDevice> device_;
   std::unique_ptr<udplane_worker_zone> zone_;
   std::vector<std::unique_ptr<Client>> clients_;
@@ -313,6 +321,68 @@ TEST_F(WorkerTest, SendsWithRightHeaders) {
   EXPECT_EQ(info.src_port_be, htons(5060));
   EXPECT_EQ(info.dst_port_be, htons(9999));
   EXPECT_EQ(std::string((const char *)f.data() + info.payload_off, info.payload_len), "ping");
+}
+
+// IP_PMTUDISC_DONT: routers may fragment, so DF is off and no two datagrams have the same id.
+TEST_F(WorkerTest, SendsWithoutDfWhereTheSocketSaysSo) {
+  Client *c = Attach(2, 5060);
+  worker_order o{};
+  o.op = WORKER_SOCKET_SOURCE;
+  o.sock = 2;
+  o.source.port_be = htons(5060);
+  c->Send(2, "df", 2, inet_addr("192.0.2.2"), 9);
+  ASSERT_TRUE(Until([&] {
+    Guard g;
+    return fake->sent.size() == 1;
+  }));
+  o.source.no_df = true;
+  ASSERT_EQ(worker_call(w_, &o), 0);
+  for (int i = 0; i < 2; i++) c->Send(2, "no", 2, inet_addr("192.0.2.2"), 9);
+  ASSERT_TRUE(Until([&] {
+    Guard g;
+    return fake->sent.size() == 3;
+  }));
+  EXPECT_EQ(fake->sent[0][20], 0x40);
+  for (int i = 1; i < 3; i++) {
+    packet_info info;
+    EXPECT_EQ(fake->sent[i][20], 0);
+    ASSERT_EQ(packet_parse(fake->sent[i].data(), (uint32_t)fake->sent[i].size(), &info), PACKET_UDP);
+  }
+  EXPECT_NE(memcmp(&fake->sent[1][18], &fake->sent[2][18], 2), 0);
+}
+
+class PassingTest : public WorkerTest {
+ protected:
+  void SetUp() override {
+    ops_ = &kPassOps;
+    WorkerTest::SetUp();
+  }
+  bool From(const char *src, const std::string &data) {
+    return Inject(7, data, [src](uint8_t *p, uint32_t *) {
+      uint32_t sum = 0, addr = inet_addr(src);
+      memcpy(p + 26, &addr, 4);
+      memset(p + 24, 0, 2);  // header checksum anew; none of UDP
+      memset(p + 40, 0, 2);
+      for (int i = 14; i < 34; i += 2) sum += (uint32_t)(p[i] << 8 | p[i + 1]);
+      sum = (sum & 0xffff) + (sum >> 16);
+      sum = ~(sum + (sum >> 16)) & 0xffff;
+      p[24] = (uint8_t)(sum >> 8);
+      p[25] = (uint8_t)sum;
+    });
+  }
+};
+
+// LAND: Linux drops a datagram whose source is one of its own addresses, so it is Linux that gets it.
+TEST_F(PassingTest, OwnAndBroadcastSourcesAreTheKernels) {
+  Client *c = Attach(0, 7);
+  ASSERT_TRUE(From("192.0.2.1", "land"));
+  ASSERT_TRUE(From("192.0.2.255", "broadcast"));
+  ASSERT_TRUE(From("203.0.113.9", "stranger"));
+  udplane_rx_desc d;
+  EXPECT_EQ(Receive(c, &d), "stranger");
+  c->Return(d.frame);
+  ASSERT_TRUE(Settled());
+  EXPECT_EQ(Count(UDPLANE_WORKER_RX_PASSED), 2u);
 }
 
 TEST_F(WorkerTest, WhatHasNoFastRouteGoesToTheControlThread) {
