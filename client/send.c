@@ -116,7 +116,7 @@ static bool tx_served(const struct sock *s)
 {
 	uint32_t state = udplane_load32(&s->zone->state);
 
-	return state == UDPLANE_SOCKET_ACTIVE || state == UDPLANE_SOCKET_PENDING;
+	return (state == UDPLANE_SOCKET_ACTIVE || state == UDPLANE_SOCKET_PENDING) && likely(!udplane_load32(&s->zone->tx_reason));
 }
 
 bool tx_alive(const struct sock *s)

@@ -180,7 +180,7 @@ struct control {
 	int lock_fd; /* flock on the socket path's lock file */
 	struct route_netlink *nl;
 	struct route_table *route;
-	bool route_dirty;
+	bool route_dirty, addrs_changed; /* the next table is to be compared with the sockets' addresses */
 	uint64_t route_built_ns;
 
 	struct session **session; /* [max_clients], by channel id */
@@ -287,6 +287,7 @@ bool sock_release_some(struct control *c, struct session *s);
 void sock_set_diverted(struct control *c, struct sock *k, enum udplane_reason why, const char *text);
 void sock_to_kernel(struct control *c, struct sock *k, enum udplane_reason why, const char *text);
 void sock_check(struct control *c);
+void sock_check_sources(struct control *c);
 void sock_ports_changed(struct control *c);
 struct sock *sock_of(struct control *c, struct session *s, uint32_t id);
 

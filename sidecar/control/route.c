@@ -78,6 +78,9 @@ static void install(struct control *c)
 	if (old)
 		route_table_destroy(old);
 	route_publish(c);
+	if (c->addrs_changed)
+		sock_check_sources(c);
+	c->addrs_changed = false;
 	if (!in.policy_rules[0]) /* not known right now: what was, stays */
 		set_sources(c);
 	c->stats.z->mtu = in.mtu;
@@ -137,6 +140,7 @@ static void on_netlink(struct control *c, struct watch *w, uint32_t events)
 	if (!(change & (ROUTE_CHANGE_TABLE | ROUTE_CHANGE_ADDRS | ROUTE_CHANGE_LINK)) || c->route_dirty)
 		return;
 	c->route_dirty = true;
+	c->addrs_changed |= change & ROUTE_CHANGE_ADDRS;
 	if (clock_now_ns() - c->route_built_ns > ROUTE_PACE_NS)
 		install(c);
 	else

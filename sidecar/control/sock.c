@@ -205,6 +205,36 @@ void sock_check(struct control *c)
 	}
 }
 
+static void set_sending(struct control *c, const struct sock *k, uint32_t reason, const char *text)
+{
+	struct udplane_socket_zone *z = stats_socket(&c->stats, k->id);
+
+	udplane_seq_begin(&z->seq);
+	snprintf(z->tx_text, sizeof(z->tx_text), "%s", text);
+	udplane_store32(&z->tx_reason, reason);
+	udplane_seq_end(&z->seq);
+}
+
+/* The host's addresses have changed. Where a socket's own is gone, each send fails, and only the kernel can say so in time. */
+void sock_check_sources(struct control *c)
+{
+	static const uint8_t zero[16];
+
+	for (uint32_t i = 0; i < c->stats.z->socket_high; i++) {
+		const struct sock *k = c->sock[i];
+		uint32_t reason = stats_socket(&c->stats, i)->tx_reason;
+		bool gone;
+
+		if (!k || k->fd < 0 || !memcmp(k->claim.local.addr, zero, 16))
+			continue;
+		gone = !route_is_local(c->route, k->claim.local.family, k->claim.local.addr);
+		if (gone && reason == UDPLANE_REASON_NONE)
+			set_sending(c, k, UDPLANE_REASON_NOT_LOCAL, "the address that it is bound to is gone from this host");
+		else if (!gone && reason == UDPLANE_REASON_NOT_LOCAL)
+			set_sending(c, k, UDPLANE_REASON_NONE, "");
+	}
+}
+
 /* ---- claim ---- */
 
 static enum udplane_reason check_claim(struct control *c, struct session *s, const struct udplane_claim *m,
@@ -546,6 +576,7 @@ void sock_release(struct control *c, struct sock *k)
 {
 	disarm(c, k, false);
 	k->state = UDPLANE_SOCKET_FREE;
+	set_sending(c, k, UDPLANE_REASON_NONE, "");
 	refresh_socket(c, k, UDPLANE_REASON_NONE, "");
 	if (!k->refused) {
 		close(k->wake_fd);

@@ -117,6 +117,24 @@ TEST_F(SendTest, OnlyListedUnicastIsFast)
 	udplane_close(fd);
 }
 
+TEST_F(SendTest, HolesAreTheKernels)
+{
+	Peer *p = Start();
+	int fd = Any();
+
+	p->SetPrefix("0.0.0.0/0");
+	p->SetPrefix("10.0.0.0/8", false, true); /* unreachable */
+	p->SetPrefix("10.1.0.0/16");
+	EXPECT_TRUE(Fast(fd, "11.1.2.3:1"));
+	EXPECT_FALSE(Fast(fd, "10.2.2.3:1"));
+	EXPECT_TRUE(Fast(fd, "10.1.2.3:1")) << "the longest prefix decides";
+	p->Row(Id(fd))->tx_reason = UDPLANE_REASON_NOT_LOCAL;
+	EXPECT_FALSE(Fast(fd, "11.1.2.3:1")) << "udplaned says that the socket sends by the kernel";
+	p->Row(Id(fd))->tx_reason = UDPLANE_REASON_NONE;
+	EXPECT_TRUE(Fast(fd, "11.1.2.3:1"));
+	udplane_close(fd);
+}
+
 TEST_F(SendTest, NotToItself)
 {
 	Peer *p = Start();
