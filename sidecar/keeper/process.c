@@ -6,6 +6,7 @@
 #include "sidecar/keeper/process.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -426,6 +427,7 @@ static void drop_privileges(void)
 {
 	int err = confine_no_capabilities();
 
+	mallopt(M_ARENA_MAX, 1); /* a thread's arena that shrinks reads /proc/sys/vm/overcommit_memory, and this process opens nothing */
 	if (!err)
 		err = confine_syscalls(CONFINE_KEEPER);
 	if (err)
