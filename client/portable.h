@@ -13,6 +13,7 @@
 #define UDPLANE_CLIENT_PORTABLE_H
 
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -23,6 +24,13 @@ static inline int portable_fstat(int fd, struct stat *st)
 	return (int)syscall(SYS_fstat, fd, st);
 }
 #define fstat portable_fstat
+
+/* Since 2.27. */
+static inline int portable_memfd_create(const char *name, unsigned int flags)
+{
+	return (int)syscall(SYS_memfd_create, name, flags);
+}
+#define memfd_create portable_memfd_create
 
 /* glibc's is a static wrapper around __register_atfork, which musl does not have. */
 __attribute__((visibility("hidden"))) int portable_atfork(void (*prepare)(void), void (*parent)(void),

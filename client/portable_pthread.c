@@ -24,6 +24,7 @@ OLD(pthread_join, FIRST);
 OLD(pthread_detach, FIRST);
 OLD(pthread_kill, FIRST);
 OLD(pthread_once, FIRST);
+OLD(pthread_sigmask, FIRST); /* moved in 2.32 */
 OLD(pthread_testcancel, FIRST);
 OLD(pthread_key_create, FIRST);
 OLD(pthread_key_delete, FIRST);
