@@ -283,9 +283,8 @@ static void judge_surroundings(struct preflight *p, const struct af_xdp_facts *f
 			preflight_add(p, "redirect_peer", PREFLIGHT_OK,
 				      "cannot be seen from here: a CNI that delivers by "
 				      "bpf_redirect_peer (Cilium with BPF host routing) goes round "
-				      "native "
-				      "XDP; if `udplanectl stats` then counts nothing, use "
-				      "--xdp-mode generic");
+				      "native XDP; udplaned finds that out and takes generic mode, "
+				      "unless its xdp mode was asked for");
 	}
 	if (f->rp_filter == 1)
 		preflight_add(p, "rp_filter", PREFLIGHT_OK,

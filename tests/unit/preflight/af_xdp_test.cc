@@ -69,7 +69,7 @@ TEST_F(AfXdp, AVethThatIsFit) {
   ExpectOnly("native_xdp", PREFLIGHT_OK, "natively");
   ExpectOnly("offloads", PREFLIGHT_OK, "TSO");
   f_.peer_elsewhere = true;
-  ExpectOnly("redirect_peer", PREFLIGHT_OK, "--xdp-mode generic");
+  ExpectOnly("redirect_peer", PREFLIGHT_OK, "takes generic mode");
 }
 
 TEST_F(AfXdp, Kernels) {
