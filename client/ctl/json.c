@@ -65,14 +65,14 @@ static void add_ports(cJSON *to, const struct snapshot *s)
 	free(text);
 }
 
-static void add_socket(cJSON *list, const struct snapshot_socket *s)
+static void add_socket(cJSON *list, const struct snapshot *all, const struct snapshot_socket *s)
 {
 	cJSON *o = cJSON_CreateObject(), *client;
 
 	cJSON_AddItemToArray(list, o);
 	add_u64(o, "id", s->id);
 	cJSON_AddStringToObject(o, "state", socket_state_name(s->state));
-	cJSON_AddBoolToObject(o, "accelerated", s->state == UDPLANE_SOCKET_ACTIVE);
+	cJSON_AddBoolToObject(o, "accelerated", path_is_carried(all, s));
 	cJSON_AddStringToObject(o, "reason", reason_name(s->reason));
 	cJSON_AddStringToObject(o, "text", s->text);
 	add_addr(o, "local", &s->local);
@@ -99,7 +99,7 @@ static void add_sockets(cJSON *to, const struct snapshot *s)
 	cJSON *list = cJSON_AddArrayToObject(to, "sockets");
 
 	for (uint32_t i = 0; i < s->socket_cnt; i++)
-		add_socket(list, &s->sockets[i]);
+		add_socket(list, s, &s->sockets[i]);
 }
 
 static void add_device(cJSON *to, const struct snapshot *s)
@@ -257,7 +257,8 @@ int json_ports(FILE *out, const struct snapshot *s, const struct port_use *uses,
 		add_u64(o, "sockets", u->socket_cnt);
 		add_u64(o, "active", u->active_cnt);
 		add_u64(o, "unclaimed", u->plain_cnt);
-		cJSON_AddBoolToObject(o, "accelerated", u->active_cnt > 0);
+		cJSON_AddBoolToObject(o, "accelerated", u->active_cnt > u->stray_cnt);
+		add_u64(o, "carried_by_kernel", u->stray_cnt);
 		cJSON_AddStringToObject(o, "reason",
 					u->plain_cnt ? "not_claimed" : reason_name(u->reason));
 		cJSON_AddStringToObject(o, "text", u->text);

@@ -7,6 +7,7 @@
 
 #include "client/ctl/format.h"
 #include "client/ctl/names.h"
+#include "client/ctl/paths.h"
 
 /* Texts of a snapshot are printable ASCII, so these two are all that needs escaping. */
 static void print_text(FILE *out, const char *text)
@@ -168,11 +169,11 @@ static void print_worker_state(FILE *out, const struct snapshot *s)
 static void print_socket_state(FILE *out, const struct snapshot *s)
 {
 	print_head(out, "udplane_socket_accelerated", "gauge",
-		   "1 while it has the fast path; `udplanectl why PORT` says why not");
+		   "1 while the fast path carries what it has; `udplanectl why PORT` says why not");
 	for (uint32_t i = 0; i < s->socket_cnt; i++) {
 		fputs("udplane_socket_accelerated", out);
 		socket_sample(out, s, i);
-		fprintf(out, " %d\n", s->sockets[i].state == UDPLANE_SOCKET_ACTIVE);
+		fprintf(out, " %d\n", path_is_carried(s, &s->sockets[i]));
 	}
 }
 

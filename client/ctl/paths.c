@@ -324,3 +324,14 @@ void path_send(struct path *p, const struct snapshot *s, const uint64_t *r,
 	if (p->kind == PATH_KERNEL || p->kind == PATH_MIXED)
 		explain_send(p, s, r, k);
 }
+
+bool path_is_carried(const struct snapshot *s, const struct snapshot_socket *k)
+{
+	struct path rx, tx;
+
+	if (k->state != UDPLANE_SOCKET_ACTIVE)
+		return false;
+	path_receive(&rx, s, k->recent);
+	path_send(&tx, s, k->recent, k);
+	return path_is_good(&rx) && path_is_good(&tx);
+}

@@ -60,6 +60,9 @@ static inline bool path_is_good(const struct path *p)
 	return p->kind != PATH_KERNEL;
 }
 
+/* Is the socket diverted, and was what it had in the last seconds carried so, unless it rests? */
+bool path_is_carried(const struct snapshot *s, const struct snapshot_socket *k);
+
 /* Adds a socket's recent counts. */
 void path_add(uint64_t *sum, const struct snapshot_socket *k);
 

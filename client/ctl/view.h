@@ -26,6 +26,7 @@ struct port_use {
 	uint32_t socket_cnt, active_cnt, plain_cnt;
 	uint32_t reason;  /* of the first socket that is not active, or UDPLANE_REASON_NONE */
 	const char *text; /* its text, in the snapshot */
+	uint32_t stray_cnt; /* active, and yet the kernel carries them: paths.h */
 };
 
 /* By port, into *uses, which the caller frees; returns how many, or -ENOMEM. Plain sockets count on

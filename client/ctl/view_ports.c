@@ -8,6 +8,7 @@
 
 #include "client/ctl/format.h"
 #include "client/ctl/names.h"
+#include "client/ctl/paths.h"
 #include "client/ctl/table.h"
 
 static void count_sockets(struct port_use *use, const struct snapshot *s)
@@ -19,6 +20,7 @@ static void count_sockets(struct port_use *use, const struct snapshot *s)
 		u->socket_cnt++;
 		if (k->state == UDPLANE_SOCKET_ACTIVE) {
 			u->active_cnt++;
+			u->stray_cnt += !path_is_carried(s, k);
 		} else if (!u->text) {
 			u->reason = k->reason;
 			u->text = k->text;
@@ -61,9 +63,9 @@ int view_port_uses(const struct snapshot *s, const struct plain_list *plain, str
 
 const char *view_accelerated(const struct port_use *use)
 {
-	if (!use->active_cnt)
+	if (use->active_cnt == use->stray_cnt)
 		return "no";
-	return use->active_cnt == use->socket_cnt ? "yes" : "partly";
+	return use->active_cnt - use->stray_cnt == use->socket_cnt ? "yes" : "partly";
 }
 
 /* Neighbours of which the same is to be said share a row. */
@@ -71,7 +73,7 @@ static bool alike(const struct port_use *a, const struct port_use *b)
 {
 	return b->port == a->port + 1 && a->socket_cnt == b->socket_cnt &&
 	       a->active_cnt == b->active_cnt && a->plain_cnt == b->plain_cnt &&
-	       a->reason == b->reason && !strcmp(a->text, b->text);
+	       a->stray_cnt == b->stray_cnt && a->reason == b->reason && !strcmp(a->text, b->text);
 }
 
 static void port_row(struct table *t, const struct port_use *u, uint16_t last)
@@ -84,6 +86,8 @@ static void port_row(struct table *t, const struct port_use *u, uint16_t last)
 	table_cell(t, "%s", view_accelerated(u));
 	if (u->plain_cnt)
 		table_cell(t, "no claim: see udplanectl why %u", u->port);
+	else if (u->stray_cnt)
+		table_cell(t, "claimed, but the kernel carries it: see udplanectl why %u", u->port);
 	else if (u->active_cnt == u->socket_cnt)
 		table_cell(t, "%s", "");
 	else

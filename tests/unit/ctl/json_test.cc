@@ -89,7 +89,7 @@ TEST(Json, NumbersAreExact)
 TEST(Json, PortsAndVerdict)
 {
 	Image image;
-	struct port_use use = {5060, 2, 1, 0, UDPLANE_REASON_FILTER, "x"};
+	struct port_use use = {5060, 2, 1, 0, UDPLANE_REASON_FILTER, "x", 0};
 	struct verdict v = {5060, false, "nobody", "text", "todo", false, {}, {}};
 	image.ask(5060);
 	Shot shot(image);

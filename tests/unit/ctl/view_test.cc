@@ -203,6 +203,25 @@ TEST(ViewPorts, UsesByPort)
 	free(uses);
 }
 
+TEST(ViewPorts, AClaimThatTheKernelCarriesIsNotAccelerated)
+{
+	Image image;
+	image.zone()->mode = UDPLANE_MODE_LATENCY;
+	image.ask(53);
+	udplane_socket_zone *k = image.claim("0.0.0.0", 53, UDPLANE_SOCKET_ACTIVE);
+	k->recent[UDPLANE_RECENT_RX_KERNEL] = 1000;
+	image.zone()->recent_host_counter[UDPLANE_HOST_INTERFACE_RX] = 1000;
+	Shot shot(image);
+	struct plain_list none = {};
+	struct port_use *uses;
+	int cnt = view_port_uses(&shot.s, &none, &uses);
+	ASSERT_EQ(1, cnt);
+	EXPECT_STREQ("no", view_accelerated(&uses[0]));
+	std::string text = text_of([&](FILE *f) { view_ports(f, &shot.s, uses, cnt); });
+	EXPECT_NE(std::string::npos, text.find("see udplanectl why 53")) << text;
+	free(uses);
+}
+
 TEST(ViewPorts, NeighboursShareARow)
 {
 	Image image(1, 400);
