@@ -308,7 +308,7 @@ static void facts(struct device *base, struct device_facts *out)
 
 	memset(out, 0, sizeof(*out));
 	out->attached = af_xdp_is_linked(dev);
-	out->can_generic = dev->mode == CONFIG_XDP_AUTO && dev->way == AF_XDP_WAY_COPY;
+	out->can_generic = dev->twin && dev->way == AF_XDP_WAY_COPY;
 	if (dev->looks++ % QUEUE_LOOKS == 0)
 		dev->netif.queue_cnt = netif_read_queue_cnt(&dev->netif);
 	out->queue_cnt = dev->netif.queue_cnt < XDP_QUEUES ? dev->netif.queue_cnt : XDP_QUEUES;
@@ -341,8 +341,8 @@ static bool ready(const struct config *cfg)
 	struct netif netif;
 	char text[256];
 
-	return !netif_read(&netif, cfg->interface, text, sizeof(text)) && !af_xdp_check_permission(text, sizeof(text)) &&
-	       !af_xdp_check_kernel(text, sizeof(text)) && !af_xdp_name_other(&netif, text, sizeof(text));
+	/* Not the permission: this process may have given it up; whoever starts anew has it or has not, as before. */
+	return !netif_read(&netif, cfg->interface, text, sizeof(text)) && !af_xdp_check_kernel(text, sizeof(text)) && !af_xdp_name_other(&netif, text, sizeof(text));
 }
 
 static struct device_queue *queue(struct device *base, uint32_t worker)

@@ -76,7 +76,7 @@ struct af_xdp {
 
 	struct xdp_claims claims; /* what is asked for; `shared` and the maps change with the program loaded */
 	struct udplane_xdp *prog; /* skeleton: program and maps */
-	struct udplane_xdp *twin; /* the same program for generic mode, on the same maps: once it was needed */
+	struct udplane_xdp *twin; /* the same program for generic mode, on the same maps; NULL: never needed */
 	enum af_xdp_way way;
 	bool frags;               /* program takes frames of several buffers */
 	int link_fd;              /* -1: the kernel gets everything */

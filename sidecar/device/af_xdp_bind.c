@@ -278,16 +278,14 @@ static void describe(struct af_xdp *dev)
 
 int af_xdp_relink(struct af_xdp *dev, bool generic, char *text, size_t text_len)
 {
-	int err = 0;
+	int err;
 
 	af_xdp_unlink(dev); /* what is left of the old one */
 	if (af_xdp_name_other(&dev->netif, text, text_len))
 		return -EBUSY;
-	if (generic && dev->way != AF_XDP_WAY_GENERIC && !dev->twin)
-		err = load_twin(dev);
-	if (err) {
-		snprintf(text, text_len, "loading the XDP program for generic mode: %s", strerror(-err));
-		return err;
+	if (generic && dev->way != AF_XDP_WAY_GENERIC && !dev->twin) {
+		snprintf(text, text_len, "no program for generic mode was loaded");
+		return -EOPNOTSUPP;
 	}
 	err = link_program(dev, generic || dev->way == AF_XDP_WAY_GENERIC);
 	if (err) {
@@ -402,6 +400,9 @@ int af_xdp_bind(struct af_xdp *dev, char *text, size_t text_len)
 		snprintf(why, sizeof(dev->base.why), dev->mode == CONFIG_XDP_AUTO ? "the best there is" : "as configured");
 	dev->way = way;
 	describe(dev);
+	/* Loaded now, as the right to load is given up later. A failure costs the way out only. */
+	if (dev->mode == CONFIG_XDP_AUTO && way == AF_XDP_WAY_COPY && load_twin(dev))
+		dev->twin = NULL;
 	for (uint32_t w = 0; w < dev->worker_cnt; w++)
 		dev->queue[w].zerocopy = way == AF_XDP_WAY_ZEROCOPY;
 	return 0;
