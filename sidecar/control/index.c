@@ -33,7 +33,8 @@ int index_init(struct sock_index *x, uint32_t max)
 	x->port = calloc(PORTS, sizeof(*x->port));
 	x->cookie = calloc(size, sizeof(*x->cookie));
 	x->group = calloc(size, sizeof(*x->group));
-	if (getrandom(&x->secret, sizeof(x->secret), 0) == sizeof(x->secret) && x->port && x->cookie && x->group)
+	if (getrandom(&x->secret, sizeof(x->secret), 0) == sizeof(x->secret) && x->port &&
+	    x->cookie && x->group)
 		return 0;
 	index_free(x);
 	return -ENOMEM;
@@ -52,8 +53,8 @@ struct index_group *index_find(const struct sock_index *x, const struct port_key
 	struct index_group *g;
 
 	LIST_FOREACH(g, &x->group[hash_words(x, key, sizeof(*key))], link)
-		if (!memcmp(&g->key, key, sizeof(*key)))
-			return g;
+	if (!memcmp(&g->key, key, sizeof(*key)))
+		return g;
 	return NULL;
 }
 
@@ -117,13 +118,14 @@ struct index_item *index_cookie_next(const struct index_item *i)
 	return same_cookie(LIST_NEXT(i, by_cookie), i->cookie);
 }
 
-static struct index_item *rival_in(const struct index_list *list, const struct index_item *i, bool fresh_ones)
+static struct index_item *rival_in(const struct index_list *list, const struct index_item *i,
+				   bool fresh_ones)
 {
 	struct index_item *o;
 
 	LIST_FOREACH(o, list, by_key)
-		if (o->cookie != i->cookie && (fresh_ones || !o->fresh))
-			return o;
+	if (o->cookie != i->cookie && (fresh_ones || !o->fresh))
+		return o;
 	return NULL;
 }
 

@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Claimed sockets by cookie, by port and by key: what a claim must know of the others, in constant time, however many sockets share
- * its port. Control thread only; nothing is copied, items are embedded in what they stand for.
+ * Claimed sockets by cookie, by port and by key: what a claim must know of the others, in constant
+ * time, however many sockets share its port. Control thread only; nothing is copied, items are
+ * embedded in what they stand for.
  *
- *   cookie:  one kernel socket, claimed by several processes
- *   port:    unconnected and connected ones apart: a server has few of the first and thousands of the second
- *   group:   exactly the same key. Kernel sockets of one key share it if all are SO_REUSEPORT; else they are rivals, and Linux gives
- *            everything to the one that was bound last
+ * - By cookie: one kernel socket, claimed by several processes.
+ *
+ * - By port, unconnected and connected ones apart: a server has few of the first and thousands of
+ *   the second.
+ *
+ * - By key, in groups. Kernel sockets of one key share it if all are SO_REUSEPORT; else they are
+ *   rivals, and Linux gives everything to the one that was bound last.
  */
 #ifndef SIDECAR_CONTROL_INDEX_H
 #define SIDECAR_CONTROL_INDEX_H
 
+#include "sidecar/port/port.h"
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
-#include "sidecar/port/port.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -44,9 +48,9 @@ struct index_port {
 };
 
 struct sock_index {
-	struct index_port *port;    /* [65536], by port_be as a number */
-	struct index_list *cookie;  /* [mask + 1] */
-	LIST_HEAD(, index_group) *group; /* [mask + 1] */
+	struct index_port *port;	  /* [65536], by port_be as a number */
+	struct index_list *cookie;	  /* [mask + 1] */
+	LIST_HEAD(, index_group) * group; /* [mask + 1] */
 	uint32_t mask;
 	uint64_t secret; /* peers on the network choose what becomes a key */
 };

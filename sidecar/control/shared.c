@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Ports that several sockets share (SO_REUSEADDR, SO_REUSEPORT): which of ours may be diverted beside the others.
+ * Ports that several sockets share (SO_REUSEADDR, SO_REUSEPORT): which of ours may be diverted
+ * beside the others.
  *
- * Whoever waits for an answer of this thread must not wait for that, however many sockets there are. So nothing here costs more than a
- * constant for each claim, and the rest is done a bit at a time (shared_work):
+ * Whoever waits for an answer of this thread must not wait for that, however many sockets there
+ * are. So nothing here costs more than a constant for each claim, and the rest is done a bit at a
+ * time (shared_work):
  *
- *   connected    nothing but the same four-tuple beats it, and Linux says who has that: one question (claim_winner)
- *   unconnected  the sockets on the port that do not use udplane, as of the last listing, SCAN_EVERY_NS ago at most
- *   rivals       two of ours under one key. A newcomer is `fresh` for FRESH_NS: a server that binds a socket beside its listener to
- *                connect() it at once (DTLS, TURN, QUIC) shall not stop the listener each time. Meanwhile it waits, and they do not
+ * - Connected: nothing but the same four-tuple beats it, and Linux says who has that: one question
+ *   (claim_winner).
+ *
+ * - Unconnected: what counts is the sockets on the port that do not use udplane, as of the last
+ *   listing, SCAN_EVERY_NS ago at most.
+ *
+ * - Rivals: two of ours under one key. A newcomer is `fresh` for FRESH_NS: a server that binds a
+ *   socket beside its listener to connect() it at once (DTLS, TURN, QUIC) shall not stop the
+ *   listener each time. Meanwhile it waits, and the others do not.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -20,15 +27,15 @@
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
 
-#define FRESH_NS 20000000ull        /* bind() to connect() takes some 100 us */
-#define SCAN_EVERY_NS 500000000ull  /* from one listing to the next, */
-#define SCAN_SOON_NS 100000000ull   /* where something has changed, */
-#define SCAN_SHARE 50               /* and never so often that it takes more of the thread's time than 1 / this */
-#define SCAN_PORTS 8                /* more ports than these are listed all at once */
-#define KNOWN_NS 2000000000ull      /* a listing older than that counts for nothing */
-#define LOOK_AGAIN 64               /* a port with fewer sockets is listed at each claim: that is soon done */
-#define LOOK_STEPS 16               /* answers of the kernel that a claim waits for */
-#define OTHERS_MAX 1024             /* on one port; with more of them nothing is diverted there */
+#define FRESH_NS      20000000ull  /* bind() to connect() takes some 100 us */
+#define SCAN_EVERY_NS 500000000ull /* from one listing to the next, */
+#define SCAN_SOON_NS  100000000ull /* where something has changed, */
+#define SCAN_SHARE    50 /* and it never takes more of the thread's time than 1 / this */
+#define SCAN_PORTS 8	 /* more ports than these are listed all at once */
+#define KNOWN_NS   2000000000ull /* a listing older than that counts for nothing */
+#define LOOK_AGAIN 64	/* a port with fewer sockets is listed at each claim: that is soon done */
+#define LOOK_STEPS 16	/* answers of the kernel that a claim waits for */
+#define OTHERS_MAX 1024 /* on one port; with more of them nothing is diverted there */
 
 /* ---- sockets that do not use udplane, by port ---- */
 
@@ -42,9 +49,9 @@ struct others {
 struct shared_port {
 	TAILQ_ENTRY(shared_port) link;
 	uint16_t port_be;
-	bool collecting;      /* for `next` */
-	bool changed;         /* `now` is not what its sockets were settled by */
-	uint64_t listed_ns;   /* when `now` was; 0: never */
+	bool collecting;    /* for `next` */
+	bool changed;	    /* `now` is not what its sockets were settled by */
+	uint64_t listed_ns; /* when `now` was; 0: never */
 	struct others now, next;
 };
 
@@ -57,7 +64,8 @@ static void others_add(struct others *l, const struct claim_other *o)
 {
 	if (l->cnt == l->room) {
 		uint32_t room = l->room ? 2 * l->room : 8;
-		struct claim_other *more = room > OTHERS_MAX ? NULL : realloc(l->o, room * sizeof(*more));
+		struct claim_other *more =
+			room > OTHERS_MAX ? NULL : realloc(l->o, room * sizeof(*more));
 
 		l->many |= !more;
 		if (!more)
@@ -81,7 +89,8 @@ static bool others_remove(struct others *l, uint64_t cookie)
 
 static bool others_differ(const struct others *a, const struct others *b)
 {
-	return a->cnt != b->cnt || a->many != b->many || (a->cnt && memcmp(a->o, b->o, a->cnt * sizeof(*a->o)));
+	return a->cnt != b->cnt || a->many != b->many ||
+	       (a->cnt && memcmp(a->o, b->o, a->cnt * sizeof(*a->o)));
 }
 
 static struct shared_port *port_of(struct control *c, uint16_t port_be)
@@ -136,8 +145,8 @@ static void mark_list(struct control *c, const struct index_list *list, bool wai
 	struct index_item *i;
 
 	LIST_FOREACH(i, list, by_key)
-		if (!waiting || sock_of_item(i)->state == UDPLANE_SOCKET_PENDING)
-			shared_mark(c, sock_of_item(i));
+	if (!waiting || sock_of_item(i)->state == UDPLANE_SOCKET_PENDING)
+		shared_mark(c, sock_of_item(i));
 }
 
 /* waiting: only those that are not diverted. */
@@ -170,7 +179,8 @@ static void mark_same_tuple(struct control *c, const struct claim_other *o)
 	}
 }
 
-/* The others on a port have changed: that may concern ours which are not connected, which wait, or which have another's four-tuple. */
+/* The others on a port have changed: that may concern ours which are not connected, which wait, or
+ * which have another's four-tuple. */
 static void mark_port(struct control *c, struct shared_port *p)
 {
 	struct index_port *port = &c->index.port[p->port_be];
@@ -178,10 +188,10 @@ static void mark_port(struct control *c, struct shared_port *p)
 
 	p->changed = false;
 	LIST_FOREACH(i, &port->unconnected, by_port)
-		shared_mark(c, sock_of_item(i));
+	shared_mark(c, sock_of_item(i));
 	LIST_FOREACH(i, &port->connected, by_port)
-		if (sock_of_item(i)->state == UDPLANE_SOCKET_PENDING)
-			shared_mark(c, sock_of_item(i));
+	if (sock_of_item(i)->state == UDPLANE_SOCKET_PENDING)
+		shared_mark(c, sock_of_item(i));
 	for (uint32_t n = 0; n < p->now.cnt; n++)
 		if (p->now.o[n].connected)
 			mark_same_tuple(c, &p->now.o[n]);
@@ -280,13 +290,15 @@ static int know(struct control *c, struct shared_port *p, bool exact)
 
 /* ---- one socket ---- */
 
-static enum udplane_reason judge_others(struct control *c, const struct sock *k, bool exact, char *text, size_t text_len)
+static enum udplane_reason judge_others(struct control *c, const struct sock *k, bool exact,
+					char *text, size_t text_len)
 {
 	struct shared_port *p = port_of(c, k->claim.key.port_be);
 	int err = p ? know(c, p, exact) : -ENOMEM;
 
 	if (err < 0) {
-		snprintf(text, text_len, "cannot list the sockets on this port: %s", strerror(-err));
+		snprintf(text, text_len, "cannot list the sockets on this port: %s",
+			 strerror(-err));
 		return err == -ENOMEM ? UDPLANE_REASON_NO_MEMORY : UDPLANE_REASON_DEVICE;
 	}
 	for (uint32_t i = 0; !err && i < p->now.cnt; i++) {
@@ -297,12 +309,15 @@ static enum udplane_reason judge_others(struct control *c, const struct sock *k,
 	}
 	if (!err && !p->now.many)
 		return UDPLANE_REASON_NONE;
-	snprintf(text, text_len, err ? "the sockets on this port are being listed" :
-				       "there are more than %d sockets on this port that do not use udplane", OTHERS_MAX);
+	snprintf(text, text_len,
+		 err ? "the sockets on this port are being listed"
+		     : "there are more than %d sockets on this port that do not use udplane",
+		 OTHERS_MAX);
 	return UDPLANE_REASON_SHARED;
 }
 
-static enum udplane_reason judge(struct control *c, struct sock *k, bool exact, char *text, size_t text_len)
+static enum udplane_reason judge(struct control *c, struct sock *k, bool exact, char *text,
+				 size_t text_len)
 {
 	struct index_item *rival = index_rival(&k->item);
 	struct claim_other winner;
@@ -313,8 +328,11 @@ static enum udplane_reason judge(struct control *c, struct sock *k, bool exact, 
 		return UDPLANE_REASON_NOT_ASKED;
 	}
 	if (rival) {
-		snprintf(text, text_len, "process %d has another socket on the same address and port by SO_REUSEADDR; only Linux "
-			 "knows which of them receives", sock_of_item(rival)->session->pid);
+		snprintf(text, text_len,
+			 "process %d has another socket on the same address and port by "
+			 "SO_REUSEADDR; only Linux "
+			 "knows which of them receives",
+			 sock_of_item(rival)->session->pid);
 		return UDPLANE_REASON_SHARED;
 	}
 	if (!k->claim.reuse)
@@ -378,7 +396,8 @@ static void not_other(struct control *c, const struct sock *k)
 		return;
 	p->changed = true;
 	if (p->now.cnt)
-		scan_soon(c); /* one look at all of ours for each of a thousand claims would be too much */
+		scan_soon(c); /* one look at all of ours for each of a thousand claims would be too
+				 much */
 	else
 		mark_port(c, p);
 }
@@ -472,8 +491,8 @@ static bool scan_next(struct control *c)
 	int err;
 
 	TAILQ_FOREACH(p, &sh->ports, link)
-		if (p->collecting)
-			break;
+	if (p->collecting)
+		break;
 	if (!p)
 		return false;
 	if (sh->scan_fd < 0)
@@ -513,7 +532,8 @@ static void scan_begin(struct control *c)
 	struct shared *sh = &c->shared;
 	struct shared_port *p;
 
-	TAILQ_FOREACH(p, &sh->ports, link) {
+	TAILQ_FOREACH(p, &sh->ports, link)
+	{
 		p->collecting = true;
 		p->next.cnt = p->next.seen = 0;
 		p->next.many = false;

@@ -9,11 +9,14 @@
 #include <sys/sysinfo.h>
 
 #define FREE_HUGEPAGES "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
-#define HUGE_SIZE (2ull << 20)
-#define RESERVE_MIN (24ull << 20) /* heap, stacks and code of udplaned; its sockets and pipes count, too */
-#define RESERVE_SHARE 8           /* or this part of the limit */
-#define OWN_MIN (4ull << 20)      /* a session may have so much in any case: its channel, and a segment of rings */
-#define NO_LIMIT (1ull << 60)     /* v1 says so with a number about as large as there is */
+#define HUGE_SIZE      (2ull << 20)
+#define RESERVE_MIN \
+	(24ull << 20)	/* heap, stacks and code of udplaned; its sockets and pipes count, too */
+#define RESERVE_SHARE 8 /* or this part of the limit */
+#define OWN_MIN \
+	(4ull   \
+	 << 20) /* a session may have so much in any case: its channel, and a segment of rings */
+#define NO_LIMIT (1ull << 60) /* v1 says so with a number about as large as there is */
 
 /* A number in a file; UINT64_MAX where there is none, or "max". */
 static uint64_t read_number(const char *path)
@@ -56,14 +59,17 @@ static bool has_controller(const char *list, size_t len, const char *name)
 	size_t n = strlen(name);
 
 	for (const char *p = list; p + n <= list + len; p++)
-		if ((p == list || p[-1] == ',') && !strncmp(p, name, n) && (p + n == list + len || p[n] == ','))
+		if ((p == list || p[-1] == ',') && !strncmp(p, name, n) &&
+		    (p + n == list + len || p[n] == ','))
 			return true;
 	return false;
 }
 
-/* The limit of one controller: v1's file in the hierarchy that has it, v2's in the other. A container may see its own cgroup as the
- * root of what is mounted there, whatever /proc says: the walk up ends there. */
-static uint64_t cgroup_limit(const char *root, const char *self, const char *controller, const char *v1, const char *v2)
+/* The limit of one controller: v1's file in the hierarchy that has it, v2's in the other. A
+ * container may see its own cgroup as the root of what is mounted there, whatever /proc says: the
+ * walk up ends there. */
+static uint64_t cgroup_limit(const char *root, const char *self, const char *controller,
+			     const char *v1, const char *v2)
 {
 	uint64_t low = UINT64_MAX;
 	char line[PATH_MAX], dir[PATH_MAX + 256];
@@ -74,11 +80,13 @@ static uint64_t cgroup_limit(const char *root, const char *self, const char *con
 		char *list = strchr(line, ':'), *path = list ? strchr(list + 1, ':') : NULL;
 		bool unified = path && path == list + 1;
 
-		if (!path || (!unified && !has_controller(list + 1, (size_t)(path - list - 1), controller)))
+		if (!path ||
+		    (!unified && !has_controller(list + 1, (size_t)(path - list - 1), controller)))
 			continue;
 		path[strcspn(path, "\n")] = 0;
 		for (int i = 0; i < (unified ? 2 : 1); i++) {
-			int n = snprintf(dir, sizeof(dir), "%s%s%s", root, unified ? mounts[i] : "/", unified ? "" : controller);
+			int n = snprintf(dir, sizeof(dir), "%s%s%s", root,
+					 unified ? mounts[i] : "/", unified ? "" : controller);
 			uint64_t v;
 
 			snprintf(dir + n, sizeof(dir) - (size_t)n, "%s", path[2] ? path + 1 : "");
@@ -94,18 +102,22 @@ static uint64_t cgroup_limit(const char *root, const char *self, const char *con
 void budget_init(struct memory_budget *b, uint64_t configured, const char *root, const char *self)
 {
 	uint64_t limit = cgroup_limit(root, self, "memory", "memory.limit_in_bytes", "memory.max");
-	uint64_t reserve = limit / RESERVE_SHARE > RESERVE_MIN ? limit / RESERVE_SHARE : RESERVE_MIN;
+	uint64_t reserve =
+		limit / RESERVE_SHARE > RESERVE_MIN ? limit / RESERVE_SHARE : RESERVE_MIN;
 	struct sysinfo si;
 
 	memset(b, 0, sizeof(*b));
 	b->max = configured ? configured : UINT64_MAX;
-	b->huge_max = cgroup_limit(root, self, "hugetlb", "hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max");
+	b->huge_max = cgroup_limit(root, self, "hugetlb", "hugetlb.2MB.limit_in_bytes",
+				   "hugetlb.2MB.max");
 	if (limit != UINT64_MAX) {
 		b->small_max = limit - (reserve < limit / 2 ? reserve : limit / 2);
-		snprintf(b->limit, sizeof(b->limit), "the container's memory limit is %llu MiB", (unsigned long long)limit >> 20);
+		snprintf(b->limit, sizeof(b->limit), "the container's memory limit is %llu MiB",
+			 (unsigned long long)limit >> 20);
 	} else {
 		b->small_max = sysinfo(&si) ? UINT64_MAX : (uint64_t)si.totalram * si.mem_unit / 2;
-		snprintf(b->limit, sizeof(b->limit), "there is no memory limit; half of the machine's may be used");
+		snprintf(b->limit, sizeof(b->limit),
+			 "there is no memory limit; half of the machine's may be used");
 	}
 }
 
@@ -116,7 +128,8 @@ static uint64_t rest(uint64_t max, uint64_t used)
 
 uint64_t budget_left(const struct memory_budget *b, bool huge)
 {
-	uint64_t all = rest(b->max, b->small + b->huge), kind = huge ? rest(b->huge_max, b->huge) : rest(b->small_max, b->small);
+	uint64_t all = rest(b->max, b->small + b->huge),
+		 kind = huge ? rest(b->huge_max, b->huge) : rest(b->small_max, b->small);
 	uint64_t pages = huge ? read_number(FREE_HUGEPAGES) : UINT64_MAX;
 
 	if (pages < UINT64_MAX / HUGE_SIZE && pages * HUGE_SIZE < kind)
@@ -124,29 +137,49 @@ uint64_t budget_left(const struct memory_budget *b, bool huge)
 	return all < kind ? all : kind;
 }
 
-static void say(const struct memory_budget *b, uint64_t owner, size_t len, bool huge, bool share, char *text, size_t text_len)
+static void say(const struct memory_budget *b, uint64_t owner, size_t len, bool huge, bool share,
+		char *text, size_t text_len)
 {
-	bool by_key = b->max != UINT64_MAX && rest(b->max, b->small + b->huge) <= rest(huge ? b->huge_max : b->small_max, huge ? b->huge : b->small);
-	uint64_t max = by_key ? b->max : huge ? b->huge_max : b->small_max, used = by_key ? b->small + b->huge : huge ? b->huge : b->small;
+	bool by_key = b->max != UINT64_MAX &&
+		      rest(b->max, b->small + b->huge) <=
+			      rest(huge ? b->huge_max : b->small_max, huge ? b->huge : b->small);
+	uint64_t max = by_key ? b->max
+		       : huge ? b->huge_max
+			      : b->small_max,
+		 used = by_key ? b->small + b->huge
+			: huge ? b->huge
+			       : b->small;
 
 	if (share)
-		snprintf(text, text_len, "this process has %llu MiB already, and may have half of what is left (%llu of %llu MiB are used); %s",
-			 (unsigned long long)owner >> 20, (unsigned long long)used >> 20, (unsigned long long)max >> 20,
+		snprintf(text, text_len,
+			 "this process has %llu MiB already, and may have half of what is left "
+			 "(%llu of %llu MiB are used); %s",
+			 (unsigned long long)owner >> 20, (unsigned long long)used >> 20,
+			 (unsigned long long)max >> 20,
 			 by_key ? "raise memory_max" : "raise udplaned's memory limit");
 	else
-		snprintf(text, text_len, "%zu KiB more would be too much: %llu of %llu MiB are used; %s%s", (len + 1023) >> 10,
-			 (unsigned long long)used >> 20, (unsigned long long)max >> 20, by_key ? "raise memory_max" : huge ? "" : b->limit,
-			 by_key ? "" : huge ? "raise its hugepages-2Mi limit" : ", raise it");
+		snprintf(text, text_len,
+			 "%zu KiB more would be too much: %llu of %llu MiB are used; %s%s",
+			 (len + 1023) >> 10, (unsigned long long)used >> 20,
+			 (unsigned long long)max >> 20,
+			 by_key ? "raise memory_max"
+			 : huge ? ""
+				: b->limit,
+			 by_key ? ""
+			 : huge ? "raise its hugepages-2Mi limit"
+				: ", raise it");
 }
 
-int budget_take(struct memory_budget *b, uint64_t *owner, size_t len, bool huge, char *text, size_t text_len)
+int budget_take(struct memory_budget *b, uint64_t *owner, size_t len, bool huge, char *text,
+		size_t text_len)
 {
 	uint64_t left, has = owner ? *owner : 0;
 
 	if (!b)
 		return 0;
 	left = budget_left(b, huge);
-	if (len > left || (has + len > OWN_MIN && has && has + len > (left + has < left ? UINT64_MAX : left + has) / 2)) {
+	if (len > left || (has + len > OWN_MIN && has &&
+			   has + len > (left + has < left ? UINT64_MAX : left + has) / 2)) {
 		say(b, has, len, huge, len <= left, text, text_len);
 		return -EDQUOT;
 	}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * crowd N ADDRESS PORT: claims N SO_REUSEPORT sockets on one port, then goes away without a word. Prints two lines of JSON: how many
- * were claimed, and how long one claim took at the beginning and at the end (microseconds, the median of 100); and how long others
- * waited for an answer at most until udplaned had released all (milliseconds; negative: one got none), and how long that took.
+ * crowd N ADDRESS PORT: claims N SO_REUSEPORT sockets on one port, then goes away without a word.
+ * Prints two lines of JSON: how many were claimed, and how long one claim took at the beginning and
+ * at the end (microseconds, the median of 100); and how long others waited for an answer at most
+ * until udplaned had released all (milliseconds; negative: one got none), and how long that took.
  */
 #include "tests/attack/hostile.h"
 
@@ -61,15 +62,18 @@ int main(int argc, char **argv)
 		return 1;
 	before = claimed_now((const void *)h.stats);
 	got = claim_all(&h, cnt, argv[2], (uint16_t)atoi(argv[3]), took);
-	printf("{\"claimed\": %d, \"first_us\": %.0f, \"last_us\": %.0f}\n", got, median_us(took), median_us(took + got - SOME));
+	printf("{\"claimed\": %d, \"first_us\": %.0f, \"last_us\": %.0f}\n", got, median_us(took),
+	       median_us(took + got - SOME));
 	fflush(stdout);
 	begin = hostile_now();
 	close(h.fd);
 	do {
 		wait = hostile_ask_as_observer(10000);
 		most = wait < 0 || wait > most ? wait : most;
-	} while (wait >= 0 && claimed_now((const void *)h.stats) > before && hostile_now() < begin + 20);
-	printf("{\"answer_ms\": %.1f, \"released_ms\": %.0f, \"left\": %lu}\n", most * 1e3, (hostile_now() - begin) * 1e3,
+	} while (wait >= 0 && claimed_now((const void *)h.stats) > before &&
+		 hostile_now() < begin + 20);
+	printf("{\"answer_ms\": %.1f, \"released_ms\": %.0f, \"left\": %lu}\n", most * 1e3,
+	       (hostile_now() - begin) * 1e3,
 	       (unsigned long)(claimed_now((const void *)h.stats) - before));
 	return 0;
 }

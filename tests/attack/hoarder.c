@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hoarder SESSIONS SOCKETS ADDRESS keep|return: in each session claims SOCKETS ports from 5000 on, and keeps them, or releases all and
- * keeps only the memory mapped that came with them. Prints a line of JSON for each session that says something new (sockets claimed,
- * why no more), and one at the end: sessions attached, sockets claimed in all, whether udplaned is still there. Then it waits for the
- * end of its input with everything in its hands.
+ * hoarder SESSIONS SOCKETS ADDRESS keep|return: in each session claims SOCKETS ports from 5000 on,
+ * and keeps them, or releases all and keeps only the memory mapped that came with them. Prints a
+ * line of JSON for each session that says something new (sockets claimed, why no more), and one at
+ * the end: sessions attached, sockets claimed in all, whether udplaned is still there. Then it
+ * waits for the end of its input with everything in its hands.
  */
 #include "tests/attack/hostile.h"
 
@@ -47,33 +48,41 @@ static int release_many(struct hostile *h, const struct hoard *o)
 
 int main(int argc, char **argv)
 {
-	int sessions = argc == 5 ? atoi(argv[1]) : 0, cnt = sessions ? atoi(argv[2]) : 0, attached = 0;
+	int sessions = argc == 5 ? atoi(argv[1]) : 0, cnt = sessions ? atoi(argv[2]) : 0,
+	    attached = 0;
 	bool keep = sessions && !strcmp(argv[4], "keep");
 	struct hostile *h = calloc((size_t)sessions + 1, sizeof(*h));
 	unsigned long claimed = 0;
 
 	hostile_all_descriptors();
 	for (; attached < sessions; attached++) {
-		struct hoard o = {
-			.id = calloc((size_t)cnt, 4), .fd = calloc((size_t)cnt, 4), .wake = calloc((size_t)cnt, 4), .why = ""};
+		struct hoard o = {.id = calloc((size_t)cnt, 4),
+				  .fd = calloc((size_t)cnt, 4),
+				  .wake = calloc((size_t)cnt, 4),
+				  .why = ""};
 		int status = hostile_attach(&h[attached], 0, 5000);
 
 		if (status) {
-			printf("{\"status\": %d, \"attach\": \"%s\"}\n", status, h[attached].welcome.text);
+			printf("{\"status\": %d, \"attach\": \"%s\"}\n", status,
+			       h[attached].welcome.text);
 			break;
 		}
 		claim_many(&h[attached], &o, cnt, argv[3]);
 		claimed += (unsigned long)o.cnt;
 		if (o.status)
-			printf("{\"session\": %d, \"claimed\": %d, \"status\": %d, \"claim\": \"%s\"}\n", attached, o.cnt, o.status, o.why);
+			printf("{\"session\": %d, \"claimed\": %d, \"status\": %d, \"claim\": "
+			       "\"%s\"}\n",
+			       attached, o.cnt, o.status, o.why);
 		if (!keep && release_many(&h[attached], &o))
 			break;
-		/* The number of its sockets is what the next session needs, not their descriptors. */
+		/* The number of its sockets is what the next session needs, not their descriptors.
+		 */
 		free(o.id);
 		free(o.fd);
 		free(o.wake);
 	}
-	printf("{\"sessions\": %d, \"claimed\": %lu, \"answer_ms\": %.1f}\n", attached, claimed, hostile_ask_as_observer(5000) * 1e3);
+	printf("{\"sessions\": %d, \"claimed\": %lu, \"answer_ms\": %.1f}\n", attached, claimed,
+	       hostile_ask_as_observer(5000) * 1e3);
 	fflush(stdout);
 	while (read(STDIN_FILENO, &(char){0}, 1) > 0)
 		;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * peers N LOCAL PORT PEER [FIRST]: a server as DTLS, TURN and QUIC have them: a listener on LOCAL:PORT, and N sockets bound to the
- * same address and connected to PEER:20000, PEER:20001, ... With FIRST it is another process of the same server: it has no listener,
- * and its peers begin with that number. Prints a line of JSON when all are made, then receives until its input
- * ends: each datagram names the socket that it is meant for, "-1" the listener. Then prints a second line, closes all, and prints
- * a third.
+ * peers N LOCAL PORT PEER [FIRST]: a server as DTLS, TURN and QUIC have them: a listener on
+ * LOCAL:PORT, and N sockets bound to the same address and connected to PEER:20000, PEER:20001, ...
+ * With FIRST it is another process of the same server: it has no listener, and its peers begin with
+ * that number. Prints a line of JSON when all are made, then receives until its input ends: each
+ * datagram names the socket that it is meant for, "-1" the listener. Then prints a second line,
+ * closes all, and prints a third.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,14 +22,14 @@
 #include <unistd.h>
 
 #define FIRST_PEER 20000
-#define BLOCK 100
+#define BLOCK	   100
 
 struct server {
 	int first, cnt, total, epoll_fd; /* total: with the listener, which is the last */
 	struct sockaddr_in local, peer;
-	int *fd; /* [cnt], then the listener */
+	int *fd;		  /* [cnt], then the listener */
 	double first_us, last_us; /* for each of the first and the last BLOCK of them */
-	unsigned listener_lost;   /* looks at which the listener was not accelerated */
+	unsigned listener_lost;	  /* looks at which the listener was not accelerated */
 	unsigned long right, wrong;
 };
 
@@ -133,8 +134,9 @@ static void report(const struct server *s)
 		some_fast += i < s->cnt && st.fast_rx;
 		listener += i == s->cnt ? st.fast_rx : 0;
 	}
-	printf("{\"listener_fast\": %lu, \"right\": %lu, \"wrong\": %lu, \"fast\": %lu, \"kernel\": %lu, \"peers_fast\": %lu}\n", listener, s->right, s->wrong, fast,
-	       kernel, some_fast);
+	printf("{\"listener_fast\": %lu, \"right\": %lu, \"wrong\": %lu, \"fast\": %lu, "
+	       "\"kernel\": %lu, \"peers_fast\": %lu}\n",
+	       listener, s->right, s->wrong, fast, kernel, some_fast);
 	fflush(stdout);
 }
 
@@ -161,9 +163,11 @@ int main(int argc, char **argv)
 		s.fd[s.cnt] = open_socket(&s, s.cnt);
 	begin = now_us();
 	open_all(&s);
-	printf("{\"accelerated\": %d, \"listener\": %s, \"listener_lost\": %u, \"first_us\": %.0f, \"last_us\": %.0f, \"all_ms\": %.0f}\n",
-	       count_accelerated(&s), s.total > s.cnt && accelerated(s.fd[s.cnt]) ? "true" : "false", s.listener_lost, s.first_us, s.last_us,
-	       (now_us() - begin) / 1e3);
+	printf("{\"accelerated\": %d, \"listener\": %s, \"listener_lost\": %u, \"first_us\": %.0f, "
+	       "\"last_us\": %.0f, \"all_ms\": %.0f}\n",
+	       count_accelerated(&s),
+	       s.total > s.cnt && accelerated(s.fd[s.cnt]) ? "true" : "false", s.listener_lost,
+	       s.first_us, s.last_us, (now_us() - begin) / 1e3);
 	fflush(stdout);
 	serve(&s);
 	report(&s);

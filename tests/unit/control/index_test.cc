@@ -115,7 +115,7 @@ TEST_F(Index, AgreesWithAWalkOverAll)
 {
 	std::mt19937 rng(1);
 	std::vector<index_item *> in;
-	for (int round = 0; round < 20000; round++) {
+	for (int round = 0; round < 3000; round++) {
 		if (in.size() < 60 && rng() % 2) {
 			in.push_back(Add(1 + rng() % 12, rng() % 2, static_cast<uint16_t>(1 + rng() % 3),
 					 static_cast<uint16_t>(rng() % 3)));
