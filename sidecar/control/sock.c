@@ -25,7 +25,7 @@
 #define WAKE_BYTES 1024 /* of send buffer for a signal: its sk_buff counts as 768 bytes (Linux 6.18) */
 #define WAKE_SPARE 8
 #define FLUSH_BUDGET_NS 10000000ull /* for what a socket that closes has queued: at most a whole TX ring of slow datagrams */
-#define KERNEL_BYTES 6144       /* what the kernel holds for a socket in our cgroup: wake sockets, open files, map entries (5 KiB) */
+#define KERNEL_BYTES 10240      /* what the kernel holds for a socket in our cgroup: wake sockets, open files (the keeper's, too), map entries */
 #define RELEASE_BATCH 32        /* sockets of a client that has gone, in one call to a worker */
 #define CHECK_TICKS 10          /* seconds that the keeper may take to look at a socket */
 
