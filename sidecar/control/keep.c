@@ -8,7 +8,7 @@
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
 
-#define BURY_BATCH 8u /* descriptors; at most KEEPER_BURY_MAX */
+#define BURY_BATCH 4u /* descriptors; at most KEEPER_BURY_MAX */
 
 static void keep_events(struct control *c, struct watch *w, uint32_t events)
 {
