@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * BPF programs that hang on control groups and devices. A socket belongs to the group that its
+ * process was in when it made the socket; the group of the client as it is when it claims is taken
+ * for that. BPF_PROG_QUERY takes CAP_NET_ADMIN.
+ */
+#include "sidecar/environment/environment.h"
+#include "sidecar/environment/internal.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define TCX_INGRESS 46 /* BPF_TCX_INGRESS, Linux 6.6 */
+#define TCX_EGRESS  47
+#define PATH	    4096
+
+static uint32_t count_programs(int target, uint32_t type, uint32_t flags)
+{
+	union bpf_attr a;
+
+	memset(&a, 0, sizeof(a));
+	a.query.target_fd = (uint32_t)target; /* a device's index has the same place */
+	a.query.attach_type = type;
+	a.query.query_flags = flags;
+	/* Without room for them, the kernel says how many there are. */
+	if (syscall(__NR_bpf, BPF_PROG_QUERY, &a, sizeof(a)) && errno != ENOSPC)
+		return 0;
+	return a.query.prog_cnt;
+}
+
+uint32_t cgroup_tcx_programs(int ifindex)
+{
+	return (count_programs(ifindex, TCX_INGRESS, 0) & 0xffff) |
+	       count_programs(ifindex, TCX_EGRESS, 0) << 16;
+}
+
+/* A mount of our own that appears nowhere: where /sys/fs/cgroup has none of cgroup2, as behind `ip
+ * netns exec`. CAP_SYS_ADMIN. */
+static int mount_privately(void)
+{
+	int fs = (int)syscall(__NR_fsopen, "cgroup2", 1 /* FSOPEN_CLOEXEC */), fd = -1;
+
+	if (fs < 0)
+		return -1;
+	if (!syscall(__NR_fsconfig, fs, 6 /* FSCONFIG_CMD_CREATE */, NULL, NULL, 0))
+		fd = (int)syscall(__NR_fsmount, fs, 1 /* FSMOUNT_CLOEXEC */, 0);
+	close(fs);
+	return fd;
+}
+
+/* The top of cgroup2 as we see it; on hybrid machines not where one expects it. */
+static int open_top(void)
+{
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	char line[2 * PATH], path[PATH];
+	int fd = -1;
+
+	while (f && fd < 0 && fgets(line, sizeof(line), f))
+		if (strstr(line, " - cgroup2 ") && sscanf(line, "%*s %*s %*s / %4095s", path) == 1)
+			fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (f)
+		fclose(f);
+	return fd >= 0 ? fd : mount_privately();
+}
+
+static int open_group(int top, const char *proc)
+{
+	FILE *f = fopen(proc, "re");
+	char line[PATH];
+	int fd = -1;
+
+	while (f && fd < 0 && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\n")] = 0;
+		if (strncmp(line, "0::/", 4) ||
+		    strstr(line, "/..")) /* outside of our cgroup namespace */
+			continue;
+		fd = openat(top, line[4] ? line + 4 : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	if (f)
+		fclose(f);
+	return fd;
+}
+
+int environment_cgroup_open(int pid)
+{
+	int top = open_top(), fd = -1;
+	char proc[64];
+
+	if (top < 0)
+		return -1;
+	snprintf(proc, sizeof(proc), "/proc/%d/cgroup", pid);
+	if (pid > 0)
+		fd = open_group(top, proc);
+	if (fd < 0)
+		fd = open_group(top, "/proc/self/cgroup");
+	if (fd < 0)
+		return top;
+	close(top);
+	return fd;
+}
+
+uint32_t environment_cgroup_programs(const struct environment *e, int cgroup_fd)
+{
+	static const struct {
+		uint32_t type, bit;
+	} types[] = {
+		{BPF_CGROUP_UDP4_SENDMSG, JUDGE_SEND4},
+		{BPF_CGROUP_UDP6_SENDMSG, JUDGE_SEND6},
+		{BPF_CGROUP_UDP4_RECVMSG, JUDGE_RECV4},
+		{BPF_CGROUP_UDP6_RECVMSG, JUDGE_RECV6},
+		{BPF_CGROUP_INET4_CONNECT, JUDGE_CONNECT4},
+		{BPF_CGROUP_INET6_CONNECT, JUDGE_CONNECT6},
+		{BPF_CGROUP_INET4_GETPEERNAME, JUDGE_PEER4},
+		{BPF_CGROUP_INET6_GETPEERNAME, JUDGE_PEER6},
+		{BPF_CGROUP_INET_INGRESS, JUDGE_SKB_IN},
+		{BPF_CGROUP_INET_EGRESS, JUDGE_SKB_OUT},
+	};
+	uint32_t bits = 0;
+
+	if (cgroup_fd < 0 || environment_trusts(e, JUDGE_CGROUP))
+		return 0;
+	for (uint32_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (count_programs(cgroup_fd, types[i].type, BPF_F_QUERY_EFFECTIVE))
+			bits |= types[i].bit;
+	return bits;
+}

@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sidecar/environment/environment.h"
+
+#include "sidecar/base/log.h"
+#include "sidecar/environment/attrs.h"
+#include "sidecar/environment/internal.h"
+#include "sidecar/environment/rules_net.h"
+#include "sidecar/environment/rules_nft.h"
+#include "sidecar/environment/rules_xt.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <linux/netfilter/x_tables.h>
+#include <linux/netfilter_ipv4/ip_tables.h>
+#include <linux/netfilter_ipv6/ip6_tables.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+#include <linux/xfrm.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#define CHUNK	  65536
+#define TIMEOUT_S 2
+#define TRIES	  5  /* of a dump that a change interrupts */
+#define PARENTS	  64 /* of tc filters */
+#define POLL_SIZE                                                                              \
+	262144 /* bytes of a legacy table that is compared each second; bigger ones when their \
+		  size changes, and each minute */
+#define SLOW_POLLS 60
+
+struct channel {
+	struct mnl_socket *events, *requests;
+};
+
+enum { NETFILTER, IPSEC, ROUTE, CHANNELS };
+
+struct environment {
+	struct judge_world w;
+	uint32_t trusted;
+	int epoll_fd;
+	struct channel ch[CHANNELS];
+	uint32_t seq;
+	uint64_t xt_print; /* of all legacy tables, as last read */
+	uint32_t tcx;	   /* programs at ingress | at egress << 16 */
+	bool nat_chains;
+	uint32_t polls;
+	char buf[CHUNK] __attribute__((aligned(8)));
+};
+
+/* ---- dumps ---- */
+
+/* One answer, until its end. 0; -errno of the kernel's; -EINTR: a change came between, ask again.
+ */
+static int take_answer(struct environment *e, struct mnl_socket *s, uint32_t seq, bool dump,
+		       void (*take)(struct environment *, const struct nlmsghdr *, void *),
+		       void *arg)
+{
+	bool torn = false;
+
+	for (;;) {
+		ssize_t got = recv(mnl_socket_get_fd(s), e->buf, sizeof(e->buf), MSG_TRUNC);
+		const struct nlmsghdr *nlh = (const void *)e->buf;
+		int len = (int)got;
+
+		if (got < 0)
+			return errno == EINTR ? -EINTR : -errno;
+		if (got > (ssize_t)sizeof(e->buf))
+			return -EMSGSIZE;
+		for (; mnl_nlmsg_ok(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
+			if (nlh->nlmsg_seq != seq)
+				continue;
+			torn |= (nlh->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+			if (nlh->nlmsg_type == NLMSG_ERROR)
+				return nlh->nlmsg_len >= MNL_ALIGN(sizeof(*nlh)) + 4
+					       ? *(const int *)mnl_nlmsg_get_payload(nlh)
+					       : -EPROTO;
+			if (nlh->nlmsg_type == NLMSG_DONE)
+				return torn ? -EINTR : 0;
+			if (nlh->nlmsg_type >= NLMSG_MIN_TYPE)
+				take(e, nlh, arg);
+			if (!dump)
+				return 0;
+		}
+	}
+}
+
+static int ask(struct environment *e, struct mnl_socket *s, uint16_t type, bool dump,
+	       const void *head, uint32_t head_len,
+	       void (*take)(struct environment *, const struct nlmsghdr *, void *), void *arg)
+{
+	uint8_t request[128] __attribute__((aligned(8)));
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(request);
+
+	if (!s)
+		return -EPROTONOSUPPORT;
+	nlh->nlmsg_type = type;
+	nlh->nlmsg_flags = NLM_F_REQUEST | (dump ? NLM_F_DUMP : 0);
+	nlh->nlmsg_seq = ++e->seq;
+	memcpy(mnl_nlmsg_put_extra_header(nlh, head_len), head, head_len);
+	if (mnl_socket_sendto(s, nlh, nlh->nlmsg_len) < 0)
+		return -errno;
+	return take_answer(e, s, e->seq, dump, take, arg);
+}
+
+/* ---- netfilter ---- */
+
+static void take_chain(struct environment *e, const struct nlmsghdr *nlh, void *arg)
+{
+	rules_nft_chain(arg, nlh, e->w.ifname);
+}
+
+static void take_rule(struct environment *e, const struct nlmsghdr *nlh, void *arg)
+{
+	(void)e;
+	rules_nft_rule(arg, nlh);
+}
+
+static bool is_absent(int err)
+{
+	return err == -EINVAL || err == -EOPNOTSUPP || err == -EPROTONOSUPPORT || err == -ENOENT ||
+	       err == -EAFNOSUPPORT;
+}
+
+static int read_nft(struct environment *e, struct rules *r)
+{
+	const struct nfgenmsg g = {.nfgen_family = NFPROTO_UNSPEC, .version = NFNETLINK_V0};
+	int err = ask(e, e->ch[NETFILTER].requests, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN,
+		      true, &g, sizeof(g), take_chain, r);
+
+	if (!err)
+		err = ask(e, e->ch[NETFILTER].requests, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE,
+			  true, &g, sizeof(g), take_rule, r);
+	return is_absent(err) ? 0 : err;
+}
+
+/* One legacy table. Only asked for tables that the namespace has: asking for others would make
+ * them. r NULL: into *print only. */
+static int read_xt_table(int fd, uint8_t family, const char *name, struct rules *r, uint64_t *print)
+{
+	int level = family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
+	struct ipt_getinfo info; /* ip6t_getinfo is laid out alike */
+	struct ipt_get_entries *get;
+	struct rules_xt_table t = {.name = name};
+	socklen_t len = sizeof(info);
+	int err = 0;
+
+	memset(&info, 0, sizeof(info));
+	snprintf(info.name, sizeof(info.name), "%s", name);
+	if (getsockopt(fd, level, IPT_SO_GET_INFO, &info, &len))
+		return -errno;
+	*print = *print * 31 + info.size + info.num_entries * 7u;
+	if (!r && info.size > POLL_SIZE)
+		return 0;
+	len = (socklen_t)(sizeof(*get) + info.size);
+	get = calloc(1, len);
+	if (!get)
+		return -ENOMEM;
+	memcpy(get->name, info.name, sizeof(get->name));
+	get->size = info.size;
+	t.valid_hooks = info.valid_hooks;
+	memcpy(t.hook_entry, info.hook_entry, sizeof(t.hook_entry));
+	memcpy(t.underflow, info.underflow, sizeof(t.underflow));
+	t.entries = get->entrytable;
+	t.size = info.size;
+	if (getsockopt(fd, level, IPT_SO_GET_ENTRIES, get, &len))
+		err = errno == EAGAIN ? -EINTR : -errno;
+	else if (r && !rules_xt_add(r, family, &t))
+		err = -EPROTO;
+	if (!err && info.size <= POLL_SIZE)
+		*print ^= rules_xt_hash(family, &t);
+	free(get);
+	return err;
+}
+
+static int read_xt_family(uint8_t family, struct rules *r, uint64_t *print)
+{
+	FILE *f = fopen(family == AF_INET ? "/proc/self/net/ip_tables_names"
+					  : "/proc/self/net/ip6_tables_names",
+			"re");
+	char name[XT_TABLE_MAXNAMELEN];
+	int fd = -1, err = 0;
+
+	if (!f)
+		return 0; /* no such module */
+	while (!err && fscanf(f, "%31s", name) == 1) {
+		if (fd < 0)
+			fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		err = fd < 0 ? -errno : read_xt_table(fd, family, name, r, print);
+	}
+	if (fd >= 0)
+		close(fd);
+	fclose(f);
+	return err;
+}
+
+/* r NULL: only what tells a change. */
+static int read_xt(struct rules *r, uint64_t *print)
+{
+	int err;
+
+	*print = 1;
+	err = read_xt_family(AF_INET, r, print);
+	return err ? err : read_xt_family(AF_INET6, r, print);
+}
+
+static void take_flow(struct environment *e, const struct nlmsghdr *nlh, void *arg)
+{
+	struct attrs a, tuple, proto;
+	uint8_t num = 0;
+
+	(void)arg;
+	if (!attrs_of_message(&a, nlh, sizeof(struct nfgenmsg)))
+		return;
+	attrs_nested(&tuple, a.at[CTA_TUPLE_ORIG]);
+	attrs_nested(&proto, tuple.at[CTA_TUPLE_PROTO]);
+	if (proto.at[CTA_PROTO_NUM] && mnl_attr_get_payload_len(proto.at[CTA_PROTO_NUM]) >= 1)
+		num = *(const uint8_t *)mnl_attr_get_payload(proto.at[CTA_PROTO_NUM]);
+	if (num == IPPROTO_UDP && attrs_be32(&a, CTA_STATUS, 0) & (IPS_SRC_NAT | IPS_DST_NAT))
+		e->w.nat_flows = true;
+}
+
+/* A flow goes on being translated when its rule has gone, as long as there is any nat chain. Who
+ * removes one of several rules has to end its flows, as kube-proxy does: that is not looked at. */
+static void look_for_flows(struct environment *e)
+{
+	const struct nfgenmsg g = {.nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0};
+
+	e->w.nat_flows = false;
+	if (e->nat_chains && !e->w.translates)
+		ask(e, e->ch[NETFILTER].requests, NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET,
+		    true, &g, sizeof(g), take_flow, NULL);
+}
+
+/* ---- IPsec ---- */
+
+static void take_policy(struct environment *e, const struct nlmsghdr *nlh, void *arg)
+{
+	(void)e;
+	rules_xfrm_policy(arg, nlh);
+}
+
+static void take_default(struct environment *e, const struct nlmsghdr *nlh, void *arg)
+{
+	(void)e;
+	rules_xfrm_default(arg, nlh);
+}
+
+static int read_xfrm(struct environment *e, struct rules *r)
+{
+	struct xfrm_userpolicy_id id = {0};
+	uint8_t defaults[3] = {0};
+	int err;
+
+	if (!e->ch[IPSEC].requests)
+		return 0;
+	err = ask(e, e->ch[IPSEC].requests, XFRM_MSG_GETPOLICY, true, &id, sizeof(id), take_policy,
+		  r);
+	if (!err)
+		err = ask(e, e->ch[IPSEC].requests, XFRM_MSG_GETDEFAULT, false, defaults,
+			  sizeof(defaults), take_default, r);
+	return is_absent(err) ? 0 : err;
+}
+
+/* ---- traffic control ---- */
+
+struct parents {
+	struct rules *r;
+	uint32_t at[PARENTS], cnt, now;
+};
+
+static void take_qdisc(struct environment *e, const struct nlmsghdr *nlh, void *arg)
+{
+	struct parents *p = arg;
+	uint32_t found[2], n = rules_tc_qdisc(p->r, nlh, e->w.ifindex, found);
+
+	for (uint32_t i = 0; i < n && p->cnt < PARENTS; i++)
+		p->at[p->cnt++] = found[i];
+}
+
+static void take_filter(struct environment *e, const struct nlmsghdr *nlh, void *arg)
+{
+	struct parents *p = arg;
+
+	(void)e;
+	rules_tc_filter(p->r, nlh, p->now);
+}
+
+static int read_tc(struct environment *e, struct rules *r)
+{
+	struct parents p = {.r = r};
+	struct tcmsg t = {.tcm_family = AF_UNSPEC, .tcm_ifindex = e->w.ifindex};
+	int err = ask(e, e->ch[ROUTE].requests, RTM_GETQDISC, true, &t, sizeof(t), take_qdisc, &p);
+
+	for (uint32_t i = 0; !err && i < p.cnt; i++) {
+		t.tcm_parent = p.now = p.at[i];
+		err = ask(e, e->ch[ROUTE].requests, RTM_GETTFILTER, true, &t, sizeof(t),
+			  take_filter, &p);
+		if (err != -EINTR && err)
+			err = 0; /* a queue that takes no filters, or has gone */
+	}
+	if (e->tcx & 0xffff)
+		rules_tc_program(r, true);
+	if (e->tcx >> 16)
+		rules_tc_program(r, false);
+	return err;
+}
+
+/* ---- all of it ---- */
+
+static int read_kind(struct environment *e, enum judge_kind kind, struct rules *r)
+{
+	int err;
+
+	switch (kind) {
+	case JUDGE_NETFILTER: err = read_nft(e, r); return err ? err : read_xt(r, &e->xt_print);
+	case JUDGE_IPSEC: return read_xfrm(e, r);
+	default: return read_tc(e, r);
+	}
+}
+
+static void reread(struct environment *e, enum judge_kind kind)
+{
+	static const char *const what[JUDGE_RULES] = {"packet filter rules", "IPsec policies",
+						      "traffic control"};
+	struct rules fresh = {0};
+	int err = -EINTR;
+
+	if (e->trusted & 1u << kind)
+		return;
+	for (int i = 0; i < TRIES && err == -EINTR; i++) {
+		rules_free(&fresh);
+		err = read_kind(e, kind, &fresh);
+	}
+	e->w.blind[kind][0] = 0;
+	if (err) {
+		snprintf(e->w.blind[kind], UDPLANE_TEXT_LEN,
+			 "cannot read the %s of this namespace: %s; trust_rules can declare them "
+			 "harmless",
+			 what[kind], strerror(-err));
+		log_warn("%s", e->w.blind[kind]);
+	}
+	rules_free(&e->w.rules[kind]);
+	e->w.rules[kind] = fresh;
+	if (kind != JUDGE_NETFILTER)
+		return;
+	e->nat_chains = false;
+	for (uint32_t i = 0; i < fresh.chain_cnt; i++)
+		e->nat_chains |= fresh.chains[i].nat && fresh.chains[i].hook;
+}
+
+static void prepare(struct environment *e)
+{
+	judge_prepare(&e->w);
+	look_for_flows(e);
+}
+
+/* ---- sockets ---- */
+
+static int open_channel(struct environment *e, int which, int bus, int group)
+{
+	const struct timeval timeout = {.tv_sec = TIMEOUT_S};
+	struct channel *ch = &e->ch[which];
+	struct epoll_event ev = {.events = EPOLLIN, .data.u32 = (uint32_t)which};
+
+	ch->events = mnl_socket_open2(bus, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	ch->requests = mnl_socket_open2(bus, SOCK_CLOEXEC);
+	if (!ch->events || !ch->requests)
+		return -errno;
+	if (mnl_socket_bind(ch->events, 0, MNL_SOCKET_AUTOPID) < 0 ||
+	    mnl_socket_bind(ch->requests, 0, MNL_SOCKET_AUTOPID) < 0 ||
+	    setsockopt(mnl_socket_get_fd(ch->requests), SOL_SOCKET, SO_RCVTIMEO, &timeout,
+		       sizeof(timeout)) ||
+	    mnl_socket_setsockopt(ch->events, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0 ||
+	    epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, mnl_socket_get_fd(ch->events), &ev))
+		return -errno;
+	return 0;
+}
+
+static void close_channel(struct channel *ch)
+{
+	if (ch->events)
+		mnl_socket_close(ch->events);
+	if (ch->requests)
+		mnl_socket_close(ch->requests);
+	memset(ch, 0, sizeof(*ch));
+}
+
+static int open_channels(struct environment *e)
+{
+	static const struct {
+		int bus, group;
+	} at[CHANNELS] = {
+		[NETFILTER] = {NETLINK_NETFILTER, NFNLGRP_NFTABLES},
+		[IPSEC] = {NETLINK_XFRM, XFRMNLGRP_POLICY},
+		[ROUTE] = {NETLINK_ROUTE, RTNLGRP_TC},
+	};
+
+	e->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (e->epoll_fd < 0)
+		return -errno;
+	for (int i = 0; i < CHANNELS; i++) {
+		int err = open_channel(e, i, at[i].bus, at[i].group);
+
+		if (err == -EPROTONOSUPPORT)
+			close_channel(&e->ch[i]); /* the kernel has no such thing */
+		else if (err)
+			return err;
+	}
+	return 0;
+}
+
+int environment_open(struct environment **out, int ifindex, const char *ifname, uint32_t trusted,
+		     char *text, size_t text_len)
+{
+	struct environment *e = calloc(1, sizeof(*e));
+	int err = e ? 0 : -ENOMEM;
+
+	if (e) {
+		e->epoll_fd = -1;
+		e->trusted = trusted;
+		e->w.ifindex = ifindex;
+		snprintf(e->w.ifname, sizeof(e->w.ifname), "%s", ifname);
+		err = open_channels(e);
+	}
+	if (err) {
+		snprintf(text, text_len, "cannot watch the rules of the namespace: netlink: %s",
+			 strerror(-err));
+		environment_close(e);
+		return err;
+	}
+	e->tcx = cgroup_tcx_programs(ifindex);
+	for (int kind = 0; kind < JUDGE_RULES; kind++)
+		reread(e, (enum judge_kind)kind);
+	prepare(e);
+	*out = e;
+	return 0;
+}
+
+void environment_close(struct environment *e)
+{
+	if (!e)
+		return;
+	for (int i = 0; i < CHANNELS; i++)
+		close_channel(&e->ch[i]);
+	if (e->epoll_fd >= 0)
+		close(e->epoll_fd);
+	judge_free(&e->w);
+	free(e);
+}
+
+int environment_fd(const struct environment *e)
+{
+	return e->epoll_fd;
+}
+
+const struct judge_world *environment_world(const struct environment *e)
+{
+	return &e->w;
+}
+
+bool environment_trusts(const struct environment *e, enum judge_kind kind)
+{
+	return e->trusted & 1u << kind;
+}
+
+/* What it says does not matter: all is read again. */
+static void swallow(struct environment *e, struct mnl_socket *s)
+{
+	while (recv(mnl_socket_get_fd(s), e->buf, sizeof(e->buf), MSG_DONTWAIT) > 0 ||
+	       errno == ENOBUFS || errno == EINTR)
+		;
+}
+
+bool environment_process(struct environment *e)
+{
+	static const enum judge_kind kinds[CHANNELS] = {JUDGE_NETFILTER, JUDGE_IPSEC,
+							JUDGE_TRAFFIC_CONTROL};
+	struct epoll_event ev[CHANNELS];
+	int n = epoll_wait(e->epoll_fd, ev, CHANNELS, 0);
+
+	for (int i = 0; i < n; i++) {
+		uint32_t which = ev[i].data.u32;
+
+		swallow(e, e->ch[which].events);
+		reread(e, kinds[which]);
+	}
+	if (n > 0)
+		prepare(e);
+	return n > 0;
+}
+
+bool environment_poll(struct environment *e)
+{
+	uint64_t print = 0;
+	uint32_t tcx = cgroup_tcx_programs(e->w.ifindex);
+	bool flows = e->w.nat_flows, changed = false;
+
+	e->polls++;
+	if (!(e->trusted & 1u << JUDGE_NETFILTER)) {
+		if (read_xt(NULL, &print) || print != e->xt_print ||
+		    e->w.blind[JUDGE_NETFILTER][0] || e->polls % SLOW_POLLS == 0) {
+			reread(e, JUDGE_NETFILTER);
+			changed = true;
+		} else if (flows) {
+			look_for_flows(e);
+			changed = flows != e->w.nat_flows;
+		}
+	}
+	if (tcx != e->tcx) {
+		e->tcx = tcx;
+		reread(e, JUDGE_TRAFFIC_CONTROL);
+		changed = true;
+	}
+	if (changed)
+		prepare(e);
+	return changed;
+}
+
+bool environment_set_addresses(struct environment *e, const uint8_t (*addr)[16], uint32_t cnt)
+{
+	uint8_t(*copy)[16];
+
+	if (cnt == e->w.ours_cnt && (!cnt || !memcmp(addr, e->w.ours, cnt * sizeof(*addr))))
+		return false;
+	copy = malloc(cnt ? cnt * sizeof(*copy) : 1);
+	free(e->w.ours);
+	e->w.ours = copy;
+	e->w.ours_cnt = copy ? cnt : 0;
+	if (copy && cnt)
+		memcpy(copy, addr, cnt * sizeof(*copy));
+	prepare(e);
+	return true;
+}

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sidecar/environment/judge.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define SENDING	  (RULES_OUTPUT | RULES_POSTROUTING | RULES_EGRESS)
+#define RECEIVING (RULES_INGRESS | RULES_PREROUTING | RULES_INPUT)
+#define OURS_MAX  64 /* own addresses that a wildcard socket is judged by; more: any */
+
+static const enum udplane_reason reasons[JUDGE_RULES] = {
+	[JUDGE_NETFILTER] = UDPLANE_REASON_NETFILTER,
+	[JUDGE_IPSEC] = UDPLANE_REASON_IPSEC,
+	[JUDGE_TRAFFIC_CONTROL] = UDPLANE_REASON_TRAFFIC_CONTROL,
+};
+
+void judge_free(struct judge_world *w)
+{
+	for (uint32_t i = 0; i < JUDGE_RULES; i++)
+		rules_free(&w->rules[i]);
+	free(w->ours);
+	w->ours = NULL;
+	w->ours_cnt = 0;
+}
+
+/* ---- classes ---- */
+
+/* Own addresses of one family, in the first bytes. */
+struct own {
+	uint8_t addr[OURS_MAX][16];
+	uint32_t cnt; /* 0: not known, or too many */
+};
+
+static void own_of(const struct judge_world *w, uint8_t family, struct own *o)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	o->cnt = 0;
+	for (uint32_t i = 0; i < w->ours_cnt; i++) {
+		bool v4 = !memcmp(w->ours[i], mapped, 12);
+
+		if (v4 != (family == AF_INET))
+			continue;
+		if (o->cnt == OURS_MAX) {
+			o->cnt = 0;
+			return;
+		}
+		memset(o->addr[o->cnt], 0, 16);
+		memcpy(o->addr[o->cnt++], v4 ? w->ours[i] + 12 : w->ours[i], v4 ? 4 : 16);
+	}
+}
+
+static void through_device(const struct judge_world *w, struct rules_class *c, bool in)
+{
+	c->iif_known = c->oif_known = c->mark_known =
+		true; /* a rule that sets a mark is an effect itself */
+	if (in) {
+		c->iif = (uint32_t)w->ifindex;
+		memcpy(c->iifname, w->ifname, sizeof(c->iifname));
+	} else {
+		c->oif = (uint32_t)w->ifindex;
+		memcpy(c->oifname, w->ifname, sizeof(c->oifname));
+	}
+}
+
+static const void *bound_to(const struct judge_socket *s, uint8_t family)
+{
+	static const uint8_t zero[16];
+
+	return s && s->local->family == family && memcmp(s->local->addr, zero, 16) ? s->local->addr
+										   : NULL;
+}
+
+/* What a socket sends; s NULL: any socket of ours. */
+static void sending(const struct judge_world *w, const struct judge_socket *s, uint8_t family,
+		    const struct own *own, struct rules_class *c)
+{
+	const void *local = bound_to(s, family);
+
+	rules_class_init(c, family);
+	rules_class_source(c, local, s ? s->port_be : 0);
+	if (!local) {
+		c->saddr = own->addr;
+		c->saddr_cnt = own->cnt;
+	}
+	through_device(w, c, false);
+	c->hooks = SENDING;
+	c->by_destination = true;
+}
+
+static void receiving(const struct judge_world *w, const struct judge_socket *s, uint8_t family,
+		      const struct own *own, struct rules_class *c)
+{
+	const void *local = bound_to(s, family);
+
+	rules_class_init(c, family);
+	rules_class_destination(c, local, s->port_be);
+	if (!local) {
+		c->daddr = own->addr;
+		c->daddr_cnt = own->cnt;
+	}
+	if (s->peer->family == family)
+		rules_class_source(c, s->peer->addr, s->peer->port_be);
+	through_device(w, c, true);
+	c->hooks = RECEIVING;
+}
+
+/* ---- what does not depend on the socket ---- */
+
+/* Half of the room is for each family. from: where its part begins. */
+static void exclude(struct judge_world *w, uint8_t family, uint32_t from,
+		    const struct rules_result *r)
+{
+	uint32_t cnt = w->excluded_cnt - from;
+
+	for (uint32_t i = 0; i < r->prefix_cnt; i++) {
+		if (!rules_prefix_add(w->excluded + from, &cnt, RULES_PREFIXES / 2,
+				      &r->prefix[i])) {
+			w->excluded[from] =
+				(struct rules_prefix){.family = family}; /* everything */
+			cnt = 1;
+			break;
+		}
+	}
+	w->excluded_cnt = from + cnt;
+	if (r->prefix_cnt && !w->excluded_text[0])
+		memcpy(w->excluded_text, r->where_text, sizeof(w->excluded_text));
+}
+
+static void prepare_family(struct judge_world *w, uint8_t family)
+{
+	uint32_t six = family == AF_INET6, from = w->excluded_cnt;
+	struct rules_result res;
+	struct rules_class c;
+	struct own own;
+
+	own_of(w, family, &own);
+	for (uint32_t kind = 0; kind < JUDGE_RULES; kind++) {
+		if (!w->rules[kind].chain_cnt && !w->rules[kind].failed)
+			continue;
+		sending(w, NULL, family, &own, &c);
+		rules_ask(&w->rules[kind], &c, &res);
+		exclude(w, family, from, &res);
+		c.hooks |= RECEIVING | RULES_FORWARD;
+		c.iif_known = c.oif_known = c.mark_known = false;
+		c.saddr_cnt = 0;
+		rules_ask(&w->rules[kind], &c, &res);
+		w->any[kind] |= res.effects != 0;
+	}
+	rules_class_init(&c, family); /* anybody's */
+	c.nat_only = true;
+	c.hooks = SENDING | RECEIVING;
+	rules_ask(&w->rules[JUDGE_NETFILTER], &c, &res);
+	w->translates |= res.effects != 0;
+	c.hooks = RULES_POSTROUTING | RULES_INPUT;
+	rules_ask(&w->rules[JUDGE_NETFILTER], &c, &res);
+	w->foreign[six].snat = res.effects != 0;
+	snprintf(w->foreign[six].text, UDPLANE_TEXT_LEN,
+		 "%.105s: answers to others' datagrams may come to its port", res.text);
+}
+
+void judge_prepare(struct judge_world *w)
+{
+	w->translates = false;
+	w->excluded_cnt = 0;
+	w->excluded_text[0] = 0;
+	memset(w->any, 0, sizeof(w->any));
+	memset(w->foreign, 0, sizeof(w->foreign));
+	prepare_family(w, AF_INET);
+	prepare_family(w, AF_INET6);
+}
+
+/* ---- a socket ---- */
+
+static void no_rx(struct judge_verdict *v, enum udplane_reason why, const char *text)
+{
+	if (v->rx)
+		return;
+	v->rx = why;
+	snprintf(v->rx_text, sizeof(v->rx_text), "%s", text);
+}
+
+static void no_tx(struct judge_verdict *v, enum udplane_reason why, const char *text)
+{
+	if (v->tx)
+		return;
+	v->tx = why;
+	snprintf(v->tx_text, sizeof(v->tx_text), "%s", text);
+}
+
+/* Can a datagram for somebody else be turned towards this socket, whose answers must then be turned
+ * back? */
+static void judge_redirection(const struct judge_world *w, const struct judge_socket *s,
+			      uint8_t family, struct rules_result *res, struct judge_verdict *v)
+{
+	struct rules_class c;
+
+	rules_class_init(&c, family);
+	c.hooks = RULES_PREROUTING;
+	c.nat_only = c.to_ours = true;
+	c.to_port_be = s->port_be;
+	c.ours = (const void *)w->ours;
+	c.ours_cnt = w->ours_cnt;
+	rules_ask(&w->rules[JUDGE_NETFILTER], &c, res);
+	if (res->effects)
+		no_tx(v, UDPLANE_REASON_NETFILTER, res->text);
+}
+
+static const char *text_of(const struct rules_result *r)
+{
+	return r->text[0] ? r->text : r->where_text;
+}
+
+static void judge_rules(const struct judge_world *w, const struct judge_socket *s, uint8_t family,
+			uint32_t kind, const struct own *own, struct rules_result *res,
+			struct judge_verdict *v)
+{
+	struct rules_class c;
+
+	sending(w, s, family, own, &c);
+	rules_ask(&w->rules[kind], &c, res);
+	if (res->all)
+		no_tx(v, reasons[kind], res->text);
+	if ((res->effects & (RULES_DNAT | RULES_SNAT)) || (res->effects && res->state))
+		no_rx(v, reasons[kind], text_of(res));
+	receiving(w, s, family, own, &c);
+	rules_ask(&w->rules[kind], &c, res);
+	if (res->effects)
+		no_rx(v, reasons[kind], text_of(res));
+	if (res->effects && res->state)
+		no_tx(v, reasons[kind], text_of(res));
+}
+
+static void judge_family(const struct judge_world *w, const struct judge_socket *s, uint8_t family,
+			 struct judge_verdict *v)
+{
+	struct rules_result res;
+	bool six = family == AF_INET6;
+	struct own own;
+
+	own_of(w, family, &own);
+	for (uint32_t kind = 0; kind < JUDGE_RULES; kind++)
+		if (w->any[kind])
+			judge_rules(w, s, family, kind, &own, &res, v);
+	if (w->any[JUDGE_NETFILTER])
+		judge_redirection(w, s, family, &res, v);
+	if (w->foreign[six].snat)
+		no_rx(v, UDPLANE_REASON_NETFILTER, w->foreign[six].text);
+}
+
+static void judge_programs(const struct judge_socket *s, struct judge_verdict *v)
+{
+	static const struct {
+		uint32_t bits;
+		bool rx, tx, connected;
+		const char *text;
+	} table[] = {
+		{JUDGE_SEND4 | JUDGE_SEND6, false, true, false,
+		 "a sendmsg program of its control group may change where it sends to"},
+		{JUDGE_CONNECT4 | JUDGE_CONNECT6, true, true, true,
+		 "a connect program of its control group may have changed its peer"},
+		{JUDGE_RECV4 | JUDGE_RECV6, true, false, false,
+		 "a recvmsg program of its control group may change from where it receives"},
+		{JUDGE_PEER4 | JUDGE_PEER6, true, true, true,
+		 "a getpeername program of its control group may hide its peer"},
+		{JUDGE_SKB_IN, true, false, false,
+		 "an ingress program of its control group may drop or count what it receives"},
+		{JUDGE_SKB_OUT, false, true, false,
+		 "an egress program of its control group may drop or count what it sends"},
+	};
+	const uint32_t six = JUDGE_SEND6 | JUDGE_RECV6 | JUDGE_CONNECT6 | JUDGE_PEER6;
+	const uint32_t four = JUDGE_SEND4 | JUDGE_RECV4 | JUDGE_CONNECT4 | JUDGE_PEER4;
+	uint32_t have = s->programs & ~((s->v6 ? 0 : six) | (s->v4 ? 0 : four));
+
+	for (uint32_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		if (!(have & table[i].bits) || (table[i].connected && !s->peer->family))
+			continue;
+		if (table[i].rx)
+			no_rx(v, UDPLANE_REASON_CGROUP_PROGRAM, table[i].text);
+		if (table[i].tx)
+			no_tx(v, UDPLANE_REASON_CGROUP_PROGRAM, table[i].text);
+	}
+}
+
+void judge_socket(const struct judge_world *w, const struct judge_socket *s,
+		  struct judge_verdict *out)
+{
+	memset(out, 0, sizeof(*out));
+	judge_programs(s, out);
+	for (uint32_t kind = 0; kind < JUDGE_RULES; kind++) {
+		if (w->blind[kind][0]) {
+			no_rx(out, reasons[kind], w->blind[kind]);
+			no_tx(out, reasons[kind], w->blind[kind]);
+		}
+	}
+	if (w->nat_flows) {
+		no_rx(out, UDPLANE_REASON_NETFILTER,
+		      "translated UDP flows are still tracked: /proc/net/nf_conntrack, conntrack "
+		      "-L");
+		no_tx(out, UDPLANE_REASON_NETFILTER,
+		      "translated UDP flows are still tracked: /proc/net/nf_conntrack, conntrack "
+		      "-L");
+	}
+	if (s->v4)
+		judge_family(w, s, AF_INET, out);
+	if (s->v6)
+		judge_family(w, s, AF_INET6, out);
+}
