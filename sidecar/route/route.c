@@ -18,6 +18,7 @@ const char *route_verdict_name(enum route_verdict v)
 		[ROUTE_SLOW_DEVICE] = "device",
 		[ROUTE_SLOW_NEIGHBOUR] = "neighbour",
 		[ROUTE_SLOW_POLICY] = "policy",
+		[ROUTE_SLOW_RULES] = "rules",
 		[ROUTE_SLOW_SOURCE] = "source",
 	};
 

@@ -27,6 +27,7 @@ enum route_verdict {
 	ROUTE_SLOW_DEVICE,      /* leaves by another device */
 	ROUTE_SLOW_NEIGHBOUR,   /* next hop not resolved (yet) */
 	ROUTE_SLOW_POLICY,      /* policy rules, multipath, encapsulation, nexthop objects, table other than main/default/local */
+	ROUTE_SLOW_RULES,       /* packet filters, IPsec policies, ... of the namespace may concern it: sidecar/environment */
 	ROUTE_SLOW_SOURCE,      /* no source address of ours fits, or the wanted one is not ours */
 	ROUTE_VERDICT_CNT
 };
@@ -102,6 +103,11 @@ struct route_rule {
 	int32_t suppress_len;       /* routes of at most that length are passed over; -1: none */
 	char iif[16], oif[16];      /* "": any */
 };
+/* Destinations that must take the kernel whatever their route is. */
+struct route_excluded {
+	uint8_t family, len; /* bits */
+	uint8_t addr[16];
+};
 struct route_input {
 	int ifindex;            /* our device */
 	char ifname[16];        /* its; "": unknown */
@@ -121,6 +127,8 @@ struct route_input {
 	uint32_t route_cnt;
 	const struct route_neigh *neighs;
 	uint32_t neigh_cnt;
+	const struct route_excluded *excluded;
+	uint32_t excluded_cnt;
 };
 /* Is what comes in by our device looked up in table local before anything else, whatever policy rules there are? */
 bool route_local_first(const struct route_input *in, uint8_t family);

@@ -204,6 +204,11 @@ static void fill_local(struct build *b)
 	for (i = 0; i < in->addr_cnt; i++)
 		if (in->addrs[i].family == AF_INET)
 			put_broadcasts(b, &in->addrs[i]);
+	/* As if they were of the local table: whatever other tables have inside of them is hidden. */
+	for (i = 0; i < in->excluded_cnt; i++)
+		put_local(b, in->excluded[i].family,
+			  route_key(in->excluded[i].family, in->excluded[i].addr), in->excluded[i].len,
+			  ROUTE_SLOW_RULES);
 }
 
 /* Prefixes that policy rules lead to other tables: what these say of them is not known. */
@@ -500,6 +505,10 @@ static bool is_valid(const struct route_input *in)
 		if ((in->addrs[i].family != AF_INET && in->addrs[i].family != AF_INET6) ||
 		    in->addrs[i].prefix_len > (in->addrs[i].family == AF_INET6 ? 128 : 32))
 			return false;
+	for (i = 0; i < in->excluded_cnt; i++)
+		if ((in->excluded[i].family != AF_INET && in->excluded[i].family != AF_INET6) ||
+		    in->excluded[i].len > (in->excluded[i].family == AF_INET6 ? 128 : 32))
+			return false;
 	for (i = 0; i < in->route_cnt; i++)
 		if ((in->routes[i].family != AF_INET && in->routes[i].family != AF_INET6) ||
 		    in->routes[i].prefix_len > (in->routes[i].family == AF_INET6 ? 128 : 32))
@@ -542,7 +551,7 @@ static int allocate(struct build *b)
 	struct route_table *t = b->t;
 	/* An address makes at most its own entry and three broadcast ones; no route, policy,
 	 * THROW and the rules' prefixes come on top. */
-	const uint32_t more = 4 + ROUTE_MAX_SELECTED;
+	const uint32_t more = 4 + ROUTE_MAX_SELECTED + in->excluded_cnt;
 	uint32_t room[2] = {4 * in->addr_cnt + more, in->addr_cnt + more}, fallback_room = 0, i;
 	int six, err = 0;
 
