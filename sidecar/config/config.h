@@ -68,6 +68,14 @@ enum config_switch {
 	CONFIG_ON,
 };
 
+/* What can concern datagrams beside routes; numbered as enum judge_kind. */
+enum config_rules {
+	CONFIG_RULES_NETFILTER,
+	CONFIG_RULES_IPSEC,
+	CONFIG_RULES_TRAFFIC_CONTROL,
+	CONFIG_RULES_CGROUP_PROGRAM,
+};
+
 /* In ascending precedence. */
 enum config_source {
 	CONFIG_SOURCE_DEFAULT,
@@ -118,6 +126,7 @@ struct config {
 	uint32_t memory_max; /* MiB, all zones together; 0: by the cgroup's limits */
 	enum config_xdp_mode xdp_mode;
 	enum log_level log_level;
+	uint32_t trust_rules; /* 1 << enum config_rules: not looked at */
 	char annotations[CONFIG_PATH_SIZE]; /* downward-API file, "": none */
 	char library_dir[CONFIG_PATH_SIZE]; /* where libudplane.so.0 is put for applications, "": nowhere */
 

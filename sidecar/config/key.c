@@ -59,6 +59,14 @@ static const struct choice log_levels[] = {
 	{NULL, 0},
 };
 
+static const struct choice rules[] = {
+	{"netfilter", CONFIG_RULES_NETFILTER},
+	{"ipsec", CONFIG_RULES_IPSEC},
+	{"traffic_control", CONFIG_RULES_TRAFFIC_CONTROL},
+	{"cgroup_program", CONFIG_RULES_CGROUP_PROGRAM},
+	{NULL, 0},
+};
+
 static const struct choice frame_sizes[] = {
 	{"auto", 0},
 	{"2048", 2048},
@@ -157,6 +165,8 @@ static const struct key keys[] = {
 	 "attached processes at most; others use the kernel"},
 	{"memory_max", "MIB", "0", NO_ANNOTATION, NUMBER_NOTE(0, 1048576, "(0: by the cgroup's limits)"), FIELD(memory_max),
 	 "MiB shared with applications at most, all together; others use the kernel"},
+	{"trust_rules", "LIST", "none", NO_ANNOTATION, &value_choices, rules, FIELD(trust_rules),
+	 "kinds of rules that concern no accelerated datagrams, whatever they say: not looked at"},
 	{"log_level", "NAME", "info", NO_ANNOTATION, CHOICE(log_levels), FIELD(log_level),
 	 "what goes to stderr"},
 };

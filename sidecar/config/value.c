@@ -114,6 +114,65 @@ const struct value_type value_choice_or_number = {
 	VALUE_JSON_STRING | VALUE_JSON_NUMBER,
 };
 
+/* ---- sets of choices ---- */
+
+static int choices_parse(const void *rule, const char *text, void *field, size_t size, char *why)
+{
+	uint32_t set = 0;
+
+	assert(size == sizeof(set));
+	if (strcmp(text, "none")) {
+		do {
+			const struct choice *choice = rule;
+			size_t len = strcspn(text, ",");
+
+			while (choice->name && (strlen(choice->name) != len || strncmp(choice->name, text, len)))
+				choice++;
+			if (!choice->name)
+				return refuse(why, "has an unknown name in it");
+			set |= 1u << choice->value;
+			text += len;
+		} while (*text++ == ',');
+	}
+	memcpy(field, &set, sizeof(set));
+	return 0;
+}
+
+static int choices_format(const void *rule, const void *field, char *out, size_t size)
+{
+	const struct choice *choice;
+	uint32_t set;
+	int len = 0;
+
+	memcpy(&set, field, sizeof(set));
+	if (!set)
+		return snprintf(out, size, "none");
+	for (choice = rule; choice->name; choice++)
+		if (set & 1u << choice->value)
+			len += snprintf((size_t)len < size ? out + len : NULL, (size_t)len < size ? size - (size_t)len : 0, "%s%s",
+					len ? "," : "", choice->name);
+	return len;
+}
+
+static void choices_explain(const void *rule, char *out)
+{
+	size_t len;
+
+	config_print(out, VALUE_ALLOWED_SIZE, "none, or of: ");
+	len = strlen(out);
+	for (const struct choice *choice = rule; choice->name && len < VALUE_ALLOWED_SIZE; choice++) {
+		config_print(out + len, VALUE_ALLOWED_SIZE - len, "%s%s", choice == rule ? "" : ",", choice->name);
+		len += strlen(out + len);
+	}
+}
+
+const struct value_type value_choices = {
+	choices_parse,
+	choices_format,
+	choices_explain,
+	VALUE_JSON_STRING,
+};
+
 /* ---- texts ---- */
 
 const char *text_wrong_word(const char *text)

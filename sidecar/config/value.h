@@ -48,6 +48,9 @@ struct choice {
 extern const struct value_type value_choice;
 extern const struct value_type value_choice_or_number; /* names may be numbers, in JSON, too */
 
+/* uint32_t with bits 1 << value of several choices; "none" or names with commas between. rule: as value_choice */
+extern const struct value_type value_choices;
+
 /* char[]; rule: struct text_rule. "" is allowed only where the default is. */
 struct text_rule {
 	const char *(*wrong)(const char *text); /* NULL, or what is wrong; never called with "" */

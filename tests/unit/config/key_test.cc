@@ -68,6 +68,7 @@ TEST(Key, DefaultsAreDocumented)
 	EXPECT_EQ(0u, config->memory_max);
 	EXPECT_EQ(256u, config->max_clients);
 	EXPECT_EQ(CONFIG_XDP_AUTO, config->xdp_mode);
+	EXPECT_EQ(0u, config->trust_rules);
 	EXPECT_EQ(LOG_LEVEL_INFO, config->log_level);
 	EXPECT_STREQ("", config->annotations);
 }

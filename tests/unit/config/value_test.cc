@@ -59,6 +59,9 @@ INSTANTIATE_TEST_SUITE_P(
 		Value{"--rx-ring-size", "rx_ring_size", "65536", "65536"},
 		Value{"--max-sockets", "max_sockets", "65535", "65535"},
 		Value{"--max-clients", "max_clients", "1024", "1024"},
+		Value{"--trust-rules", "trust_rules", "none", "none"},
+		Value{"--trust-rules", "trust_rules", "ipsec", "ipsec"},
+		Value{"--trust-rules", "trust_rules", "cgroup_program,netfilter", "netfilter,cgroup_program"},
 		Value{"--log-level", "log_level", "debug", "debug"}));
 
 class BadValue : public testing::TestWithParam<Value>
