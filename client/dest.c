@@ -135,6 +135,8 @@ static bool judge(struct sock *s, struct lane *l, const struct dest *d)
 		return false;
 	if (link_local(d) && d->scope_id != (uint32_t)s->att->stats->ifindex)
 		return false;
+	if (udplane_load32(&s->zone->tx_reason)) /* rules or programs that only the kernel applies; prefix_seq changes with it */
+		return false;
 	return s->local_any || memcmp(s->local, d->addr, 16); /* to itself */
 }
 

@@ -75,6 +75,8 @@ static void add_socket(cJSON *list, const struct snapshot *all, const struct sna
 	cJSON_AddBoolToObject(o, "accelerated", path_is_carried(all, s));
 	cJSON_AddStringToObject(o, "reason", reason_name(s->reason));
 	cJSON_AddStringToObject(o, "text", s->text);
+	cJSON_AddStringToObject(o, "tx_reason", reason_name(s->tx_reason));
+	cJSON_AddStringToObject(o, "tx_text", s->tx_text);
 	add_addr(o, "local", &s->local);
 	add_addr(o, "peer", &s->peer);
 	add_i64(o, "pid", s->pid);

@@ -93,6 +93,7 @@ static void on_tick(struct control *c, struct watch *w, uint32_t events)
 	refresh_counters(c);
 	recent_move(c);
 	health_look(c);
+	control_environment_tick(c);
 	sock_check(c);
 	session_tick(c);
 	keep_tick(c);

@@ -14,6 +14,7 @@
 #include "sidecar/control/index.h"
 #include "sidecar/control/evidence.h"
 #include "sidecar/device/device.h"
+#include "sidecar/environment/environment.h"
 #include "sidecar/keeper/keeper.h"
 #include "sidecar/memory/foreign.h"
 #include "sidecar/memory/memzone.h"
@@ -94,6 +95,8 @@ struct session {
 	bool flushed;            /* what it had queued to send has been sent, or given up: its sockets are being released */
 	bool closing;            /* doomed, and not watched any more: its sockets are being released */
 	struct log_quota lines;  /* in the log about it */
+	int cgroup_fd;           /* its control group; -1: not known yet, or none */
+	uint32_t programs;       /* that act there: JUDGE_SEND4 ... */
 	bool doomed;             /* to be closed at the end of this turn of the loop */
 	char doom[UDPLANE_TEXT_LEN];
 };
@@ -122,6 +125,9 @@ struct sock {
 	enum udplane_socket_state state;
 	struct ring_place place;
 	uint32_t cls; /* ring class */
+	struct judge_verdict verdict; /* of the namespace's rules and its control group's programs */
+	uint32_t judged;              /* the environment's number then */
+	bool source_gone;             /* the address that it is bound to is none of this host's any more */
 	bool refused; /* only a row for `why`: no rings, no wake socket */
 	bool removed; /* the workers have forgotten it */
 	struct index_item item; /* while it is claimed */
@@ -168,7 +174,7 @@ struct control {
 	struct shared shared;
 
 	int epoll_fd;
-	struct watch listen, signals, tick, work, route_watch, route_timer, keeper_watch;
+	struct watch listen, signals, tick, work, route_watch, route_timer, keeper_watch, environment_watch;
 	uint64_t work_ns; /* when `work` is due; UINT64_MAX: it is not */
 	struct keeper keeper;
 	int *unburied; /* descriptors that the keeper could not be given yet */
@@ -181,6 +187,8 @@ struct control {
 	struct route_netlink *nl;
 	struct route_table *route;
 	bool route_dirty, addrs_changed; /* the next table is to be compared with the sockets' addresses */
+	struct environment *environment;
+	uint32_t environment_number; /* counts its changes */
 	uint64_t route_built_ns;
 
 	struct session **session; /* [max_clients], by channel id */
@@ -289,6 +297,9 @@ void sock_to_kernel(struct control *c, struct sock *k, enum udplane_reason why, 
 void sock_check(struct control *c);
 void sock_check_sources(struct control *c);
 void sock_ports_changed(struct control *c);
+void sock_environment_changed(struct control *c);
+/* Tells the library and the workers whether k sends by the kernel alone. */
+void sock_settle_sending(struct control *c, struct sock *k);
 struct sock *sock_of(struct control *c, struct session *s, uint32_t id);
 
 /* shared.c */
@@ -314,6 +325,16 @@ void route_stop(struct control *c);
 void route_refresh_used(struct control *c);
 /* The destinations that the library may give to the workers: none while the device sends nothing. */
 void route_publish(struct control *c);
+/* Builds the table anew, with what the environment excludes; clients look at their destinations again. */
+void route_rebuild(struct control *c);
+
+/* environment.c: rules and programs that concern datagrams */
+int control_environment_start(struct control *c, char *text, size_t text_len);
+void control_environment_stop(struct control *c);
+void control_environment_tick(struct control *c);
+void control_environment_addresses(struct control *c, const uint8_t (*addr)[16], uint32_t cnt);
+/* Fills k->verdict, unless nothing has changed since; fresh: its addresses have. */
+void control_judge(struct control *c, struct sock *k, bool fresh);
 
 /* refresh.c */
 void refresh_counters(struct control *c);

@@ -22,12 +22,17 @@ static void arm_timer(struct control *c)
 
 void route_publish(struct control *c)
 {
+	const struct judge_world *rules = c->environment ? environment_world(c->environment) : NULL;
 	struct udplane_prefix prefix[UDPLANE_MAX_PREFIXES];
+	const char *note;
 	uint32_t cnt;
 
 	memset(prefix, 0, sizeof(prefix));
 	cnt = route_table_prefixes(c->route, prefix, UDPLANE_MAX_PREFIXES);
-	stats_set_prefixes(&c->stats, prefix, c->mute ? 0 : cnt, route_table_note(c->route));
+	note = route_table_note(c->route);
+	if (!note[0] && rules && rules->excluded_cnt)
+		note = rules->excluded_text;
+	stats_set_prefixes(&c->stats, prefix, c->mute ? 0 : cnt, note);
 }
 
 /* Which sources the device may take from the kernel. */
@@ -56,12 +61,26 @@ static void set_sources(struct control *c)
 	free(from);
 }
 
+static uint32_t exclude(const struct control *c, struct route_excluded out[RULES_PREFIXES])
+{
+	const struct judge_world *w = c->environment ? environment_world(c->environment) : NULL;
+
+	for (uint32_t i = 0; w && i < w->excluded_cnt; i++) {
+		out[i] = (struct route_excluded){.family = w->excluded[i].family, .len = w->excluded[i].len};
+		memcpy(out[i].addr, w->excluded[i].addr, 16);
+	}
+	return w ? w->excluded_cnt : 0;
+}
+
 static void install(struct control *c)
 {
 	struct route_input in;
 	struct route_table *t, *old = c->route;
+	struct route_excluded excluded[RULES_PREFIXES];
 
 	route_netlink_input(c->nl, &in);
+	in.excluded = excluded;
+	in.excluded_cnt = exclude(c, excluded);
 	t = route_table_build(&in);
 	if (!t) {
 		log_error("no memory for a route table of %u routes and %u neighbours; the old one stays", in.route_cnt, in.neigh_cnt);
@@ -99,6 +118,7 @@ static void set_locals(struct control *c)
 		return;
 	n = route_netlink_locals(c->nl, addr, ROUTE_LOCALS);
 	err = c->dev->ops->set_local(c->dev, (const void *)addr, n < ROUTE_LOCALS ? n : ROUTE_LOCALS);
+	control_environment_addresses(c, (const void *)addr, n < ROUTE_LOCALS ? n : ROUTE_LOCALS);
 	if (err)
 		log_error("the device does not take the %u local addresses: %s; datagrams to new ones take the kernel path", n,
 			  strerror(-err));
@@ -145,6 +165,12 @@ static void on_netlink(struct control *c, struct watch *w, uint32_t events)
 		install(c);
 	else
 		arm_timer(c);
+}
+
+void route_rebuild(struct control *c)
+{
+	if (c->nl)
+		install(c);
 }
 
 int route_start(struct control *c, char *text, size_t text_len)

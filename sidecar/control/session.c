@@ -80,6 +80,7 @@ static void open_session(struct control *c, int fd)
 		evict_observer(c);
 	s->watch.fd = fd;
 	s->watch.ready = session_ready;
+	s->cgroup_fd = -1;
 	s->observer = true; /* until it attaches */
 	s->serial = ++c->serial;
 	TAILQ_INIT(&s->socks);
@@ -535,6 +536,8 @@ void session_close(struct control *c, struct session *s)
 	epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, s->watch.fd, NULL);
 	shutdown(s->watch.fd, SHUT_RDWR);
 	keep_bury(c, s->watch.fd); /* with what it has sent and we have not read */
+	if (s->cgroup_fd >= 0)
+		close(s->cgroup_fd);
 	free(s);
 }
 

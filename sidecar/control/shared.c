@@ -327,6 +327,10 @@ static enum udplane_reason judge(struct control *c, struct sock *k, bool exact, 
 		snprintf(text, text_len, "the port was taken out of the annotation");
 		return UDPLANE_REASON_NOT_ASKED;
 	}
+	if (k->verdict.rx) {
+		snprintf(text, text_len, "%s", k->verdict.rx_text);
+		return k->verdict.rx;
+	}
 	if (rival) {
 		snprintf(text, text_len,
 			 "process %d has another socket on the same address and port by "
@@ -352,8 +356,11 @@ static enum udplane_reason judge(struct control *c, struct sock *k, bool exact, 
 static void settle(struct control *c, struct sock *k, bool exact)
 {
 	char text[UDPLANE_TEXT_LEN] = "";
-	enum udplane_reason why = judge(c, k, exact, text, sizeof(text));
+	enum udplane_reason why;
 
+	control_judge(c, k, false);
+	sock_settle_sending(c, k);
+	why = judge(c, k, exact, text, sizeof(text));
 	sock_set_diverted(c, k, why, text);
 }
 

@@ -128,6 +128,48 @@ static enum udplane_reason verdict(struct control *c, const struct keeper_reply 
 
 /* ---- diverted or not ---- */
 
+static void source_of(const struct sock *k, struct worker_source *src)
+{
+	static const uint8_t zero[16];
+	const struct claim *cl = &k->claim;
+
+	memset(src, 0, sizeof(*src));
+	src->slow = k->verdict.tx != UDPLANE_REASON_NONE;
+	src->port_be = cl->local.port_be;
+	src->no_df = cl->no_df;
+	if (!memcmp(cl->key.addr, zero, 16))
+		return;
+	src->family = cl->key.family;
+	memcpy(src->addr, cl->key.addr, 16);
+}
+
+/* Sends by the kernel, or not any more: what is in the TX ring, too. */
+void sock_settle_sending(struct control *c, struct sock *k)
+{
+	struct worker_order o = {.op = WORKER_SOCKET_SOURCE, .sock = k->id};
+	struct udplane_socket_zone *z = stats_socket(&c->stats, k->id);
+	uint32_t was = z->tx_reason, reason = k->verdict.tx;
+	const char *text = k->verdict.tx_text;
+
+	if (!reason && k->source_gone) { /* each send fails, and only the kernel can say so in time */
+		reason = UDPLANE_REASON_NOT_LOCAL;
+		text = "the address that it is bound to is gone from this host";
+	}
+	if (!reason)
+		text = "";
+	if (was == reason && !strcmp(z->tx_text, text))
+		return;
+	udplane_seq_begin(&z->seq);
+	udplane_store32(&z->tx_reason, reason);
+	snprintf(z->tx_text, sizeof(z->tx_text), "%s", text);
+	udplane_seq_end(&z->seq);
+	if (!was == !reason)
+		return;
+	source_of(k, &o.source);
+	call_all(c, &o);
+	stats_touch_prefixes(&c->stats); /* the library judges its destinations again, and sees tx_reason then */
+}
+
 void sock_set_diverted(struct control *c, struct sock *k, enum udplane_reason why, const char *text)
 {
 	char refusal[UDPLANE_TEXT_LEN];
@@ -205,33 +247,18 @@ void sock_check(struct control *c)
 	}
 }
 
-static void set_sending(struct control *c, const struct sock *k, uint32_t reason, const char *text)
-{
-	struct udplane_socket_zone *z = stats_socket(&c->stats, k->id);
-
-	udplane_seq_begin(&z->seq);
-	snprintf(z->tx_text, sizeof(z->tx_text), "%s", text);
-	udplane_store32(&z->tx_reason, reason);
-	udplane_seq_end(&z->seq);
-}
-
-/* The host's addresses have changed. Where a socket's own is gone, each send fails, and only the kernel can say so in time. */
+/* The host's addresses have changed. Where a socket's own is gone, it sends by the kernel. */
 void sock_check_sources(struct control *c)
 {
 	static const uint8_t zero[16];
 
 	for (uint32_t i = 0; i < c->stats.z->socket_high; i++) {
-		const struct sock *k = c->sock[i];
-		uint32_t reason = stats_socket(&c->stats, i)->tx_reason;
-		bool gone;
+		struct sock *k = c->sock[i];
 
 		if (!k || k->fd < 0 || !memcmp(k->claim.local.addr, zero, 16))
 			continue;
-		gone = !route_is_local(c->route, k->claim.local.family, k->claim.local.addr);
-		if (gone && reason == UDPLANE_REASON_NONE)
-			set_sending(c, k, UDPLANE_REASON_NOT_LOCAL, "the address that it is bound to is gone from this host");
-		else if (!gone && reason == UDPLANE_REASON_NOT_LOCAL)
-			set_sending(c, k, UDPLANE_REASON_NONE, "");
+		k->source_gone = !route_is_local(c->route, k->claim.local.family, k->claim.local.addr);
+		sock_settle_sending(c, k);
 	}
 }
 
@@ -267,19 +294,6 @@ static enum udplane_reason check_claim(struct control *c, struct session *s, con
 	return UDPLANE_REASON_NONE;
 }
 
-static void source_of(const struct claim *cl, struct worker_source *src)
-{
-	static const uint8_t zero[16];
-
-	memset(src, 0, sizeof(*src));
-	src->port_be = cl->local.port_be;
-	src->no_df = cl->no_df;
-	if (!memcmp(cl->key.addr, zero, 16))
-		return;
-	src->family = cl->key.family;
-	memcpy(src->addr, cl->key.addr, 16);
-}
-
 static int add_to_workers(struct control *c, struct sock *k)
 {
 	for (uint32_t i = 0; i < c->worker_cnt; i++) {
@@ -293,7 +307,7 @@ static int add_to_workers(struct control *c, struct sock *k)
 		struct worker_order o = {.op = WORKER_SOCKET_ADD, .sock = k->id, .info = &info};
 		int err;
 
-		source_of(&k->claim, &o.source);
+		source_of(k, &o.source);
 		memset(info.counters, 0, sizeof(*info.counters));
 		err = worker_call(c->worker[i], &o);
 		if (err)
@@ -491,6 +505,8 @@ void sock_claim(struct control *c, struct session *s, const struct udplane_claim
 	TAILQ_INSERT_TAIL(&s->socks, k, link);
 	stats_count(&c->stats, UDPLANE_CONTROL_CLAIMS, 1);
 	stats_gauge_add(&c->stats, UDPLANE_CONTROL_SOCKETS, 1);
+	control_judge(c, k, true);
+	sock_settle_sending(c, k);
 	if (shared_enter(c, k))
 		sock_to_kernel(c, k, UDPLANE_REASON_NO_MEMORY, "no memory to keep account of the socket");
 	fill_claimed(c, k, gift, out);
@@ -527,7 +543,9 @@ int sock_update(struct control *c, struct sock *k, const struct keeper_reply *fo
 	deactivate(c, k, true);
 	shared_leave(c, k, false);
 	k->claim = found->claim;
-	source_of(&k->claim, &o.source);
+	control_judge(c, k, true);
+	sock_settle_sending(c, k);
+	source_of(k, &o.source);
 	call_all(c, &o);
 	if (!shared_enter(c, k))
 		return 0;
@@ -576,7 +594,6 @@ void sock_release(struct control *c, struct sock *k)
 {
 	disarm(c, k, false);
 	k->state = UDPLANE_SOCKET_FREE;
-	set_sending(c, k, UDPLANE_REASON_NONE, "");
 	refresh_socket(c, k, UDPLANE_REASON_NONE, "");
 	if (!k->refused) {
 		close(k->wake_fd);
@@ -645,4 +662,22 @@ void sock_ports_changed(struct control *c)
 		TAILQ_FOREACH(k, &s->socks, link)
 			if (k->state == UDPLANE_SOCKET_PENDING || !port_set_contains(&c->cfg->ports, be16toh(k->claim.local.port_be)))
 				shared_mark(c, k);
+}
+
+/* Rules or programs have changed. */
+void sock_environment_changed(struct control *c)
+{
+	struct session *s;
+	struct sock *k;
+
+	TAILQ_FOREACH(s, &c->all, link) {
+		TAILQ_FOREACH(k, &s->socks, link) {
+			if (k->fd < 0)
+				continue;
+			control_judge(c, k, false);
+			sock_settle_sending(c, k);
+			if (k->state == UDPLANE_SOCKET_PENDING || k->verdict.rx)
+				shared_mark(c, k);
+		}
+	}
 }

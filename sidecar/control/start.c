@@ -367,6 +367,8 @@ static int start_device(struct control *c, char *text, size_t text_len)
 		return err;
 	}
 	err = start_workers(c, text, text_len);
+	if (!err)
+		err = control_environment_start(c, text, text_len); /* before the first claim, and the first table */
 	return err ? err : route_start(c, text, text_len);
 }
 
@@ -510,6 +512,7 @@ void control_free(struct control *c)
 	for (uint32_t i = 0; i < c->worker_cnt; i++)
 		worker_stop(c->worker[i]);
 	route_stop(c);
+	control_environment_stop(c);
 	close_device(c);
 	shared_close(c);
 	if (c->stats.z)

@@ -84,6 +84,13 @@ void stats_set_info(struct stats *s, const char *text)
 	udplane_seq_end(&s->z->info_seq);
 }
 
+/* Nothing of it changes, but its readers look again. */
+void stats_touch_prefixes(struct stats *s)
+{
+	udplane_seq_begin(&s->z->prefix_seq);
+	udplane_seq_end(&s->z->prefix_seq);
+}
+
 void stats_set_prefixes(struct stats *s, const struct udplane_prefix *p, uint32_t cnt, const char *note)
 {
 	if (cnt > UDPLANE_MAX_PREFIXES)

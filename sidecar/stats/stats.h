@@ -35,6 +35,8 @@ struct udplane_socket_counters *stats_counters(const struct stats *s, uint32_t s
 void stats_set_ports(struct stats *s, const uint8_t bitmap[8192]);
 /* Facts about the device: lines of "name\tvalue\n". */
 void stats_set_info(struct stats *s, const char *text);
+/* Clients that hold a copy read the prefixes, and their sockets' tx_reason, again. */
+void stats_touch_prefixes(struct stats *s);
 /* note: as udplane_stats_zone.route_note. */
 void stats_set_prefixes(struct stats *s, const struct udplane_prefix *p, uint32_t cnt, const char *note);
 static inline void stats_count(struct stats *s, enum udplane_control_counter c, uint64_t n)

@@ -48,7 +48,7 @@ static bool flow_resolve(struct worker *w, struct worker_flow *f, uint8_t family
 	struct route_hop hop;
 
 	f->generation = 0;
-	if (!w->route || (src->family && src->family != family))
+	if (!w->route || src->slow || (src->family && src->family != family))
 		return false;
 	if (route_lookup(w->route, family, dst, src->family ? src->addr : NULL, &hop) != ROUTE_FAST)
 		return false;

@@ -59,6 +59,7 @@ struct worker_socket_info {
 /* Where a socket sends from. */
 struct worker_source {
 	uint8_t family;  /* AF_INET or AF_INET6: of addr; 0: wildcard */
+	bool slow;       /* all that it sends takes the kernel path */
 	uint16_t port_be;
 	uint8_t addr[16];
 	bool no_df;      /* IPv4: routers may fragment what it sends */

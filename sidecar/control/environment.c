@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rules of the namespace and programs of control groups -> what each socket may do by the fast
+ * path, and which destinations. */
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+static void changed(struct control *c)
+{
+	const struct judge_world *w = environment_world(c->environment);
+
+	c->environment_number++;
+	if (w->excluded_cnt)
+		log_info("datagrams to %u destinations take the kernel: %s", w->excluded_cnt,
+			 w->excluded_text);
+	route_rebuild(c);
+	sock_environment_changed(c);
+}
+
+static void on_change(struct control *c, struct watch *w, uint32_t events)
+{
+	(void)w;
+	(void)events;
+	if (environment_process(c->environment))
+		changed(c);
+}
+
+int control_environment_start(struct control *c, char *text, size_t text_len)
+{
+	int err = environment_open(&c->environment, c->dev->ifindex, c->dev->ifname,
+				   c->cfg->trust_rules, text, text_len);
+
+	if (err)
+		return err;
+	c->environment_number = 1;
+	c->environment_watch =
+		(struct watch){.fd = environment_fd(c->environment), .ready = on_change};
+	return watch_add(c, &c->environment_watch, EPOLLIN);
+}
+
+void control_environment_stop(struct control *c)
+{
+	if (!c->environment)
+		return;
+	epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, c->environment_watch.fd, NULL);
+	environment_close(c->environment);
+	c->environment = NULL;
+}
+
+void control_environment_addresses(struct control *c, const uint8_t (*addr)[16], uint32_t cnt)
+{
+	if (c->environment && environment_set_addresses(c->environment, addr, cnt) && c->route)
+		changed(c);
+}
+
+static void look_at_programs(struct control *c, struct session *s)
+{
+	if (s->cgroup_fd < 0)
+		s->cgroup_fd = environment_cgroup_open(s->pid);
+	s->programs = environment_cgroup_programs(c->environment, s->cgroup_fd);
+}
+
+/* Nothing tells when programs come and go. */
+void control_environment_tick(struct control *c)
+{
+	bool news = false;
+	struct session *s;
+
+	if (!c->environment)
+		return;
+	TAILQ_FOREACH(s, &c->all, link)
+	{
+		uint32_t was = s->programs;
+
+		if (TAILQ_EMPTY(&s->socks))
+			continue;
+		look_at_programs(c, s);
+		news |= was != s->programs;
+	}
+	if (environment_poll(c->environment))
+		changed(c);
+	else if (news) {
+		c->environment_number++;
+		sock_environment_changed(c);
+	}
+}
+
+void control_judge(struct control *c, struct sock *k, bool fresh)
+{
+	struct judge_socket j = {
+		.v4 = k->claim.local.family == AF_INET || k->claim.dual_stack,
+		.v6 = k->claim.local.family == AF_INET6,
+		.port_be = k->claim.local.port_be,
+		.local = &k->claim.local,
+		.peer = &k->claim.peer,
+	};
+
+	if (!c->environment || (!fresh && k->judged == c->environment_number))
+		return;
+	if (fresh)
+		look_at_programs(c, k->session);
+	j.programs = k->session->programs;
+	judge_socket(environment_world(c->environment), &j, &k->verdict);
+	k->judged = c->environment_number;
+}
