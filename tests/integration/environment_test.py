@@ -1,0 +1,399 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Packet filters, address translation, IPsec policies, traffic control and programs of control groups: an accelerated socket behaves as a
+plain one beside it, `why` names the reason, and the fast path is back when the rules are gone."""
+import subprocess
+
+from harness import *
+
+A4, B4, VIP = "10.99.0.1", "10.99.0.2", "10.96.0.10"
+FAST, PLAIN = 5060, 5061  # local ports; 5061 is bound by a socket without udplane: the oracle
+
+OBJECT = os.path.join(BIN, "tests", "integration", "environment.bpf.o")
+
+
+def nft(net, text, ns=None):
+    sh("nft", "-f", "-", ns=ns or net.a, input=text.replace("} }", "}\n}\n") + "\n")  # its parser wants the line ends
+
+
+class Bench:
+    """A udplane socket and a plain one in a, a plain peer in b."""
+
+    def __init__(self, net, sidecar, fast=True):
+        self.net, self.sidecar = net, sidecar
+        self.app = Sock(net, bind=("0.0.0.0", FAST), fast=fast)
+        self.plain = net.sock(net.a, bind=("0.0.0.0", PLAIN))
+        self.peer = net.sock(net.b, bind=(B4, 5353))
+        self.number = 0
+        until(lambda: self.app.accelerated() or self.row(), what="the claim")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.app.close()
+        self.plain.close()
+        self.peer.close()
+
+    def row(self):
+        rows = json.loads(self.sidecar.ctl("sockets", "--json")[1])["sockets"]
+        return next((r for r in rows if r["local"]["port"] == FAST), None)
+
+    def rx(self):
+        return self.row()["reason"]
+
+    def tx(self):
+        return self.row()["tx_reason"]
+
+    def becomes(self, rx="none", tx="none"):
+        until(lambda: (self.rx(), self.tx()) == (rx, tx), 8, f"rx {rx}, tx {tx}")
+        why = self.sidecar.ctl("why", str(FAST), check=False)[1]
+        for reason in (rx, tx):
+            assert reason == "none" or reason in why, why
+
+    def text(self):
+        self.number += 1
+        return b"%d" % self.number
+
+    def got(self, sock, seconds):
+        sock.settimeout(seconds)
+        try:
+            return sock.recvfrom(100)
+        except (socket.timeout, BlockingIOError):
+            return None
+
+    def drain(self):
+        while self.got(self.peer, 0.01):
+            pass
+        while self.got(self.plain, 0.01):
+            pass
+        self.app.recv_all(0.02)
+
+    def sends(self, to, seconds=0.3):
+        """Does the peer get it? (from the udplane socket, from the plain one), and what an error says."""
+        self.drain()
+        out = []
+        for port, send in ((FAST, self.app.sendto), (PLAIN, self.plain.sendto)):
+            text = self.text()
+            try:
+                send(text, to)
+                got = self.got(self.peer, seconds)
+                out.append(bool(got) and got[0] == text and got[1][1] == port)
+            except OSError as e:
+                out.append(e.errno)
+        return tuple(out)
+
+    def receives(self, seconds=0.3):
+        """The same for the other direction."""
+        self.drain()
+        out = []
+        for port, get in ((FAST, None), (PLAIN, self.plain)):
+            text = self.text()
+            self.peer.sendto(text, (A4, port))
+            if get:
+                got = self.got(get, seconds)
+                out.append(bool(got) and got[0] == text)
+            else:
+                out.append(self.app.recv_all(seconds, most=1) == [text])
+        return tuple(out)
+
+    def asks(self, to, backend=5353):
+        """Sends to `to`, the peer answers; who seems to have answered, to either socket."""
+        self.drain()
+        out = []
+        for port in (FAST, PLAIN):
+            text = self.text()
+            (self.app.sendto if port == FAST else self.plain.sendto)(text, to)
+            got = self.got(self.peer, 0.5)
+            if not got:
+                out.append(None)
+                continue
+            self.peer.sendto(text, got[1])
+            if port == PLAIN:
+                got = self.got(self.plain, 0.5)
+                out.append(got[1] if got else None)
+            else:
+                until(lambda: self.app.readable(0.5), 1, "an answer")
+                out.append(self.app.recvfrom(MSG_DONTWAIT)[1])
+        return tuple(out)
+
+    def is_fast(self):
+        """Both directions, seen in what the workers count."""
+        until(lambda: self.sends((B4, 5353)) == (True, True), what="the neighbours")
+        before = self.row()["counters"]
+        for _ in range(3):
+            assert self.sends((B4, 5353)) == (True, True)
+            assert self.receives() == (True, True)
+        until(lambda: (r := self.row()["counters"])["tx_sent"] > before["tx_sent"] and r["rx_delivered"] > before["rx_delivered"],
+              what="the fast path")
+
+
+@case
+def rules_that_cannot_concern_it_leave_it_fast():
+    with Net() as net:
+        nft(net, """
+table ip nat {
+  chain OUTPUT { type nat hook output priority -100; meta l4proto tcp jump ISTIO_OUTPUT; }
+  chain PREROUTING { type nat hook prerouting priority -100; meta l4proto tcp redirect to :15006; }
+  chain ISTIO_OUTPUT { ip daddr 127.0.0.1/32 return; meta l4proto tcp redirect to :15001; }
+}
+table inet filter {
+  chain in { type filter hook input priority 0; policy drop;
+    iifname "lo" accept; udp dport 5000-5999 counter accept; ct state established,related accept; }
+  chain out { type filter hook output priority 0; udp sport 7777 drop; oifname "lo" drop; counter; }
+  chain through { type filter hook forward priority 0; policy drop; }
+}
+""")
+        with Sidecar(net) as sidecar, Bench(net, sidecar) as b:
+            b.becomes()
+            b.is_fast()
+
+
+@case
+def destination_translation_of_what_it_sends():
+    with Net() as net:
+        sh("ip", "-n", net.a, "route", "add", "default", "via", B4)
+        sh("ip", "-n", net.b, "addr", "add", "10.99.0.3/24", "dev", "vb")
+        with Sidecar(net) as sidecar, Bench(net, sidecar) as b, net.sock(net.b, bind=("10.99.0.3", 5353)) as other:
+            b.is_fast()
+            nft(net, "table ip kube { chain out { type nat hook output priority -100;"
+                     f" ip daddr {VIP} udp dport 53 counter dnat to {B4}:5353; }} }}")
+            b.becomes(rx="netfilter")
+            assert b.asks((VIP, 53)) == ((VIP, 53), (VIP, 53))
+            # What goes to the target itself would clash with the translated flow: Linux gives it another port. Others are fast.
+            sent = b.row()["counters"]["tx_sent"]
+            assert b.app.sendto(b"direct", (B4, 5353)) == 6
+            data, where = b.peer.recvfrom(100)
+            assert data == b"direct" and where[1] != FAST, where
+            assert b.row()["counters"]["tx_sent"] == sent
+            for _ in range(100):
+                b.app.sendto(b"other", ("10.99.0.3", 5353))
+                assert other.recvfrom(100) == (b"other", (A4, FAST))
+                if b.row()["counters"]["tx_sent"] > sent:
+                    break
+            else:
+                raise AssertionError("other destinations take the kernel")
+            nft(net, "delete table ip kube")
+            b.becomes()
+            b.is_fast()
+
+
+@case
+def the_same_by_iptables_legacy():
+    with Net() as net:
+        sh("ip", "-n", net.a, "route", "add", "default", "via", B4)
+        with Sidecar(net) as sidecar, Bench(net, sidecar) as b:
+            rule = ["OUTPUT", "-d", VIP, "-p", "udp", "--dport", "53", "-j", "DNAT", "--to-destination", f"{B4}:5353"]
+            sh("iptables-legacy", "-t", "nat", "-A", *rule, ns=net.a)
+            b.becomes(rx="netfilter")
+            assert b.asks((VIP, 53)) == ((VIP, 53), (VIP, 53))
+            sh("iptables-legacy", "-t", "nat", "-D", *rule, ns=net.a)
+            sh("iptables-legacy", "-A", "INPUT", "-p", "tcp", "--dport", "22", "-j", "DROP", ns=net.a)
+            nft_flush_flows(net)
+            b.becomes()
+            b.is_fast()
+            sh("iptables-legacy", "-A", "OUTPUT", "-p", "udp", "--dport", "5353", "-j", "DROP", ns=net.a)
+            b.becomes(tx="netfilter")
+            fast, plain = b.sends((B4, 5353))
+            assert fast == plain, (fast, plain)
+
+
+def nft_flush_flows(net):
+    """Translated flows outlive their rules: ends them by ending conntrack's timeouts at once."""
+    sh("ip", "netns", "exec", net.a, "sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout=1",
+       "net.netfilter.nf_conntrack_udp_timeout_stream=1")
+    sh("conntrack", "-F", ns=net.a, check=False)
+
+
+@case
+def filters_come_and_go():
+    with Net() as net, Sidecar(net) as sidecar, Bench(net, sidecar) as b:
+        b.is_fast()
+        nft(net, "table inet f { chain out { type filter hook output priority 0; udp dport 5353 drop; } }")
+        b.becomes(tx="netfilter")
+        fast, plain = b.sends((B4, 5353))
+        assert fast == plain, (fast, plain)
+        assert b.receives() == (True, True)
+        nft(net, "delete table inet f\ntable inet f { chain in { type filter hook input priority 0; udp sport 5353 drop; } }")
+        b.becomes(rx="netfilter")
+        assert b.receives() == (False, False)
+        assert b.sends((B4, 5353)) == (True, True)
+        nft(net, "delete table inet f\ntable inet f { chain in { type filter hook input priority 0; policy drop; "
+                 "ct state established accept; } }")
+        b.becomes(rx="netfilter", tx="netfilter")
+        assert b.receives() == (False, False)
+        assert b.asks((B4, 5353)) == ((B4, 5353), (B4, 5353))
+        nft(net, "delete table inet f")
+        b.becomes()
+        b.is_fast()
+
+
+@case
+def anothers_masqueraded_flow_is_not_delivered_to_it():
+    with Net() as net:
+        # c: a pod behind a, whose flow leaves a as if it were a's own
+        c = f"udplane-c-{os.getpid()}"
+        sh("ip", "netns", "add", c)
+        net.fd[c] = os.open(f"/run/netns/{c}", os.O_RDONLY)
+        try:
+            sh("ip", "link", "add", "vp", "netns", net.a, "type", "veth", "peer", "name", "vc", "netns", c)
+            for ns, dev, addr in ((net.a, "vp", "10.244.0.1/24"), (c, "vc", "10.244.0.5/24")):
+                sh("ip", "-n", ns, "addr", "add", addr, "dev", dev)
+                sh("ip", "-n", ns, "link", "set", dev, "up")
+            sh("ip", "-n", c, "route", "add", "default", "via", "10.244.0.1")
+            sh("sysctl", "-qw", "net.ipv4.ip_forward=1", ns=net.a)
+            nft(net, 'table ip nat { chain post { type nat hook postrouting priority 100; oifname "va" ip saddr 10.244.0.0/24 masquerade; } }')
+            with Sidecar(net) as sidecar, Bench(net, sidecar, fast=False) as b:
+                b.becomes(rx="netfilter", tx=b.tx())
+                pod = net.sock(c, bind=("10.244.0.5", FAST))
+                pod.sendto(b"question", (B4, 5353))
+                data, where = b.peer.recvfrom(100)
+                assert where == (A4, FAST), where
+                b.peer.sendto(b"answer", where)
+                assert b.got(pod, 2) == (b"answer", (B4, 5353))
+                assert b.app.recv_all(0.2) == []
+                pod.close()
+        finally:
+            os.close(net.fd.pop(c))
+            sh("ip", "netns", "del", c, check=False)
+
+
+@case
+def ipsec_policies():
+    with Net() as net, Sidecar(net) as sidecar, Bench(net, sidecar) as b:
+        tmpl = ["tmpl", "src", A4, "dst", B4, "proto", "esp", "mode", "transport"]
+        policy = ["src", f"{A4}/32", "dst", f"{B4}/32", "proto", "udp", "dport", "5353"]
+        sh("ip", "-n", net.a, "xfrm", "policy", "add", "dir", "out", *policy, *tmpl)
+        until(lambda: b.sends((B4, 5353), 0.1)[0] is not True, 5, "the policy's effect")
+        fast, plain = b.sends((B4, 5353))
+        assert fast == plain, (fast, plain)
+        assert b.receives() == (True, True)
+        sh("ip", "-n", net.a, "xfrm", "policy", "delete", "dir", "out", *policy)
+        until(lambda: b.sends((B4, 5353), 0.1) == (True, True), 5, "the policy's end")
+        policy = ["src", f"{B4}/32", "dst", f"{A4}/32", "proto", "udp"]
+        sh("ip", "-n", net.a, "xfrm", "policy", "add", "dir", "in", *policy, "action", "block")
+        b.becomes(rx="ipsec_policy")
+        assert b.receives() == (False, False)
+        sh("ip", "-n", net.a, "xfrm", "policy", "delete", "dir", "in", *policy)
+        b.becomes()
+        b.is_fast()
+
+
+@case
+def traffic_control():
+    with Net() as net, Sidecar(net) as sidecar, Bench(net, sidecar) as b:
+        tc = ["ip", "netns", "exec", net.a, "tc"]
+        sh(*tc, "qdisc", "add", "dev", "va", "clsact")
+        b.becomes()
+        b.is_fast()
+        sh(*tc, "filter", "add", "dev", "va", "ingress", "protocol", "ip", "bpf", "da", "obj", OBJECT, "sec", "tc")
+        b.becomes(rx="traffic_control")
+        assert b.receives() == (False, False)
+        assert b.sends((B4, 5353)) == (True, True)
+        sh(*tc, "filter", "del", "dev", "va", "ingress")
+        b.becomes()
+        sh(*tc, "filter", "add", "dev", "va", "egress", "protocol", "ip", "bpf", "da", "obj", OBJECT, "sec", "tc")
+        b.becomes(tx="traffic_control")
+        fast, plain = b.sends((B4, 5353))
+        assert fast == plain, (fast, plain)
+        sh(*tc, "qdisc", "del", "dev", "va", "clsact")
+        b.becomes()
+        sh(*tc, "qdisc", "add", "dev", "va", "root", "tbf", "rate", "1mbit", "burst", "10k", "latency", "50ms")
+        b.becomes(tx="traffic_control")
+        sent = b.row()["counters"]["tx_sent"]
+        assert b.sends((B4, 5353)) == (True, True)
+        assert b.row()["counters"]["tx_sent"] == sent
+        sh(*tc, "qdisc", "replace", "dev", "va", "root", "pfifo")
+        b.becomes()
+        b.is_fast()
+
+
+GROUPS = next((line.split()[1] for line in open("/proc/mounts") if line.split()[2] == "cgroup2"), None)
+
+@case
+def a_socket_load_balancer():
+    if not GROUPS:
+        raise Skip("no cgroup2 is mounted")
+    with Net() as net:
+        sh("ip", "-n", net.a, "route", "add", "default", "via", B4)
+        name = f"udplane-test-{os.getpid()}"
+        group = os.path.join(GROUPS, name)
+        pins = f"/sys/fs/bpf/{name}"
+        mounted = not os.path.ismount("/sys/fs/bpf")
+        if mounted:
+            sh("mount", "-t", "bpf", "bpf", "/sys/fs/bpf")
+        os.mkdir(group)
+        try:
+            os.mkdir(pins)
+            sh("bpftool", "prog", "loadall", OBJECT, pins)
+            with Sidecar(net) as sidecar:
+                p = child(net, f"""
+sys.stdin.readline()
+app = Sock(Here, bind=("{A4}", {FAST}))
+plain = Here.inside(None, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+plain.bind(("{A4}", {PLAIN}))
+plain.settimeout(1)
+print("ready", flush=True)
+for line in sys.stdin:
+    host, port = line.split()
+    app.sendto(b"fast", (host, int(port)))
+    print(app.recvfrom()[1] if app.readable(1) else None, flush=True)
+    plain.sendto(b"plain", (host, int(port)))
+    try:
+        print(plain.recvfrom(100)[1], flush=True)
+    except OSError:
+        print(None, flush=True)
+""", stdin=subprocess.PIPE)
+                with open(os.path.join(group, "cgroup.procs"), "w") as f:  # a socket belongs to the group in which it is made
+                    f.write(str(p.pid))
+                p.stdin.write("\n")
+                p.stdin.flush()
+                echo = net.sock(net.b, bind=(B4, 5353))
+
+                def ask(to):
+                    p.stdin.write("%s %d\n" % to)
+                    p.stdin.flush()
+                    for _ in range(2):
+                        echo.settimeout(2)
+                        data, where = echo.recvfrom(100)
+                        echo.sendto(data, where)
+                        line = p.stdout.readline()
+                        yield line.strip()
+
+                def reasons():
+                    row = next(r for r in json.loads(sidecar.ctl("sockets", "--json")[1])["sockets"] if r["local"]["port"] == FAST)
+                    return row["reason"], row["tx_reason"]
+
+                try:
+                    assert p.stdout.readline() == "ready\n"
+                    assert reasons() == ("none", "none")
+                    assert list(ask((B4, 5353))) == [str((B4, 5353))] * 2
+                    for kind in ("sendmsg4", "recvmsg4", "connect4", "getpeername4"):
+                        sh("bpftool", "cgroup", "attach", group, kind, "pinned", f"{pins}/{kind}")
+                    until(lambda: reasons() == ("cgroup_program", "cgroup_program"), 5, "its programs to be seen")
+                    assert list(ask((VIP, 53))) == [str((VIP, 53))] * 2
+                    for kind in ("sendmsg4", "recvmsg4", "connect4", "getpeername4"):
+                        sh("bpftool", "cgroup", "detach", group, kind, "pinned", f"{pins}/{kind}")
+                    until(lambda: reasons() == ("none", "none"), 5, "its programs' end to be seen")
+                    assert list(ask((B4, 5353))) == [str((B4, 5353))] * 2
+                finally:
+                    p.stdin.close()
+                    p.wait(10)
+                    echo.close()
+        finally:
+            shutil.rmtree(pins, True)
+            if mounted:
+                sh("umount", "/sys/fs/bpf", check=False)
+            until(lambda: not open(os.path.join(group, "cgroup.procs")).read(), what="an empty control group")
+            os.rmdir(group)
+
+
+@case
+def what_is_declared_harmless_is_not_looked_at():
+    with Net() as net:
+        nft(net, "table inet f { chain in { type filter hook input priority 0; udp dport 5060 ct state new counter accept; policy drop; } }")
+        with Sidecar(net, "--trust-rules", "netfilter,ipsec") as sidecar, Bench(net, sidecar) as b:
+            b.becomes()
+
+
+run()
