@@ -154,10 +154,10 @@ static void prepare_family(struct judge_world *w, uint8_t family)
 	c.nat_only = true;
 	c.hooks = SENDING | RECEIVING;
 	rules_ask(&w->rules[JUDGE_NETFILTER], &c, &res);
-	w->translates |= res.effects != 0;
+	w->translates |= (res.effects & (RULES_SNAT | RULES_DNAT | RULES_OTHER)) != 0;
 	c.hooks = RULES_POSTROUTING | RULES_INPUT;
 	rules_ask(&w->rules[JUDGE_NETFILTER], &c, &res);
-	w->foreign[six].snat = res.effects != 0;
+	w->foreign[six].snat = (res.effects & (RULES_SNAT | RULES_OTHER)) != 0;
 	snprintf(w->foreign[six].text, UDPLANE_TEXT_LEN,
 		 "%.105s: answers to others' datagrams may come to its port", res.text);
 }

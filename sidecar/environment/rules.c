@@ -498,6 +498,7 @@ static uint32_t effects_of(const struct ask *a, const struct rules_rule *rule)
 
 	if (!a->c->to_ours)
 		return e;
+	e &= RULES_DNAT | RULES_OTHER;
 	if (rule->to_known && !is_ours(a->c, rule->to))
 		e &= ~(uint32_t)RULES_DNAT;
 	if (rule->port_known && a->c->to_port_be && rule->to_port_be != a->c->to_port_be)
