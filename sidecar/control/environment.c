@@ -56,8 +56,11 @@ void control_environment_addresses(struct control *c, const uint8_t (*addr)[16],
 
 static void look_at_programs(struct control *c, struct session *s)
 {
-	if (s->cgroup_fd < 0)
+	if (s->cgroup_fd == SESSION_CGROUP_UNKNOWN) {
 		s->cgroup_fd = environment_cgroup_open(s->pid);
+		if (s->cgroup_fd < 0)
+			s->cgroup_fd = SESSION_CGROUP_NONE;
+	}
 	s->programs = environment_cgroup_programs(c->environment, s->cgroup_fd);
 }
 

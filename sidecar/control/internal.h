@@ -95,7 +95,9 @@ struct session {
 	bool flushed;            /* what it had queued to send has been sent, or given up: its sockets are being released */
 	bool closing;            /* doomed, and not watched any more: its sockets are being released */
 	struct log_quota lines;  /* in the log about it */
-	int cgroup_fd;           /* its control group; -1: not known yet, or none */
+	int cgroup_fd;           /* its control group, or below */
+#define SESSION_CGROUP_UNKNOWN (-1)
+#define SESSION_CGROUP_NONE (-2)
 	uint32_t programs;       /* that act there: JUDGE_SEND4 ... */
 	bool doomed;             /* to be closed at the end of this turn of the loop */
 	char doom[UDPLANE_TEXT_LEN];

@@ -80,7 +80,7 @@ static void open_session(struct control *c, int fd)
 		evict_observer(c);
 	s->watch.fd = fd;
 	s->watch.ready = session_ready;
-	s->cgroup_fd = -1;
+	s->cgroup_fd = SESSION_CGROUP_UNKNOWN;
 	s->observer = true; /* until it attaches */
 	s->serial = ++c->serial;
 	TAILQ_INIT(&s->socks);

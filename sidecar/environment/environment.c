@@ -514,7 +514,11 @@ bool environment_poll(struct environment *e)
 			changed = flows != e->w.nat_flows;
 		}
 	}
-	if (tcx != e->tcx) {
+	if (e->w.blind[JUDGE_IPSEC][0]) {
+		reread(e, JUDGE_IPSEC);
+		changed = true;
+	}
+	if (tcx != e->tcx || e->w.blind[JUDGE_TRAFFIC_CONTROL][0]) {
 		e->tcx = tcx;
 		reread(e, JUDGE_TRAFFIC_CONTROL);
 		changed = true;
