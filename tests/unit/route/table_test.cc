@@ -248,6 +248,24 @@ TEST(Table, LocalZeroHidesAll)
 	EXPECT_EQ("local", Say(w.Build(), "10.0.0.5"));
 }
 
+TEST(Table, ExcludedDestinationsAreSlowWhateverTheirRoute)
+{
+	World w = Pod();
+	const struct route_excluded excluded[] = {{AF_INET, 16, {8, 8}}, {AF_INET6, 128, {0x26, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}}};
+
+	w.Route("8.8.8.0/24", "10.0.0.1"); // narrower
+	w.Route("8.8.0.0/15", "10.0.0.1");
+	w.in.excluded = excluded;
+	w.in.excluded_cnt = 2;
+	const Table t = w.Build();
+
+	EXPECT_EQ("rules", Say(t, "8.8.8.8"));
+	EXPECT_EQ("rules", Say(t, "8.8.0.1"));
+	EXPECT_EQ("rules", Say(t, "2600::1"));
+	EXPECT_EQ("fast mac=1 src=10.0.0.2 mtu=1500", Say(t, "8.9.8.8"));
+	EXPECT_NE("rules", Say(t, "2600::2"));
+}
+
 TEST(Table, DefaultIsAskedLast)
 {
 	World w = Pod();
