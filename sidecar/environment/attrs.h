@@ -32,6 +32,21 @@ static inline void attrs_read(struct attrs *a, const void *payload, uint32_t len
 	}
 }
 
+/* The next whole message, or NULL. libmnl's own loop runs on behind a last one of odd length. */
+static inline const struct nlmsghdr *attrs_next_message(const void **at, uint32_t *len)
+{
+	const struct nlmsghdr *nlh = *at;
+	uint32_t step;
+
+	if (*len < sizeof(*nlh) || nlh->nlmsg_len < sizeof(*nlh) || nlh->nlmsg_len > *len)
+		return NULL;
+	step = MNL_ALIGN(nlh->nlmsg_len);
+	step = step < *len ? step : *len;
+	*at = (const uint8_t *)*at + step;
+	*len -= step;
+	return nlh;
+}
+
 /* Those of a message behind its family's header. False: it is too short. */
 static inline bool attrs_of_message(struct attrs *a, const struct nlmsghdr *nlh, uint32_t header)
 {

@@ -67,14 +67,15 @@ static int take_answer(struct environment *e, struct mnl_socket *s, uint32_t seq
 
 	for (;;) {
 		ssize_t got = recv(mnl_socket_get_fd(s), e->buf, sizeof(e->buf), MSG_TRUNC);
-		const struct nlmsghdr *nlh = (const void *)e->buf;
-		int len = (int)got;
+		uint32_t len = (uint32_t)got;
+		const struct nlmsghdr *nlh;
+		const void *at = e->buf;
 
 		if (got < 0)
 			return errno == EINTR ? -EINTR : -errno;
 		if (got > (ssize_t)sizeof(e->buf))
 			return -EMSGSIZE;
-		for (; mnl_nlmsg_ok(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
+		while ((nlh = attrs_next_message(&at, &len))) {
 			if (nlh->nlmsg_seq != seq)
 				continue;
 			torn |= (nlh->nlmsg_flags & NLM_F_DUMP_INTR) != 0;

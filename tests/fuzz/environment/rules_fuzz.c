@@ -4,6 +4,7 @@
  * another, or, behind the first byte 'x', a table of iptables-legacy (five hook offsets, then its
  * entries). Then sockets are judged by it.
  */
+#include "sidecar/environment/attrs.h"
 #include "sidecar/environment/judge.h"
 #include "sidecar/environment/rules_net.h"
 #include "sidecar/environment/rules_nft.h"
@@ -78,8 +79,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct judge_world w = {.ifindex = 7, .ifname = "eth0"};
 	uint8_t *copy = malloc(size + 1); /* aligned, and its end is watched */
-	const struct nlmsghdr *nlh = (const void *)copy;
-	int len = (int)size;
+	const struct nlmsghdr *nlh;
+	const void *at = copy;
+	uint32_t len = (uint32_t)size;
 
 	if (!copy)
 		return 0;
@@ -87,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size && (copy[0] == 'x' || copy[0] == 'X'))
 		take_table(&w, copy + 1, size - 1, copy[0] == 'x' ? AF_INET : AF_INET6);
 	else
-		for (; mnl_nlmsg_ok(nlh, len); nlh = mnl_nlmsg_next(nlh, &len))
+		while ((nlh = attrs_next_message(&at, &len)))
 			take(&w, nlh);
 	judge(&w);
 	judge_free(&w);
