@@ -74,7 +74,7 @@ static const void *bound_to(const struct judge_socket *s, uint8_t family)
 										   : NULL;
 }
 
-/* What a socket sends; s NULL: any socket of ours. */
+/* What a socket sends; s NULL, here and below: any socket of ours. */
 static void sending(const struct judge_world *w, const struct judge_socket *s, uint8_t family,
 		    const struct own *own, struct rules_class *c)
 {
@@ -97,15 +97,27 @@ static void receiving(const struct judge_world *w, const struct judge_socket *s,
 	const void *local = bound_to(s, family);
 
 	rules_class_init(c, family);
-	rules_class_destination(c, local, s->port_be);
+	rules_class_destination(c, local, s ? s->port_be : 0);
 	if (!local) {
 		c->daddr = own->addr;
 		c->daddr_cnt = own->cnt;
 	}
-	if (s->peer->family == family)
+	if (s && s->peer->family == family)
 		rules_class_source(c, s->peer->addr, s->peer->port_be);
 	through_device(w, c, true);
 	c->hooks = RECEIVING;
+}
+
+/* What comes in for anybody, and may be turned towards one of ours; port_be 0: any port. */
+static void redirected(const struct judge_world *w, uint8_t family, uint16_t port_be,
+		       struct rules_class *c)
+{
+	rules_class_init(c, family);
+	c->hooks = RULES_PREROUTING;
+	c->nat_only = c->to_ours = true;
+	c->to_port_be = port_be;
+	c->ours = (const void *)w->ours;
+	c->ours_cnt = w->ours_cnt;
 }
 
 /* ---- what does not depend on the socket ---- */
@@ -130,6 +142,8 @@ static void exclude(struct judge_world *w, uint8_t family, uint32_t from,
 		memcpy(w->excluded_text, r->where_text, sizeof(w->excluded_text));
 }
 
+/* Peers are not told apart where the rest is decided without them: a rule for one peer then counts
+ * for all. */
 static void prepare_family(struct judge_world *w, uint8_t family)
 {
 	uint32_t six = family == AF_INET6, from = w->excluded_cnt;
@@ -139,17 +153,17 @@ static void prepare_family(struct judge_world *w, uint8_t family)
 
 	own_of(w, family, &own);
 	for (uint32_t kind = 0; kind < JUDGE_RULES; kind++) {
-		if (!w->rules[kind].chain_cnt && !w->rules[kind].failed)
-			continue;
 		sending(w, NULL, family, &own, &c);
-		rules_ask(&w->rules[kind], &c, &res);
-		exclude(w, family, from, &res);
-		c.hooks |= RECEIVING | RULES_FORWARD;
-		c.iif_known = c.oif_known = c.mark_known = false;
-		c.saddr_cnt = 0;
-		rules_ask(&w->rules[kind], &c, &res);
-		w->any[kind] |= res.effects != 0;
+		c.source_varies = true;
+		rules_ask(&w->rules[kind], &c, &w->any[kind][six][0]);
+		exclude(w, family, from, &w->any[kind][six][0]);
+		receiving(w, NULL, family, &own, &c);
+		c.destination_varies = true;
+		rules_ask(&w->rules[kind], &c, &w->any[kind][six][1]);
 	}
+	redirected(w, family, 0, &c);
+	rules_ask(&w->rules[JUDGE_NETFILTER], &c, &res);
+	w->redirects[six] = res.effects != 0;
 	rules_class_init(&c, family); /* anybody's */
 	c.nat_only = true;
 	c.hooks = SENDING | RECEIVING;
@@ -167,7 +181,6 @@ void judge_prepare(struct judge_world *w)
 	w->translates = false;
 	w->excluded_cnt = 0;
 	w->excluded_text[0] = 0;
-	memset(w->any, 0, sizeof(w->any));
 	memset(w->foreign, 0, sizeof(w->foreign));
 	prepare_family(w, AF_INET);
 	prepare_family(w, AF_INET6);
@@ -194,19 +207,15 @@ static void no_tx(struct judge_verdict *v, enum udplane_reason why, const char *
 /* Can a datagram for somebody else be turned towards this socket, whose answers must then be turned
  * back? */
 static void judge_redirection(const struct judge_world *w, const struct judge_socket *s,
-			      uint8_t family, struct rules_result *res, struct judge_verdict *v)
+			      uint8_t family, struct judge_verdict *v)
 {
+	struct rules_result res;
 	struct rules_class c;
 
-	rules_class_init(&c, family);
-	c.hooks = RULES_PREROUTING;
-	c.nat_only = c.to_ours = true;
-	c.to_port_be = s->port_be;
-	c.ours = (const void *)w->ours;
-	c.ours_cnt = w->ours_cnt;
-	rules_ask(&w->rules[JUDGE_NETFILTER], &c, res);
-	if (res->effects)
-		no_tx(v, UDPLANE_REASON_NETFILTER, res->text);
+	redirected(w, family, s->port_be, &c);
+	rules_ask(&w->rules[JUDGE_NETFILTER], &c, &res);
+	if (res.effects)
+		no_tx(v, UDPLANE_REASON_NETFILTER, res.text);
 }
 
 static const char *text_of(const struct rules_result *r)
@@ -214,20 +223,37 @@ static const char *text_of(const struct rules_result *r)
 	return r->text[0] ? r->text : r->where_text;
 }
 
-static void judge_rules(const struct judge_world *w, const struct judge_socket *s, uint8_t family,
-			uint32_t kind, const struct own *own, struct rules_result *res,
-			struct judge_verdict *v)
+/* The answer for this socket; that for any, where it is the same. */
+static const struct rules_result *ask(const struct judge_world *w, const struct judge_socket *s,
+				      uint8_t family, uint32_t kind, bool in,
+				      struct rules_result *room)
 {
+	const struct rules_result *any = &w->any[kind][family == AF_INET6][in];
 	struct rules_class c;
+	struct own own;
 
-	sending(w, s, family, own, &c);
-	rules_ask(&w->rules[kind], &c, res);
+	if (!any->effects || !any->varies)
+		return any;
+	own_of(w, family, &own);
+	if (in)
+		receiving(w, s, family, &own, &c);
+	else
+		sending(w, s, family, &own, &c);
+	rules_ask(&w->rules[kind], &c, room);
+	return room;
+}
+
+static void judge_rules(const struct judge_world *w, const struct judge_socket *s, uint8_t family,
+			uint32_t kind, struct judge_verdict *v)
+{
+	struct rules_result room;
+	const struct rules_result *res = ask(w, s, family, kind, false, &room);
+
 	if (res->all)
 		no_tx(v, reasons[kind], res->text);
 	if ((res->effects & (RULES_DNAT | RULES_SNAT)) || (res->effects && res->state))
 		no_rx(v, reasons[kind], text_of(res));
-	receiving(w, s, family, own, &c);
-	rules_ask(&w->rules[kind], &c, res);
+	res = ask(w, s, family, kind, true, &room);
 	if (res->effects)
 		no_rx(v, reasons[kind], text_of(res));
 	if (res->effects && res->state)
@@ -237,16 +263,12 @@ static void judge_rules(const struct judge_world *w, const struct judge_socket *
 static void judge_family(const struct judge_world *w, const struct judge_socket *s, uint8_t family,
 			 struct judge_verdict *v)
 {
-	struct rules_result res;
 	bool six = family == AF_INET6;
-	struct own own;
 
-	own_of(w, family, &own);
 	for (uint32_t kind = 0; kind < JUDGE_RULES; kind++)
-		if (w->any[kind])
-			judge_rules(w, s, family, kind, &own, &res, v);
-	if (w->any[JUDGE_NETFILTER])
-		judge_redirection(w, s, family, &res, v);
+		judge_rules(w, s, family, kind, v);
+	if (w->redirects[six])
+		judge_redirection(w, s, family, v);
 	if (w->foreign[six].snat)
 		no_rx(v, UDPLANE_REASON_NETFILTER, w->foreign[six].text);
 }

@@ -55,8 +55,12 @@ struct judge_world {
 		excluded[RULES_PREFIXES]; /* destinations that take the kernel, whoever sends */
 	uint32_t excluded_cnt;
 	char excluded_text[UDPLANE_TEXT_LEN];
-	bool translates;       /* some rule translates UDP, anybody's */
-	bool any[JUDGE_RULES]; /* some rule has an effect on UDP */
+	bool translates; /* some rule translates UDP, anybody's */
+	/* Of any socket of ours, by kind, family, direction (sending, receiving). What does not
+	 * depend on the socket, or has no effect at all, is not asked again for each: there may be
+	 * many thousands of rules, and of sockets. */
+	struct rules_result any[JUDGE_RULES][2][2];
+	bool redirects[2]; /* a socket of ours may have to answer for another port or address */
 	struct {
 		bool snat; /* of flows that are not of our sockets */
 		char text[UDPLANE_TEXT_LEN];

@@ -506,6 +506,18 @@ static uint32_t effects_of(const struct ask *a, const struct rules_rule *rule)
 	return e;
 }
 
+/* Does it look at what the narrower classes know? */
+static bool looks_at_varying(const struct rules_class *c, const struct rules_test *t)
+{
+	if (t->op == RULES_PERHAPS || t->space == RULES_META)
+		return false;
+	if (t->space == RULES_UDP)
+		return (c->source_varies && t->off < 2) ||
+		       (c->destination_varies && t->off + t->len > 2);
+	return (c->source_varies && !tests_address(c, t, false)) ||
+	       (c->destination_varies && !tests_address(c, t, true));
+}
+
 static enum match match_rule(struct ask *a, const struct rules_rule *rule, uint32_t tests,
 			     bool *state)
 {
@@ -520,6 +532,7 @@ static enum match match_rule(struct ask *a, const struct rules_rule *rule, uint3
 		if (m == PERHAPS) {
 			all = PERHAPS;
 			*state |= t->state;
+			a->out->varies |= looks_at_varying(a->c, t);
 		}
 	}
 	return all;

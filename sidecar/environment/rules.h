@@ -160,6 +160,8 @@ struct rules_class {
 	uint32_t ours_cnt;
 	bool to_ours;	     /* count DNAT only if it may lead to one of ours and to the port */
 	uint16_t to_port_be; /* 0: any */
+	bool source_varies,
+		destination_varies; /* the class stands for narrower ones: note if that matters */
 };
 
 void rules_class_init(struct rules_class *c, uint8_t family);
@@ -175,6 +177,7 @@ struct rules_prefix {
 struct rules_result {
 	uint32_t effects;		   /* that some datagram of the class may meet */
 	bool all;			   /* whatever its destination */
+	bool varies;			   /* a narrower class may fare better */
 	bool state;			   /* what was sent or received before has a say in it */
 	char text[UDPLANE_TEXT_LEN];	   /* names the first rule that makes it `all` */
 	char where_text[UDPLANE_TEXT_LEN]; /* names the first that has an effect by destination */

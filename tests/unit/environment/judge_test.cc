@@ -108,6 +108,9 @@ TEST_F(Judge, KubeProxyOnANodeLeavesSendingToOthersFast)
 	ASSERT_EQ(2u, w.excluded_cnt);
 	EXPECT_EQ(0, memcmp(w.excluded[0].addr, ip("10.96.0.10").data(), 4));
 	EXPECT_EQ(0, memcmp(w.excluded[1].addr, ip("10.244.0.7").data(), 4));
+	/* Not asked again for each socket, with thousands of Services. */
+	EXPECT_FALSE(w.any[JUDGE_NETFILTER][0][0].varies);
+	EXPECT_FALSE(w.any[JUDGE_NETFILTER][0][1].varies);
 }
 
 TEST_F(Judge, MasqueradingOfOthersConcernsEveryPort)
