@@ -367,14 +367,13 @@ void attach_try(void)
 
 void attach_look(struct attach *a, uint64_t now)
 {
-	struct pollfd p = {.fd = a->control.fd, .events = POLLIN};
 	uint64_t last = __atomic_load_n(&a->checked_ns, __ATOMIC_RELAXED);
 
 	if (now - last < DEATH_CHECK_NS && last)
 		return;
 	__atomic_store_n(&a->checked_ns, now, __ATOMIC_RELAXED);
 	/* Not POLLIN alone: while another thread waits for an answer that is no news, but then it costs one look under ctl. */
-	if (poll(&p, 1, 0) > 0)
+	if (raw_poll(a->control.fd, POLLIN))
 		__atomic_store_n(&a->control.attn, 1, __ATOMIC_RELAXED);
 }
 

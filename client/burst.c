@@ -53,7 +53,7 @@ int rx_kernel_pkts(struct sock *s, struct udplane_pkt *pkts, uint32_t cnt)
 		iov[i] = (struct iovec){.iov_base = buf[i]->data, .iov_len = PKTBUF_SIZE};
 		vec[i].msg_hdr = (struct msghdr){.msg_name = &name[i], .msg_namelen = sizeof(name[i]), .msg_iov = &iov[i], .msg_iovlen = 1};
 	}
-	n = have ? recvmmsg(s->kfd, vec, have, MSG_DONTWAIT, NULL) : -1;
+	n = have ? raw_recvmmsg(s->kfd, vec, have, MSG_DONTWAIT) : -1;
 	if (n < 0)
 		n = have ? -errno : -ENOMEM;
 	for (uint32_t i = 0; i < have; i++) {
@@ -151,9 +151,11 @@ void burst_cancel(struct sock *s)
 	struct lane *l = s->burst_lane;
 
 	if (l) {
-		lock_take(&l->tx_lock);
+		bool locked = lock_insist(&l->tx_lock);
+
 		l->reserved = false;
-		lock_drop(&l->tx_lock);
+		if (locked)
+			lock_drop(&l->tx_lock);
 		attach_put(s->burst_att);
 		s->burst_lane = NULL;
 		s->burst_att = NULL;
@@ -240,7 +242,7 @@ static int submit_kernel(struct sock *s, const struct udplane_buf *bufs, uint32_
 		vec[i].msg_hdr = (struct msghdr){.msg_name = len ? &name[i] : NULL, .msg_namelen = len, .msg_iov = &iov[i], .msg_iovlen = 1};
 	}
 	while (done < cnt) {
-		n = sendmmsg(s->kfd, vec + done, cnt - done, MSG_DONTWAIT);
+		n = raw_sendmmsg(s->kfd, vec + done, cnt - done, MSG_DONTWAIT);
 		done += n > 0 ? (uint32_t)n : 0;
 		if (n < 0 && (errno != EAGAIN || !kernel_room(s, &end)))
 			break;
@@ -295,9 +297,8 @@ static int submit(struct sock *s, const struct udplane_buf *bufs, uint32_t cnt)
 	struct lane *l = s->burst_lane;
 	int n;
 
-	if (!l || s->lane != l || !tx_alive(s))
+	if (!l || s->lane != l || !tx_alive(s) || !lock_take(&l->tx_lock))
 		return submit_kernel(s, bufs, cnt);
-	lock_take(&l->tx_lock);
 	n = submit_ring(s, l, bufs, cnt);
 	lock_drop(&l->tx_lock);
 	return n;

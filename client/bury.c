@@ -13,8 +13,10 @@ static void bury_sock(struct sock *s, void *arg)
 	struct attach *a = arg;
 	bool mine;
 
-	lock_take(&s->rx_lock);
-	lock_take(&s->tx_lock);
+	if (!sock_take_both(s)) { /* maintain() comes back to it */
+		__atomic_store_n(&context.late, 1, __ATOMIC_RELAXED);
+		return;
+	}
 	mine = s->att == a;
 	if (mine) {
 		tx_resend(s, a);
@@ -34,10 +36,16 @@ static void bury_sock(struct sock *s, void *arg)
 	}
 	if (mine)
 		rx_settle(s);
-	lock_drop(&s->tx_lock);
-	lock_drop(&s->rx_lock);
+	sock_drop_both(s);
 	if (mine)
 		attach_put(a);
+}
+
+static void bury_late(struct sock *s, void *unused)
+{
+	(void)unused;
+	if (s->att && !__atomic_load_n(&s->att->live, __ATOMIC_RELAXED))
+		bury_sock(s, s->att);
 }
 
 void attach_bury(struct attach *a)
@@ -54,12 +62,17 @@ void attach_bury(struct attach *a)
 
 void maintain(struct sock *s, bool may_claim, bool block)
 {
+	struct ctl_state st;
 	struct attach *a;
 
 	if (block)
-		pthread_mutex_lock(&context.ctl);
-	else if (pthread_mutex_trylock(&context.ctl))
+		ctl_lock(&st);
+	else if (!ctl_trylock(&st))
 		return;
+	if (unlikely(__atomic_exchange_n(&context.late, 0, __ATOMIC_RELAXED))) {
+		table_each(bury_late, NULL);
+		table_each(claim_late, NULL);
+	}
 	a = context.att;
 	if (a) {
 		attach_look(a, now_ns());
@@ -70,5 +83,5 @@ void maintain(struct sock *s, bool may_claim, bool block)
 		attach_try();
 	if (s && (may_claim || !s->lazy))
 		claim_try(s);
-	pthread_mutex_unlock(&context.ctl);
+	ctl_unlock(&st);
 }

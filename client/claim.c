@@ -12,7 +12,8 @@
 
 void sock_set_reason(struct sock *s, uint32_t reason, const char *text)
 {
-	lock_take(&s->tx_lock);
+	if (!lock_insist(&s->tx_lock))
+		return;
 	s->reason = reason;
 	snprintf(s->text, sizeof(s->text), "%s", text);
 	lock_drop(&s->tx_lock);
@@ -34,7 +35,7 @@ static bool dest_of_kernel(const struct sockaddr_storage *ss, struct dest *d)
 	return p.family != 0;
 }
 
-void sock_read_names(struct sock *s)
+bool sock_read_names(struct sock *s)
 {
 	static const uint8_t zero[16];
 	struct sockaddr_storage local = {0}, peer = {0};
@@ -49,7 +50,8 @@ void sock_read_names(struct sock *s)
 	if (s->domain == AF_INET6)
 		getsockopt(s->kfd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &v_len);
 	dest_of_kernel(&local, &here);
-	lock_take(&s->tx_lock);
+	if (!lock_insist(&s->tx_lock))
+		return false;
 	s->connected = connected;
 	s->v6only = v6only;
 	s->local_any = !memcmp(here.addr, zero, 16);
@@ -65,6 +67,7 @@ void sock_read_names(struct sock *s)
 	s->local_port_be = here.port_be;
 	lock_drop(&s->tx_lock);
 	__atomic_store_n(&s->bound, here.port_be != 0, __ATOMIC_RELAXED);
+	return true;
 }
 
 static bool port_asked(const struct attach *a, uint16_t port_be)
@@ -141,15 +144,13 @@ static struct rxq *make_rxqs(const struct attach *a, const struct udplane_claime
 	return rxq;
 }
 
-/* Takes rxq and wake_fd over. False: closed meanwhile. */
+/* Takes rxq and wake_fd over. False: closed meanwhile, or not now. */
 static bool install(struct sock *s, struct attach *a, const struct udplane_claimed *c, struct rxq *rxq, int wake_fd)
 {
 	struct epoll_event ev = {.events = EPOLLIN};
-	bool open;
+	bool locked = sock_take_both(s), open;
 
-	lock_take(&s->rx_lock);
-	lock_take(&s->tx_lock);
-	open = !s->closed && !s->kernel_only;
+	open = locked && !s->closed && !s->kernel_only;
 	if (open) {
 		__atomic_fetch_add(&a->refs, 1, __ATOMIC_RELAXED);
 		s->att = a;
@@ -169,8 +170,8 @@ static bool install(struct sock *s, struct attach *a, const struct udplane_claim
 		epoll_ctl(s->fd, EPOLL_CTL_ADD, wake_fd, &ev);
 		rx_settle(s);
 	}
-	lock_drop(&s->tx_lock);
-	lock_drop(&s->rx_lock);
+	if (locked)
+		sock_drop_both(s);
 	if (!open) {
 		free(rxq);
 		close(wake_fd);
@@ -229,8 +230,10 @@ static void claimed(struct sock *s, struct attach *a, struct control_answer *ans
 	if (rxq) {
 		s->claim_wait_ns = 0;
 		sock_retry_at(s, UINT64_MAX);
-		if (!install(s, a, c, rxq, ans->fd[0]))
+		if (!install(s, a, c, rxq, ans->fd[0])) {
 			send_release(a, c->sock, UDPLANE_REASON_NONE, "");
+			sock_retry_at(s, now_ns() + CLAIM_RETRY_NS);
+		}
 		ans->fd[0] = -1;
 		context_log(2, "socket %d is claimed as %u", s->fd, c->sock);
 		return;
@@ -250,7 +253,8 @@ static void claim_ask(struct sock *s, struct attach *a)
 	struct control_answer ans;
 	int err;
 
-	lock_take(&s->tx_lock);
+	if (!lock_insist(&s->tx_lock))
+		return;
 	memcpy(req.local.addr, s->local, 16);
 	req.local.port_be = s->local_port_be;
 	req.local.family = s->domain == AF_INET6 && !s->local_v4 ? AF_INET6 : AF_INET;
@@ -299,11 +303,42 @@ void claim_try(struct sock *s)
 }
 
 /* No entry of this socket may follow what udplaned is told next. */
-static void stop_sending(struct sock *s)
+static bool stop_sending(struct sock *s)
 {
-	lock_take(&s->tx_lock);
+	if (!lock_insist(&s->tx_lock))
+		return false;
 	s->lane = NULL;
 	lock_drop(&s->tx_lock);
+	return true;
+}
+
+void claim_later(struct sock *s, uint32_t late, uint32_t reason, const char *text)
+{
+	if (late == LATE_KERNEL) {
+		s->late_reason = reason;
+		snprintf(s->late_text, sizeof(s->late_text), "%s", text);
+	}
+	__atomic_fetch_or(&s->late, late, __ATOMIC_RELEASE);
+	__atomic_store_n(&context.late, 1, __ATOMIC_RELAXED);
+	if (s->att)
+		__atomic_store_n(&s->att->control.attn, 1, __ATOMIC_RELAXED);
+	else
+		sock_retry_at(s, 0);
+}
+
+void claim_late(struct sock *s, void *unused)
+{
+	uint32_t late = __atomic_load_n(&s->late, __ATOMIC_RELAXED) ? __atomic_exchange_n(&s->late, 0, __ATOMIC_ACQUIRE) : 0;
+
+	(void)unused;
+	if (late & LATE_CLOSE) {
+		sock_close_late(s);
+		return;
+	}
+	if (late & LATE_KERNEL)
+		claim_release(s, CLAIM_KERNEL, s->late_reason, s->late_text);
+	if (late & LATE_UPDATE)
+		claim_update(s);
 }
 
 void claim_update(struct sock *s)
@@ -312,13 +347,15 @@ void claim_update(struct sock *s)
 	struct attach *a = s->att;
 	struct control_answer ans;
 
-	sock_read_names(s);
+	if (!sock_read_names(s) || !stop_sending(s)) {
+		claim_later(s, LATE_UPDATE, 0, NULL);
+		return;
+	}
 	if (!a) {
 		s->claim_wait_ns = 0;
 		sock_retry_at(s, 0);
 		return;
 	}
-	stop_sending(s);
 	if (!s->bound) {
 		claim_release(s, CLAIM_AGAIN, UDPLANE_REASON_NOT_BOUND, "the socket is not bound to a port any more");
 		return;
@@ -332,20 +369,21 @@ void claim_update(struct sock *s)
 		refused(s, ans.u.done.reason, ans.u.done.text);
 		return;
 	}
-	lock_take(&s->tx_lock);
+	if (!lock_insist(&s->tx_lock)) {
+		claim_later(s, LATE_UPDATE, 0, NULL);
+		return;
+	}
 	s->lane = &a->lane[s->id % a->worker_cnt];
 	lock_drop(&s->tx_lock);
 }
 
+/* Both locks held. */
 static void go_kernel(struct sock *s, uint32_t reason, const char *text)
 {
-	lock_take(&s->rx_lock);
-	lock_take(&s->tx_lock);
 	s->kernel_only = true;
-	lock_drop(&s->tx_lock);
-	lock_drop(&s->rx_lock);
 	sock_retry_at(s, UINT64_MAX);
-	sock_set_reason(s, reason, text);
+	s->reason = reason;
+	snprintf(s->text, sizeof(s->text), "%s", text);
 	context_log(1, "socket %d leaves the fast path: %s: %s", s->fd, reason_name(reason), text);
 }
 
@@ -356,10 +394,11 @@ static void nudge(struct attach *a)
 		struct lane *l = &a->lane[i];
 		bool left;
 
-		lock_take(&l->ret_lock);
+		if (!lock_insist(&l->ret_lock))
+			return;
 		left = udplane_word_load(&l->ret.head->cons_idx) != l->ret.idx;
 		lock_drop(&l->ret_lock);
-		if (left && !udplane_load32(&l->zone->awake) && write(l->doorbell, &(uint64_t){1}, 8) < 0)
+		if (left && !udplane_load32(&l->zone->awake) && raw_write(l->doorbell, &(uint64_t){1}, 8) < 0)
 			return;
 	}
 }
@@ -370,16 +409,23 @@ void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const ch
 	struct attach *a = s->att ? s->att : s->held;
 	bool rings = s->att != NULL;
 
-	if (end == CLAIM_KERNEL)
+	if (!sock_take_both(s)) {
+		claim_later(s, end == CLAIM_KERNEL ? LATE_KERNEL : end == CLAIM_CLOSE ? LATE_CLOSE : LATE_UPDATE, reason, text);
+		return;
+	}
+	if (end == CLAIM_KERNEL) {
 		go_kernel(s, reason, text);
-	else if (end == CLAIM_AGAIN)
-		sock_set_reason(s, reason, text);
+	} else if (end == CLAIM_AGAIN) {
+		s->reason = reason;
+		snprintf(s->text, sizeof(s->text), "%s", text);
+	}
+	s->lane = NULL;
+	sock_drop_both(s);
 	if (!a || (!rings && end == CLAIM_KERNEL))
 		return;
-	stop_sending(s);
 	send_release(a, s->id, end == CLAIM_KERNEL ? reason : UDPLANE_REASON_NONE, end == CLAIM_KERNEL ? text : "");
-	lock_take(&s->rx_lock);
-	lock_take(&s->tx_lock);
+	if (!sock_take_both(s)) /* had a moment ago; bury_sock() will find it */
+		return;
 	if (a->control.failed)
 		tx_resend(s, a);
 	if (rings)
@@ -388,8 +434,7 @@ void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const ch
 	s->held = end == CLAIM_KERNEL ? a : NULL;
 	if (end != CLAIM_CLOSE)
 		rx_settle(s);
-	lock_drop(&s->tx_lock);
-	lock_drop(&s->rx_lock);
+	sock_drop_both(s);
 	nudge(a);
 	if (end != CLAIM_KERNEL)
 		attach_put(a);

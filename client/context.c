@@ -2,6 +2,7 @@
 /* The process-wide context: environment, log, fork. */
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,20 +14,121 @@
 
 struct context context = {.ctl = PTHREAD_MUTEX_INITIALIZER};
 
-void lock_wait(struct lock *l)
+/* ----------------------------------------------------------------------------------------------------------- lock -- */
+
+/* May this thread be in a signal handler? Those run with their signal blocked, unless they have asked not to. */
+static bool in_handler(void)
 {
+	struct sigaction sa;
+	sigset_t mask;
+
+	if (__atomic_load_n(&context.ctl_owner, __ATOMIC_RELAXED) == thread_id())
+		mask = context.ctl_state->mask;
+	else if (pthread_sigmask(SIG_BLOCK, NULL, &mask))
+		return true;
+	for (int i = 1; i < NSIG; i++) {
+		if (sigismember(&mask, i) == 1)
+			return true;
+		if (!sigaction(i, NULL, &sa) && (sa.sa_flags & SA_NODEFER) && sa.sa_handler != SIG_DFL && sa.sa_handler != SIG_IGN)
+			return true;
+	}
+	return false;
+}
+
+/* A handler's frames lie below those that it has interrupted, if they are on the same stack. */
+bool frame_is_gone(uintptr_t noted, uintptr_t frame)
+{
+	stack_t ss;
+
+	if (sigaltstack(NULL, &ss) == 0 && (ss.ss_flags & SS_ONSTACK))
+		return false;
+	if (frame >= noted && frame - noted < 1 << 20)
+		return true;
+	return !in_handler();
+}
+
+enum lock_result lock_wait(struct lock *l, uintptr_t frame)
+{
+	enum lock_result got = LOCK_BUSY;
+	uint64_t end = 0;
+
+	if (lock_mine(l)) {
+		if (!frame_is_gone(l->frame, frame))
+			return LOCK_BUSY;
+		l->frame = frame;
+		return LOCK_STOLEN;
+	}
 	__atomic_fetch_add(&l->waiters, 1, __ATOMIC_RELAXED);
 	for (uint32_t i = 0;; i++) {
-		if (!__atomic_load_n(&l->held, __ATOMIC_RELAXED) && lock_try(l))
+		if (!__atomic_load_n(&l->owner, __ATOMIC_RELAXED) && lock_try(l)) {
+			l->frame = frame;
+			got = LOCK_TAKEN;
 			break;
-		if (i < 100)
+		}
+		if (i < 100) {
 			udplane_pause();
-		else if (i < 200)
+		} else if (i < 200) {
 			sched_yield();
-		else /* the holder may be of lower priority than we: let it run */
-			nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+		} else { /* the holder may be of lower priority than we: let it run */
+			end = end ? end : now_ns() + LOCK_PATIENCE_NS;
+			syscall(SYS_nanosleep, &(struct timespec){.tv_nsec = 20000}, NULL);
+			if (now_ns() > end)
+				break;
+		}
 	}
 	__atomic_fetch_sub(&l->waiters, 1, __ATOMIC_RELAXED);
+	return got;
+}
+
+static void ctl_begin(struct ctl_state *st)
+{
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+	sigset_t most;
+
+	sigfillset(&most);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		sigdelset(&most, faults[i]);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &st->cancel);
+	pthread_sigmask(SIG_BLOCK, &most, &st->mask);
+}
+
+static void ctl_end(const struct ctl_state *st)
+{
+	int state;
+
+	pthread_sigmask(SIG_SETMASK, &st->mask, NULL);
+	pthread_setcancelstate(st->cancel, &state);
+}
+
+static void ctl_own(const struct ctl_state *st)
+{
+	context.ctl_state = st;
+	__atomic_store_n(&context.ctl_owner, thread_id(), __ATOMIC_RELAXED);
+}
+
+void ctl_lock(struct ctl_state *st)
+{
+	ctl_begin(st);
+	pthread_mutex_lock(&context.ctl);
+	ctl_own(st);
+}
+
+bool ctl_trylock(struct ctl_state *st)
+{
+	ctl_begin(st);
+	if (pthread_mutex_trylock(&context.ctl)) {
+		ctl_end(st);
+		return false;
+	}
+	ctl_own(st);
+	return true;
+}
+
+void ctl_unlock(const struct ctl_state *st)
+{
+	__atomic_store_n(&context.ctl_owner, 0, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&context.ctl);
+	ctl_end(st);
 }
 
 const char *reason_name(uint32_t reason)
@@ -54,7 +156,7 @@ void context_log(int level, const char *format, ...)
 	va_end(ap);
 	n = m < 0 || (size_t)(n + m) > sizeof(line) - 2 ? (int)sizeof(line) - 2 : n + m;
 	line[n] = '\n';
-	if (write(STDERR_FILENO, line, (size_t)n + 1) < 0)
+	if (raw_write(STDERR_FILENO, line, (size_t)n + 1) < 0)
 		return;
 }
 
@@ -67,7 +169,8 @@ void context_set_reason(uint32_t reason, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
-	lock_take(&context.info_lock);
+	if (!lock_take(&context.info_lock))
+		return;
 	news = context.reason != reason || strcmp(context.text, text);
 	context.reason = reason;
 	memcpy(context.text, text, sizeof(text));
@@ -78,21 +181,39 @@ void context_set_reason(uint32_t reason, const char *format, ...)
 
 /* ----------------------------------------------------------------------------------------------------------- fork -- */
 
-/* No new socket and no half-said message in the child. A thread that forks from a signal handler inside the library must not hang. */
+/* No new socket and no half-said message in the child. A thread that forks from a signal handler inside the library must not hang.
+ * This is per thread, but the lock lets in one alone. */
+static struct ctl_state fork_state;
+static bool fork_table;
+
 static void fork_prepare(void)
 {
+	struct ctl_state st;
 	struct timespec until;
+	bool got;
 
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += 2;
-	pthread_mutex_timedlock(&context.ctl, &until);
-	lock_take(&context.table_lock);
+	ctl_begin(&st);
+	got = pthread_mutex_timedlock(&context.ctl, &until) == 0;
+	if (!got) {
+		ctl_end(&st);
+		return;
+	}
+	fork_state = st;
+	ctl_own(&fork_state);
+	fork_table = lock_take(&context.table_lock);
 }
 
 static void fork_parent(void)
 {
-	lock_drop(&context.table_lock);
-	pthread_mutex_unlock(&context.ctl);
+	struct ctl_state st = fork_state;
+
+	if (__atomic_load_n(&context.ctl_owner, __ATOMIC_RELAXED) != thread_id())
+		return;
+	if (fork_table)
+		lock_drop(&context.table_lock);
+	ctl_unlock(&st);
 }
 
 /* The parent's rings and its epoll instance are not ours: a new instance takes the place of the inherited one, now, since the
@@ -104,6 +225,7 @@ static void fork_child_sock(struct sock *s)
 
 	memset(&s->rx_lock, 0, sizeof(s->rx_lock));
 	memset(&s->tx_lock, 0, sizeof(s->tx_lock));
+	memset(s->visitor, 0, sizeof(s->visitor));
 	__atomic_store_n(&s->refs, 1, __ATOMIC_RELAXED);
 	if (s->closed)
 		return;
@@ -143,11 +265,14 @@ static void fork_child_sock(struct sock *s)
 static void fork_child(void)
 {
 	struct attach *a = context.att;
+	struct ctl_state st = fork_state;
+	bool mine = context.ctl_owner == thread_id();
 
 	memset(&context.table_lock, 0, sizeof(context.table_lock));
 	memset(&context.info_lock, 0, sizeof(context.info_lock));
 	memset(&context.buf_lock, 0, sizeof(context.buf_lock));
 	pthread_mutex_init(&context.ctl, NULL);
+	context.ctl_owner = 0;
 	if (a)
 		__atomic_store_n(&a->live, 0, __ATOMIC_RELAXED);
 	table_each_raw(fork_child_sock);
@@ -155,10 +280,12 @@ static void fork_child(void)
 	attach_forget_hello();
 	context.next_attach_ns = 0;
 	context.attach_wait_ns = 0;
-	if (!a)
-		return;
-	attach_close_fds(a);
-	attach_put(a);
+	if (a) {
+		attach_close_fds(a);
+		attach_put(a);
+	}
+	if (mine)
+		ctl_end(&st);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- init -- */
@@ -202,15 +329,17 @@ void context_init(void)
 
 void context_reset(void)
 {
+	struct ctl_state st;
+
 	context_init();
-	pthread_mutex_lock(&context.ctl);
+	ctl_lock(&st);
 	if (context.att)
 		attach_bury(context.att);
 	attach_forget_hello();
 	context.next_attach_ns = 0;
 	context.attach_wait_ns = 0;
 	read_environment();
-	pthread_mutex_unlock(&context.ctl);
+	ctl_unlock(&st);
 }
 
 const char *udplane_version(void)

@@ -13,8 +13,14 @@
  *   sock.tx_lock    everything that sending needs; likewise
  *   lane.tx_lock    TX ring;  lane.ret_lock  return ring;  context.table_lock, context.buf_lock, context.info_lock
  *
- * A call locks one side of one socket. What takes long (a system call that blocks) first takes a reference and lets go of the lock.
- * sock memory is never returned to the system, so a thread that finds a stale pointer in the table may lock it and look.
+ * A call locks one side of one socket. What takes long (a system call that blocks) first enters itself as a visitor and lets go of the
+ * lock. sock memory is never returned to the system, so a thread that finds a stale pointer in the table may lock it and look.
+ *
+ * Signals: send and receive calls may run in a handler that has interrupted any call of this library, and a handler may leave one by
+ * siglongjmp(3). So no lock is waited for without end: lock_take() says no if the thread holds the lock already, or cannot have it in
+ * good time (its holder may wait for what an interrupted call holds), and the datagram takes the kernel path. A lock that a jump has
+ * left behind is recognised by its owner. Under context.ctl signals are blocked. Threads are cancelled where they wait, as visitors,
+ * and hold nothing there; all other system calls are no cancellation points (raw_*).
  *
  * Inside, functions return 0 or a count, or -errno; errno is set at the public edge alone.
  */
@@ -25,8 +31,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 #include <netinet/in.h>
 #include <udplane/abi.h>
 #include <udplane/ring.h>
@@ -50,6 +60,8 @@ extern "C" {
 #define RX_SPIN_KERNEL_NS       30000
 #define RX_SPIN_KERNEL_EARLY_NS 20000 /* when a wait begins, and an answer is not likely to have come yet */
 #define RX_SPIN_DEFAULT_US      50
+/* A sleeper looks whether its socket is still the one that it sleeps on: close does not wait for ever for a thread that may have left. */
+#define RX_SLEEP_MAX_NS 10000000000ull
 /* At the switch to the fast path the kernel's queue is emptied first; more than this is new traffic, not the queue. */
 #define RX_SWITCH_MAX 65536
 /* Frames are returned in batches of this, or when the ring is empty. */
@@ -80,6 +92,7 @@ extern "C" {
 #define HELLO_DEADLINE_NS   250000000ull   /* later answers to HELLO are waited for without waiting, */
 #define HELLO_PATIENCE_NS   10000000000ull /* for so long; then there is a new connection */
 #define TX_STALL_NS         80000000ull    /* a worker that has taken nothing for so long does not run */
+#define LOCK_PATIENCE_NS    100000000ull /* locks are held for less than a microsecond */
 #define ATTACH_RETRY_NS     100000000ull /* grows by doubling to the next */
 #define ATTACH_RETRY_MAX_NS 1000000000ull
 #define CLAIM_RETRY_NS      1000000000ull /* after a refusal that may pass; grows by doubling to the next */
@@ -119,31 +132,101 @@ static inline uint64_t ticks(void)
 
 /* ----------------------------------------------------------------------------------------------------------- lock -- */
 
+/* Of the calling thread; never 0. Where both C libraries keep a pointer to the thread's own data; no thread-local variable, which costs
+ * a call in a library that was loaded by dlopen(3). */
+static inline uintptr_t thread_id(void)
+{
+#if defined(__x86_64__)
+	uintptr_t id;
+
+	__asm__("mov %%fs:0, %0" : "=r"(id));
+	return id;
+#elif defined(__aarch64__)
+	return (uintptr_t)__builtin_thread_pointer();
+#else
+	return (uintptr_t)pthread_self();
+#endif
+}
+
 /* One locked instruction to take, a plain store to drop. Held for well under a microsecond, but for a spinning receiver, who
  * leaves when it sees waiters. */
 struct lock {
-	uint32_t held;
+	uintptr_t owner; /* thread_id(); 0: free */
+	uintptr_t frame; /* stack frame of the function that took it */
 	uint32_t waiters;
 };
 
-void lock_wait(struct lock *l);
+enum lock_result {
+	LOCK_BUSY,   /* not taken: this thread holds it, in a call that a handler has interrupted; or somebody else for too long */
+	LOCK_TAKEN,
+	LOCK_STOLEN, /* taken over from a call of this thread that a jump out of a handler has ended */
+};
+
+enum lock_result lock_wait(struct lock *l, uintptr_t frame);
+/* Is what this thread has noted in that frame the past's, left behind by a jump? False if it may be a call that is interrupted now. */
+bool frame_is_gone(uintptr_t noted, uintptr_t frame);
 
 static inline bool lock_try(struct lock *l)
 {
-	return __atomic_exchange_n(&l->held, 1, __ATOMIC_ACQUIRE) == 0;
+	uintptr_t none = 0;
+
+	if (!__atomic_compare_exchange_n(&l->owner, &none, thread_id(), false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return false;
+	l->frame = (uintptr_t)__builtin_frame_address(0);
+	return true;
 }
-static inline void lock_take(struct lock *l)
+static inline enum lock_result lock_take(struct lock *l)
 {
-	if (unlikely(!lock_try(l)))
-		lock_wait(l);
+	return likely(lock_try(l)) ? LOCK_TAKEN : lock_wait(l, (uintptr_t)__builtin_frame_address(0));
 }
 static inline void lock_drop(struct lock *l)
 {
-	__atomic_store_n(&l->held, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&l->owner, 0, __ATOMIC_RELEASE);
+}
+/* Does this thread hold it, in this call or in one that a handler has interrupted? */
+static inline bool lock_mine(const struct lock *l)
+{
+	return __atomic_load_n(&l->owner, __ATOMIC_RELAXED) == thread_id();
 }
 static inline bool lock_wanted(const struct lock *l)
 {
 	return __atomic_load_n(&l->waiters, __ATOMIC_RELAXED) != 0;
+}
+
+/* ---------------------------------------------------------------------------------------------------- system calls -- */
+
+/* As those of libc, but no cancellation points: a thread must not end while it holds a lock. */
+static inline ssize_t raw_read(int fd, void *buf, size_t len)
+{
+	return syscall(SYS_read, fd, buf, len);
+}
+static inline ssize_t raw_write(int fd, const void *buf, size_t len)
+{
+	return syscall(SYS_write, fd, buf, len);
+}
+static inline ssize_t raw_recvmsg(int fd, struct msghdr *h, int flags)
+{
+	return syscall(SYS_recvmsg, fd, h, flags);
+}
+static inline ssize_t raw_sendmsg(int fd, const struct msghdr *h, int flags)
+{
+	return syscall(SYS_sendmsg, fd, h, flags);
+}
+static inline int raw_recvmmsg(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
+{
+	return (int)syscall(SYS_recvmmsg, fd, vec, cnt, flags, NULL);
+}
+static inline int raw_sendmmsg(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
+{
+	return (int)syscall(SYS_sendmmsg, fd, vec, cnt, flags);
+}
+/* The events of one descriptor, without waiting; 0: none, or it cannot be told. */
+static inline int raw_poll(int fd, short events)
+{
+	struct pollfd p = {fd, events, 0};
+	struct timespec zero = {0, 0};
+
+	return syscall(SYS_ppoll, &p, 1, &zero, NULL, 0) > 0 ? p.revents : 0;
 }
 
 /* ------------------------------------------------------------------------------------------------------ attachment -- */
@@ -244,8 +327,25 @@ struct rxq {
 	bool armed; /* the arm was set and the ring then seen empty: the next datagram brings a token */
 	bool taken; /* datagrams were taken since */
 	uint32_t back_cnt;
+	uint32_t back_sure; /* of these: taken from the ring for good; more only while datagrams are being copied out */
 	uint32_t back[RX_BACK]; /* frames to be returned */
 };
+
+/* A call that is in a system call on the socket's descriptors, without a lock. It may never come back: a handler jumps out of it, or the
+ * thread is cancelled. So these are entered by name, and not just counted. All atomic. */
+struct visitor {
+	uintptr_t thread; /* thread_id(); 0: free */
+	uintptr_t frame;
+	uintptr_t tid_of; /* whose tid it is */
+	uint32_t tid;     /* 0: not known */
+	bool sleeps;      /* in ppoll(2), which does no harm to whatever has the descriptor's number later */
+};
+
+/* What a call in a signal handler could not do, since it had interrupted one that holds a lock of the socket. */
+enum late { LATE_UPDATE = 1, LATE_KERNEL = 2, LATE_CLOSE = 4 };
+
+#define SOCK_ENDED 0x80000000u
+#define VISITORS 16 /* more at a time are counted */
 
 enum peeked { PEEKED_NONE, PEEKED_KERNEL, PEEKED_RING };
 
@@ -296,30 +396,47 @@ struct sock {
 	uint32_t tx_end;       /* index behind the last entry in the lane's TX ring */
 	bool tx_used;
 	uint64_t error_ticks;  /* last looked for a pending error */
+	bool test_cancel;      /* the next call is a cancellation point */
 	uint64_t fast_tx, kernel_tx, kernel_tx_full;
+	uint64_t aside_tx;     /* atomic: sent through the kernel without tx_lock, and not in kernel_tx yet */
 	pthread_t burst_owner; /* between reserve and submit, both of one thread */
 	uint32_t burst_cnt;    /* entries reserved; 0: none are */
 	struct lane *burst_lane; /* NULL: they are in burst_buf */
 	struct attach *burst_att; /* of burst_lane: referenced, so that the slots stay mapped */
 	struct pktbuf *burst_buf[BURST_MAX];
 
+	/* --- never reset --- */
+	struct visitor visitor[VISITORS] __attribute__((aligned(UDPLANE_LINE)));
+
 	/* --- under context.ctl, but for reading --- */
-	uint32_t refs __attribute__((aligned(UDPLANE_LINE))); /* atomic */
+	uint32_t refs; /* atomic; SOCK_ENDED: the descriptors are closed, or about to be */
 	struct attach *held; /* released with a reason: the row in stats stays until close */
 	bool bound;         /* has a port; atomic */
 	bool lazy;          /* claim at a receive call only; atomic */
 	uint64_t retry_ns;  /* atomic: when to think about attaching and claiming again; UINT64_MAX: never */
 	uint64_t claim_wait_ns;
+	uint32_t late;      /* atomic: enum late */
+	uint32_t late_reason;
+	char late_text[UDPLANE_TEXT_LEN];
 	uint32_t reason;    /* under tx_lock */
 	char text[UDPLANE_TEXT_LEN];
 	struct sock *next_free;
 } __attribute__((aligned(UDPLANE_LINE)));
 
+/* While context.ctl is held, this thread's signals are blocked and its cancellation is put off. What faults is not blocked. */
+struct ctl_state {
+	sigset_t mask;
+	int cancel;
+};
+
 #define TABLE_CHUNK  1024
 #define TABLE_CHUNKS 1024
 
 struct context {
-	pthread_mutex_t ctl;
+	pthread_mutex_t ctl; /* by ctl_lock() alone */
+	uintptr_t ctl_owner; /* atomic: thread_id() */
+	const struct ctl_state *ctl_state; /* ctl */
+	uint32_t late;            /* atomic: some socket has something to be done */
 	struct attach *att;       /* ctl */
 	uint64_t next_attach_ns;  /* ctl */
 	uint64_t attach_wait_ns;  /* ctl */
@@ -351,6 +468,10 @@ void context_log(int level, const char *format, ...) __attribute__((format(print
 void context_set_reason(uint32_t reason, const char *format, ...) __attribute__((format(printf, 2, 3)));
 const char *reason_name(uint32_t reason);
 
+void ctl_lock(struct ctl_state *st);
+bool ctl_trylock(struct ctl_state *st);
+void ctl_unlock(const struct ctl_state *st);
+
 /* --- table.c --- */
 
 static inline struct sock **table_slot(int fd)
@@ -369,14 +490,32 @@ static inline struct sock *table_get(int fd)
 	return likely(slot != NULL) ? __atomic_load_n(slot, __ATOMIC_ACQUIRE) : NULL;
 }
 
-/* The socket with its receive or send side locked, or NULL: EBADF. */
+/* Makes the receive side whole again, after a jump out of a call in the midst of it. rx_lock held. */
+void rx_recover(struct sock *s);
+static inline bool sock_take_rx(struct sock *s)
+{
+	enum lock_result got = lock_take(&s->rx_lock);
+
+	if (unlikely(got == LOCK_STOLEN))
+		rx_recover(s);
+	return got != LOCK_BUSY;
+}
+/* For what is rare and must not be left undone: false only if this thread holds the lock in a call that is interrupted, or another has
+ * kept it for seconds. Both, or neither. */
+bool lock_insist(struct lock *l);
+bool sock_insist_rx(struct sock *s);
+bool sock_take_both(struct sock *s);
+void sock_drop_both(struct sock *s);
+
+/* The socket with its receive or send side locked, or NULL: EBADF, or LOCK_BUSY, which sock_get() tells from it. */
 static inline struct sock *sock_lock_rx(int fd)
 {
 	struct sock *s = table_get(fd);
 
 	if (unlikely(!s))
 		return NULL;
-	lock_take(&s->rx_lock);
+	if (unlikely(!sock_take_rx(s)))
+		return NULL;
 	if (unlikely(table_get(fd) != s)) {
 		lock_drop(&s->rx_lock);
 		return NULL;
@@ -387,9 +526,8 @@ static inline struct sock *sock_lock_tx(int fd)
 {
 	struct sock *s = table_get(fd);
 
-	if (unlikely(!s))
+	if (unlikely(!s || !lock_take(&s->tx_lock)))
 		return NULL;
-	lock_take(&s->tx_lock);
 	if (unlikely(table_get(fd) != s)) {
 		lock_drop(&s->tx_lock);
 		return NULL;
@@ -402,7 +540,28 @@ static inline void sock_ref(struct sock *s)
 	__atomic_fetch_add(&s->refs, 1, __ATOMIC_RELAXED);
 }
 void sock_unref(struct sock *s); /* the last one closes the descriptors */
-struct sock *sock_get(int fd);   /* referenced, not locked; NULL: EBADF */
+struct sock *sock_get(int fd);   /* referenced, not locked, in any state of the locks; NULL: EBADF */
+
+/* A system call on the socket, with no lock held; the sock stays what it is till visit_end(). */
+struct visit {
+	struct sock *s;
+	struct visitor *entry; /* NULL: counted */
+	uintptr_t frame;
+};
+/* Call it with a lock or reference held. may_end: the system call may wait, and so be where the thread ends. */
+void visit_enter(struct sock *s, struct visit *v, uintptr_t frame, bool may_end);
+static inline void visit_begin(struct sock *s, struct visit *v, bool may_end)
+{
+	visit_enter(s, v, (uintptr_t)__builtin_frame_address(0), may_end);
+}
+void visit_may_end(struct visit *v); /* changes that */
+void visit_sleeps(struct visit *v);  /* sock_leave_sleepers() may end it */
+/* False: another call of this thread (a handler's) has closed the socket meanwhile, and it must not be touched any more. */
+bool visit_end(struct visit *v);
+bool visit_lasts(const struct visit *v);
+/* Closing waits no longer for who sleeps on the epoll descriptor, or has jumped out of that: it will find out by itself. */
+void sock_leave_sleepers(struct sock *s);
+bool sock_visited(struct sock *s); /* by others than this thread, as far as can be told */
 struct sock *sock_create(int fd, int kfd, int domain); /* referenced by the table; NULL: ENOMEM */
 int table_insert(struct sock *s);
 /* Calls fn for each open socket, referenced. */
@@ -494,12 +653,16 @@ enum claim_end {
 	CLAIM_KERNEL, /* it stays on the kernel path for good, with reason and text */
 	CLAIM_AGAIN,  /* it may be claimed anew */
 };
+/* Leaves it to the next maintain(). reason and text: of LATE_KERNEL. */
+void claim_later(struct sock *s, uint32_t late, uint32_t reason, const char *text);
+void claim_late(struct sock *s, void *unused); /* does it */
 /* Ends the claim, if there is one. */
 void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const char *text);
 /* Takes the rings away. Datagrams in them are saved, unless the socket closes. Both locks held. */
 void claim_drop(struct sock *s, bool save);
-/* Reads addresses from the kernel after bind, connect or an automatic bind. */
-void sock_read_names(struct sock *s);
+/* Reads addresses from the kernel after bind, connect or an automatic bind. False: not now. */
+bool sock_read_names(struct sock *s);
+void sock_close_late(struct sock *s); /* socket.c, under ctl */
 void sock_set_reason(struct sock *s, uint32_t reason, const char *text);
 /* May be claimed (or attached for) from the next call on. */
 static inline void sock_retry_at(struct sock *s, uint64_t at)
@@ -518,10 +681,10 @@ bool rx_ready(struct sock *s); /* something in rings or saved */
 struct rx_wait {
 	uint64_t deadline_ns; /* 0: none */
 	uint64_t spin_end_ns; /* 0: not spinning (any more) */
-	bool begun; /* rx_wait has taken a reference, which the caller puts down after rx_lock */
+	bool begun;
 };
-/* Waits until a receive is worth another try: 0; or -EAGAIN (time is up), -EINTR, -EBADF (closed meanwhile), each after a last try.
- * Drops rx_lock while it sleeps. */
+/* Waits until a receive is worth another try: 0; or -EAGAIN (time is up), -EINTR, each after a last try.
+ * Drops rx_lock while it sleeps. -EBADF: closed meanwhile, and rx_lock is not held. */
 int rx_wait(struct sock *s, struct rx_wait *w);
 /* Will a wait spin first? */
 bool rx_would_spin(const struct sock *s);
@@ -567,10 +730,11 @@ static inline void rx_prefetch(const struct sock *s, const struct rxq *q, uint32
 	__builtin_prefetch(rx_payload(s->att, &q->desc[udplane_ring_slot(&q->ring, q->ring.idx + i)]));
 }
 void rx_source(const struct attach *a, const struct udplane_rx_desc *d, struct udplane_peer *peer);
-/* Gives cnt ring entries back, and the frames of q->back if they are many. */
+/* Gives cnt ring entries back. */
 void rx_taken(struct sock *s, struct rxq *q, uint32_t cnt);
-void rx_flush_back(struct attach *a, struct rxq *q, uint32_t lane);
-void attach_return(struct attach *a, uint32_t lane, const uint32_t *frames, uint32_t cnt);
+/* False: not now, since this thread is returning some, in a call that a handler has interrupted. */
+bool rx_flush_back(struct attach *a, struct rxq *q, uint32_t lane);
+bool attach_return(struct attach *a, uint32_t lane, const uint32_t *frames, uint32_t cnt);
 /* Empties a ring that goes away, into s->saved if save. Both locks held. */
 void rx_drain(struct sock *s, uint32_t lane, bool save);
 /* After a look at the kernel socket that brought cnt datagrams of asked, or -errno. */

@@ -80,13 +80,14 @@ uint32_t pktbufs_get(struct pktbuf **out, uint32_t cnt)
 {
 	uint32_t n = 0;
 
-	lock_take(&context.buf_lock);
-	for (; n < cnt && context.bufs; n++) {
-		out[n] = context.bufs;
-		context.bufs = out[n]->next;
+	if (lock_take(&context.buf_lock)) {
+		for (; n < cnt && context.bufs; n++) {
+			out[n] = context.bufs;
+			context.bufs = out[n]->next;
+		}
+		context.buf_cnt -= n;
+		lock_drop(&context.buf_lock);
 	}
-	context.buf_cnt -= n;
-	lock_drop(&context.buf_lock);
 	for (; n < cnt; n++) {
 		out[n] = pktbuf_small(PKTBUF_SIZE);
 		if (!out[n])
@@ -98,20 +99,21 @@ uint32_t pktbufs_get(struct pktbuf **out, uint32_t cnt)
 
 void pktbuf_put(struct pktbuf *b)
 {
-	bool keep;
+	bool keep = false;
 
 	if (b->small) {
 		free(b);
 		return;
 	}
-	lock_take(&context.buf_lock);
-	keep = context.buf_cnt < PKTBUF_KEEP;
-	if (keep) {
-		b->next = context.bufs;
-		context.bufs = b;
-		context.buf_cnt++;
+	if (lock_take(&context.buf_lock)) {
+		keep = context.buf_cnt < PKTBUF_KEEP;
+		if (keep) {
+			b->next = context.bufs;
+			context.bufs = b;
+			context.buf_cnt++;
+		}
+		lock_drop(&context.buf_lock);
 	}
-	lock_drop(&context.buf_lock);
 	if (!keep)
 		free(b);
 }

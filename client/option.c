@@ -218,21 +218,24 @@ static void read_timeout(struct sock *s)
 static void to_kernel(struct sock *s, uint32_t reason, const struct option *o, int level, int name)
 {
 	char text[UDPLANE_TEXT_LEN];
+	struct ctl_state st;
 
 	if (o)
 		snprintf(text, sizeof(text), "%s was set", o->text);
 	else
 		snprintf(text, sizeof(text), "option %d of level %d was set", name, level);
-	pthread_mutex_lock(&context.ctl);
+	ctl_lock(&st);
 	claim_release(s, CLAIM_KERNEL, reason, text);
-	pthread_mutex_unlock(&context.ctl);
+	ctl_unlock(&st);
 }
 
 static void verify(struct sock *s)
 {
-	pthread_mutex_lock(&context.ctl);
+	struct ctl_state st;
+
+	ctl_lock(&st);
 	claim_update(s);
-	pthread_mutex_unlock(&context.ctl);
+	ctl_unlock(&st);
 }
 
 void option_was_set(struct sock *s, int level, int name, const void *value, socklen_t len)
@@ -275,7 +278,8 @@ static bool own_error(struct sock *s, void *value, socklen_t *len)
 {
 	int err;
 
-	lock_take(&s->rx_lock);
+	if (!sock_insist_rx(s))
+		return false;
 	err = -s->rx_error;
 	if (err && *len >= sizeof(int)) {
 		s->rx_error = 0;

@@ -13,12 +13,13 @@
 
 /* ---------------------------------------------------------------------------------------------------------- frames -- */
 
-void attach_return(struct attach *a, uint32_t lane, const uint32_t *frames, uint32_t cnt)
+bool attach_return(struct attach *a, uint32_t lane, const uint32_t *frames, uint32_t cnt)
 {
 	struct lane *l = &a->lane[lane];
 	uint32_t free;
 
-	lock_take(&l->ret_lock);
+	if (!lock_insist(&l->ret_lock))
+		return false;
 	free = udplane_ring_free(&l->ret, cnt);
 	if (likely(free != UDPLANE_RING_CORRUPT && free >= cnt && __atomic_load_n(&a->live, __ATOMIC_RELAXED))) {
 		for (uint32_t i = 0; i < cnt; i++)
@@ -26,26 +27,47 @@ void attach_return(struct attach *a, uint32_t lane, const uint32_t *frames, uint
 		udplane_ring_publish(&l->ret, cnt);
 	}
 	lock_drop(&l->ret_lock);
+	return true;
 }
 
-void rx_flush_back(struct attach *a, struct rxq *q, uint32_t lane)
+bool rx_flush_back(struct attach *a, struct rxq *q, uint32_t lane)
 {
-	if (q->back_cnt)
-		attach_return(a, lane, q->back, q->back_cnt);
+	if (q->back_cnt && !attach_return(a, lane, q->back, q->back_cnt))
+		return false;
 	q->back_cnt = 0;
+	q->back_sure = 0;
+	return true;
 }
 
+/* There is room: rx_room_back() said so. */
 static inline void rx_back(struct sock *s, struct rxq *q, uint32_t frame)
 {
-	if (unlikely(frame >= s->att->frame_cnt))
-		return;
-	if (q->back_cnt == RX_BACK)
-		rx_flush_back(s->att, q, (uint32_t)(q - s->rxq));
-	q->back[q->back_cnt++] = frame;
+	if (likely(frame < s->att->frame_cnt))
+		q->back[q->back_cnt++] = frame;
+}
+
+/* How many of n datagrams may be taken now, so that their frames can be put down. None are returned from within: a fault in the
+ * application's buffer, from which its handler jumps, must find them either in the ring or here. */
+static inline uint32_t rx_room_back(struct sock *s, struct rxq *q, uint32_t n)
+{
+	uint32_t lane = (uint32_t)(q - s->rxq), room = RX_BACK - q->back_cnt;
+
+	if (n <= room)
+		return n;
+	if (!rx_flush_back(s->att, q, lane))
+		return room;
+	return n < RX_BACK ? n : RX_BACK;
+}
+
+void rx_recover(struct sock *s)
+{
+	for (uint32_t i = 0; i < s->rxq_cnt; i++)
+		s->rxq[i].back_cnt = s->rxq[i].back_sure;
 }
 
 void rx_taken(struct sock *s, struct rxq *q, uint32_t cnt)
 {
+	q->back_sure = q->back_cnt;
 	q->taken = true;
 	s->ring_run += cnt;
 	s->peeked = PEEKED_NONE;
@@ -93,7 +115,8 @@ void rx_drain(struct sock *s, uint32_t lane, bool save)
 
 		if (good && save)
 			rx_save(s, &d);
-		rx_back(s, q, d.frame);
+		if (q->back_cnt < RX_BACK || rx_flush_back(s->att, q, lane))
+			rx_back(s, q, d.frame);
 	}
 	udplane_ring_consume(&q->ring, n);
 	rx_flush_back(s->att, q, lane);
@@ -106,7 +129,7 @@ static void rx_ring_doorbells(struct sock *s)
 	struct attach *a = s->att;
 
 	for (uint32_t i = 0; i < a->worker_cnt; i++)
-		if (!udplane_load32(&a->lane[i].zone->engaged) && write(a->lane[i].doorbell, &(uint64_t){1}, 8) == 8)
+		if (!udplane_load32(&a->lane[i].zone->engaged) && raw_write(a->lane[i].doorbell, &(uint64_t){1}, 8) == 8)
 			s->engages++;
 	udplane_store64(&s->rxq[0].shared->engages, s->engages);
 }
@@ -171,16 +194,17 @@ bool rx_switch(struct sock *s, bool emptied)
 	return true;
 }
 
-/* recvmmsg(2), but for one datagram the call that is quicker. How many, or -errno. */
-static int kernel_recv(int kfd, struct mmsghdr *vec, uint32_t cnt, int flags)
+/* recvmmsg(2), but for one datagram the call that is quicker. How many, or -errno. A cancellation point only if it may wait. */
+static int kernel_recv(int kfd, struct mmsghdr *vec, uint32_t cnt, int flags, bool may_wait)
 {
 	ssize_t n;
 
 	if (cnt != 1) {
-		n = recvmmsg(kfd, vec, cnt, flags, NULL);
+		n = may_wait ? recvmmsg(kfd, vec, cnt, flags, NULL) : raw_recvmmsg(kfd, vec, cnt, flags);
 		return n < 0 ? -errno : (int)n;
 	}
-	n = recvmsg(kfd, &vec->msg_hdr, flags & ~MSG_WAITFORONE);
+	flags &= ~MSG_WAITFORONE;
+	n = may_wait ? recvmsg(kfd, &vec->msg_hdr, flags) : raw_recvmsg(kfd, &vec->msg_hdr, flags);
 	if (n < 0)
 		return -errno;
 	vec->msg_len = (unsigned int)n;
@@ -197,7 +221,7 @@ static int rx_kernel(struct sock *s, struct rx_sink *k)
 	if (!k->vec)
 		return rx_kernel_pkts(s, k->pkts + k->done, cnt);
 	flags = (flags & ~MSG_WAITFORONE) | MSG_DONTWAIT;
-	n = kernel_recv(s->kfd, vec, cnt, flags);
+	n = kernel_recv(s->kfd, vec, cnt, flags, false);
 	rx_kernel_looked(s, n, cnt, flags);
 	return n;
 }
@@ -291,6 +315,7 @@ static uint32_t rx_ring(struct sock *s, struct rxq *q, struct rx_sink *k, bool e
 	*took = 0;
 	if (n > cnt)
 		n = cnt;
+	n = rx_room_back(s, q, n);
 	for (i = 0; i < n && i < RX_PREFETCH; i++)
 		rx_prefetch(s, q, i);
 	for (i = 0; i < n; i++) {
@@ -398,27 +423,56 @@ int rx_next_len(struct sock *s, bool emptied)
 static struct sock *rx_enter(int fd)
 {
 	struct sock *s = sock_lock_rx(fd);
+	struct visit v;
 
 	if (!s || likely(!sock_news(s)))
 		return s;
-	sock_ref(s);
+	visit_begin(s, &v, false);
 	lock_drop(&s->rx_lock);
 	maintain(s, true, false);
-	sock_unref(s);
+	visit_end(&v);
 	return sock_lock_rx(fd);
+}
+
+static bool would_wait(const struct sock *s, int flags)
+{
+	return !(flags & MSG_DONTWAIT) && !__atomic_load_n(&s->nonblock, __ATOMIC_RELAXED);
+}
+
+/* The receive side is not to be had. By this thread itself, in a call that a handler has interrupted: what is in the kernel socket, and no
+ * waiting, since that call cannot go on. Otherwise the holder will come back, though later than it should. */
+static int rx_aside(int fd, const struct rx_sink *k)
+{
+	struct sock *s = sock_get(fd);
+	int n = -EAGAIN;
+	bool mine;
+
+	if (!s)
+		return -EBADF;
+	mine = lock_mine(&s->rx_lock);
+	if (k->vec)
+		n = kernel_recv(s->kfd, k->vec, k->cnt, k->flags | MSG_DONTWAIT, false);
+	if (n >= 0 && !(k->flags & (MSG_PEEK | MSG_ERRQUEUE)))
+		__atomic_fetch_add(&s->kernel_rx, (uint64_t)n, __ATOMIC_RELAXED);
+	if (n == -EAGAIN && would_wait(s, k->flags))
+		n = mine ? -EINTR : -ERESTART;
+	sock_unref(s);
+	return n;
 }
 
 /* Nothing but the kernel's own call is needed. rx_lock held, and dropped. */
 static int rx_direct(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags)
 {
+	bool wait = would_wait(s, flags);
+	struct visit v;
 	int n;
 
-	sock_ref(s);
+	visit_begin(s, &v, wait);
 	lock_drop(&s->rx_lock);
-	n = kernel_recv(s->kfd, vec, cnt, flags);
+	n = kernel_recv(s->kfd, vec, cnt, flags, wait);
 	if (n >= 0 && !(flags & (MSG_PEEK | MSG_ERRQUEUE)))
 		__atomic_fetch_add(&s->kernel_rx, (uint64_t)n, __ATOMIC_RELAXED);
-	sock_unref(s);
+	visit_end(&v);
 	return n;
 }
 
@@ -463,7 +517,7 @@ static int rx_poll(struct sock *s, struct rx_sink *k)
 	return n;
 }
 
-int rx_call(int fd, struct rx_sink *k)
+static int rx_try(int fd, struct rx_sink *k)
 {
 	struct rx_wait wait = {0};
 	struct sock *s = rx_enter(fd);
@@ -471,7 +525,14 @@ int rx_call(int fd, struct rx_sink *k)
 	int n, err = 0;
 
 	if (!s)
-		return -EBADF;
+		return rx_aside(fd, k);
+	if (unlikely(rx_kernel_due(s)) && s->rxq_cnt) { /* a system call is due anyway: a thread that never has to wait is cancelled here */
+		lock_drop(&s->rx_lock);
+		pthread_testcancel();
+		s = sock_lock_rx(fd);
+		if (!s)
+			return rx_aside(fd, k);
+	}
 	if (__atomic_load_n(&s->nonblock, __ATOMIC_RELAXED))
 		k->flags |= MSG_DONTWAIT;
 	if (rx_is_direct(s, k->vec, k->cnt, k->flags))
@@ -491,14 +552,23 @@ int rx_call(int fd, struct rx_sink *k)
 		}
 		err = rx_wait(s, &wait);
 		if (err == -EBADF)
-			break;
+			return err;
 	}
-	if (!s->closed)
-		rx_settle(s);
+	rx_settle(s);
 	lock_drop(&s->rx_lock);
-	if (wait.begun)
-		sock_unref(s);
 	return n == -EAGAIN && err ? err : n;
+}
+
+int rx_call(int fd, struct rx_sink *k)
+{
+	int n;
+
+	do {
+		n = rx_try(fd, k);
+	} while (n == -ERESTART);
+	if (n == -EAGAIN || n == -EINTR) /* nothing was taken that would be lost */
+		pthread_testcancel();
+	return n;
 }
 
 static void rx_keep_error(int fd, int err)
@@ -506,7 +576,7 @@ static void rx_keep_error(int fd, int err)
 	struct sock *s = sock_lock_rx(fd);
 
 	if (!s)
-		return;
+		return; /* closed, or interrupted: lost, as Linux loses errors, too */
 	s->rx_error = err;
 	rx_settle(s);
 	lock_drop(&s->rx_lock);

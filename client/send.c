@@ -18,13 +18,14 @@
 void tx_count_kernel(struct sock *s, uint32_t cnt)
 {
 	s->kernel_tx += cnt;
+	if (unlikely(__atomic_load_n(&s->aside_tx, __ATOMIC_RELAXED)))
+		s->kernel_tx += __atomic_exchange_n(&s->aside_tx, 0, __ATOMIC_RELAXED);
 	if (s->lane)
 		udplane_store64(&s->tx_shared->kernel_tx, s->kernel_tx);
 }
 
 bool tx_error_pending(struct sock *s)
 {
-	struct pollfd p = {.fd = s->kfd};
 	uint64_t now;
 
 	if (!s->connected)
@@ -33,7 +34,7 @@ bool tx_error_pending(struct sock *s)
 	if (now - s->error_ticks < TX_ERROR_TICKS)
 		return false;
 	s->error_ticks = now;
-	return poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
+	return raw_poll(s->kfd, 0) & POLLERR;
 }
 
 /* Is waking a sleeping worker worth it? Lane locked. */
@@ -82,13 +83,14 @@ static bool tx_stalled(struct lane *l)
 	return false;
 }
 
-static void look_for_trouble(struct attach *a, struct lane *l)
+static void look_for_trouble(struct attach *a, struct sock *s, struct lane *l)
 {
 	uint64_t now = ticks();
 
 	if (now - l->checked_ticks < DEATH_CHECK_TICKS)
 		return;
 	l->checked_ticks = now;
+	s->test_cancel = true;
 	now = now_ns();
 	attach_look(a, now);
 	look_for_stall(l, now);
@@ -106,7 +108,8 @@ static bool tx_wait_reserved(struct lane *l)
 	while (l->reserved && now_ns() < end) {
 		lock_drop(&l->tx_lock);
 		sched_yield();
-		lock_take(&l->tx_lock);
+		while (!lock_take(&l->tx_lock)) /* it was had a moment ago: nothing interrupted holds it */
+			;
 	}
 	l->reserved_long = l->reserved;
 	return !l->reserved;
@@ -131,8 +134,9 @@ struct lane *tx_open(struct sock *s, uint32_t cnt)
 
 	if (!l || unlikely(s->more) || unlikely(!tx_served(s) || tx_error_pending(s)))
 		return NULL;
-	lock_take(&l->tx_lock);
-	look_for_trouble(a, l);
+	if (unlikely(!lock_take(&l->tx_lock)))
+		return NULL;
+	look_for_trouble(a, s, l);
 	if (unlikely(l->stalled && tx_stalled(l))) {
 		lock_drop(&l->tx_lock);
 		return NULL;
@@ -202,7 +206,7 @@ void tx_publish(struct sock *s, struct lane *l, uint32_t cnt)
 	s->tx_end = l->tx.idx;
 	s->fast_tx += cnt;
 	udplane_fence(); /* pairs with the worker's, between its `awake` = 0 and its last look at the ring */
-	if (unlikely(!udplane_load32(&l->zone->awake)) && write(l->doorbell, &(uint64_t){1}, 8) == 8)
+	if (unlikely(!udplane_load32(&l->zone->awake)) && raw_write(l->doorbell, &(uint64_t){1}, 8) == 8)
 		udplane_store64(&s->tx_shared->engages, ++s->engages);
 }
 
@@ -245,7 +249,8 @@ void tx_resend(struct sock *s, struct attach *a)
 	}
 	if (!a->resend_until_ns)
 		a->resend_until_ns = now_ns() + RESEND_DEADLINE_NS;
-	lock_take(&l->tx_lock);
+	if (!lock_insist(&l->tx_lock))
+		return;
 	cons = udplane_word_load(&l->tx.head->cons_idx);
 	if (l->tx.idx - cons <= l->tx.size && (int32_t)(s->tx_end - cons) > 0) {
 		cnt = s->tx_end - cons;
@@ -343,16 +348,17 @@ rest:
 	return n;
 }
 
-static int tx_kernel_msgs(int kfd, struct mmsghdr *vec, uint32_t cnt, int flags)
+/* A cancellation point only if it may wait. */
+static int tx_kernel_msgs(int kfd, struct mmsghdr *vec, uint32_t cnt, int flags, bool may_wait)
 {
 	ssize_t n;
 
 	if (cnt > 1) {
-		int m = sendmmsg(kfd, vec, cnt, flags);
+		int m = may_wait ? sendmmsg(kfd, vec, cnt, flags) : raw_sendmmsg(kfd, vec, cnt, flags);
 
 		return m < 0 ? -errno : m;
 	}
-	n = sendmsg(kfd, &vec->msg_hdr, flags);
+	n = may_wait ? sendmsg(kfd, &vec->msg_hdr, flags) : raw_sendmsg(kfd, &vec->msg_hdr, flags);
 	if (n < 0)
 		return -errno;
 	vec->msg_len = (unsigned int)n;
@@ -364,45 +370,96 @@ static int tx_kernel_msgs(int kfd, struct mmsghdr *vec, uint32_t cnt, int flags)
 struct sock *tx_enter(int fd)
 {
 	struct sock *s = sock_lock_tx(fd);
+	struct visit v;
 
 	if (!s || likely(!sock_news(s)) || (s->lazy && !s->att))
 		return s;
-	sock_ref(s);
+	visit_begin(s, &v, false);
 	lock_drop(&s->tx_lock);
 	maintain(s, false, false);
-	sock_unref(s);
+	visit_end(&v);
 	return sock_lock_tx(fd);
 }
 
 /* The kernel has bound the socket by itself: there is a port to be claimed. */
 void tx_bound_by_send(struct sock *s)
 {
-	pthread_mutex_lock(&context.ctl);
+	struct ctl_state st;
+
+	ctl_lock(&st);
 	if (!s->bound)
 		claim_update(s);
-	pthread_mutex_unlock(&context.ctl);
+	ctl_unlock(&st);
 	maintain(s, false, true);
 }
 
-/* Messages through the kernel socket; tx_lock is dropped meanwhile, s stays. */
+/* In most cases a send does not wait, and costs one system call; if it would, another that waits, and is a cancellation point. */
+static int tx_kernel_send(struct visit *v, struct mmsghdr *vec, uint32_t cnt, int flags)
+{
+	struct sock *s = v->s;
+	uint32_t done;
+	int n;
+
+	n = tx_kernel_msgs(s->kfd, vec, cnt, flags | MSG_DONTWAIT, false);
+	if (n == (int)cnt || (n < 0 && n != -EAGAIN) || (flags & MSG_DONTWAIT) || __atomic_load_n(&s->nonblock, __ATOMIC_RELAXED))
+		return n;
+	visit_may_end(v);
+	done = n > 0 ? (uint32_t)n : 0;
+	n = tx_kernel_msgs(s->kfd, vec + done, cnt - done, flags, true);
+	return n > 0 ? (int)done + n : done ? (int)done : n;
+}
+
+static void tx_slow_count(struct sock *s, uint32_t cnt, int flags)
+{
+	if (lock_take(&s->tx_lock)) {
+		tx_count_kernel(s, cnt);
+		s->more = flags & MSG_MORE;
+		lock_drop(&s->tx_lock);
+		return;
+	}
+	__atomic_fetch_add(&s->aside_tx, cnt, __ATOMIC_RELAXED);
+	if (flags & MSG_MORE)
+		s->more = true;
+}
+
+/* Messages through the kernel socket. tx_lock is dropped. */
 static int tx_slow(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags)
 {
+	struct visit v;
 	bool news;
 	int n;
 
-	sock_ref(s);
+	visit_begin(s, &v, false);
 	news = s->att && attach_news(s->att);
+	s->test_cancel = true;
 	lock_drop(&s->tx_lock);
 	if (news)
 		maintain(s, false, false); /* what a dead udplaned has not taken goes out before this */
-	n = tx_kernel_msgs(s->kfd, vec, cnt, flags);
+	n = tx_kernel_send(&v, vec, cnt, flags);
 	if (n > 0 && unlikely(!__atomic_load_n(&s->bound, __ATOMIC_RELAXED)))
 		tx_bound_by_send(s);
-	lock_take(&s->tx_lock);
-	if (n > 0) {
-		s->more = flags & MSG_MORE;
-		tx_count_kernel(s, (uint32_t)n);
-	}
+	if (n > 0)
+		tx_slow_count(s, (uint32_t)n, flags);
+	visit_end(&v);
+	return n;
+}
+
+/* The send side is not to be had: this thread has it, in a call that a handler has interrupted, or its holder is stuck. The kernel
+ * socket needs no lock of ours. */
+static int tx_aside(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
+{
+	struct sock *s = sock_get(fd);
+	struct visit v;
+	int n;
+
+	if (!s)
+		return -EBADF;
+	visit_begin(s, &v, false);
+	sock_unref(s);
+	n = tx_kernel_send(&v, vec, cnt, flags);
+	if (n > 0)
+		tx_slow_count(s, (uint32_t)n, flags);
+	visit_end(&v);
 	return n;
 }
 
@@ -413,8 +470,14 @@ static int tx_call(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
 	uint32_t done = 0, slow;
 	int n = 0;
 
+	if (s && unlikely(s->test_cancel)) {
+		s->test_cancel = false;
+		lock_drop(&s->tx_lock);
+		pthread_testcancel();
+		s = sock_lock_tx(fd);
+	}
 	if (!s)
-		return -EBADF;
+		return tx_aside(fd, vec, cnt, flags);
 	while (done < cnt) {
 		bool plain = !(flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL));
 
@@ -424,14 +487,14 @@ static int tx_call(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
 		if (!slow)
 			continue;
 		n = tx_slow(s, vec + done, slow, flags);
-		if (s->closed || n < (int)slow) {
-			done += n > 0 ? (uint32_t)n : 0;
-			lock_drop(&s->tx_lock);
-			sock_unref(s);
+		done += n > 0 ? (uint32_t)n : 0;
+		if (n < (int)slow || done == cnt)
 			return done ? (int)done : n;
+		s = sock_lock_tx(fd);
+		if (!s) {
+			n = tx_aside(fd, vec + done, cnt - done, flags);
+			return n > 0 ? (int)done + n : (int)done;
 		}
-		done += (uint32_t)n;
-		__atomic_fetch_sub(&s->refs, 1, __ATOMIC_RELAXED); /* not closed, so not the last */
 	}
 	lock_drop(&s->tx_lock);
 	return (int)done;

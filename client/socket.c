@@ -62,9 +62,11 @@ int udplane_socket(int domain, int type, int protocol)
 /* The socket's addresses have changed: udplaned is told, or asked. */
 static void renamed(struct sock *s)
 {
-	pthread_mutex_lock(&context.ctl);
+	struct ctl_state st;
+
+	ctl_lock(&st);
 	claim_update(s);
-	pthread_mutex_unlock(&context.ctl);
+	ctl_unlock(&st);
 	if (!s->att)
 		maintain(s, false, true);
 }
@@ -99,9 +101,10 @@ int udplane_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)
 	return set_errno(err);
 }
 
-/* Both locks taken, of an open socket; or NULL. What another thread has reserved it may be writing into: its submit is waited for, though
+/* Both locks taken, of an open socket; or NULL: there is none, or it is *late, as a call of this thread that is interrupted holds a lock
+ * of it. What another thread has reserved it may be writing into: its submit is waited for, though
  * not for ever, as it may be dead. */
-static struct sock *lock_to_close(int fd)
+static struct sock *lock_to_close(int fd, struct sock **late)
 {
 	uint64_t until = now_ns() + CLOSE_WAIT_NS;
 
@@ -110,39 +113,64 @@ static struct sock *lock_to_close(int fd)
 
 		if (!s)
 			return NULL;
-		lock_take(&s->rx_lock);
-		lock_take(&s->tx_lock);
+		if (!sock_take_both(s)) {
+			*late = s;
+			return NULL;
+		}
 		if (table_get(fd) == s && (!s->burst_cnt || pthread_equal(s->burst_owner, pthread_self()) || now_ns() > until))
 			return s;
-		lock_drop(&s->tx_lock);
-		lock_drop(&s->rx_lock);
+		sock_drop_both(s);
 		sched_yield();
 	}
 }
 
-int udplane_close(int fd)
+/* Nobody finds it any more. Both locks held, and dropped. */
+static void hide(struct sock *s)
 {
-	struct sock *s = lock_to_close(fd);
-	uint64_t until;
-
-	if (!s)
-		return set_errno(-EBADF);
 	burst_cancel(s);
 	__atomic_store_n(&s->closed, true, __ATOMIC_RELAXED);
-	__atomic_store_n(table_slot(fd), NULL, __ATOMIC_RELEASE);
-	if (__atomic_load_n(&s->refs, __ATOMIC_RELAXED) > 1)
+	__atomic_store_n(table_slot(s->fd), NULL, __ATOMIC_RELEASE);
+	if (sock_visited(s))
 		rx_set_self_signal(s, true); /* wakes those who sleep on it */
-	lock_drop(&s->tx_lock);
-	lock_drop(&s->rx_lock);
-	if (__atomic_load_n(&s->bound, __ATOMIC_RELAXED)) { /* else nobody can have claimed it */
-		pthread_mutex_lock(&context.ctl);
-		claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
-		pthread_mutex_unlock(&context.ctl);
+	sock_drop_both(s);
+}
+
+void sock_close_late(struct sock *s)
+{
+	if (!sock_take_both(s))
+		return;
+	if (s->closed) {
+		sock_drop_both(s);
+		return;
 	}
-	/* So that the number is free on return. Not for ever: this may be a signal handler of the thread that is inside. */
+	hide(s);
+	claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
+	sock_unref(s); /* the table's */
+}
+
+int udplane_close(int fd)
+{
+	struct sock *late = NULL, *s;
+	struct ctl_state st;
+	uint64_t until;
+
+	pthread_testcancel();
+	s = lock_to_close(fd, &late);
+	if (late)
+		claim_later(late, LATE_CLOSE, 0, NULL);
+	if (!s)
+		return late ? 0 : set_errno(-EBADF);
+	hide(s);
+	if (__atomic_load_n(&s->bound, __ATOMIC_RELAXED)) { /* else nobody can have claimed it */
+		ctl_lock(&st);
+		claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
+		ctl_unlock(&st);
+	}
+	/* So that the number is free on return. Not for ever: a thread may be in a system call that goes on, or have jumped out of it. */
 	until = now_ns() + CLOSE_WAIT_NS;
-	while (__atomic_load_n(&s->refs, __ATOMIC_ACQUIRE) > 1 && now_ns() < until)
+	while (sock_visited(s) && now_ns() < until)
 		sched_yield();
+	sock_leave_sleepers(s);
 	sock_unref(s);
 	return 0;
 }
@@ -157,9 +185,11 @@ int udplane_shutdown(int fd, int how)
 	if (shutdown(s->kfd, how))
 		err = -errno;
 	if (!err || err == -ENOTCONN) { /* it has an effect on unconnected ones, too */
-		pthread_mutex_lock(&context.ctl);
+		struct ctl_state st;
+
+		ctl_lock(&st);
 		claim_release(s, CLAIM_KERNEL, UDPLANE_REASON_SHUTDOWN, "shutdown() was called");
-		pthread_mutex_unlock(&context.ctl);
+		ctl_unlock(&st);
 	}
 	sock_unref(s);
 	return set_errno(err);
@@ -233,7 +263,8 @@ static int next_len(struct sock *s, void *arg)
 {
 	int n, in_kernel = 0;
 
-	lock_take(&s->rx_lock);
+	if (!sock_insist_rx(s))
+		return ioctl(s->kfd, FIONREAD, arg) ? -errno : 0;
 	n = rx_next_len(s, false);
 	if (n < 0) {
 		if (ioctl(s->kfd, FIONREAD, &in_kernel)) {
@@ -301,10 +332,12 @@ static void explain(const struct sock *s, struct udplane_status *st)
 		copy[sizeof(copy) - 1] = 0;
 		text = copy;
 	} else if (!reason && !s->kernel_only) {
-		lock_take(&context.info_lock);
+		bool locked = lock_insist(&context.info_lock);
+
 		reason = context.reason;
 		memcpy(copy, context.text, sizeof(copy));
-		lock_drop(&context.info_lock);
+		if (locked)
+			lock_drop(&context.info_lock);
 		text = copy;
 		if (!reason) {
 			reason = UDPLANE_REASON_NOT_BOUND;
@@ -328,15 +361,16 @@ int udplane_get_status(int fd, struct udplane_status *st)
 		return set_errno(-EINVAL);
 	}
 	maintain(s, false, false); /* so that it is true now */
-	lock_take(&s->rx_lock);
-	lock_take(&s->tx_lock);
+	if (!sock_take_both(s)) {
+		sock_unref(s);
+		return set_errno(-EAGAIN);
+	}
 	all.fast_rx = s->fast_rx;
 	all.kernel_rx = __atomic_load_n(&s->kernel_rx, __ATOMIC_RELAXED);
 	all.fast_tx = s->fast_tx;
-	all.kernel_tx = s->kernel_tx;
+	all.kernel_tx = s->kernel_tx + __atomic_load_n(&s->aside_tx, __ATOMIC_RELAXED);
 	explain(s, &all);
-	lock_drop(&s->tx_lock);
-	lock_drop(&s->rx_lock);
+	sock_drop_both(s);
 	sock_unref(s);
 	memcpy(st, &all, size < sizeof(all) ? size : sizeof(all));
 	st->size = size;

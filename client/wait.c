@@ -85,7 +85,7 @@ static void rx_eat_tokens(struct sock *s)
 	char buf[64];
 
 	for (int i = 0; s->tokens && i < 32; i++) {
-		ssize_t n = read(s->wake_fd, buf, s->tokens < sizeof(buf) ? s->tokens : sizeof(buf));
+		ssize_t n = raw_read(s->wake_fd, buf, s->tokens < sizeof(buf) ? s->tokens : sizeof(buf));
 
 		if (n > 0) {
 			s->tokens -= (uint32_t)n;
@@ -206,11 +206,19 @@ static bool handlers_restart(void)
 	return true;
 }
 
+/* The thread held no lock of the library a moment ago, but perhaps in a call that this one, a handler's, has interrupted. */
+static void rx_lock_again(struct sock *s)
+{
+	while (!sock_take_rx(s))
+		sched_yield();
+}
+
 static int rx_sleep(struct sock *s, struct rx_wait *w)
 {
 	struct pollfd p = {.fd = s->fd, .events = POLLIN};
 	uint64_t now = now_ns(), left = UINT64_MAX;
 	struct timespec ts;
+	struct visit v;
 	bool capped = false;
 	int n, flags, err = 0;
 
@@ -229,23 +237,35 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 		left = ATTACH_RETRY_MAX_NS; /* has udplaned come (back)? */
 		capped = true;
 	}
+	if (left > RX_SLEEP_MAX_NS) {
+		left = RX_SLEEP_MAX_NS;
+		capped = true;
+	}
 	ts.tv_sec = (time_t)(left / 1000000000u);
 	ts.tv_nsec = (long)(left % 1000000000u);
+	visit_begin(s, &v, true);
+	visit_sleeps(&v);
 	lock_drop(&s->rx_lock);
-	n = ppoll(&p, 1, left == UINT64_MAX ? NULL : &ts, NULL);
+	n = ppoll(&p, 1, &ts, NULL); /* the thread may end here, or a handler jump out of it */
 	if (n < 0 && errno == EINTR && (w->deadline_ns || !handlers_restart()))
 		err = -EINTR;
 	if (n == 0 && !capped)
 		err = -EAGAIN;
-	lock_take(&s->rx_lock);
-	if (s->att)
+	rx_lock_again(s);
+	if (visit_lasts(&v) && s->att)
 		attach_look(s->att, now_ns());
-	if (!s->closed && sock_news(s)) {
+	if (visit_lasts(&v) && !s->closed && sock_news(s)) {
 		lock_drop(&s->rx_lock);
 		maintain(s, true, false);
-		lock_take(&s->rx_lock);
+		rx_lock_again(s);
 	}
-	return s->closed ? -EBADF : err;
+	if (visit_lasts(&v) && !s->closed) {
+		visit_end(&v);
+		return err;
+	}
+	lock_drop(&s->rx_lock);
+	visit_end(&v);
+	return -EBADF;
 }
 
 int rx_wait(struct sock *s, struct rx_wait *w)
@@ -254,7 +274,6 @@ int rx_wait(struct sock *s, struct rx_wait *w)
 		uint64_t timeo = __atomic_load_n(&s->rcvtimeo_ns, __ATOMIC_RELAXED), now = now_ns();
 
 		w->begun = true;
-		sock_ref(s);
 		if (timeo)
 			w->deadline_ns = now + timeo;
 		if (rx_would_spin(s)) {

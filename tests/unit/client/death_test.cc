@@ -162,7 +162,7 @@ TEST_F(DeathTest, AReaderAsleepInRecvGoesOnWithTheKernel)
 	int fd = Claimed(SOCK_DGRAM);
 	Receiver r(fd);
 
-	ASSERT_TRUE(Until([&] { return __atomic_load_n(&Sock(fd)->refs, __ATOMIC_RELAXED) > 1; }));
+	ASSERT_TRUE(Until([&] { return Visitors(fd) > 0; }));
 	p->Die();
 	SendKernel(fd, "x");
 	EXPECT_EQ(r.Join(), "x");

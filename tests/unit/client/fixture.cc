@@ -155,6 +155,15 @@ struct sock *ClientTest::Sock(int fd)
 	return s;
 }
 
+uint32_t ClientTest::Visitors(int fd)
+{
+	uint32_t cnt = 0;
+
+	for (const struct visitor &v : Sock(fd)->visitor)
+		cnt += __atomic_load_n(&v.thread, __ATOMIC_RELAXED) != 0;
+	return cnt;
+}
+
 void ClientTest::Close(int fd)
 {
 	EXPECT_EQ(udplane_close(fd), 0);

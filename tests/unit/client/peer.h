@@ -172,6 +172,7 @@ class ClientTest : public ::testing::Test
 	void Close(int fd);
 	struct sock *Sock(int fd);              /* the library's own view */
 	uint32_t Id(int fd) { return Sock(fd)->id; }
+	uint32_t Visitors(int fd);              /* calls that wait, or are in a system call on it */
 	/* A datagram for fd through its kernel socket. */
 	void SendKernel(int fd, const std::string &payload);
 	int plain() { return plain_; }          /* a plain socket on loopback */

@@ -118,7 +118,7 @@ TEST_F(ThreadTest, CloseWakesSleepers)
 		int fd = Open(SOCK_DGRAM);
 		EXPECT_EQ(Status(fd).accelerated, sidecar);
 		Receiver a(fd), b(fd);
-		ASSERT_TRUE(Until([&] { return __atomic_load_n(&Sock(fd)->refs, __ATOMIC_RELAXED) == 3; }));
+		ASSERT_TRUE(Until([&] { return Visitors(fd) == 2; }));
 		Close(fd);
 		EXPECT_EQ(fcntl(fd, F_GETFD), -1) << "the number is free";
 		EXPECT_EQ(a.Join(), "!EBADF");

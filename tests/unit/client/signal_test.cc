@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: Apache-2.0
+// Calls in signal handlers, jumps out of calls by siglongjmp(), threads that are cancelled inside.
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+
+#include "tests/unit/client/peer.h"
+
+namespace
+{
+std::function<void()> *handler; /* what the signal does */
+
+void OnSignal(int)
+{
+	(*handler)();
+}
+
+double Now()
+{
+	return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+class SignalTest : public ClientTest
+{
+      protected:
+	void SetUp() override
+	{
+		struct sigaction sa = {};
+
+		ClientTest::SetUp();
+		sa.sa_handler = OnSignal;
+		sa.sa_flags = SA_RESTART;
+		sigaction(SIGUSR1, &sa, nullptr);
+		loopback_len_ = Address("127.0.0.1:" + std::to_string(plain_port()), &loopback_);
+		fast_len_ = Address("10.1.2.3:1", &fast_);
+	}
+	void TearDown() override
+	{
+		signal(SIGUSR1, SIG_DFL);
+		ClientTest::TearDown();
+	}
+	/* Runs fn in a handler of this thread, now. */
+	void InHandler(std::function<void()> fn)
+	{
+		handler = &fn;
+		raise(SIGUSR1);
+	}
+	ssize_t SendPlain(int fd, const char *text)
+	{
+		return udplane_sendto(fd, text, strlen(text), 0, reinterpret_cast<struct sockaddr *>(&loopback_), loopback_len_);
+	}
+	ssize_t SendFast(int fd, const char *text)
+	{
+		return udplane_sendto(fd, text, strlen(text), 0, reinterpret_cast<struct sockaddr *>(&fast_), fast_len_);
+	}
+	uint16_t Port(int fd)
+	{
+		struct sockaddr_in in;
+		socklen_t len = sizeof(in);
+
+		udplane_getsockname(fd, reinterpret_cast<struct sockaddr *>(&in), &len);
+		return ntohs(in.sin_port);
+	}
+	/* Closes fd, and expects that it is quick and that the port is free then. */
+	void ExpectCleanClose(int fd)
+	{
+		uint16_t port = Port(fd);
+		double start = Now();
+
+		Close(fd);
+		EXPECT_LT(Now() - start, 0.09) << "close waits for nobody";
+		int again = Open(SOCK_DGRAM | SOCK_NONBLOCK, AF_INET, port); /* expects that bind works */
+		Close(again);
+	}
+
+	struct sockaddr_storage loopback_, fast_;
+	socklen_t loopback_len_, fast_len_;
+};
+
+/* A call that a handler has left: the lock stays. */
+__attribute__((noinline)) void LeaveLocked(struct lock *l)
+{
+	ASSERT_NE(lock_take(l), LOCK_BUSY);
+	__asm__ volatile("" ::: "memory");
+}
+
+/* ------------------------------------------------------------------------------------------------- in a handler -- */
+
+TEST_F(SignalTest, SendsWhileTheInterruptedCallHoldsTheSendSide)
+{
+	Peer *p = Start();
+	p->SetPrefix("10.0.0.0/8");
+	p->Awake(true);
+	int fd = Claimed();
+	struct sock *s = Sock(fd);
+
+	ASSERT_EQ(lock_take(&s->tx_lock), LOCK_TAKEN);
+	InHandler([&] { EXPECT_EQ(SendPlain(fd, "beat"), 4); });
+	EXPECT_EQ(s->tx_lock.owner, thread_id());
+	lock_drop(&s->tx_lock);
+	EXPECT_EQ(PlainRecv(), "beat");
+	EXPECT_EQ(SendFast(fd, "data"), 4);
+	EXPECT_EQ(p->Take().size(), 1u);
+	EXPECT_EQ(Status(fd).kernel_tx, 1u);
+}
+
+TEST_F(SignalTest, SendsOnAnotherSocketWhileTheInterruptedCallHoldsTheLane)
+{
+	Peer *p = Start();
+	p->SetPrefix("127.0.0.0/8"); /* never by the ring, but a look at the lane comes first */
+	p->Awake(true);
+	int fd = Claimed(), other = Claimed();
+	struct lane *l = Sock(fd)->lane;
+
+	ASSERT_EQ(lock_take(&l->tx_lock), LOCK_TAKEN);
+	InHandler([&] { EXPECT_EQ(SendPlain(other, "beat"), 4); });
+	EXPECT_EQ(l->tx_lock.owner, thread_id());
+	lock_drop(&l->tx_lock);
+	EXPECT_EQ(PlainRecv(), "beat");
+}
+
+TEST_F(SignalTest, ReceivesWhileTheInterruptedCallHoldsTheReceiveSide)
+{
+	Peer *p = Start();
+	int fd = Claimed(SOCK_DGRAM);
+	struct sock *s = Sock(fd);
+
+	p->Deliver(Id(fd), "ring");
+	ASSERT_EQ(lock_take(&s->rx_lock), LOCK_TAKEN);
+	InHandler([&] {
+		EXPECT_EQ(Recv(fd, MSG_DONTWAIT), "!EAGAIN");
+		EXPECT_EQ(Recv(fd), "!EINTR") << "who was interrupted cannot go on, so waiting would have no end";
+		SendKernel(fd, "kernel");
+		EXPECT_EQ(Recv(fd), "kernel");
+	});
+	EXPECT_EQ(s->rx_lock.owner, thread_id());
+	lock_drop(&s->rx_lock);
+	EXPECT_EQ(Recv(fd), "ring");
+}
+
+TEST_F(SignalTest, FramesAreReturnedLaterIfTheInterruptedCallReturnsSome)
+{
+	Peer *p = Start();
+	int fd = Claimed();
+	struct lane *l = Sock(fd)->lane;
+	uint32_t got = 0;
+
+	for (int i = 0; i < 60; i++)
+		ASSERT_TRUE(p->Deliver(Id(fd), std::to_string(i)));
+	ASSERT_EQ(lock_take(&l->ret_lock), LOCK_TAKEN);
+	InHandler([&] {
+		while (Recv(fd) == std::to_string(got))
+			got++;
+	});
+	lock_drop(&l->ret_lock);
+	EXPECT_EQ(got, RX_BACK);
+	while (Recv(fd) == std::to_string(got))
+		got++;
+	EXPECT_EQ(got, 60u);
+	EXPECT_EQ(p->FramesOut(), 0u);
+}
+
+TEST_F(SignalTest, OtherCallsInAHandler)
+{
+	Start();
+	int fd = Claimed();
+	struct sock *s = Sock(fd);
+	int one = 1, value = 0;
+	socklen_t len = sizeof(value);
+
+	ASSERT_EQ(lock_take(&s->rx_lock), LOCK_TAKEN);
+	ASSERT_EQ(lock_take(&s->tx_lock), LOCK_TAKEN);
+	InHandler([&] {
+		EXPECT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)), 0);
+		EXPECT_EQ(udplane_getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &len), 0);
+		EXPECT_EQ(udplane_connect(fd, reinterpret_cast<struct sockaddr *>(&loopback_), loopback_len_), 0);
+		EXPECT_EQ(Port(fd) != 0, true);
+	});
+	lock_drop(&s->tx_lock);
+	lock_drop(&s->rx_lock);
+	EXPECT_EQ(udplane_send(fd, "x", 1, 0), 1);
+	EXPECT_EQ(PlainRecv(), "x");
+	struct udplane_status st = Status(fd);
+	EXPECT_STREQ(st.reason, "socket_option") << st.text;
+	EXPECT_TRUE(s->connected);
+}
+
+TEST_F(SignalTest, CloseInAHandlerIsDoneAtTheNextCall)
+{
+	Peer *p = Start();
+	int fd = Claimed(), other = Claimed();
+	struct sock *s = Sock(fd);
+	uint16_t port = Port(fd);
+
+	ASSERT_EQ(lock_take(&s->tx_lock), LOCK_TAKEN);
+	InHandler([&] { EXPECT_EQ(udplane_close(fd), 0); });
+	lock_drop(&s->tx_lock);
+	EXPECT_EQ(Recv(other), "!EAGAIN");
+	EXPECT_EQ(udplane_send(fd, "x", 1, 0), -1);
+	EXPECT_EQ(errno, EBADF);
+	EXPECT_EQ(p->Socks().size(), 1u);
+	Close(Open(SOCK_DGRAM, AF_INET, port));
+}
+
+/* The real thing: a timer's handler sends and receives on the sockets of a program that does nothing else. */
+TEST_F(SignalTest, AHeartbeatInABusyProgram)
+{
+	Peer *p = Start();
+	p->SetPrefix("10.0.0.0/8");
+	p->Awake(true);
+	int fd = Claimed(), other = Claimed();
+	std::atomic<bool> stop{false};
+	std::atomic<uint64_t> taken{0}, beats{0}, got{0};
+	uint64_t sent = 0;
+	sigset_t usr1;
+
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &usr1, nullptr);
+	pthread_t main_thread = pthread_self();
+	std::thread worker([&] {
+		while (!stop) {
+			taken += p->Take(16).size();
+			p->Deliver(Id(fd), "in");
+			pthread_kill(main_thread, SIGUSR1);
+			sched_yield();
+		}
+		taken += p->Take().size();
+	});
+	std::function<void()> beat = [&] {
+		beats += SendFast(fd, "beat") == 4;
+		beats += SendFast(other, "beat") == 4;
+		got += Recv(fd) == "in";
+	};
+	handler = &beat;
+	pthread_sigmask(SIG_UNBLOCK, &usr1, nullptr);
+	for (double end = Now() + 1; Now() < end || (beats < 20 && Now() < end + 10);) {
+		sent += SendFast(fd, "data") == 4;
+		got += Recv(fd) == "in";
+	}
+	pthread_sigmask(SIG_BLOCK, &usr1, nullptr);
+	stop = true;
+	worker.join();
+	EXPECT_GE(beats, 20u);
+	EXPECT_GT(got, 0u);
+	struct udplane_status a = Status(fd), b = Status(other);
+	EXPECT_EQ(a.fast_tx + a.kernel_tx + b.fast_tx + b.kernel_tx, sent + beats) << "each send went out once";
+	EXPECT_EQ(a.fast_tx + b.fast_tx, taken);
+	while (Recv(fd) == "in")
+		;
+	EXPECT_EQ(p->FramesOut(), 0u);
+	struct timespec none = {0, 0};
+	sigtimedwait(&usr1, nullptr, &none); /* a last one may be pending */
+	pthread_sigmask(SIG_UNBLOCK, &usr1, nullptr);
+}
+
+/* ------------------------------------------------------------------------------------------------- out of a call -- */
+
+TEST_F(SignalTest, LocksThatAJumpHasLeftAreTakenOver)
+{
+	Peer *p = Start();
+	p->SetPrefix("10.0.0.0/8");
+	p->Awake(true);
+	int fd = Claimed();
+	struct sock *s = Sock(fd);
+
+	LeaveLocked(&s->tx_lock);
+	LeaveLocked(&s->lane->tx_lock);
+	EXPECT_EQ(SendFast(fd, "data"), 4);
+	EXPECT_EQ(p->Take().size(), 1u) << "by the ring";
+	LeaveLocked(&s->rx_lock);
+	LeaveLocked(&s->lane->ret_lock);
+	for (int i = 0; i < 40; i++) {
+		p->Deliver(Id(fd), "in");
+		EXPECT_EQ(Recv(fd), "in");
+	}
+	EXPECT_EQ(p->FramesOut(), 0u);
+	LeaveLocked(&s->rx_lock);
+	LeaveLocked(&s->tx_lock);
+	ExpectCleanClose(fd);
+}
+
+sigjmp_buf jump;
+
+/* Does the handler jump out of fn? In a function of its own, since variables may be lost by it. */
+__attribute__((noinline)) bool LeftByJump(void (*fn)(int), int fd)
+{
+	if (sigsetjmp(jump, 1))
+		return true;
+	fn(fd);
+	return false;
+}
+
+void ReceiveForTwentyMs(int fd)
+{
+	struct itimerval it = {};
+
+	it.it_value.tv_usec = 20000;
+	setitimer(ITIMER_REAL, &it, nullptr);
+	Recv(fd);
+}
+
+TEST_F(SignalTest, AJumpOutOfAWaitLeavesNothingBehind)
+{
+	for (uint64_t spin_ns : {0ull, 1000000000ull}) {
+		for (bool sidecar : {false, true}) {
+			if (sidecar)
+				Start();
+			else
+				peer_.reset();
+			context_reset();
+			context.spin_ns = spin_ns;
+			if (sidecar)
+				peer_->Awake(true);
+			int fd = Open(SOCK_DGRAM);
+			std::function<void()> leave = [] { siglongjmp(jump, 1); };
+
+			handler = &leave;
+			signal(SIGALRM, OnSignal);
+			EXPECT_TRUE(LeftByJump(ReceiveForTwentyMs, fd));
+			SendKernel(fd, "after");
+			EXPECT_EQ(Recv(fd), "after");
+			if (sidecar) {
+				peer_->Deliver(Id(fd), "fast");
+				EXPECT_EQ(Recv(fd), "fast");
+			}
+			ExpectCleanClose(fd);
+		}
+	}
+	signal(SIGALRM, SIG_DFL);
+}
+
+/* No obvious nonsense, but not mapped. */
+char *Unmapped()
+{
+	static volatile uintptr_t nowhere = 0x10000;
+
+	return reinterpret_cast<char *>(nowhere);
+}
+
+void SendUnmapped(int fd)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = Address("10.1.2.3:1", &ss);
+
+	udplane_sendto(fd, Unmapped(), 5, 0, reinterpret_cast<struct sockaddr *>(&ss), len);
+}
+
+void ReceiveTwoSecondUnmapped(int fd)
+{
+	char good[8];
+	struct iovec iov[2] = {{good, 8}, {Unmapped(), 8}};
+	struct mmsghdr vec[2] = {};
+
+	vec[0].msg_hdr.msg_iov = &iov[0];
+	vec[1].msg_hdr.msg_iov = &iov[1];
+	vec[0].msg_hdr.msg_iovlen = vec[1].msg_hdr.msg_iovlen = 1;
+	udplane_recvmmsg(fd, vec, 2, 0, nullptr);
+}
+
+TEST_F(SignalTest, AFaultInTheApplicationsBufferLeavesNothingBehind)
+{
+	Peer *p = Start();
+	p->SetPrefix("10.0.0.0/8");
+	p->Awake(true);
+	int fd = Claimed(), other = Claimed();
+	std::function<void()> leave = [] { siglongjmp(jump, 1); };
+	struct sigaction sa = {}, old;
+
+	handler = &leave;
+	sa.sa_handler = OnSignal;
+	sigaction(SIGSEGV, &sa, &old);
+	p->Deliver(Id(fd), "first");
+	p->Deliver(Id(fd), "second");
+	EXPECT_TRUE(LeftByJump(SendUnmapped, fd));
+	EXPECT_EQ(SendFast(other, "ok"), 2) << "the lane is free";
+	EXPECT_EQ(SendFast(fd, "ok"), 2);
+	EXPECT_EQ(p->Take().size(), 2u);
+	EXPECT_TRUE(LeftByJump(ReceiveTwoSecondUnmapped, fd));
+	EXPECT_EQ(Recv(fd), "first") << "nothing was received by the call that has not returned";
+	EXPECT_EQ(Recv(fd), "second");
+	sigaction(SIGSEGV, &old, nullptr);
+	EXPECT_EQ(p->FramesOut(), 0u);
+	ExpectCleanClose(fd);
+}
+
+/* -------------------------------------------------------------------------------------------------- cancellation -- */
+
+struct Call {
+	int fd;
+	std::function<void(int)> fn;
+	std::atomic<bool> begun{false};
+	pthread_t thread;
+
+	Call(int fd_in, std::function<void(int)> fn_in) : fd(fd_in), fn(std::move(fn_in))
+	{
+		pthread_create(&thread, nullptr,
+			       [](void *arg) -> void * {
+				       auto *c = static_cast<Call *>(arg);
+				       c->begun = true;
+				       for (;;)
+					       c->fn(c->fd);
+			       },
+			       this);
+	}
+	void CancelAndJoin()
+	{
+		struct timespec until;
+		void *value = nullptr;
+
+		pthread_cancel(thread);
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec += 5;
+		ASSERT_EQ(pthread_timedjoin_np(thread, &value, &until), 0) << "it is not cancelled";
+		EXPECT_EQ(value, PTHREAD_CANCELED);
+	}
+};
+
+/* No std::string: the stack is unwound, but with exceptions that pass C code nothing may be owned. */
+void ReceiveOnce(int fd)
+{
+	char buf[64];
+
+	udplane_recv(fd, buf, sizeof(buf), 0);
+}
+
+TEST_F(SignalTest, AReceiverIsCancelledWhileItWaits)
+{
+	for (int round = 0; round < 20; round++) {
+		bool sidecar = round % 4 != 0;
+
+		if (sidecar)
+			Start();
+		else
+			peer_.reset();
+		context_reset();
+		context.spin_ns = round % 2 ? 0 : 100000;
+		int fd = Open(SOCK_DGRAM);
+		Call c(fd, ReceiveOnce);
+		if (round % 5) {
+			ASSERT_TRUE(Until([&] { return Visitors(fd) == 1; }));
+		}
+		c.CancelAndJoin();
+		SendKernel(fd, "after");
+		EXPECT_EQ(Recv(fd), "after");
+		ExpectCleanClose(fd);
+	}
+}
+
+TEST_F(SignalTest, WhoNeverWaitsIsCancelledToo)
+{
+	Peer *p = Start();
+	p->SetPrefix("10.0.0.0/8");
+	p->Awake(true);
+	int fd = Claimed(SOCK_DGRAM), blind = Claimed();
+	std::atomic<bool> stop{false};
+	std::thread worker([&] {
+		while (!stop) {
+			while (p->Deliver(Id(fd), "in"))
+				;
+			p->Take();
+			sched_yield();
+		}
+	});
+	{
+		Call c(fd, ReceiveOnce);
+		ASSERT_TRUE(Until([&] { return c.begun.load(); }));
+		c.CancelAndJoin();
+	}
+	{
+		static struct sockaddr_storage to;
+		static socklen_t to_len;
+		to = fast_;
+		to_len = fast_len_;
+		Call c(blind, [](int s) { udplane_sendto(s, "x", 1, 0, reinterpret_cast<struct sockaddr *>(&to), to_len); });
+		ASSERT_TRUE(Until([&] { return c.begun.load(); }));
+		c.CancelAndJoin();
+	}
+	{
+		Call c(blind, ReceiveOnce); /* nonblocking, and nothing comes */
+		c.CancelAndJoin();
+	}
+	stop = true;
+	worker.join();
+	EXPECT_EQ(SendFast(fd, "x"), 1);
+	ExpectCleanClose(fd);
+	ExpectCleanClose(blind);
+}
+} // namespace
