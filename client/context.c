@@ -16,7 +16,18 @@ struct context context = {.ctl = PTHREAD_MUTEX_INITIALIZER};
 
 /* ----------------------------------------------------------------------------------------------------------- lock -- */
 
-/* May this thread be in a signal handler? Those run with their signal blocked, unless they have asked not to. */
+static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+
+static bool is_fault(int signo)
+{
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		if (faults[i] == signo)
+			return true;
+	return false;
+}
+
+/* May this thread be in a signal handler? Those run with their signal blocked, unless they have asked not to. (Those of sanitizers and
+ * crash reporters have. They jump, or do not return.) */
 static bool in_handler(void)
 {
 	struct sigaction sa;
@@ -29,7 +40,7 @@ static bool in_handler(void)
 	for (int i = 1; i < NSIG; i++) {
 		if (sigismember(&mask, i) == 1)
 			return true;
-		if (!sigaction(i, NULL, &sa) && (sa.sa_flags & SA_NODEFER) && sa.sa_handler != SIG_DFL && sa.sa_handler != SIG_IGN)
+		if (!is_fault(i) && !sigaction(i, NULL, &sa) && (sa.sa_flags & SA_NODEFER) && sa.sa_handler != SIG_DFL && sa.sa_handler != SIG_IGN)
 			return true;
 	}
 	return false;
@@ -82,7 +93,6 @@ enum lock_result lock_wait(struct lock *l, uintptr_t frame)
 
 static void ctl_begin(struct ctl_state *st)
 {
-	static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
 	sigset_t most;
 
 	sigfillset(&most);
