@@ -25,7 +25,8 @@ static int connect_to(const char *path)
 		close(fd);
 		return -err;
 	}
-	return fd;
+	fd = own_take(fd);
+	return fd >= 0 ? fd : -EBADF;
 }
 
 /* ------------------------------------------------------------------------------------------------------- mappings -- */
@@ -57,14 +58,9 @@ static void zone_unmap(struct zone *z)
 
 void attach_close_fds(struct attach *a)
 {
-	if (a->control.fd >= 0)
-		close(a->control.fd);
-	a->control.fd = -1;
-	for (uint32_t i = 0; i < a->worker_cnt; i++) {
-		if (a->lane[i].doorbell >= 0)
-			close(a->lane[i].doorbell);
-		a->lane[i].doorbell = -1;
-	}
+	own_close(&a->control.fd);
+	for (uint32_t i = 0; i < a->worker_cnt; i++)
+		own_close(&a->lane[i].doorbell);
 }
 
 static void attach_destroy(struct attach *a)
@@ -194,7 +190,7 @@ static int take_zones(struct attach *a, struct control_answer *ans, const char *
 	if (err)
 		return err;
 	for (uint32_t i = 0; i < w->worker_cnt; i++) {
-		lane_init(a, w, i, ans->fd[3 + i]);
+		lane_init(a, w, i, own_take(ans->fd[3 + i]));
 		ans->fd[3 + i] = -1;
 	}
 	return 0;
@@ -305,7 +301,7 @@ static int say_hello(void)
 void attach_forget_hello(void)
 {
 	if (context.hello_ns)
-		close(context.hello.fd);
+		own_close(&context.hello.fd);
 	context.hello_ns = 0;
 }
 
@@ -373,7 +369,7 @@ void attach_look(struct attach *a, uint64_t now)
 		return;
 	__atomic_store_n(&a->checked_ns, now, __ATOMIC_RELAXED);
 	/* Not POLLIN alone: while another thread waits for an answer that is no news, but then it costs one look under ctl. */
-	if (raw_poll(a->control.fd, POLLIN))
+	if (!own_is(a->control.fd) || raw_poll(a->control.fd, POLLIN))
 		__atomic_store_n(&a->control.attn, 1, __ATOMIC_RELAXED);
 }
 

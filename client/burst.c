@@ -10,6 +10,8 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include "client/internal.h"
 
 #define COOKIE_BUFFER 0x20u /* a struct pktbuf, aligned to 64; else a struct attach, aligned to 128 */
@@ -214,6 +216,7 @@ static socklen_t name_of(const struct sock *s, const struct udplane_peer *peer, 
 static bool kernel_room(struct sock *s, uint64_t *end)
 {
 	struct pollfd p = {.fd = s->kfd, .events = POLLOUT};
+	struct timespec ms = {.tv_nsec = 1000000};
 
 	if (__atomic_load_n(&s->nonblock, __ATOMIC_RELAXED))
 		return false;
@@ -221,7 +224,7 @@ static bool kernel_room(struct sock *s, uint64_t *end)
 		*end = now_ns() + TX_FULL_WAIT_NS;
 	else if (now_ns() >= *end)
 		return false;
-	poll(&p, 1, 1);
+	syscall(SYS_ppoll, &p, 1, &ms, NULL, 0); /* poll() is a cancellation point, and locks are held */
 	return true;
 }
 

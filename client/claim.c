@@ -174,7 +174,7 @@ static bool install(struct sock *s, struct attach *a, const struct udplane_claim
 		sock_drop_both(s);
 	if (!open) {
 		free(rxq);
-		close(wake_fd);
+		own_close(&wake_fd);
 	}
 	return open;
 }
@@ -188,11 +188,9 @@ void claim_drop(struct sock *s, bool save)
 	s->rxq_cnt = 0;
 	s->tokens = 0;
 	s->peeked = s->peeked == PEEKED_RING ? PEEKED_NONE : s->peeked;
-	if (s->wake_fd >= 0) {
+	if (own_is(s->wake_fd))
 		epoll_ctl(s->fd, EPOLL_CTL_DEL, s->wake_fd, NULL); /* a forked child may hold it, too */
-		close(s->wake_fd);
-	}
-	s->wake_fd = -1;
+	own_close(&s->wake_fd);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- verbs -- */
@@ -230,7 +228,7 @@ static void claimed(struct sock *s, struct attach *a, struct control_answer *ans
 	if (rxq) {
 		s->claim_wait_ns = 0;
 		sock_retry_at(s, UINT64_MAX);
-		if (!install(s, a, c, rxq, ans->fd[0])) {
+		if (!install(s, a, c, rxq, own_take(ans->fd[0]))) {
 			send_release(a, c->sock, UDPLANE_REASON_NONE, "");
 			sock_retry_at(s, now_ns() + CLAIM_RETRY_NS);
 		}
@@ -295,6 +293,10 @@ void claim_try(struct sock *s)
 	}
 	if (coarse_ns() < s->retry_ns)
 		return;
+	if (!sock_kernel_is(s)) {
+		refused(s, UDPLANE_REASON_DESCRIPTORS, "the program has closed the descriptor of the kernel socket");
+		return;
+	}
 	if (!port_asked(a, s->local_port_be)) { /* spares every client socket a question */
 		refused(s, UDPLANE_REASON_NOT_ASKED, "the port is not among those that udplaned was asked to accelerate");
 		return;
@@ -398,7 +400,7 @@ static void nudge(struct attach *a)
 			return;
 		left = udplane_word_load(&l->ret.head->cons_idx) != l->ret.idx;
 		lock_drop(&l->ret_lock);
-		if (left && !udplane_load32(&l->zone->awake) && raw_write(l->doorbell, &(uint64_t){1}, 8) < 0)
+		if (left && !udplane_load32(&l->zone->awake) && !lane_ring_doorbell(a, l))
 			return;
 	}
 }

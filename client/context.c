@@ -239,7 +239,7 @@ static void fork_child_sock(struct sock *s)
 	__atomic_store_n(&s->refs, 1, __ATOMIC_RELAXED);
 	if (s->closed)
 		return;
-	ep = epoll_create1(EPOLL_CLOEXEC);
+	ep = sock_kernel_is(s) && sock_fd_is(s) ? epoll_create1(EPOLL_CLOEXEC) : -1;
 	if (ep >= 0) {
 		int flags = table_fd_flags(s->fd);
 
@@ -252,9 +252,7 @@ static void fork_child_sock(struct sock *s)
 		memset(&s->burst_lane->tx_lock, 0, sizeof(s->burst_lane->tx_lock));
 	burst_cancel(s);
 	s->lane = NULL;
-	if (s->wake_fd >= 0)
-		close(s->wake_fd);
-	s->wake_fd = -1;
+	own_close(&s->wake_fd);
 	s->tokens = 0;
 	free(s->rxq);
 	s->rxq = NULL;

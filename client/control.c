@@ -64,6 +64,8 @@ static int read_message(int fd, struct control_answer *ans)
 	ssize_t n;
 
 	memset(ans, 0, sizeof(*ans));
+	if (!own_is(fd))
+		return -EBADF;
 	do {
 		n = recvmsg(fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	} while (n < 0 && errno == EINTR);
@@ -128,7 +130,7 @@ int control_send(struct control *c, void *req, size_t len, int send_fd)
 		c->seq = 1;
 	m->seq = c->seq;
 	m->len = (uint16_t)len;
-	return c->failed ? -ECONNRESET : send_request(c->fd, req, len, send_fd);
+	return c->failed || !own_is(c->fd) ? -ECONNRESET : send_request(c->fd, req, len, send_fd);
 }
 
 int control_request(struct control *c, void *req, size_t len, int send_fd, uint16_t type, size_t min_len,

@@ -353,7 +353,9 @@ struct sock {
 	/* --- receive side: under rx_lock --- */
 	struct lock rx_lock;
 	int fd, kfd; /* constant: the epoll descriptor handed out; the kernel socket */
+	uint64_t cookie; /* constant: of the kernel socket */
 	uint16_t domain;
+	bool fd_gone;     /* the program has closed fd itself, and its number is somebody else's */
 	bool closed;      /* changes under both locks; atomic for those who hold neither */
 	bool kernel_only; /* for good; changes under context.ctl and both locks */
 	uint32_t pad;     /* so that a compiler does not fetch these two together with what follows */
@@ -563,12 +565,23 @@ bool visit_lasts(const struct visit *v);
 void sock_leave_sleepers(struct sock *s);
 bool sock_visited(struct sock *s); /* by others than this thread, as far as can be told */
 struct sock *sock_create(int fd, int kfd, int domain); /* referenced by the table; NULL: ENOMEM */
+bool sock_fd_is(const struct sock *s); /* is fd still the epoll instance of kfd? */
 int table_insert(struct sock *s);
 /* Calls fn for each open socket, referenced. */
 void table_each(void (*fn)(struct sock *s, void *arg), void *arg);
 /* The same in a forked child, where there is one thread and locks mean nothing. */
 void table_each_raw(void (*fn)(struct sock *s));
 int table_fd_flags(int fd); /* O_CLOEXEC or 0, as the descriptor has it */
+
+/* --- own.c: descriptors that only we know --- */
+
+int own_move(int fd); /* to a high number; the one that it has now */
+int own_take(int fd); /* the same, and own_is() will know it; -1: that is not possible, and it is closed */
+bool own_is(int fd);
+void own_close(int *fd); /* if it is; -1 then */
+uint64_t own_cookie(int fd); /* of a socket; 0: it is none */
+bool sock_kernel_is(const struct sock *s); /* is kfd still the socket? */
+bool lane_ring_doorbell(struct attach *a, struct lane *l); /* true: rung */
 
 /* --- control.c: messages, under context.ctl --- */
 

@@ -265,7 +265,9 @@ int udplane_setsockopt(int fd, int level, int name, const void *value, socklen_t
 
 	if (!s)
 		return set_errno(-EBADF);
-	if (setsockopt(s->kfd, level, name, value, len))
+	if (!sock_kernel_is(s))
+		err = -EBADF;
+	else if (setsockopt(s->kfd, level, name, value, len))
 		err = -errno;
 	else
 		option_was_set(s, level, name, value, len);

@@ -129,7 +129,7 @@ static void rx_ring_doorbells(struct sock *s)
 	struct attach *a = s->att;
 
 	for (uint32_t i = 0; i < a->worker_cnt; i++)
-		if (!udplane_load32(&a->lane[i].zone->engaged) && raw_write(a->lane[i].doorbell, &(uint64_t){1}, 8) == 8)
+		if (!udplane_load32(&a->lane[i].zone->engaged) && lane_ring_doorbell(a, &a->lane[i]))
 			s->engages++;
 	udplane_store64(&s->rxq[0].shared->engages, s->engages);
 }

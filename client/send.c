@@ -206,7 +206,7 @@ void tx_publish(struct sock *s, struct lane *l, uint32_t cnt)
 	s->tx_end = l->tx.idx;
 	s->fast_tx += cnt;
 	udplane_fence(); /* pairs with the worker's, between its `awake` = 0 and its last look at the ring */
-	if (unlikely(!udplane_load32(&l->zone->awake)) && raw_write(l->doorbell, &(uint64_t){1}, 8) == 8)
+	if (unlikely(!udplane_load32(&l->zone->awake)) && lane_ring_doorbell(s->att, l))
 		udplane_store64(&s->tx_shared->engages, ++s->engages);
 }
 
@@ -241,7 +241,7 @@ void tx_resend(struct sock *s, struct attach *a)
 	struct lane *l = &a->lane[s->id % a->worker_cnt];
 	uint32_t cons, cnt;
 
-	if (!s->tx_used)
+	if (!s->tx_used || !sock_kernel_is(s))
 		return;
 	if (a->control.silent) { /* its worker may be about to send them: udplaned empties the ring when it finds us gone */
 		s->tx_used = false;

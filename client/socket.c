@@ -21,6 +21,7 @@ static int open_fds(int domain, int type, int fds[2])
 	fds[1] = socket(domain, SOCK_DGRAM | SOCK_CLOEXEC | (type & SOCK_NONBLOCK), IPPROTO_UDP);
 	if (fds[1] < 0)
 		return -errno;
+	fds[1] = own_move(fds[1]);
 	fds[0] = epoll_create1(type & SOCK_CLOEXEC ? EPOLL_CLOEXEC : 0);
 	if (fds[0] >= 0 && epoll_ctl(fds[0], EPOLL_CTL_ADD, fds[1], &ev) == 0)
 		return 0;
@@ -29,6 +30,32 @@ static int open_fds(int domain, int type, int fds[2])
 	if (fds[0] >= 0)
 		close(fds[0]);
 	return -err;
+}
+
+/* Nobody finds it any more. Both locks held, and dropped. */
+static void hide(struct sock *s)
+{
+	burst_cancel(s);
+	__atomic_store_n(&s->closed, true, __ATOMIC_RELAXED);
+	__atomic_store_n(table_slot(s->fd), NULL, __ATOMIC_RELEASE);
+	if (sock_visited(s))
+		rx_set_self_signal(s, true); /* wakes those who sleep on it */
+	sock_drop_both(s);
+}
+
+/* A socket whose descriptor was closed by close(2), and has been given out anew. NULL: there is none. */
+static void forget(struct sock *s)
+{
+	struct ctl_state st;
+
+	if (!s || !sock_take_both(s))
+		return;
+	s->fd_gone = true;
+	hide(s);
+	ctl_lock(&st);
+	claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
+	ctl_unlock(&st);
+	sock_unref(s);
 }
 
 int udplane_socket(int domain, int type, int protocol)
@@ -51,6 +78,7 @@ int udplane_socket(int domain, int type, int protocol)
 		return set_errno(-ENOMEM);
 	}
 	s->nonblock = type & SOCK_NONBLOCK;
+	forget(table_get(fds[0]));
 	err = table_insert(s);
 	if (err) {
 		sock_unref(s);
@@ -78,7 +106,9 @@ int udplane_bind(int fd, const struct sockaddr *addr, socklen_t addrlen)
 
 	if (!s)
 		return set_errno(-EBADF);
-	if (bind(s->kfd, addr, addrlen))
+	if (!sock_kernel_is(s))
+		err = -EBADF;
+	else if (bind(s->kfd, addr, addrlen))
 		err = -errno;
 	else
 		renamed(s);
@@ -93,7 +123,9 @@ int udplane_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)
 
 	if (!s)
 		return set_errno(-EBADF);
-	if (connect(s->kfd, addr, addrlen))
+	if (!sock_kernel_is(s))
+		err = -EBADF;
+	else if (connect(s->kfd, addr, addrlen))
 		err = -errno;
 	else
 		renamed(s);
@@ -122,17 +154,6 @@ static struct sock *lock_to_close(int fd, struct sock **late)
 		sock_drop_both(s);
 		sched_yield();
 	}
-}
-
-/* Nobody finds it any more. Both locks held, and dropped. */
-static void hide(struct sock *s)
-{
-	burst_cancel(s);
-	__atomic_store_n(&s->closed, true, __ATOMIC_RELAXED);
-	__atomic_store_n(table_slot(s->fd), NULL, __ATOMIC_RELEASE);
-	if (sock_visited(s))
-		rx_set_self_signal(s, true); /* wakes those who sleep on it */
-	sock_drop_both(s);
 }
 
 void sock_close_late(struct sock *s)
@@ -182,7 +203,9 @@ int udplane_shutdown(int fd, int how)
 
 	if (!s)
 		return set_errno(-EBADF);
-	if (shutdown(s->kfd, how))
+	if (!sock_kernel_is(s))
+		err = -EBADF;
+	else if (shutdown(s->kfd, how))
 		err = -errno;
 	if (!err || err == -ENOTCONN) { /* it has an effect on unconnected ones, too */
 		struct ctl_state st;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 #include "client/internal.h"
 
@@ -48,6 +49,7 @@ struct sock *sock_create(int fd, int kfd, int domain)
 	memset((char *)s + offsetof(struct sock, held), 0, sizeof(*s) - offsetof(struct sock, held));
 	s->fd = fd;
 	s->kfd = kfd;
+	s->cookie = own_cookie(kfd);
 	s->domain = (uint16_t)domain;
 	s->wake_fd = -1;
 	s->saved_end = &s->saved;
@@ -58,16 +60,28 @@ struct sock *sock_create(int fd, int kfd, int domain)
 	return s;
 }
 
+/* Another epoll instance would take kfd in, and anything else refuse it in other words. */
+bool sock_fd_is(const struct sock *s)
+{
+	struct epoll_event ev = {.events = 0};
+
+	if (epoll_ctl(s->fd, EPOLL_CTL_ADD, s->kfd, &ev) == 0) {
+		epoll_ctl(s->fd, EPOLL_CTL_DEL, s->kfd, NULL);
+		return false;
+	}
+	return errno == EEXIST;
+}
+
 static void sock_destroy(struct sock *s)
 {
 	bool locked = sock_take_both(s); /* against whoever has a stale pointer, and will leave it alone */
 	struct pktbuf *b;
 
-	close(s->fd);
-	close(s->kfd);
-	if (s->wake_fd >= 0)
-		close(s->wake_fd);
-	s->wake_fd = -1;
+	if (!s->fd_gone)
+		close(s->fd);
+	if (sock_kernel_is(s))
+		close(s->kfd);
+	own_close(&s->wake_fd);
 	while ((b = s->saved) != NULL) {
 		s->saved = b->next;
 		pktbuf_put(b);

@@ -85,11 +85,11 @@ static void rx_eat_tokens(struct sock *s)
 	char buf[64];
 
 	for (int i = 0; s->tokens && i < 32; i++) {
-		ssize_t n = raw_read(s->wake_fd, buf, s->tokens < sizeof(buf) ? s->tokens : sizeof(buf));
+		ssize_t n = own_is(s->wake_fd) ? raw_read(s->wake_fd, buf, s->tokens < sizeof(buf) ? s->tokens : sizeof(buf)) : 0;
 
 		if (n > 0) {
 			s->tokens -= (uint32_t)n;
-		} else if (n == 0) { /* the other end is closed */
+		} else if (n == 0) { /* the other end is closed, or ours was by the program */
 			s->tokens = 0;
 			__atomic_store_n(&s->att->control.attn, 1, __ATOMIC_RELAXED);
 		} else {
@@ -259,7 +259,7 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 		maintain(s, true, false);
 		rx_lock_again(s);
 	}
-	if (visit_lasts(&v) && !s->closed) {
+	if (visit_lasts(&v) && !s->closed && !(n > 0 && (p.revents & POLLNVAL))) { /* the latter: close(2) instead of udplane_close() */
 		visit_end(&v);
 		return err;
 	}

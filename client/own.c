@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Descriptors of our own in somebody else's program: kernel sockets, the control socket, doorbells, wake pipes. They get high numbers, out of
+ * the way of programs that expect low ones and of daemons that close "all" up to 1023. A program may still close any number and
+ * open a file in its place, so none is written to, read from, passed on or closed before it is known again: by its signal number for
+ * SIGIO, which belongs to the open file and which nobody else sets to this value; kernel sockets, where that is the application's, by
+ * their cookie.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include "client/internal.h"
+
+#define OWN_SIGNO 57
+#define OWN_BASE  4096 /* not higher: a table of descriptors is as long as its highest, and copied by fork */
+
+static int base(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r))
+		return 0;
+	return r.rlim_cur >= 2 * OWN_BASE ? OWN_BASE : (int)(r.rlim_cur / 2);
+}
+
+int own_move(int fd)
+{
+	int high = fcntl(fd, F_DUPFD_CLOEXEC, base());
+
+	if (high < 0)
+		return fd;
+	close(fd);
+	return high;
+}
+
+int own_take(int fd)
+{
+	fd = own_move(fd);
+	if (fcntl(fd, F_SETSIG, OWN_SIGNO) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+bool own_is(int fd)
+{
+	return fd >= 0 && fcntl(fd, F_GETSIG) == OWN_SIGNO;
+}
+
+void own_close(int *fd)
+{
+	if (own_is(*fd))
+		close(*fd);
+	*fd = -1;
+}
+
+uint64_t own_cookie(int fd)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) ? 0 : cookie;
+}
+
+bool sock_kernel_is(const struct sock *s)
+{
+	return own_cookie(s->kfd) == s->cookie;
+}
+
+bool lane_ring_doorbell(struct attach *a, struct lane *l)
+{
+	if (own_is(l->doorbell))
+		return raw_write(l->doorbell, &(uint64_t){1}, 8) == 8;
+	control_distrust(&a->control); /* the program has closed it: a new attachment brings another */
+	return false;
+}
