@@ -130,6 +130,18 @@ static inline uint64_t ticks(void)
 #endif
 }
 
+/* ------------------------------------------------------------------------------------------------------- pointers -- */
+
+/* What no process has mapped: the first page, and on x86 what lies above all user addresses. Free, but not all that would fault. */
+static inline bool pointer_is_bad(const void *p)
+{
+#if defined(__x86_64__)
+	return (uintptr_t)p - 4096 >= ((uintptr_t)1 << 56) - 4096;
+#else
+	return (uintptr_t)p < 4096;
+#endif
+}
+
 /* ----------------------------------------------------------------------------------------------------------- lock -- */
 
 /* Of the calling thread; never 0. Where both C libraries keep a pointer to the thread's own data; no thread-local variable, which costs
@@ -344,6 +356,7 @@ struct visitor {
 /* What a call in a signal handler could not do, since it had interrupted one that holds a lock of the socket. */
 enum late { LATE_UPDATE = 1, LATE_KERNEL = 2, LATE_CLOSE = 4 };
 
+#define RCVTIMEO_NO_WAIT 1 /* what a negative SO_RCVTIMEO means */
 #define SOCK_ENDED 0x80000000u
 #define VISITORS 16 /* more at a time are counted */
 
@@ -377,7 +390,7 @@ struct sock {
 	int rx_error;       /* to be reported by the next call */
 	int wake_fd;
 	struct pktbuf *saved, **saved_end;
-	uint64_t rcvtimeo_ns; /* atomic; 0: for ever */
+	uint64_t rcvtimeo_ns; /* atomic; 0: for ever; RCVTIMEO_NO_WAIT */
 	uint64_t fast_rx, kernel_rx, engages;
 
 	/* --- send side: under tx_lock --- */

@@ -206,6 +206,17 @@ static int value_of(const void *value, socklen_t len)
 	return v;
 }
 
+/* The kernel reads a negative one back as 0. */
+static bool negative_timeout(const void *value, socklen_t len)
+{
+	struct timeval tv;
+
+	if (len < sizeof(tv))
+		return false;
+	memcpy(&tv, value, sizeof(tv));
+	return tv.tv_sec < 0;
+}
+
 static void read_timeout(struct sock *s)
 {
 	struct timeval tv = {0};
@@ -249,6 +260,8 @@ void option_was_set(struct sock *s, int level, int name, const void *value, sock
 		verify(s);
 		return;
 	}
+	if (level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_RCVTIMEO_NEW) && negative_timeout(value, len))
+		__atomic_store_n(&s->rcvtimeo_ns, RCVTIMEO_NO_WAIT, __ATOMIC_RELAXED);
 	if (o && (o->effect == OPTION_KEEP || (o->effect == OPTION_VALUE && value_of(value, len) == o->value)))
 		return;
 	if (!o || o->effect != OPTION_VERIFY) {

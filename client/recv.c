@@ -477,21 +477,19 @@ static int rx_direct(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flag
 }
 
 /* What the kernel would refuse before it looks for a datagram. */
-static bool odd_arguments(const struct mmsghdr *vec, uint32_t cnt)
+static bool odd_arguments(const struct mmsghdr *m)
 {
-	for (uint32_t i = 0; i < cnt; i++) {
-		const struct msghdr *h = &vec[i].msg_hdr;
+	const struct msghdr *h = &m->msg_hdr;
 
-		if (h->msg_iovlen > UIO_MAXIOV || (h->msg_name && (int)h->msg_namelen < 0))
+	if (h->msg_iovlen > UIO_MAXIOV || (h->msg_iovlen && pointer_is_bad(h->msg_iov)) || (h->msg_name && (int)h->msg_namelen < 0))
+		return true;
+	for (size_t i = 0; i < h->msg_iovlen; i++)
+		if (h->msg_iov[i].iov_len > SSIZE_MAX || (intptr_t)h->msg_iov[i].iov_base < 0)
 			return true;
-		for (size_t j = 0; j < h->msg_iovlen; j++)
-			if (h->msg_iov[j].iov_len > SSIZE_MAX)
-				return true;
-	}
 	return false;
 }
 
-static bool rx_is_direct(struct sock *s, const struct mmsghdr *vec, uint32_t cnt, int flags)
+static bool rx_is_direct(struct sock *s, const struct mmsghdr *vec, int flags)
 {
 	if (!vec)
 		return false;
@@ -500,7 +498,7 @@ static bool rx_is_direct(struct sock *s, const struct mmsghdr *vec, uint32_t cnt
 	if (!s->rxq_cnt && !s->saved && !s->rx_error)
 		return s->kernel_only || (flags & MSG_DONTWAIT) || __atomic_load_n(&s->nonblock, __ATOMIC_RELAXED) ||
 		       __atomic_load_n(&s->retry_ns, __ATOMIC_RELAXED) == UINT64_MAX;
-	return odd_arguments(vec, cnt);
+	return odd_arguments(vec);
 }
 
 /* UDPLANE_POLL: no signals wanted, so no system call on either side but a look at the kernel socket now and then. rx_lock held, dropped. */
@@ -535,7 +533,7 @@ static int rx_try(int fd, struct rx_sink *k)
 	}
 	if (__atomic_load_n(&s->nonblock, __ATOMIC_RELAXED))
 		k->flags |= MSG_DONTWAIT;
-	if (rx_is_direct(s, k->vec, k->cnt, k->flags))
+	if (rx_is_direct(s, k->vec, k->flags))
 		return rx_direct(s, k->vec, k->cnt, k->flags);
 	if (k->poll && s->rxq_cnt)
 		return rx_poll(s, k);
@@ -559,10 +557,57 @@ static int rx_try(int fd, struct rx_sink *k)
 	return n == -EAGAIN && err ? err : n;
 }
 
-int rx_call(int fd, struct rx_sink *k)
+/* (The kernel's half of addresses is refused before a datagram is looked for: odd_arguments().) */
+static bool bad_buffers(const struct msghdr *h)
 {
+	if (h->msg_name && pointer_is_bad(h->msg_name))
+		return true;
+	if (pointer_is_bad(h->msg_iov))
+		return false; /* odd, or there are none */
+	for (size_t i = 0; i < h->msg_iovlen && i < UIO_MAXIOV; i++)
+		if (pointer_is_bad(h->msg_iov[i].iov_base) && h->msg_iov[i].iov_len && (intptr_t)h->msg_iov[i].iov_base >= 0)
+			return true;
+	return false;
+}
+
+/* The first message with a buffer that cannot be, or the first but one that the kernel would refuse: those before it are received. */
+static uint32_t first_bad(const struct rx_sink *k)
+{
+	for (uint32_t i = 0; k->vec && i < k->cnt; i++) {
+		if (i && unlikely(odd_arguments(&k->vec[i])))
+			return i;
+		if (unlikely(bad_buffers(&k->vec[i].msg_hdr)) && !odd_arguments(&k->vec[i]))
+			return i;
+	}
+	return k->cnt;
+}
+
+/* As Linux: the datagram is waited for, taken, and lost; those before it are received. */
+static int rx_bad(int fd, struct rx_sink *k, uint32_t bad)
+{
+	struct mmsghdr m = {.msg_hdr = {.msg_iovlen = 0}};
+	struct rx_sink none = {.vec = &m, .cnt = 1, .flags = k->flags | MSG_TRUNC};
 	int n;
 
+	if (bad) {
+		k->cnt = bad;
+		return rx_call(fd, k);
+	}
+	n = rx_call(fd, &none);
+	if (n == 1 && m.msg_len == 0 && !k->vec->msg_hdr.msg_name) { /* an empty one needs no buffer */
+		k->vec->msg_len = 0;
+		return 1;
+	}
+	return n == 1 ? -EFAULT : n;
+}
+
+int rx_call(int fd, struct rx_sink *k)
+{
+	uint32_t bad = first_bad(k);
+	int n;
+
+	if (k->vec && unlikely(bad < k->cnt))
+		return rx_bad(fd, k, bad);
 	do {
 		n = rx_try(fd, k);
 	} while (n == -ERESTART);
@@ -585,15 +630,14 @@ static void rx_keep_error(int fd, int err)
 ssize_t udplane_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *from, socklen_t *fromlen)
 {
 	struct iovec iov = {.iov_base = buf, .iov_len = len < INT_MAX ? len : INT_MAX};
-	struct mmsghdr m = {.msg_hdr = {.msg_name = from, .msg_namelen = from && fromlen ? *fromlen : 0, .msg_iov = &iov, .msg_iovlen = 1}};
+	bool bad = from && pointer_is_bad(fromlen);
+	struct mmsghdr m = {.msg_hdr = {.msg_name = bad ? NULL : from, .msg_namelen = from && !bad ? *fromlen : 0, .msg_iov = &iov, .msg_iovlen = 1}};
 	struct rx_sink sink = {.vec = &m, .cnt = 1, .flags = flags};
 	int n;
 
-	if (from && !fromlen)
-		return set_errno(-EFAULT);
 	n = rx_call(fd, &sink);
-	if (n < 0)
-		return set_errno(n);
+	if (n < 0 || bad)
+		return set_errno(n < 0 ? n : -EFAULT);
 	if (from)
 		*fromlen = m.msg_hdr.msg_namelen;
 	return (ssize_t)m.msg_len;
@@ -606,10 +650,14 @@ ssize_t udplane_recv(int fd, void *buf, size_t len, int flags)
 
 ssize_t udplane_recvmsg(int fd, struct msghdr *msg, int flags)
 {
-	struct mmsghdr m = {.msg_hdr = *msg};
+	struct mmsghdr m;
 	struct rx_sink sink = {.vec = &m, .cnt = 1, .flags = flags};
-	int n = rx_call(fd, &sink);
+	int n;
 
+	if (unlikely(pointer_is_bad(msg)))
+		return set_errno(table_get(fd) ? -EFAULT : -EBADF);
+	m.msg_hdr = *msg;
+	n = rx_call(fd, &sink);
 	if (n < 0)
 		return set_errno(n);
 	*msg = m.msg_hdr;
@@ -625,6 +673,8 @@ int udplane_recvmmsg(int fd, struct mmsghdr *vec, unsigned int cnt, int flags, s
 	uint32_t done = 0;
 	int n = 0;
 
+	if (unlikely(cnt && pointer_is_bad(vec)))
+		return set_errno(table_get(fd) ? -EFAULT : -EBADF);
 	if (timeout) {
 		if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= 1000000000)
 			return set_errno(-EINVAL);

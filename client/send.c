@@ -290,15 +290,28 @@ static size_t total_len(const struct msghdr *h, size_t max)
 	return len;
 }
 
+/* EFAULT is the kernel's to say. */
+static bool bad_buffers(const struct msghdr *h)
+{
+	if (!h->msg_iovlen)
+		return false;
+	if (pointer_is_bad(h->msg_iov))
+		return true;
+	for (size_t i = 0; i < h->msg_iovlen; i++)
+		if (pointer_is_bad(h->msg_iov[i].iov_base) && h->msg_iov[i].iov_len)
+			return true;
+	return false;
+}
+
 /* May this message go through the ring? */
 static bool msg_fast(struct sock *s, struct lane *l, const struct msghdr *h, struct dest *d, uint32_t *len)
 {
 	size_t max, n;
 
-	if (unlikely(h->msg_controllen || h->msg_iovlen > 64))
+	if (unlikely(h->msg_controllen || h->msg_iovlen > 64 || bad_buffers(h)))
 		return false;
 	if (h->msg_name) {
-		if (!dest_of_name(s, h->msg_name, h->msg_namelen, d))
+		if (unlikely(pointer_is_bad(h->msg_name)) || !dest_of_name(s, h->msg_name, h->msg_namelen, d))
 			return false;
 	} else {
 		if (!s->connected || !s->peer_fast)
@@ -519,13 +532,19 @@ ssize_t udplane_send(int fd, const void *buf, size_t len, int flags)
 
 ssize_t udplane_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
-	struct mmsghdr m = {.msg_hdr = *msg};
-	int n = tx_call(fd, &m, 1, flags);
+	struct mmsghdr m;
+	int n;
 
+	if (unlikely(pointer_is_bad(msg)))
+		return set_errno(table_get(fd) ? -EFAULT : -EBADF);
+	m.msg_hdr = *msg;
+	n = tx_call(fd, &m, 1, flags);
 	return n < 0 ? set_errno(n) : (ssize_t)m.msg_len;
 }
 
 int udplane_sendmmsg(int fd, struct mmsghdr *vec, unsigned int cnt, int flags)
 {
+	if (unlikely(cnt && pointer_is_bad(vec)))
+		return set_errno(table_get(fd) ? -EFAULT : -EBADF);
 	return set_errno(tx_call(fd, vec, cnt < UIO_MAXIOV ? cnt : UIO_MAXIOV, flags));
 }

@@ -273,6 +273,8 @@ int rx_wait(struct sock *s, struct rx_wait *w)
 	if (!w->begun) {
 		uint64_t timeo = __atomic_load_n(&s->rcvtimeo_ns, __ATOMIC_RELAXED), now = now_ns();
 
+		if (timeo == RCVTIMEO_NO_WAIT)
+			return -EAGAIN;
 		w->begun = true;
 		if (timeo)
 			w->deadline_ns = now + timeo;

@@ -491,4 +491,99 @@ TEST_F(ReceiveTest, OddArgumentsGetTheKernelsAnswer)
 	EXPECT_EQ(errno, EBADF);
 	EXPECT_EQ(Recv(fd), "kept");
 }
+
+/* The same with a plain socket: results, errno, and whether the datagram is gone. */
+TEST_F(ReceiveTest, PointersThatCannotBe)
+{
+	Peer *p = Start();
+	p->SetPrefix("10.0.0.0/8");
+	p->Awake(true);
+	int fd = Claimed();
+	static char *const bad[] = {nullptr, reinterpret_cast<char *>(16), reinterpret_cast<char *>(UINT64_MAX << 47)};
+	struct sockaddr_storage to;
+	socklen_t to_len = Address("127.0.0.1:" + std::to_string(plain_port()), &to), tx_len;
+	struct sockaddr_storage fast;
+	tx_len = Address("10.1.2.3:1", &fast);
+	auto *plain_to = reinterpret_cast<struct sockaddr *>(&to), *fast_to = reinterpret_cast<struct sockaddr *>(&fast);
+	struct sockaddr_in in;
+	char buf[8];
+
+	for (char *b : bad) {
+		struct iovec iov = {b, 4}, good = {buf, sizeof(buf)};
+		struct msghdr mh = {};
+		struct mmsghdr two[2] = {};
+		socklen_t len;
+
+		mh.msg_iov = &iov;
+		mh.msg_iovlen = 1;
+		two[0].msg_hdr.msg_iov = &good;
+		two[0].msg_hdr.msg_iovlen = 1;
+		two[1].msg_hdr = mh;
+		const std::vector<std::pair<std::function<ssize_t()>, std::function<ssize_t()>>> calls = {
+			{[&] { return udplane_recv(fd, b, 4, 0); }, [&] { return recv(plain(), b, 4, MSG_DONTWAIT); }},
+			{[&] { return udplane_recv(fd, b, 0, 0); }, [&] { return recv(plain(), b, 0, MSG_DONTWAIT); }},
+			{[&] { return udplane_recv(fd, b, 4, MSG_PEEK); }, [&] { return recv(plain(), b, 4, MSG_PEEK | MSG_DONTWAIT); }},
+			{[&] { return udplane_recvmsg(fd, &mh, 0); }, [&] { return recvmsg(plain(), &mh, MSG_DONTWAIT); }},
+			{[&] { return udplane_recvmsg(fd, reinterpret_cast<struct msghdr *>(b), 0); },
+			 [&] { return recvmsg(plain(), reinterpret_cast<struct msghdr *>(b), MSG_DONTWAIT); }},
+			{[&] { return udplane_recvmmsg(fd, reinterpret_cast<struct mmsghdr *>(b), 3, 0, nullptr); },
+			 [&] { return recvmmsg(plain(), reinterpret_cast<struct mmsghdr *>(b), 3, MSG_DONTWAIT, nullptr); }},
+			{[&] { return udplane_recvmmsg(fd, two, 2, 0, nullptr); }, [&] { return recvmmsg(plain(), two, 2, MSG_DONTWAIT, nullptr); }},
+			{[&] { return udplane_recvfrom(fd, buf, 4, 0, reinterpret_cast<struct sockaddr *>(&in), reinterpret_cast<socklen_t *>(b)); },
+			 [&] { return recvfrom(plain(), buf, 4, MSG_DONTWAIT, reinterpret_cast<struct sockaddr *>(&in),
+					       reinterpret_cast<socklen_t *>(b)); }},
+			{[&] { len = sizeof(in); return b ? udplane_recvfrom(fd, buf, 4, 0, reinterpret_cast<struct sockaddr *>(b), &len) : -1; },
+			 [&] { len = sizeof(in); return b ? recvfrom(plain(), buf, 4, MSG_DONTWAIT, reinterpret_cast<struct sockaddr *>(b), &len) : -1; }},
+			{[&] { return udplane_sendto(fd, b, 4, 0, fast_to, tx_len); }, [&] { return sendto(plain(), b, 4, 0, fast_to, tx_len); }},
+			{[&] { return udplane_sendto(fd, buf, 4, 0, reinterpret_cast<struct sockaddr *>(b), tx_len); },
+			 [&] { return sendto(plain(), buf, 4, 0, reinterpret_cast<struct sockaddr *>(b), to_len); }},
+			{[&] { return udplane_sendmsg(fd, reinterpret_cast<struct msghdr *>(b), 0); },
+			 [&] { return sendmsg(plain(), reinterpret_cast<struct msghdr *>(b), 0); }},
+			{[&] { return udplane_sendmmsg(fd, reinterpret_cast<struct mmsghdr *>(b), 1, 0); },
+			 [&] { return sendmmsg(plain(), reinterpret_cast<struct mmsghdr *>(b), 1, 0); }},
+		};
+		for (size_t i = 0; i < calls.size(); i++) {
+			p->Deliver(Id(fd), "one");
+			ASSERT_EQ(sendto(plain(), "one", 3, 0, plain_to, to_len), 3);
+			errno = 0;
+			ssize_t ours = calls[i].first();
+			int our_errno = errno;
+			errno = 0;
+			ssize_t kernels = calls[i].second();
+			EXPECT_EQ(ours, kernels) << i << " with " << static_cast<void *>(b);
+			EXPECT_EQ(our_errno, errno) << i << " with " << static_cast<void *>(b);
+			int left = 0, kernels_left = 0;
+			while (Recv(fd) == "one")
+				left++;
+			while (recv(plain(), buf, 4, MSG_DONTWAIT) >= 0)
+				kernels_left++;
+			EXPECT_EQ(left, kernels_left) << i << " with " << static_cast<void *>(b);
+		}
+	}
+	EXPECT_EQ(udplane_sendmsg(-1, nullptr, 0), -1);
+	EXPECT_EQ(errno, EBADF);
+	EXPECT_EQ(p->FramesOut(), 0u);
+}
+
+TEST_F(ReceiveTest, ANegativeTimeoutDoesNotWait)
+{
+	for (bool sidecar : {false, true}) {
+		if (sidecar)
+			Start();
+		int fd = Open(SOCK_DGRAM);
+		struct timeval tv = {-1, 0};
+
+		context.spin_ns = 1000000;
+		EXPECT_EQ(udplane_setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)), 0);
+		EXPECT_EQ(Recv(fd), "!EAGAIN");
+		SendKernel(fd, "here");
+		EXPECT_EQ(Recv(fd), "here");
+		tv = {0, 0};
+		EXPECT_EQ(udplane_setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)), 0);
+		Receiver waits(fd);
+		ASSERT_TRUE(Until([&] { return Visitors(fd) == 1; }));
+		SendKernel(fd, "later");
+		EXPECT_EQ(waits.Join(), "later");
+	}
+}
 } // namespace
