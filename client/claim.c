@@ -343,6 +343,16 @@ void claim_late(struct sock *s, void *unused)
 		claim_update(s);
 }
 
+/* What has come up to now is read before what comes by the path to be. */
+static void keep_order(struct sock *s)
+{
+	if (!sock_take_rx(s)) /* by a call of this thread that a handler has interrupted */
+		return;
+	rx_to_saved(s);
+	rx_settle(s);
+	lock_drop(&s->rx_lock);
+}
+
 void claim_update(struct sock *s)
 {
 	struct udplane_sock_req req = {.msg.type = UDPLANE_MSG_UPDATE};
@@ -358,6 +368,7 @@ void claim_update(struct sock *s)
 		sock_retry_at(s, 0);
 		return;
 	}
+	keep_order(s);
 	if (!s->bound) {
 		claim_release(s, CLAIM_AGAIN, UDPLANE_REASON_NOT_BOUND, "the socket is not bound to a port any more");
 		return;
@@ -422,6 +433,10 @@ void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const ch
 		snprintf(s->text, sizeof(s->text), "%s", text);
 	}
 	s->lane = NULL;
+	if (rings && end != CLAIM_CLOSE) {
+		rx_to_saved(s);
+		rx_settle(s);
+	}
 	sock_drop_both(s);
 	if (!a || (!rings && end == CLAIM_KERNEL))
 		return;

@@ -763,6 +763,9 @@ bool rx_flush_back(struct attach *a, struct rxq *q, uint32_t lane);
 bool attach_return(struct attach *a, uint32_t lane, const uint32_t *frames, uint32_t cnt);
 /* Empties a ring that goes away, into s->saved if save. Both locks held. */
 void rx_drain(struct sock *s, uint32_t lane, bool save);
+/* Before a socket changes its path: everything that has come so far goes to s->saved in its order, as far as the kernel socket holds
+ * something older than the rings do; what comes into it from now on is newer. rx_lock held. */
+void rx_to_saved(struct sock *s);
 /* After a look at the kernel socket that brought cnt datagrams of asked, or -errno. */
 void rx_kernel_looked(struct sock *s, int cnt, uint32_t asked, int flags);
 /* burst.c: gives up what is reserved, if anything. tx_lock held, but in a forked child. */

@@ -2,6 +2,8 @@
 // What comes out of rings, saved datagrams and kernel socket, in which order, and how the calls report it.
 #include <sys/ioctl.h>
 
+#include <linux/filter.h>
+
 #include "tests/unit/client/peer.h"
 
 namespace
@@ -585,5 +587,54 @@ TEST_F(ReceiveTest, ANegativeTimeoutDoesNotWait)
 		SendKernel(fd, "later");
 		EXPECT_EQ(waits.Join(), "later");
 	}
+}
+
+// A socket that moves is read in the order in which things came: what is older in the kernel socket, the ring, what the kernel gets then.
+TEST_F(ReceiveTest, KeepsTheOrderWhenItMoves)
+{
+	Peer *p = Start();
+	int on = 1;
+
+	for (const char *how : {"option", "shutdown", "connect", "filter"}) {
+		int fd = Claimed();
+
+		SendKernel(fd, "1");
+		p->Deliver(Id(fd), "2", "10.0.0.1:1", UDPLANE_RX_SWITCHED);
+		p->Deliver(Id(fd), "3");
+		if (*how == 'o') {
+			ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof(on)), 0);
+		} else if (*how == 's') {
+			udplane_shutdown(fd, SHUT_WR);
+		} else if (*how == 'f') {
+			struct sock_filter all = {BPF_RET | BPF_K, 0, 0, 0xffff};
+			struct sock_fprog prog = {1, &all};
+			ASSERT_EQ(udplane_setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)), 0);
+		} else {
+			struct sockaddr_storage ss;
+			socklen_t len = Address("127.0.0.1:" + std::to_string(plain_port()), &ss);
+			ASSERT_EQ(udplane_connect(fd, reinterpret_cast<struct sockaddr *>(&ss), len), 0);
+		}
+		EXPECT_TRUE(Readable(fd)) << how;
+		SendKernel(fd, "4");
+		for (const char *text : {"1", "2", "3", "4"})
+			EXPECT_EQ(Recv(fd), text) << how;
+		EXPECT_FALSE(Readable(fd)) << how;
+	}
+	EXPECT_EQ(p->FramesOut(), 0u);
+}
+
+// What was shown comes first, wherever it lay.
+TEST_F(ReceiveTest, WhatWasPeekedAtComesFirstAfterAMove)
+{
+	Peer *p = Start();
+	int fd = Claimed(), on = 1;
+
+	SendKernel(fd, "1");
+	EXPECT_EQ(Recv(fd, MSG_PEEK), "1");
+	p->Deliver(Id(fd), "2");
+	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof(on)), 0);
+	SendKernel(fd, "3");
+	for (const char *text : {"1", "2", "3"})
+		EXPECT_EQ(Recv(fd), text);
 }
 } // namespace
