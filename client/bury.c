@@ -79,9 +79,12 @@ void maintain(struct sock *s, bool may_claim, bool block)
 		if (attach_news(a) && control_dead(&a->control))
 			attach_bury(a);
 	}
+	if (s && s->shared && !s->kernel_only && !context.disabled && !share_resume(s))
+		goto out;
 	if (!context.att)
 		attach_try();
 	if (s && (may_claim || !s->lazy))
 		claim_try(s);
+out:
 	ctl_unlock(&st);
 }

@@ -245,12 +245,24 @@ static void claimed(struct sock *s, struct attach *a, struct control_answer *ans
 	send_release(a, c->sock, UDPLANE_REASON_NONE, "");
 }
 
+/* The row that told why it was given back. */
+static void drop_row(struct sock *s, struct attach *a)
+{
+	if (!s->held)
+		return;
+	if (s->held == a)
+		send_release(a, s->id, UDPLANE_REASON_NONE, "");
+	attach_put(s->held);
+	s->held = NULL;
+}
+
 static void claim_ask(struct sock *s, struct attach *a)
 {
 	struct udplane_claim req = {.msg.type = UDPLANE_MSG_CLAIM};
 	struct control_answer ans;
 	int err;
 
+	drop_row(s, a);
 	if (!lock_insist(&s->tx_lock))
 		return;
 	memcpy(req.local.addr, s->local, 16);
@@ -420,7 +432,7 @@ static void nudge(struct attach *a)
 void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const char *text)
 {
 	struct attach *a = s->att ? s->att : s->held;
-	bool rings = s->att != NULL;
+	bool rings = s->att != NULL, keep_row = end == CLAIM_KERNEL || end == CLAIM_SHARED;
 
 	if (!sock_take_both(s)) {
 		claim_later(s, end == CLAIM_KERNEL ? LATE_KERNEL : end == CLAIM_CLOSE ? LATE_CLOSE : LATE_UPDATE, reason, text);
@@ -428,7 +440,7 @@ void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const ch
 	}
 	if (end == CLAIM_KERNEL) {
 		go_kernel(s, reason, text);
-	} else if (end == CLAIM_AGAIN) {
+	} else if (end == CLAIM_AGAIN || (end == CLAIM_SHARED && rings)) {
 		s->reason = reason;
 		snprintf(s->text, sizeof(s->text), "%s", text);
 	}
@@ -438,9 +450,9 @@ void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const ch
 		rx_settle(s);
 	}
 	sock_drop_both(s);
-	if (!a || (!rings && end == CLAIM_KERNEL))
+	if (!a || (!rings && keep_row))
 		return;
-	send_release(a, s->id, end == CLAIM_KERNEL ? reason : UDPLANE_REASON_NONE, end == CLAIM_KERNEL ? text : "");
+	send_release(a, s->id, keep_row ? reason : UDPLANE_REASON_NONE, keep_row ? text : "");
 	if (!sock_take_both(s)) /* had a moment ago; bury_sock() will find it */
 		return;
 	if (a->control.failed)
@@ -448,12 +460,12 @@ void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const ch
 	if (rings)
 		claim_drop(s, end != CLAIM_CLOSE);
 	s->att = NULL;
-	s->held = end == CLAIM_KERNEL ? a : NULL;
+	s->held = keep_row ? a : NULL;
 	if (end != CLAIM_CLOSE)
 		rx_settle(s);
 	sock_drop_both(s);
 	nudge(a);
-	if (end != CLAIM_KERNEL)
+	if (!keep_row)
 		attach_put(a);
 	if (end == CLAIM_AGAIN)
 		sock_retry_at(s, 0);

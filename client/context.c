@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include "client/internal.h"
 
-struct context context = {.ctl = PTHREAD_MUTEX_INITIALIZER};
+struct context context = {.ctl = PTHREAD_MUTEX_INITIALIZER, .share = {.fd = -1, .pipe = {-1, -1}}};
 
 /* ----------------------------------------------------------------------------------------------------------- lock -- */
 
@@ -212,6 +212,7 @@ static void fork_prepare(void)
 	}
 	fork_state = st;
 	ctl_own(&fork_state);
+	share_prepare();
 	fork_table = lock_take(&context.table_lock);
 }
 
@@ -223,6 +224,7 @@ static void fork_parent(void)
 		return;
 	if (fork_table)
 		lock_drop(&context.table_lock);
+	share_parent();
 	ctl_unlock(&st);
 }
 
@@ -231,6 +233,7 @@ static void fork_parent(void)
 static void fork_child_sock(struct sock *s)
 {
 	struct epoll_event ev = {.events = EPOLLIN};
+	struct pktbuf *b;
 	int ep;
 
 	memset(&s->rx_lock, 0, sizeof(s->rx_lock));
@@ -244,6 +247,8 @@ static void fork_child_sock(struct sock *s)
 		int flags = table_fd_flags(s->fd);
 
 		epoll_ctl(ep, EPOLL_CTL_ADD, s->kfd, &ev);
+		if (s->queue)
+			epoll_ctl(ep, EPOLL_CTL_ADD, s->queue_fd, &ev);
 		dup3(ep, s->fd, flags);
 		close(ep);
 	}
@@ -263,9 +268,14 @@ static void fork_child_sock(struct sock *s)
 	if (s->held)
 		attach_put(s->held);
 	s->held = NULL;
-	s->lazy = true;
-	if (s->saved)
-		rx_set_self_signal(s, true);
+	s->lazy = !s->shared; /* else it is claimed when nobody else has it any more, be it to send */
+	s->direct = 0;
+	s->rx_error = 0;
+	while ((b = s->saved) != NULL) { /* the parent's: there was no memory for a queue */
+		s->saved = b->next;
+		pktbuf_put(b);
+	}
+	s->saved_end = &s->saved;
 	if (!s->kernel_only && !context.disabled)
 		s->retry_ns = 0;
 }
@@ -284,6 +294,8 @@ static void fork_child(void)
 	if (a)
 		__atomic_store_n(&a->live, 0, __ATOMIC_RELAXED);
 	table_each_raw(fork_child_sock);
+	if (mine)
+		share_child();
 	context.att = NULL;
 	attach_forget_hello();
 	context.next_attach_ns = 0;

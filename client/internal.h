@@ -390,6 +390,10 @@ struct sock {
 	int rx_error;       /* to be reported by the next call */
 	int wake_fd;
 	struct pktbuf *saved, **saved_end;
+	struct shared_queue *queue; /* what was unread at a fork(); not while saved has anything */
+	int queue_fd;
+	uint32_t direct; /* atomic; visitors beyond VISITORS that wait in the kernel's own call */
+	bool shared;     /* since a fork() other processes may have the socket open; changes under context.ctl and rx_lock */
 	uint64_t rcvtimeo_ns; /* atomic; 0: for ever; RCVTIMEO_NO_WAIT */
 	uint64_t fast_rx, kernel_rx, engages;
 
@@ -433,6 +437,8 @@ struct sock {
 	uint32_t late;      /* atomic: enum late */
 	uint32_t late_reason;
 	char late_text[UDPLANE_TEXT_LEN];
+	uint64_t cookie;    /* SO_COOKIE, since the first fork() */
+	int *options;       /* while shared: values of options that only the kernel path honours */
 	uint32_t reason;    /* under tx_lock */
 	char text[UDPLANE_TEXT_LEN];
 	struct sock *next_free;
@@ -447,11 +453,24 @@ struct ctl_state {
 #define TABLE_CHUNK  1024
 #define TABLE_CHUNKS 1024
 
+/* Who else has sockets of ours open: share.c. Under context.ctl. */
+struct share {
+	int fd; /* the file with the locks; -1: not made yet */
+	dev_t dev;
+	ino_t ino;
+	bool lost; /* it cannot be known */
+	bool all;  /* one lock for whatever this process has */
+	int pipe[2]; /* of the fork under way */
+	int *birth; /* read ends: of children that may not have locked yet */
+	uint32_t birth_cnt;
+};
+
 struct context {
 	pthread_mutex_t ctl; /* by ctl_lock() alone */
 	uintptr_t ctl_owner; /* atomic: thread_id() */
 	const struct ctl_state *ctl_state; /* ctl */
 	uint32_t late;            /* atomic: some socket has something to be done */
+	struct share share;
 	struct attach *att;       /* ctl */
 	uint64_t next_attach_ns;  /* ctl */
 	uint64_t attach_wait_ns;  /* ctl */
@@ -576,6 +595,7 @@ bool visit_end(struct visit *v);
 bool visit_lasts(const struct visit *v);
 /* Closing waits no longer for who sleeps on the epoll descriptor, or has jumped out of that: it will find out by itself. */
 void sock_leave_sleepers(struct sock *s);
+bool sock_awaited(struct sock *s); /* by others than this thread in the kernel's own call, where rings do not wake them. rx_lock held */
 bool sock_visited(struct sock *s); /* by others than this thread, as far as can be told */
 struct sock *sock_create(int fd, int kfd, int domain); /* referenced by the table; NULL: ENOMEM */
 bool sock_fd_is(const struct sock *s); /* is fd still the epoll instance of kfd? */
@@ -678,6 +698,7 @@ enum claim_end {
 	CLAIM_CLOSE,  /* the socket closes */
 	CLAIM_KERNEL, /* it stays on the kernel path for good, with reason and text */
 	CLAIM_AGAIN,  /* it may be claimed anew */
+	CLAIM_SHARED, /* it stays on the kernel path while several processes have it */
 };
 /* Leaves it to the next maintain(). reason and text: of LATE_KERNEL. */
 void claim_later(struct sock *s, uint32_t late, uint32_t reason, const char *text);
@@ -695,6 +716,19 @@ static inline void sock_retry_at(struct sock *s, uint64_t at)
 {
 	__atomic_store_n(&s->retry_ns, at, __ATOMIC_RELAXED);
 }
+
+/* --- share.c: sockets that several processes have open after fork() --- */
+
+void share_prepare(void); /* the fork is about to come, ctl held: sockets go to the kernel path */
+void share_parent(void);
+void share_child(void); /* table_each_raw() holds */
+/* May a socket that was shared be claimed? If nobody else has it any more it is ours alone again. Under ctl. */
+bool share_resume(struct sock *s);
+void share_forget(struct sock *s); /* it closes in this process */
+/* A copy of the next datagram that was unread at the fork, taken out unless peek; NULL: none is left, s->queue is gone. rx_lock held. */
+struct pktbuf *share_queue_get(struct sock *s, bool peek);
+int share_queue_next_len(struct sock *s); /* its length, or -EAGAIN */
+void share_queue_drop(struct sock *s);
 
 /* --- wait.c: readiness and blocking, under rx_lock --- */
 
@@ -838,6 +872,11 @@ int set_errno(int err); /* err < 0: sets errno and returns -1; else err */
 
 /* --- option.c --- */
 
+/* What is kept of the socket here but may have been changed through another descriptor: O_NONBLOCK, SO_RCVTIMEO. */
+void sock_read_flags(struct sock *s);
+/* The values now of all options that matter; NULL: no memory. The name of one that has changed since, or NULL; frees what was read. */
+int *options_read(const struct sock *s);
+const char *options_changed(struct sock *s);
 /* Moves the socket to the kernel path, or tells udplaned, if an option that was just set asks for it. */
 void option_was_set(struct sock *s, int level, int name, const void *value, socklen_t len);
 

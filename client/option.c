@@ -6,8 +6,10 @@
  */
 #include <asm/socket.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/in6.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 #include "client/internal.h"
@@ -224,6 +226,49 @@ static void read_timeout(struct sock *s)
 
 	if (getsockopt(s->kfd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len) == 0)
 		__atomic_store_n(&s->rcvtimeo_ns, (uint64_t)tv.tv_sec * 1000000000u + (uint64_t)tv.tv_usec * 1000u, __ATOMIC_RELAXED);
+}
+
+void sock_read_flags(struct sock *s)
+{
+	int flags = fcntl(s->kfd, F_GETFL);
+
+	if (flags >= 0)
+		__atomic_store_n(&s->nonblock, flags & O_NONBLOCK, __ATOMIC_RELAXED);
+	read_timeout(s);
+}
+
+#define OPTION_CNT (sizeof(options) / sizeof(options[0]))
+
+/* INT32_MIN: it has none, or not one that fits. */
+static int option_now(const struct sock *s, const struct option *o)
+{
+	int v = 0;
+	socklen_t len = sizeof(v);
+
+	if (o->effect != OPTION_VALUE || getsockopt(s->kfd, o->level, o->name, &v, &len))
+		return INT32_MIN;
+	return v;
+}
+
+int *options_read(const struct sock *s)
+{
+	int *v = calloc(OPTION_CNT, sizeof(*v));
+
+	for (size_t i = 0; v && i < OPTION_CNT; i++)
+		v[i] = option_now(s, &options[i]);
+	return v;
+}
+
+const char *options_changed(struct sock *s)
+{
+	const char *text = s->options ? NULL : "an option";
+
+	for (size_t i = 0; s->options && !text && i < OPTION_CNT; i++)
+		if (option_now(s, &options[i]) != s->options[i])
+			text = options[i].text;
+	free(s->options);
+	s->options = NULL;
+	return text;
 }
 
 static void to_kernel(struct sock *s, uint32_t reason, const struct option *o, int level, int name)

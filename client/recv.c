@@ -362,6 +362,22 @@ static uint32_t rx_saved(struct sock *s, struct rx_sink *k, bool emptied)
 	return 1;
 }
 
+/* 1; or 0 if others have taken what was unread at the fork. */
+static uint32_t rx_queue(struct sock *s, struct rx_sink *k)
+{
+	struct pktbuf *b = share_queue_get(s, k->flags & MSG_PEEK);
+
+	if (!b)
+		return 0;
+	if (k->vec) {
+		deliver(s, &k->vec[k->done], k->flags, b->data, b->len, &b->peer);
+		pktbuf_put(b);
+	} else {
+		rx_saved_pkt(b, &k->pkts[k->done]);
+	}
+	return 1;
+}
+
 static inline void rx_one(struct sock *s, struct rxq *q, const struct udplane_rx_desc *d, struct rx_sink *k, uint32_t at)
 {
 	struct udplane_peer peer;
@@ -448,7 +464,9 @@ static int rx_take(struct sock *s, struct rx_sink *k, bool rings_only)
 	}
 	while (k->done < k->cnt) {
 		n = 0;
-		if (unlikely(s->saved != NULL) && s->peeked != PEEKED_KERNEL)
+		if (unlikely(s->queue != NULL))
+			n = (int)rx_queue(s, k);
+		else if (unlikely(s->saved != NULL) && s->peeked != PEEKED_KERNEL)
 			n = (int)rx_saved(s, k, emptied);
 		else if (emptied || !rx_kernel_due(s))
 			n = (int)rx_rings(s, k, emptied);
@@ -471,6 +489,8 @@ static int rx_take(struct sock *s, struct rx_sink *k, bool rings_only)
 
 int rx_next_len(struct sock *s, bool emptied)
 {
+	if (s->queue && share_queue_next_len(s) >= 0)
+		return share_queue_next_len(s);
 	if (s->peeked == PEEKED_KERNEL && !emptied)
 		return -EAGAIN;
 	if (s->saved)
@@ -509,7 +529,7 @@ static struct sock *rx_enter(int fd)
 
 static bool would_wait(const struct sock *s, int flags)
 {
-	return !(flags & MSG_DONTWAIT) && !__atomic_load_n(&s->nonblock, __ATOMIC_RELAXED);
+	return !(flags & MSG_DONTWAIT) && (s->shared || !__atomic_load_n(&s->nonblock, __ATOMIC_RELAXED));
 }
 
 /* The receive side is not to be had. By this thread itself, in a call that a handler has interrupted: what is in the kernel socket, and no
@@ -541,8 +561,12 @@ static int rx_direct(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flag
 	int n;
 
 	visit_begin(s, &v, wait);
+	if (!v.entry)
+		__atomic_fetch_add(&s->direct, 1, __ATOMIC_RELAXED);
 	lock_drop(&s->rx_lock);
 	n = kernel_recv(s->kfd, vec, cnt, flags, wait);
+	if (!v.entry)
+		__atomic_fetch_sub(&s->direct, 1, __ATOMIC_RELAXED);
 	if (n >= 0 && !(flags & (MSG_PEEK | MSG_ERRQUEUE)))
 		__atomic_fetch_add(&s->kernel_rx, (uint64_t)n, __ATOMIC_RELAXED);
 	visit_end(&v);
@@ -568,8 +592,8 @@ static bool rx_is_direct(struct sock *s, const struct mmsghdr *vec, int flags)
 		return false;
 	if (flags & (MSG_ERRQUEUE | (int)0x80000000)) /* the latter: MSG_CMSG_COMPAT, EINVAL */
 		return true;
-	if (!s->rxq_cnt && !s->saved && !s->rx_error)
-		return s->kernel_only || (flags & MSG_DONTWAIT) || __atomic_load_n(&s->nonblock, __ATOMIC_RELAXED) ||
+	if (!s->rxq_cnt && !s->saved && !s->queue && !s->rx_error)
+		return s->kernel_only || s->shared || (flags & MSG_DONTWAIT) ||
 		       __atomic_load_n(&s->retry_ns, __ATOMIC_RELAXED) == UINT64_MAX;
 	return odd_arguments(vec);
 }
@@ -604,7 +628,7 @@ static int rx_try(int fd, struct rx_sink *k)
 		if (!s)
 			return rx_aside(fd, k);
 	}
-	if (__atomic_load_n(&s->nonblock, __ATOMIC_RELAXED))
+	if (__atomic_load_n(&s->nonblock, __ATOMIC_RELAXED) && !s->shared) /* else another process may have changed it */
 		k->flags |= MSG_DONTWAIT;
 	if (rx_is_direct(s, k->vec, k->flags))
 		return rx_direct(s, k->vec, k->cnt, k->flags);
@@ -621,6 +645,8 @@ static int rx_try(int fd, struct rx_sink *k)
 				attach_look(s->att, now_ns());
 			break;
 		}
+		if (rx_is_direct(s, k->vec, k->cnt, k->flags)) /* moved to the kernel path while we slept */
+			return rx_direct(s, k->vec, k->cnt, k->flags);
 		err = rx_wait(s, &wait);
 		if (err == -EBADF)
 			return err;

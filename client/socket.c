@@ -242,14 +242,6 @@ int udplane_getpeername(int fd, struct sockaddr *addr, socklen_t *addrlen)
 	return set_errno(err);
 }
 
-static void set_nonblock(struct sock *s)
-{
-	int flags = fcntl(s->kfd, F_GETFL);
-
-	if (flags >= 0)
-		__atomic_store_n(&s->nonblock, flags & O_NONBLOCK, __ATOMIC_RELAXED);
-}
-
 int udplane_fcntl(int fd, int cmd, ...)
 {
 	struct sock *s = sock_get(fd);
@@ -276,7 +268,7 @@ int udplane_fcntl(int fd, int cmd, ...)
 	}
 	r = r < 0 ? -errno : r;
 	if (cmd == F_SETFL)
-		set_nonblock(s);
+		sock_read_flags(s);
 	sock_unref(s);
 	return set_errno(r);
 }
@@ -312,12 +304,12 @@ int udplane_ioctl(int fd, unsigned long request, void *arg)
 
 	if (!s)
 		return set_errno(-EBADF);
-	if (request == FIONREAD && s->rxq_cnt + (s->saved != NULL))
+	if (request == FIONREAD && s->rxq_cnt + (s->saved != NULL) + (s->queue != NULL))
 		r = next_len(s, arg);
 	else
 		r = ioctl(s->kfd, request, arg) < 0 ? -errno : 0;
 	if (request == FIONBIO)
-		set_nonblock(s);
+		sock_read_flags(s);
 	sock_unref(s);
 	return set_errno(r);
 }

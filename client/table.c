@@ -77,6 +77,7 @@ static void sock_destroy(struct sock *s)
 	bool locked = sock_take_both(s); /* against whoever has a stale pointer, and will leave it alone */
 	struct pktbuf *b;
 
+	share_forget(s);
 	if (!s->fd_gone)
 		close(s->fd);
 	if (sock_kernel_is(s))
@@ -260,6 +261,18 @@ void sock_leave_sleepers(struct sock *s)
 		if (thread && __atomic_load_n(&e->sleeps, __ATOMIC_RELAXED))
 			__atomic_compare_exchange_n(&e->thread, &thread, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 	}
+}
+
+bool sock_awaited(struct sock *s)
+{
+	for (int i = 0; i < VISITORS; i++) {
+		struct visitor *e = &s->visitor[i];
+		uintptr_t thread = __atomic_load_n(&e->thread, __ATOMIC_SEQ_CST);
+
+		if (thread && !__atomic_load_n(&e->sleeps, __ATOMIC_RELAXED) && !visitor_gone(e, thread))
+			return true;
+	}
+	return __atomic_load_n(&s->direct, __ATOMIC_RELAXED) != 0;
 }
 
 bool sock_visited(struct sock *s)

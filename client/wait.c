@@ -33,12 +33,18 @@ void rx_set_self_signal(struct sock *s, bool on)
 
 bool rx_ready(struct sock *s)
 {
-	if (s->saved || s->rx_error)
+	if (s->saved || s->rx_error || (s->queue && share_queue_next_len(s) >= 0))
 		return true;
 	for (uint32_t i = 0; i < s->rxq_cnt; i++)
 		if (s->rxq[i].ring.peer != s->rxq[i].ring.idx)
 			return true;
 	return false;
+}
+
+/* The queue of a fork shows by its eventfd, until anyone takes the last of it. */
+static bool queue_only(const struct sock *s)
+{
+	return s->queue && !s->saved && !s->rx_error;
 }
 
 /* Is it certain that fd is readable, or will be at once? */
@@ -104,7 +110,7 @@ void rx_settle(struct sock *s)
 
 	if (!ready && s->rxq_cnt)
 		ready = rx_arm(s);
-	if (ready) {
+	if (ready && !queue_only(s)) {
 		if (!rx_signalled(s))
 			rx_set_self_signal(s, true);
 		return;

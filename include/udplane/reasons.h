@@ -29,3 +29,4 @@ UDPLANE_REASON(NETFILTER, "netfilter", "nftables or iptables rules of this names
 UDPLANE_REASON(IPSEC, "ipsec_policy", "an IPsec policy (ip xfrm policy) concerns its datagrams, which only the kernel applies")
 UDPLANE_REASON(TRAFFIC_CONTROL, "traffic_control", "a tc filter or queueing discipline on the interface would treat its datagrams: remove it, or accept the kernel path")
 UDPLANE_REASON(CGROUP_PROGRAM, "cgroup_program", "a BPF program of its cgroup (a CNI's socket load balancer, for one) decides on its datagrams, which only the kernel runs")
+UDPLANE_REASON(PROCESSES, "shared_by_processes", "since a fork() several processes have the socket open, and any of them may read it: close it in those that do not use it")
