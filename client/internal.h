@@ -437,7 +437,6 @@ struct sock {
 	uint32_t late;      /* atomic: enum late */
 	uint32_t late_reason;
 	char late_text[UDPLANE_TEXT_LEN];
-	uint64_t cookie;    /* SO_COOKIE, since the first fork() */
 	int *options;       /* while shared: values of options that only the kernel path honours */
 	uint32_t reason;    /* under tx_lock */
 	char text[UDPLANE_TEXT_LEN];
@@ -741,6 +740,7 @@ bool rx_ready(struct sock *s); /* something in rings or saved */
 struct rx_wait {
 	uint64_t deadline_ns; /* 0: none */
 	uint64_t spin_end_ns; /* 0: not spinning (any more) */
+	bool hup; /* shutdown() was called on the socket, by whatever road */
 	bool begun;
 };
 /* Waits until a receive is worth another try: 0; or -EAGAIN (time is up), -EINTR, each after a last try.

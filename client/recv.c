@@ -593,8 +593,7 @@ static bool rx_is_direct(struct sock *s, const struct mmsghdr *vec, int flags)
 	if (flags & (MSG_ERRQUEUE | (int)0x80000000)) /* the latter: MSG_CMSG_COMPAT, EINVAL */
 		return true;
 	if (!s->rxq_cnt && !s->saved && !s->queue && !s->rx_error)
-		return s->kernel_only || s->shared || (flags & MSG_DONTWAIT) ||
-		       __atomic_load_n(&s->retry_ns, __ATOMIC_RELAXED) == UINT64_MAX;
+		return s->kernel_only || s->shared || context.disabled || (flags & MSG_DONTWAIT);
 	return odd_arguments(vec);
 }
 
@@ -610,6 +609,13 @@ static int rx_poll(struct sock *s, struct rx_sink *k)
 		attach_look(s->att, now_ns());
 	lock_drop(&s->rx_lock);
 	return n;
+}
+
+/* The end of a burst receive on a socket that is shut down. */
+static int rx_end(struct sock *s)
+{
+	lock_drop(&s->rx_lock);
+	return 0;
 }
 
 static int rx_try(int fd, struct rx_sink *k)
@@ -645,8 +651,8 @@ static int rx_try(int fd, struct rx_sink *k)
 				attach_look(s->att, now_ns());
 			break;
 		}
-		if (rx_is_direct(s, k->vec, k->cnt, k->flags)) /* moved to the kernel path while we slept */
-			return rx_direct(s, k->vec, k->cnt, k->flags);
+		if (wait.hup || rx_is_direct(s, k->vec, k->flags)) /* shut down, or moved to the kernel path while we slept */
+			return k->vec ? rx_direct(s, k->vec, k->cnt, k->flags) : rx_end(s);
 		err = rx_wait(s, &wait);
 		if (err == -EBADF)
 			return err;

@@ -261,11 +261,7 @@ static void count_one(struct sock *s, void *arg)
 
 static void prepare_sock(struct sock *s, void *arg)
 {
-	socklen_t len = sizeof(s->cookie);
-
 	(void)arg;
-	if (getsockopt(s->kfd, SOL_SOCKET, SO_COOKIE, &s->cookie, &len))
-		s->cookie = 0;
 	if (!context.share.lost && !share_lock(s))
 		context.share.lost = true;
 	claim_release(s, CLAIM_SHARED, UDPLANE_REASON_PROCESSES, "it is open in several processes since a fork()");

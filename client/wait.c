@@ -219,6 +219,12 @@ static void rx_lock_again(struct sock *s)
 		sched_yield();
 }
 
+/* After shutdown() the descriptor is readable for good, and only a call that would wait returns 0. */
+static bool is_shut(const struct sock *s)
+{
+	return raw_poll(s->kfd, POLLRDHUP) & (POLLRDHUP | POLLHUP);
+}
+
 static int rx_sleep(struct sock *s, struct rx_wait *w)
 {
 	struct pollfd p = {.fd = s->fd, .events = POLLIN};
@@ -266,6 +272,7 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 		rx_lock_again(s);
 	}
 	if (visit_lasts(&v) && !s->closed && !(n > 0 && (p.revents & POLLNVAL))) { /* the latter: close(2) instead of udplane_close() */
+		w->hup = n > 0 && is_shut(s);
 		visit_end(&v);
 		return err;
 	}

@@ -206,7 +206,7 @@ TEST_F(ForkTest, NoClaimWhileAThreadWaitsInTheKernel)
 		_exit(read(hold[0], &byte, 1) == 1 ? 0 : 1);
 	}
 	Receiver r(fd);
-	ASSERT_TRUE(Until([&] { return __atomic_load_n(&Sock(fd)->direct, __ATOMIC_RELAXED) == 1; }));
+	ASSERT_TRUE(Until([&] { return Visitors(fd) == 1; }));
 	ASSERT_EQ(write(hold[1], "g", 1), 1);
 	ASSERT_EQ(waitpid(pid, nullptr, 0), pid);
 	for (int i = 0; i < 30; i++) {

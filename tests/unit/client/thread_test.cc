@@ -220,4 +220,47 @@ TEST_F(ThreadTest, DeathUnderLoadOnManySockets)
 	for (auto &t : users)
 		t.join();
 }
+
+// The usual way to end a receiver thread: Linux lets it return 0.
+TEST_F(ThreadTest, ShutdownWakesAReceiver)
+{
+	Start();
+	for (bool by_library : {true, false}) {
+		for (bool burst : {false, true}) {
+			int fd = Claimed(SOCK_DGRAM);
+			struct udplane_pkt pkt;
+			int n = -1;
+			std::thread t([&] {
+				char c;
+				n = burst ? udplane_recv_burst(fd, &pkt, 1, 0) : static_cast<int>(udplane_recv(fd, &c, 1, 0));
+			});
+			ASSERT_TRUE(Until([&] { return Visitors(fd) == 1; }));
+			if (by_library)
+				udplane_shutdown(fd, SHUT_RDWR);
+			else
+				shutdown(udplane_kernel_fd(fd), SHUT_RD);
+			t.join();
+			EXPECT_EQ(n, 0) << by_library << burst;
+		}
+	}
+}
+
+// A thread may wait before the socket has a port; what comes by a ring that is made later wakes it.
+TEST_F(ThreadTest, AReceiverThatWaitsBeforeBindIsWoken)
+{
+	Peer *p = Start();
+	int fd = udplane_socket(AF_INET, SOCK_DGRAM, 0);
+	struct sockaddr_storage ss;
+	socklen_t len = Address("127.0.0.1:0", &ss);
+
+	{
+		Receiver r(fd);
+		ASSERT_TRUE(Until([&] { return Visitors(fd) == 1; }));
+		ASSERT_EQ(udplane_bind(fd, reinterpret_cast<struct sockaddr *>(&ss), len), 0);
+		ASSERT_TRUE(Status(fd).accelerated);
+		p->Deliver(Id(fd), "x");
+		EXPECT_EQ(r.Join(), "x");
+	}
+	udplane_close(fd);
+}
 } // namespace
