@@ -246,7 +246,7 @@ static void fork_child_sock(struct sock *s)
 	if (ep >= 0) {
 		int flags = table_fd_flags(s->fd);
 
-		epoll_ctl(ep, EPOLL_CTL_ADD, s->kfd, &ev);
+		epoll_ctl(ep, EPOLL_CTL_ADD, s->kfd, &(struct epoll_event){.events = RX_KERNEL_EVENTS});
 		if (s->queue)
 			epoll_ctl(ep, EPOLL_CTL_ADD, s->queue_fd, &ev);
 		dup3(ep, s->fd, flags);

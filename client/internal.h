@@ -374,6 +374,7 @@ struct sock {
 	uint32_t pad;     /* so that a compiler does not fetch these two together with what follows */
 	bool nonblock;    /* atomic */
 	bool self_signal; /* the kernel socket's writability is watched, which makes fd readable */
+	bool error_queue; /* an option was set that fills the error queue; atomic */
 	bool kernel_hot;  /* the last look at the kernel socket found something */
 	uint8_t peeked;   /* enum peeked: where the next datagram must come from, since it was shown already */
 	uint8_t yield;    /* spin with sched_yield */
@@ -733,6 +734,10 @@ void share_queue_drop(struct sock *s);
 
 /* Call it before rx_lock is dropped, if anything was received or looked for: leaves fd readable exactly if there is something. */
 void rx_settle(struct sock *s);
+#define RX_KERNEL_EVENTS (EPOLLIN | EPOLLET) /* of the kernel socket in the epoll instance */
+/* Nothing but errors is left in the kernel socket: it does not make fd readable any more until something comes. True: there is more. */
+bool rx_hide_error(struct sock *s);
+void rx_show_error(struct sock *s); /* if there is any: readable again */
 void rx_disarm(struct sock *s); /* takes the arms back: the worker signals nobody */
 void rx_set_self_signal(struct sock *s, bool on);
 bool rx_ready(struct sock *s); /* something in rings or saved */

@@ -294,9 +294,25 @@ static void verify(struct sock *s)
 	ctl_unlock(&st);
 }
 
+static bool fills_error_queue(int level, int name)
+{
+	switch (level) {
+	case SOL_SOCKET:
+		return name == SO_ZEROCOPY || name == SO_TIMESTAMPING_OLD || name == SO_TIMESTAMPING_NEW || name == SO_TXTIME;
+	case IPPROTO_IP:
+		return name == IP_RECVERR;
+	case IPPROTO_IPV6:
+		return name == IPV6_RECVERR;
+	}
+	return false;
+}
+
 void option_was_set(struct sock *s, int level, int name, const void *value, socklen_t len)
 {
 	const struct option *o = find(level, name);
+
+	if (fills_error_queue(level, name))
+		__atomic_store_n(&s->error_queue, true, __ATOMIC_RELAXED);
 
 	if (level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_RCVTIMEO_NEW))
 		read_timeout(s);

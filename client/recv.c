@@ -553,6 +553,20 @@ static int rx_aside(int fd, const struct rx_sink *k)
 	return n;
 }
 
+/* A receive that found nothing hides the error queue; who reads from that sees that there is more. */
+static void direct_error(struct sock *s, int n, int flags)
+{
+	bool read = n >= 0 && (flags & MSG_ERRQUEUE);
+
+	if ((!read && n != -EAGAIN) || !sock_take_rx(s))
+		return;
+	if (!s->closed && read)
+		rx_show_error(s);
+	else if (!s->closed && !rx_ready(s) && rx_hide_error(s))
+		rx_settle(s);
+	lock_drop(&s->rx_lock);
+}
+
 /* Nothing but the kernel's own call is needed. rx_lock held, and dropped. */
 static int rx_direct(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags)
 {
@@ -569,6 +583,8 @@ static int rx_direct(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flag
 		__atomic_fetch_sub(&s->direct, 1, __ATOMIC_RELAXED);
 	if (n >= 0 && !(flags & (MSG_PEEK | MSG_ERRQUEUE)))
 		__atomic_fetch_add(&s->kernel_rx, (uint64_t)n, __ATOMIC_RELAXED);
+	if (unlikely(__atomic_load_n(&s->error_queue, __ATOMIC_RELAXED)) && visit_lasts(&v))
+		direct_error(s, n, flags);
 	visit_end(&v);
 	return n;
 }
@@ -658,6 +674,8 @@ static int rx_try(int fd, struct rx_sink *k)
 			return err;
 	}
 	rx_settle(s);
+	if (n == -EAGAIN && unlikely(s->error_queue) && rx_hide_error(s))
+		rx_settle(s);
 	lock_drop(&s->rx_lock);
 	return n == -EAGAIN && err ? err : n;
 }

@@ -15,7 +15,7 @@
 
 static int open_fds(int domain, int type, int fds[2])
 {
-	struct epoll_event ev = {.events = EPOLLIN};
+	struct epoll_event ev = {.events = RX_KERNEL_EVENTS};
 	int err;
 
 	fds[1] = socket(domain, SOCK_DGRAM | SOCK_CLOEXEC | (type & SOCK_NONBLOCK), IPPROTO_UDP);

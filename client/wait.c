@@ -11,6 +11,10 @@
  *   - A ring is not empty and was not armed (a spinner takes the arms back, so that the worker signals nobody): the library makes
  *     itself readable, by watching the kernel socket for writability, which it has. That costs two system calls, so it is a last resort.
  *
+ * The kernel socket also makes the descriptor readable while its error queue holds something, which a receive does not take. So that this
+ * does not go on for ever it is watched edge-triggered, and the edge is taken (rx_hide_error) by a receive that finds nothing else: nobody
+ * but us waits on this epoll instance itself, and what only polls it does not take edges.
+ *
  * Tokens are counted (sock.tokens): one for each arm found taken by the worker. Exactly so many are read when the rings are empty, so
  * that a token of a later arm is never eaten.
  */
@@ -25,7 +29,7 @@
 
 void rx_set_self_signal(struct sock *s, bool on)
 {
-	struct epoll_event ev = {.events = EPOLLIN | (on ? EPOLLOUT : 0)};
+	struct epoll_event ev = {.events = RX_KERNEL_EVENTS | (on ? EPOLLOUT : 0)};
 
 	if (epoll_ctl(s->fd, EPOLL_CTL_MOD, s->kfd, &ev) == 0)
 		s->self_signal = on;
@@ -102,6 +106,30 @@ static void rx_eat_tokens(struct sock *s)
 			sched_yield();
 		}
 	}
+}
+
+/* After the edge is taken the kernel socket is looked at again: what came before that must show. */
+bool rx_hide_error(struct sock *s)
+{
+	struct msghdr none = {0};
+	struct epoll_event ev[4];
+
+	if (!(raw_poll(s->kfd, 0) & POLLERR))
+		return false;
+	syscall(SYS_epoll_pwait, s->fd, ev, 4, 0, NULL, 0);
+	if (raw_recvmsg(s->kfd, &none, MSG_PEEK | MSG_DONTWAIT) >= 0) {
+		rx_show_error(s);
+		return true;
+	}
+	if (errno == EAGAIN || errno == EINTR)
+		return false;
+	s->rx_error = -errno;
+	return true;
+}
+
+void rx_show_error(struct sock *s)
+{
+	rx_set_self_signal(s, s->self_signal);
 }
 
 void rx_settle(struct sock *s)
@@ -235,7 +263,7 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 	int n, flags, err = 0;
 
 	rx_settle(s);
-	if (rx_ready(s))
+	if (rx_ready(s) || (s->error_queue && rx_hide_error(s)))
 		return 0;
 	flags = fcntl(s->kfd, F_GETFL); /* another process may share the socket and have changed it */
 	if (flags >= 0 && (flags & O_NONBLOCK))

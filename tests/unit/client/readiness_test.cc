@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The descriptor is readable exactly if there is something to read, after every call, in every order of events.
+#include <poll.h>
+
 #include "tests/unit/client/peer.h"
 
 #include <random>
@@ -250,4 +252,98 @@ TEST_F(ReadinessTest, HoldsForRandomOrders)
 	EXPECT_EQ(here, 0);
 	EXPECT_EQ(p->FramesOut(), 0u);
 }
+
+// The error queue is not for a receive to take: a loop that looks for data alone must not go round for ever, nor miss any.
+class ErrorQueueTest : public ReadinessTest, public ::testing::WithParamInterface<bool>
+{
+      protected:
+	// An ICMP error comes to fd.
+	void Refuse(int fd)
+	{
+		struct sockaddr_storage to;
+		socklen_t len = Address("127.0.0.1:9", &to);
+		struct pollfd p = {udplane_kernel_fd(fd), 0, 0};
+
+		ASSERT_EQ(udplane_sendto(fd, "x", 1, 0, reinterpret_cast<struct sockaddr *>(&to), len), 1);
+		ASSERT_EQ(poll(&p, 1, 5000), 1);
+	}
+	// Receives while fd is readable; how often it was.
+	int Rounds(int fd)
+	{
+		int n = 0;
+
+		while (n < 1000 && Readable(fd)) {
+			last_ = Recv(fd);
+			n++;
+		}
+		return n;
+	}
+	int ReadErrorQueue(int fd)
+	{
+		char byte;
+		struct iovec iov = {&byte, 1};
+		struct msghdr h = {};
+
+		h.msg_iov = &iov;
+		h.msg_iovlen = 1;
+		return static_cast<int>(udplane_recvmsg(fd, &h, MSG_ERRQUEUE));
+	}
+	std::string last_;
+};
+
+TEST_P(ErrorQueueTest, DoesNotMakeALoopSpin)
+{
+	Peer *p = GetParam() ? Start() : nullptr;
+	int fd = Open(), on = 1;
+
+	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on)), 0);
+	ASSERT_EQ(Status(fd).accelerated, GetParam() ? 1 : 0);
+	Refuse(fd);
+	EXPECT_TRUE(Readable(fd));
+	EXPECT_EQ(Recv(fd), "!ECONNREFUSED");
+	EXPECT_LE(Rounds(fd), 2);
+	for (int i = 0; i < 3; i++) {
+		SendKernel(fd, "x");
+		EXPECT_TRUE(Readable(fd));
+		EXPECT_LE(Rounds(fd), 2);
+		if (p) {
+			p->Deliver(Id(fd), "y");
+			EXPECT_TRUE(Readable(fd));
+			EXPECT_EQ(Recv(fd), "y");
+			EXPECT_LE(Rounds(fd), 2);
+		}
+	}
+	Refuse(fd);
+	EXPECT_TRUE(Readable(fd)) << "another one";
+	EXPECT_EQ(Recv(fd), "!ECONNREFUSED");
+	EXPECT_LE(Rounds(fd), 2);
+	EXPECT_EQ(ReadErrorQueue(fd), 1);
+	EXPECT_TRUE(Readable(fd)) << "one is left";
+	EXPECT_EQ(ReadErrorQueue(fd), 1);
+	EXPECT_FALSE(Readable(fd));
+}
+
+TEST_P(ErrorQueueTest, DoesNotMakeABlockingReceiveSpin)
+{
+	if (GetParam())
+		Start();
+	int fd = Open(SOCK_DGRAM), on = 1;
+	struct timeval tv = {0, 300000};
+	struct timespec cpu = {};
+
+	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on)), 0);
+	Refuse(fd);
+	EXPECT_EQ(Recv(fd), "!ECONNREFUSED");
+	ASSERT_EQ(udplane_setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)), 0);
+	std::thread([&] {
+		EXPECT_EQ(Recv(fd), "!EAGAIN");
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
+	}).join();
+	EXPECT_LT(cpu.tv_nsec, 100000000) << "of 300 ms";
+	Receiver r(fd);
+	SendKernel(fd, "x");
+	EXPECT_EQ(r.Join(), "x");
+}
+
+INSTANTIATE_TEST_SUITE_P(Paths, ErrorQueueTest, ::testing::Bool());
 } // namespace
