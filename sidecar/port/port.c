@@ -438,6 +438,11 @@ uint32_t port_table_lookup(const struct port_table *t, const struct port_tuple *
 	return sock_of(t, entry, d->hash);
 }
 
+uint32_t port_table_groups(const struct port_table *t)
+{
+	return t->shares.live;
+}
+
 uint32_t port_table_size(const struct port_table *t)
 {
 	return t->size;

@@ -81,6 +81,7 @@ int port_table_insert(struct port_table *t, const struct port_key *key, uint32_t
 int port_table_remove(struct port_table *t, const struct port_key *key, uint32_t sock); /* 0, -ENOENT, -EINVAL as above */
 /* The socket, or PORT_NONE. */
 uint32_t port_table_lookup(const struct port_table *t, const struct port_tuple *d);
+uint32_t port_table_groups(const struct port_table *t); /* keys that several sockets share */
 uint32_t port_table_size(const struct port_table *t); /* (key, sock) pairs */
 
 #ifdef __cplusplus

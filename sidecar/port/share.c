@@ -159,6 +159,7 @@ int share_create(struct share_set *set, uint32_t sock, uint32_t *group)
 	}
 	set->share[*group] = s;
 	put_member(set, *group, 0, only);
+	set->live++;
 	return 0;
 }
 
@@ -223,4 +224,5 @@ void share_destroy(struct share_set *set, uint32_t group)
 	free_arrays(s);
 	*s = (struct share){ .heavy = set->free };
 	set->free = group;
+	set->live--;
 }

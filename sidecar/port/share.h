@@ -44,6 +44,7 @@ struct share_set {
 	struct share *share;
 	uint32_t cnt;        /* numbers ever used */
 	uint32_t cap;
+	uint32_t live;       /* groups that there are */
 	uint32_t free;       /* first free number below cnt, or UINT32_MAX */
 	struct key_hash pos; /* { group, sock, 0 } -> its place in member[] + 1 */
 };

@@ -232,11 +232,16 @@ static bool order_done(struct worker *w)
 static bool borrow(struct worker *w)
 {
 	uint32_t asleep = WORKER_ASLEEP;
+	bool groups;
 
 	if (!__atomic_compare_exchange_n(&w->run, &asleep, WORKER_BORROWED, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 		return false;
+	groups = worker_has_groups(w);
 	worker_orders(w);
+	groups = groups != worker_has_groups(w);
 	__atomic_store_n(&w->run, WORKER_ASLEEP, __ATOMIC_RELEASE);
+	if (groups)
+		(void)!write(w->stop_fd, &(uint64_t){1}, 8); /* it may have to engage, or to disengage */
 	return true;
 }
 

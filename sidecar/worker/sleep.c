@@ -4,6 +4,7 @@
  */
 #include <sched.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 #include "sidecar/base/clock.h"
 #include "sidecar/worker/internal.h"
 
@@ -17,9 +18,11 @@
 #define BURST_GAP_NS 20000ull
 #define BURST_LINGER_NS 100000000ull
 
+/* Which socket of a group a flow belongs to, Linux decides by a secret of its own: the flow would change its socket with the path. So where
+ * there is a group the fast path is the only one. */
 static bool may_disengage(const struct worker *w)
 {
-	return w->queue->dev->can_disengage && w->opt.mode != UDPLANE_MODE_LATENCY;
+	return w->queue->dev->can_disengage && w->opt.mode != UDPLANE_MODE_LATENCY && !worker_has_groups(w);
 }
 
 /* frames in so many ns: one burst? Then there may be another soon. */
@@ -118,6 +121,9 @@ static bool wait_events(struct worker *w)
 		sched_yield(); /* borrowed: orders take microseconds */
 	for (int i = 0; i < n; i++)
 		bell |= ev[i].data.u64 != WORKER_EVENT_DEVICE && ev[i].data.u64 != WORKER_EVENT_STOP;
+	for (int i = 0; i < n; i++)
+		if (ev[i].data.u64 == WORKER_EVENT_STOP)
+			(void)!read(w->stop_fd, &(uint64_t){0}, 8);
 	udplane_count(&w->counter[UDPLANE_WORKER_SLEEPS], 1);
 	udplane_count(&w->counter[UDPLANE_WORKER_SLEEP_NS], clock_now_ns() - since);
 	udplane_count(&w->counter[UDPLANE_WORKER_DOORBELLS], bell);
@@ -127,6 +133,8 @@ static bool wait_events(struct worker *w)
 /* Asleep until there is reason to poll again, or to disengage. */
 void worker_sleep(struct worker *w)
 {
+	bool groups = worker_has_groups(w);
+
 	/* The clock says idle, but it also ran while another thread had our core: look once more, right before. */
 	if (worker_round(w) || !disengage(w))
 		return;
@@ -136,6 +144,8 @@ void worker_sleep(struct worker *w)
 
 		if (worker_round(w) && !orders)
 			break; /* it came while we lay down */
+		if (worker_has_groups(w) != groups)
+			break;
 		if (orders)
 			continue;
 		if (wait_events(w))

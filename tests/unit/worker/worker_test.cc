@@ -837,6 +837,28 @@ TEST_F(WorkerTest, AfterASwitchTheFirstDatagramOfEachSocketSaysSo) {
 }
 
 // The control thread carries orders out itself while the worker sleeps: nobody is woken for them.
+// Linux would give the flows of a SO_REUSEPORT group to other sockets than the worker does: it keeps them while there is a group.
+TEST_F(Sleeper, AGroupKeepsTheFastPathEngaged) {
+  Attach(0, 7);
+  Attach(1, 8);
+  port_key key = BedKey(7);
+  for (int i = 0; i < 5; i++) {
+    ASSERT_TRUE(Until([&] { return !udplane_load32(&zone_->engaged) && !udplane_load32(&zone_->awake); })) << i;
+    ASSERT_EQ(Call(WORKER_KEY_INSERT, 1, nullptr, nullptr, &key), 0);
+    ASSERT_TRUE(Until([&] { return udplane_load32(&zone_->engaged) != 0; })) << "no doorbell is needed";
+    uint64_t sleeps = Count(UDPLANE_WORKER_SLEEPS);
+    ASSERT_TRUE(Until([&] { return !udplane_load32(&zone_->awake); }));
+    Inject(7, "x");
+    ASSERT_TRUE(Until([&] { return Count(UDPLANE_WORKER_SLEEPS) > sleeps && !udplane_load32(&zone_->awake); }));
+    ASSERT_EQ(udplane_load32(&zone_->engaged), 1u);
+    ASSERT_TRUE(__atomic_load_n(&fake->engaged, __ATOMIC_RELAXED));
+    ASSERT_EQ(Call(WORKER_KEY_REMOVE, 1, nullptr, nullptr, &key), 0);
+    udplane_rx_desc d;
+    for (auto &c : clients_)
+      while (c->Take(&d)) c->Return(d.frame);
+  }
+}
+
 TEST_F(Sleeper, OrdersDoNotWakeIt) {
   Attach(0, 7);
   ASSERT_TRUE(Until([&] { return !udplane_load32(&zone_->awake); }));
