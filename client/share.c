@@ -343,6 +343,10 @@ static bool catch_up(struct sock *s)
 {
 	const char *changed = options_changed(s);
 	char text[UDPLANE_TEXT_LEN];
+	int flags = fcntl(s->kfd, F_GETFL);
+
+	if (flags >= 0 && (flags & O_ASYNC))
+		changed = "O_ASYNC";
 
 	sock_read_flags(s);
 	sock_read_names(s);

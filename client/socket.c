@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A socket's life: create, bind, connect, close, and what concerns its descriptors. */
+#include <asm/ioctls.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -242,20 +244,47 @@ int udplane_getpeername(int fd, struct sockaddr *addr, socklen_t *addrlen)
 	return set_errno(err);
 }
 
+static void leave_fast_path(struct sock *s, uint32_t reason, const char *text)
+{
+	struct ctl_state st;
+
+	ctl_lock(&st);
+	claim_release(s, CLAIM_KERNEL, reason, text);
+	ctl_unlock(&st);
+}
+
+/* Flags of the kernel socket have been set. A ring does not send SIGIO for each datagram. */
+static void flags_were_set(struct sock *s)
+{
+	int flags = fcntl(s->kfd, F_GETFL);
+
+	sock_read_flags(s);
+	if (flags >= 0 && (flags & O_ASYNC))
+		leave_fast_path(s, UDPLANE_REASON_OPTION, "O_ASYNC was set: only the kernel sends SIGIO");
+}
+
 int udplane_fcntl(int fd, int cmd, ...)
 {
 	struct sock *s = sock_get(fd);
 	va_list ap;
-	int arg, r;
+	long arg;
+	int r;
 
 	va_start(ap, cmd);
-	arg = cmd == F_SETFL || cmd == F_SETFD ? va_arg(ap, int) : 0;
+	arg = va_arg(ap, long); /* as the C library does it: a number, a pointer, or nothing */
 	va_end(ap);
 	if (!s)
 		return set_errno(-EBADF);
+	errno = 0;
 	switch (cmd) {
 	case F_GETFL:
 	case F_SETFL:
+	case F_GETOWN:
+	case F_SETOWN:
+	case F_GETOWN_EX:
+	case F_SETOWN_EX:
+	case F_GETSIG:
+	case F_SETSIG:
 		r = fcntl(s->kfd, cmd, arg);
 		break;
 	case F_GETFD:
@@ -266,11 +295,11 @@ int udplane_fcntl(int fd, int cmd, ...)
 		r = -1;
 		errno = EINVAL;
 	}
-	r = r < 0 ? -errno : r;
-	if (cmd == F_SETFL)
-		sock_read_flags(s);
+	r = r == -1 && errno ? -errno : r;
+	if (cmd == F_SETFL && r >= 0)
+		flags_were_set(s);
 	sock_unref(s);
-	return set_errno(r);
+	return cmd == F_GETOWN ? r : set_errno(r); /* that may be a process group, which is negative */
 }
 
 /* FIONREAD: length of the next datagram, wherever it is. */
@@ -297,6 +326,11 @@ static int next_len(struct sock *s, void *arg)
 	return 0;
 }
 
+static bool wants_stamps(unsigned long request)
+{
+	return request == SIOCGSTAMP_OLD || request == SIOCGSTAMPNS_OLD || request == SIOCGSTAMP_NEW || request == SIOCGSTAMPNS_NEW;
+}
+
 int udplane_ioctl(int fd, unsigned long request, void *arg)
 {
 	struct sock *s = sock_get(fd);
@@ -308,8 +342,10 @@ int udplane_ioctl(int fd, unsigned long request, void *arg)
 		r = next_len(s, arg);
 	else
 		r = ioctl(s->kfd, request, arg) < 0 ? -errno : 0;
-	if (request == FIONBIO)
-		sock_read_flags(s);
+	if (request == FIONBIO || request == FIOASYNC)
+		flags_were_set(s);
+	if (wants_stamps(request))
+		leave_fast_path(s, UDPLANE_REASON_OPTION, "SIOCGSTAMP was asked for: only the kernel keeps the time of the last datagram");
 	sock_unref(s);
 	return set_errno(r);
 }

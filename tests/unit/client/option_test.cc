@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which options leave a socket on the fast path, and what becomes of it otherwise.
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/in6.h>
+#include <linux/sockios.h>
 #include <netinet/udp.h>
+#include <sys/ioctl.h>
 
 #include "tests/unit/client/peer.h"
 
@@ -170,5 +173,66 @@ TEST_F(OptionTest, SoErrorIsTaken)
 	EXPECT_EQ(udplane_getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len), 0);
 	EXPECT_EQ(err, 0);
 	EXPECT_FALSE(Readable(fd));
+}
+
+volatile sig_atomic_t signals;
+
+// SIGIO comes for each datagram, whatever was read meanwhile: the kernel sends it.
+TEST_F(OptionTest, SignalsComeForEachDatagram)
+{
+	Peer *p = Start();
+	struct sigaction act = {}, before;
+
+	act.sa_handler = [](int) { signals = signals + 1; };
+	sigaction(SIGIO, &act, &before);
+	for (bool by_ioctl : {false, true}) {
+		int fd = Claimed(), on = 1;
+
+		p->Deliver(Id(fd), "before");
+		ASSERT_EQ(udplane_fcntl(fd, F_SETOWN, getpid()), 0);
+		EXPECT_EQ(udplane_fcntl(fd, F_GETOWN), getpid());
+		EXPECT_TRUE(Status(fd).accelerated);
+		if (by_ioctl)
+			ASSERT_EQ(udplane_ioctl(fd, FIOASYNC, &on), 0);
+		else
+			ASSERT_EQ(udplane_fcntl(fd, F_SETFL, O_ASYNC | O_NONBLOCK), 0);
+		EXPECT_FALSE(Status(fd).accelerated);
+		EXPECT_STREQ(Status(fd).reason, "socket_option");
+		EXPECT_TRUE(udplane_fcntl(fd, F_GETFL) & O_ASYNC);
+		for (int i = 0; i < 3; i++) {
+			signals = 0;
+			SendKernel(fd, std::to_string(i));
+			EXPECT_TRUE(Until([] { return signals > 0; })) << i;
+		}
+		for (const char *text : {"before", "0", "1", "2"})
+			EXPECT_EQ(Recv(fd), text);
+	}
+	sigaction(SIGIO, &before, nullptr);
+}
+
+TEST_F(OptionTest, ProcessGroupsOwnSocketsToo)
+{
+	int fd = Open(), plain_fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	EXPECT_EQ(udplane_fcntl(fd, F_SETOWN, -getpgrp()), fcntl(plain_fd, F_SETOWN, -getpgrp()));
+	EXPECT_EQ(udplane_fcntl(fd, F_GETOWN), -getpgrp());
+	EXPECT_EQ(udplane_fcntl(fd, F_SETSIG, SIGUSR1), 0);
+	EXPECT_EQ(udplane_fcntl(fd, F_GETSIG), SIGUSR1);
+	close(plain_fd);
+}
+
+TEST_F(OptionTest, TheTimeOfTheLastDatagramIsTheKernels)
+{
+	Start();
+	int fd = Claimed();
+	struct timeval tv = {};
+
+	EXPECT_EQ(udplane_ioctl(fd, SIOCGSTAMP, &tv), -1);
+	EXPECT_EQ(errno, ENOENT) << "as Linux says it at the first time";
+	EXPECT_FALSE(Status(fd).accelerated);
+	SendKernel(fd, "x");
+	EXPECT_EQ(Recv(fd), "x");
+	EXPECT_EQ(udplane_ioctl(fd, SIOCGSTAMP, &tv), 0);
+	EXPECT_NE(tv.tv_sec, 0);
 }
 } // namespace
