@@ -488,6 +488,7 @@ TEST_F(SignalTest, WhoNeverWaitsIsCancelledToo)
 	}
 	stop = true;
 	worker.join();
+	p->Take(); /* room in the ring */
 	EXPECT_EQ(SendFast(fd, "x"), 1);
 	ExpectCleanClose(fd);
 	ExpectCleanClose(blind);
