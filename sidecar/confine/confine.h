@@ -17,7 +17,7 @@ extern "C" {
 enum confine_process {
 	CONFINE_KEEPER, /* sidecar/keeper */
 	CONFINE_AF_XDP, /* control thread and workers: system calls of a daemon, and bpf() for its maps */
-	CONFINE_OTHER,  /* as above, without bpf() */
+	CONFINE_OTHER,  /* as above, but of bpf() only BPF_PROG_QUERY */
 };
 
 /* All threads, for good. 0 or -errno: nothing has changed. */

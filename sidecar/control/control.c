@@ -224,6 +224,7 @@ enum control_end control_run(struct config *cfg)
 		.route_watch.fd = -1,
 		.route_timer.fd = -1,
 		.frames.fd = -1,
+		.cgroup_top = -1,
 		.keeper.fd = -1,
 		.keeper_watch.fd = -1,
 	};

@@ -57,7 +57,7 @@ void control_environment_addresses(struct control *c, const uint8_t (*addr)[16],
 static void look_at_programs(struct control *c, struct session *s)
 {
 	if (s->cgroup_fd == SESSION_CGROUP_UNKNOWN) {
-		s->cgroup_fd = environment_cgroup_open(s->pid);
+		s->cgroup_fd = environment_cgroup_open(c->cgroup_top, s->pid);
 		if (s->cgroup_fd < 0)
 			s->cgroup_fd = SESSION_CGROUP_NONE;
 	}

@@ -190,6 +190,7 @@ struct control {
 	struct route_table *route;
 	bool route_dirty, addrs_changed; /* the next table is to be compared with the sockets' addresses */
 	struct environment *environment;
+	int cgroup_top; /* of cgroup2; -1: there is none */
 	uint32_t environment_number; /* counts its changes */
 	uint64_t route_built_ns;
 

@@ -456,6 +456,7 @@ int control_start(struct control *c)
 		err = choose_backend(c);
 		if (err)
 			return err;
+		c->cgroup_top = environment_cgroup_top();
 		drop_capabilities(c);
 		err = start_device(c, text, sizeof(text));
 	}
@@ -513,6 +514,8 @@ void control_free(struct control *c)
 		worker_stop(c->worker[i]);
 	route_stop(c);
 	control_environment_stop(c);
+	if (c->cgroup_top >= 0)
+		close(c->cgroup_top);
 	close_device(c);
 	shared_close(c);
 	if (c->stats.z)

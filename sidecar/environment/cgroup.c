@@ -26,9 +26,9 @@ static uint32_t count_programs(int target, uint32_t type, uint32_t flags)
 	a.query.target_fd = (uint32_t)target; /* a device's index has the same place */
 	a.query.attach_type = type;
 	a.query.query_flags = flags;
-	/* Without room for them, the kernel says how many there are. */
+	/* Without room for them, the kernel says how many there are. EINVAL: it does not know that kind. Not permitted: there may be some. */
 	if (syscall(__NR_bpf, BPF_PROG_QUERY, &a, sizeof(a)) && errno != ENOSPC)
-		return 0;
+		return errno == EPERM;
 	return a.query.prog_cnt;
 }
 
@@ -53,7 +53,7 @@ static int mount_privately(void)
 }
 
 /* The top of cgroup2 as we see it; on hybrid machines not where one expects it. */
-static int open_top(void)
+int environment_cgroup_top(void)
 {
 	FILE *f = fopen("/proc/self/mountinfo", "re");
 	char line[2 * PATH], path[PATH];
@@ -85,10 +85,10 @@ static int open_group(int top, const char *proc)
 	return fd;
 }
 
-int environment_cgroup_open(int pid)
+int environment_cgroup_open(int top, int pid)
 {
-	int top = open_top(), fd = -1;
 	char proc[64];
+	int fd = -1;
 
 	if (top < 0)
 		return -1;
@@ -97,10 +97,7 @@ int environment_cgroup_open(int pid)
 		fd = open_group(top, proc);
 	if (fd < 0)
 		fd = open_group(top, "/proc/self/cgroup");
-	if (fd < 0)
-		return top;
-	close(top);
-	return fd;
+	return fd >= 0 ? fd : fcntl(top, F_DUPFD_CLOEXEC, 0);
 }
 
 uint32_t environment_cgroup_programs(const struct environment *e, int cgroup_fd)

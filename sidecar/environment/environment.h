@@ -36,7 +36,9 @@ const struct judge_world *environment_world(const struct environment *e);
 
 /* A control group of cgroup v2: that of a process, or our own where it cannot be seen from here
  * (whose programs from the ancestors are the same); -1: there is none. The caller closes it. */
-int environment_cgroup_open(int pid);
+int environment_cgroup_open(int top, int pid);
+/* The top of cgroup2 as this process sees it, to be closed by the caller; -1: there is none. May take CAP_SYS_ADMIN. */
+int environment_cgroup_top(void);
 /* JUDGE_SEND4 ... of the programs that act in it, its ancestors' included. */
 uint32_t environment_cgroup_programs(const struct environment *e, int cgroup_fd);
 
