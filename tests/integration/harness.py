@@ -182,6 +182,10 @@ class Sidecar:
         """Of udplaned itself; proc may be a program around it."""
         return self.stats()["pid"]
 
+    def descriptors(self):
+        """How many it has open."""
+        return len(os.listdir(f"/proc/{self.pid()}/fd"))
+
     def healthy(self):
         if self.proc.poll() is not None:
             raise AssertionError("udplaned ended:\n" + self.output())

@@ -13,7 +13,7 @@ A4, B4, A6, B6 = "10.99.0.1", "10.99.0.2", "fd99::1", "fd99::2"
 
 
 def accelerated(sidecar, port):
-    return [s for s in sidecar.stats()["sockets"] if s["local"] and s["local"]["port"] == port and s["accelerated"]]
+    return [s for s in sidecar.stats()["sockets"] if s["local"] and s["local"]["port"] == port and s["state"] == "active"]
 
 
 def echo(family, app_addr, peer_bind, sizes):

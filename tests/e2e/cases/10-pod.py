@@ -41,7 +41,7 @@ def accelerated_and_conserved():
     s = settled("server")
     assert s["backend"] == "af_xdp" and s["device"]["interface"] == "eth0", s
     device, worker, k = s["device"]["counters"], s["workers"][0]["counters"], socket_of(s, PORT)
-    assert k["accelerated"] and k["client"]["kernel_rx"] == 0, k
+    assert k["state"] == "active" and k["client"]["kernel_rx"] == 0, k
     # To the last one, beside what the veth pair may drop before it reaches us, on a machine that is busy otherwise.
     taken = k["counters"]["rx_delivered"] + k["counters"]["rx_drop_ring_full"] + k["counters"]["rx_drop_quota"]
     print(f"{count} sent: {device['rx_diverted']} diverted, {k['counters']['rx_delivered']} delivered, "
@@ -61,7 +61,7 @@ def containers_share_the_memzones():
     s = settled("server")
     count, answer = socket_of(s, PORT), socket_of(s, ECHO)
     assert s["control"]["sockets"] == 2 and count["channel"] != answer["channel"], s["sockets"]
-    assert count["accelerated"] and answer["accelerated"], s["sockets"]
+    assert count["state"] == answer["state"] == "active", s["sockets"]
     assert answer["counters"]["rx_delivered"] >= 2000 and answer["counters"]["tx_sent"] >= 1900, answer
 
 
@@ -107,7 +107,7 @@ def ports_change_live():
     address = shared()
 
     def accelerated(port):
-        return socket_of(stats("server"), port)["accelerated"]
+        return socket_of(stats("server"), port)["state"] == "active"
 
     kubectl("annotate", "pod", "server", f"udplane.io/ports={ECHO}-{ECHO + 99}", "--overwrite")
     _, took = timed(until, lambda: not accelerated(PORT), 90, "port given to the kernel")
@@ -136,7 +136,7 @@ def sidecar_killed():
     until(lambda: restarts("server")["udplane"] == was["udplane"] + 1, 20, "restart of the sidecar")
     ready("server")
     # The clients re-attach by themselves.
-    until(lambda: [k["accelerated"] for k in stats("server")["sockets"]] == [True, True], 20, "both sockets fast again")
+    until(lambda: [k["state"] == "active" for k in stats("server")["sockets"]] == [True, True], 20, "both sockets fast again")
     out, err = flood.communicate(timeout=30)
     assert flood.returncode == 0, err
     asked, lost = pings.end()

@@ -59,7 +59,7 @@ def two_pods_share_a_node():
         from_world(port, 20000)
     s = balanced(lambda s: all(socket_of(s, p)["counters"]["rx_delivered"] >= 18000 for p in (6000, 6001)))
     first, second = socket_of(s, 6000), socket_of(s, 6001)
-    assert first["accelerated"] and second["accelerated"] and first["channel"] != second["channel"], s["sockets"]
+    assert first["state"] == second["state"] == "active" and first["channel"] != second["channel"], s["sockets"]
     print({p: socket_of(s, p)["counters"]["rx_delivered"] for p in (6000, 6001)}, "of 20000 each;", s["device"]["text"])
 
 
@@ -82,7 +82,7 @@ def daemon_set_restarted():
     start = node_stats()["start_ns"]
     call([*KUBECTL, "-n", SYSTEM, "rollout", "restart", "ds/udplane-node"])
     call([*KUBECTL, "-n", SYSTEM, "rollout", "status", "ds/udplane-node", "--timeout=60s"])
-    balanced(lambda s: s["start_ns"] != start and socket_of(s, 6001)["accelerated"])
+    balanced(lambda s: s["start_ns"] != start and socket_of(s, 6001)["state"] == "active")
     assert restarts("second") == {"app": 0}
 
 
