@@ -159,6 +159,7 @@ static bool install(struct sock *s, struct attach *a, const struct udplane_claim
 		s->rxq_next = 0;
 		s->wake_fd = wake_fd;
 		s->tokens = 0;
+		s->switched = false;
 		s->id = c->sock;
 		s->zone = (const void *)(a->stats_zone.addr + a->stats->socket_off + (size_t)c->sock * a->stats->socket_len);
 		s->lane = &a->lane[c->sock % a->worker_cnt];
@@ -459,6 +460,7 @@ void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const ch
 		tx_resend(s, a);
 	if (rings)
 		claim_drop(s, end != CLAIM_CLOSE);
+	rx_saved_first(s);
 	s->att = NULL;
 	s->held = keep_row ? a : NULL;
 	if (end != CLAIM_CLOSE)

@@ -374,6 +374,7 @@ struct sock {
 	uint32_t pad;     /* so that a compiler does not fetch these two together with what follows */
 	bool nonblock;    /* atomic */
 	bool self_signal; /* the kernel socket's writability is watched, which makes fd readable */
+	bool switched;    /* a datagram marked UDPLANE_RX_SWITCHED was taken since the claim */
 	bool error_queue; /* an option was set that fills the error queue; atomic */
 	bool kernel_hot;  /* the last look at the kernel socket found something */
 	uint8_t peeked;   /* enum peeked: where the next datagram must come from, since it was shown already */
@@ -805,6 +806,7 @@ void rx_drain(struct sock *s, uint32_t lane, bool save);
 /* Before a socket changes its path: everything that has come so far goes to s->saved in its order, as far as the kernel socket holds
  * something older than the rings do; what comes into it from now on is newer. rx_lock held. */
 void rx_to_saved(struct sock *s);
+void rx_saved_first(struct sock *s); /* all of s->saved is older than what is in the kernel socket */
 /* After a look at the kernel socket that brought cnt datagrams of asked, or -errno. */
 void rx_kernel_looked(struct sock *s, int cnt, uint32_t asked, int flags);
 /* burst.c: gives up what is reserved, if anything. tx_lock held, but in a forked child. */

@@ -139,7 +139,8 @@ static struct pktbuf **kernel_place(struct sock *s)
 		if (rx_avail(s, &s->rxq[i], 1) && rx_load(s, &s->rxq[i], 0, &d) && (d.flags & UDPLANE_RX_SWITCHED))
 			return s->saved_end;
 	}
-	return NULL;
+	/* The first one since the claim, which is marked, may be on its way. */
+	return s->rxq_cnt && !s->switched && attach_engaged(s->att) ? s->saved_end : NULL;
 }
 
 /* The next datagram of the kernel socket in private memory, or NULL: none, or an error, which is kept to be reported. */
@@ -190,9 +191,16 @@ void rx_to_saved(struct sock *s)
 		save_kernel(s, at);
 	for (uint32_t i = 0; i < s->rxq_cnt; i++)
 		rx_drain(s, i, true);
-	for (struct pktbuf *b = s->saved; b; b = b->next)
-		b->switched = false;
+	rx_saved_first(s);
 	s->peeked = PEEKED_NONE;
+}
+
+void rx_saved_first(struct sock *s)
+{
+	for (struct pktbuf *b = s->saved; b; b = b->next) {
+		s->switched |= b->switched;
+		b->switched = false;
+	}
 }
 
 /* ---------------------------------------------------------------------------------------------------------- engage -- */
@@ -264,6 +272,7 @@ bool rx_switch(struct sock *s, bool emptied)
 	if (!emptied && s->switch_run < RX_SWITCH_MAX)
 		return false;
 	s->switch_run = 0;
+	s->switched = true;
 	return true;
 }
 

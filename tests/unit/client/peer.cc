@@ -110,7 +110,7 @@ void Peer::Serve()
 		std::vector<Session *> who;
 
 		{
-			std::lock_guard<std::mutex> lock(mutex_);
+			std::lock_guard<std::recursive_mutex> lock(mutex_);
 			for (auto &s : sessions_) {
 				if (s->fd < 0)
 					continue;
@@ -121,7 +121,7 @@ void Peer::Serve()
 		poll(p.data(), p.size(), -1);
 		if (p[0].revents)
 			return;
-		std::lock_guard<std::mutex> lock(mutex_);
+		std::lock_guard<std::recursive_mutex> lock(mutex_);
 		for (size_t i = 0; i < who.size(); i++)
 			if (p[i + 2].revents && who[i]->fd >= 0)
 				HandleMessage(who[i]);
@@ -358,7 +358,7 @@ void Peer::Die()
 
 void Peer::Goodbye()
 {
-	std::lock_guard<std::mutex> lock(mutex_);
+	std::lock_guard<std::recursive_mutex> lock(mutex_);
 	struct udplane_msg m = {};
 
 	udplane_store32(&Stats()->state, UDPLANE_STATE_GONE);
@@ -412,7 +412,7 @@ void Peer::AskPort(uint16_t port, bool asked)
 
 std::vector<Peer::Request> Peer::Requests()
 {
-	std::lock_guard<std::mutex> lock(mutex_);
+	std::lock_guard<std::recursive_mutex> lock(mutex_);
 
 	return requests_;
 }
@@ -428,7 +428,7 @@ uint32_t Peer::Count(uint16_t type)
 
 std::vector<uint32_t> Peer::Socks()
 {
-	std::lock_guard<std::mutex> lock(mutex_);
+	std::lock_guard<std::recursive_mutex> lock(mutex_);
 	std::vector<uint32_t> all;
 
 	for (auto &s : sessions_)

@@ -143,7 +143,7 @@ class Peer
 
 	Options opt_;
 	std::string path_;
-	std::mutex mutex_;
+	std::recursive_mutex mutex_; /* on_done() may Put() */
 	std::thread thread_;
 	int listen_fd_ = -1, stop_fd_ = -1;
 	Zone stats_, frames_;

@@ -83,7 +83,7 @@ void Peer::TakeReturns(Session *s)
 
 bool Peer::Put(uint32_t sock, const std::string &payload, const std::string &src, uint16_t flags, uint32_t worker)
 {
-	std::lock_guard<std::mutex> lock(mutex_);
+	std::lock_guard<std::recursive_mutex> lock(mutex_);
 	struct sockaddr_storage ss;
 	struct udplane_rx_desc d = {};
 	Rings *k = nullptr;
@@ -126,7 +126,7 @@ bool Peer::Put(uint32_t sock, const std::string &payload, const std::string &src
 
 void Peer::PutRaw(uint32_t sock, const struct udplane_rx_desc &d, uint32_t worker)
 {
-	std::lock_guard<std::mutex> lock(mutex_);
+	std::lock_guard<std::recursive_mutex> lock(mutex_);
 	Rings *k = nullptr;
 
 	if (!Of(sock, &k))
@@ -142,7 +142,7 @@ void Peer::PutRaw(uint32_t sock, const struct udplane_rx_desc &d, uint32_t worke
 
 void Peer::Signal(uint32_t sock, uint32_t worker)
 {
-	std::lock_guard<std::mutex> lock(mutex_);
+	std::lock_guard<std::recursive_mutex> lock(mutex_);
 	Rings *k = nullptr;
 
 	udplane_fence();
@@ -163,7 +163,7 @@ bool Peer::Deliver(uint32_t sock, const std::string &payload, const std::string 
 
 const struct udplane_rx_ring *Peer::Ring(uint32_t sock, uint32_t worker)
 {
-	std::lock_guard<std::mutex> lock(mutex_);
+	std::lock_guard<std::recursive_mutex> lock(mutex_);
 	Rings *k = nullptr;
 
 	return Of(sock, &k) ? k->shared[worker] : nullptr;
@@ -178,7 +178,7 @@ bool Peer::Armed(uint32_t sock, uint32_t worker)
 
 std::vector<Sent> Peer::Take(uint32_t max, uint32_t worker)
 {
-	std::lock_guard<std::mutex> lock(mutex_);
+	std::lock_guard<std::recursive_mutex> lock(mutex_);
 	std::vector<Sent> all;
 
 	for (auto &s : sessions_) {
@@ -208,7 +208,7 @@ std::vector<Sent> Peer::Take(uint32_t max, uint32_t worker)
 
 void Peer::Redirect(const uint8_t dst[4], uint16_t port)
 {
-	std::lock_guard<std::mutex> lock(mutex_);
+	std::lock_guard<std::recursive_mutex> lock(mutex_);
 
 	for (auto &s : sessions_) {
 		for (struct udplane_ring &r : s->tx) {
@@ -227,7 +227,7 @@ void Peer::Redirect(const uint8_t dst[4], uint16_t port)
 
 uint32_t Peer::FramesOut()
 {
-	std::lock_guard<std::mutex> lock(mutex_);
+	std::lock_guard<std::recursive_mutex> lock(mutex_);
 
 	for (auto &s : sessions_)
 		TakeReturns(s.get());
@@ -236,7 +236,7 @@ uint32_t Peer::FramesOut()
 
 bool Peer::DoorbellRang(uint32_t worker)
 {
-	std::lock_guard<std::mutex> lock(mutex_);
+	std::lock_guard<std::recursive_mutex> lock(mutex_);
 	bool rang = false;
 	uint64_t n;
 

@@ -623,6 +623,21 @@ TEST_F(ReceiveTest, KeepsTheOrderWhenItMoves)
 	EXPECT_EQ(p->FramesOut(), 0u);
 }
 
+// The first datagram since the claim, which is marked, is still on its way when the socket moves; the kernel gets the next before it is read.
+TEST_F(ReceiveTest, KeepsTheOrderOfWhatComesWhileItMoves)
+{
+	Peer *p = Start();
+	int fd = Claimed(), on = 1;
+	uint32_t id = Id(fd);
+
+	SendKernel(fd, "1");
+	p->on_done = [&](struct udplane_done *) { p->Put(id, "2", "10.0.0.1:1", UDPLANE_RX_SWITCHED, 0); };
+	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof(on)), 0);
+	SendKernel(fd, "3");
+	for (const char *text : {"1", "2", "3"})
+		EXPECT_EQ(Recv(fd), text);
+}
+
 // What was shown comes first, wherever it lay.
 TEST_F(ReceiveTest, WhatWasPeekedAtComesFirstAfterAMove)
 {
