@@ -414,6 +414,7 @@ def order_holds(mode):
         def forked(first):
             pid = os.fork()
             if not pid:
+                app.close()  # as long as two have it open, it is the kernel's
                 send(first)
                 os._exit(0)
             return lambda: pid and os.waitpid(pid, os.WNOHANG)[0]
