@@ -633,6 +633,7 @@ TEST_F(ReceiveTest, KeepsTheOrderOfWhatComesWhileItMoves)
 	SendKernel(fd, "1");
 	p->on_done = [&](struct udplane_done *) { p->Put(id, "2", "10.0.0.1:1", UDPLANE_RX_SWITCHED, 0); };
 	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof(on)), 0);
+	p->on_done = nullptr;
 	SendKernel(fd, "3");
 	for (const char *text : {"1", "2", "3"})
 		EXPECT_EQ(Recv(fd), text);
