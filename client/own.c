@@ -30,6 +30,9 @@ int own_move(int fd)
 
 	if (high < 0)
 		return fd;
+#ifdef __SANITIZE_THREAD__
+	dup3(fd, high, O_CLOEXEC); /* it does not see F_DUPFD, and so not what a message orders */
+#endif
 	close(fd);
 	return high;
 }

@@ -43,20 +43,15 @@
 
 /* ---------------------------------------------------------------------------------------------------------- rings -- */
 
-/* A word that the other side of a ring writes at any time. A struct, so that only the atomic accesses of ring.h reach it. */
-struct udplane_word {
-	uint32_t word;
-};
-
 /* Control words of every ring; entries follow at offset sizeof(struct udplane_ring_head), a power of two of them. Indices run
  * freely through 2^32; entry i is at i & (size - 1). The size is agreed in messages and never read from shared memory. */
 struct udplane_ring_head {
 	/* producer's line */
-	struct udplane_word prod_idx; /* entries ever written */
+	uint32_t prod_idx; /* entries ever written */
 	uint8_t pad0[UDPLANE_LINE - 4];
 	/* consumer's line */
-	struct udplane_word cons_idx; /* entries ever taken */
-	struct udplane_word armed;    /* 1: the consumer sleeps, or may: producer swaps in 0 and signals. See ring.h */
+	uint32_t cons_idx; /* entries ever taken */
+	uint32_t armed;    /* 1: the consumer sleeps, or may: producer swaps in 0 and signals. See ring.h */
 	uint8_t pad1[UDPLANE_LINE - 8];
 };
 UDPLANE_STATIC_ASSERT(sizeof(struct udplane_ring_head) == 256, "ring head");

@@ -28,14 +28,14 @@
 
 /* One end's private view. */
 struct udplane_ring {
-	struct udplane_ring_head *head;
+	volatile struct udplane_ring_head *head; /* the other end writes there at any time: what is read is read once */
 	uint32_t size; /* entries, a power of two, at most 2^30 */
 	uint32_t idx;  /* own index: next entry to fill or to take */
 	uint32_t peer; /* the other end's index when last looked at */
 };
 
 /* Both ends start at `start` (0 but in tests). The creator zeroes the memory, or calls this with reset. */
-static inline void udplane_ring_init(struct udplane_ring *r, struct udplane_ring_head *head, uint32_t size, uint32_t start)
+static inline void udplane_ring_init(struct udplane_ring *r, volatile struct udplane_ring_head *head, uint32_t size, uint32_t start)
 {
 	r->head = head;
 	r->size = size;
@@ -55,7 +55,7 @@ static inline uint32_t udplane_ring_free(struct udplane_ring *r, uint32_t want)
 	uint32_t used = r->idx - r->peer;
 
 	if (r->size - used < want) {
-		uint32_t cons = __atomic_load_n(&r->head->cons_idx.word, __ATOMIC_ACQUIRE); /* pairs with ring_consume */
+		uint32_t cons = __atomic_load_n(&r->head->cons_idx, __ATOMIC_ACQUIRE); /* pairs with ring_consume */
 
 		used = r->idx - cons;
 		if (used > r->size)
@@ -69,7 +69,7 @@ static inline uint32_t udplane_ring_free(struct udplane_ring *r, uint32_t want)
 static inline void udplane_ring_publish(struct udplane_ring *r, uint32_t cnt)
 {
 	r->idx += cnt;
-	__atomic_store_n(&r->head->prod_idx.word, r->idx, __ATOMIC_RELEASE); /* pairs with ring_avail */
+	__atomic_store_n(&r->head->prod_idx, r->idx, __ATOMIC_RELEASE); /* pairs with ring_avail */
 }
 
 /* Consumer: entries that may be taken, at r->idx onward. Looks at shared memory only if fewer than `want` are known to be there.
@@ -79,7 +79,7 @@ static inline uint32_t udplane_ring_avail(struct udplane_ring *r, uint32_t want)
 	uint32_t cnt = r->peer - r->idx;
 
 	if (cnt < want) {
-		uint32_t prod = __atomic_load_n(&r->head->prod_idx.word, __ATOMIC_ACQUIRE); /* pairs with ring_publish */
+		uint32_t prod = __atomic_load_n(&r->head->prod_idx, __ATOMIC_ACQUIRE); /* pairs with ring_publish */
 
 		cnt = prod - r->idx;
 		if (cnt > r->size)
@@ -93,14 +93,14 @@ static inline uint32_t udplane_ring_avail(struct udplane_ring *r, uint32_t want)
 static inline void udplane_ring_consume(struct udplane_ring *r, uint32_t cnt)
 {
 	r->idx += cnt;
-	__atomic_store_n(&r->head->cons_idx.word, r->idx, __ATOMIC_RELEASE); /* pairs with ring_free */
+	__atomic_store_n(&r->head->cons_idx, r->idx, __ATOMIC_RELEASE); /* pairs with ring_free */
 }
 
 /* Consumer: asks for a signal at the next publish. Look at the ring again before sleeping. True: an earlier arm was still standing;
  * if there was one and it was not, its signal has come or is coming. */
 static inline bool udplane_ring_arm(struct udplane_ring *r)
 {
-	bool standing = __atomic_exchange_n(&r->head->armed.word, 1, __ATOMIC_SEQ_CST) == 1; /* pairs with udplane_fence + ring_take_arm */
+	bool standing = __atomic_exchange_n(&r->head->armed, 1, __ATOMIC_SEQ_CST) == 1; /* pairs with udplane_fence + ring_take_arm */
 
 	/* The swap alone does not order its store before the look at the ring that follows: C11; arm64's swpal and ldapr. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -110,13 +110,13 @@ static inline bool udplane_ring_arm(struct udplane_ring *r)
 /* Consumer: takes the arm back. False: the producer has taken it, its signal has come or is coming. */
 static inline bool udplane_ring_disarm(struct udplane_ring *r)
 {
-	return __atomic_exchange_n(&r->head->armed.word, 0, __ATOMIC_SEQ_CST) == 1;
+	return __atomic_exchange_n(&r->head->armed, 0, __ATOMIC_SEQ_CST) == 1;
 }
 
 /* Consumer: is an arm of mine still standing? */
 static inline bool udplane_ring_is_armed(const struct udplane_ring *r)
 {
-	return __atomic_load_n(&r->head->armed.word, __ATOMIC_RELAXED) == 1;
+	return __atomic_load_n(&r->head->armed, __ATOMIC_RELAXED) == 1;
 }
 
 /* Full barrier between a publish and a look at a sleeper's flag (one for many publishes), and between the setting of one's own
@@ -130,17 +130,17 @@ static inline void udplane_fence(void)
  * taken everything already (it spun, and armed after) needs none. */
 static inline bool udplane_ring_take_arm(struct udplane_ring *r)
 {
-	if (__atomic_load_n(&r->head->armed.word, __ATOMIC_RELAXED) != 1)
+	if (__atomic_load_n(&r->head->armed, __ATOMIC_RELAXED) != 1)
 		return false;
-	if (__atomic_load_n(&r->head->cons_idx.word, __ATOMIC_RELAXED) == r->idx)
+	if (__atomic_load_n(&r->head->cons_idx, __ATOMIC_RELAXED) == r->idx)
 		return false;
-	return __atomic_exchange_n(&r->head->armed.word, 0, __ATOMIC_SEQ_CST) == 1; /* pairs with ring_arm */
+	return __atomic_exchange_n(&r->head->armed, 0, __ATOMIC_SEQ_CST) == 1; /* pairs with ring_arm */
 }
 
 /* The current value of a ring's control word: one load. */
-static inline uint32_t udplane_word_load(const struct udplane_word *w)
+static inline uint32_t udplane_word_load(const volatile uint32_t *w)
 {
-	return __atomic_load_n(&w->word, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(w, __ATOMIC_ACQUIRE);
 }
 
 /* A word with one writer that others read at any time: counters, sleep flags, sequence numbers. */

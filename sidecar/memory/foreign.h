@@ -59,10 +59,10 @@ static inline void foreign_zero(struct foreign f, size_t len)
 	memset((void *)f.addr, 0, len);
 }
 
-/* The control words of a ring at f, for udplane_ring_init alone. They are struct udplane_word, which ring.h reads. */
-static inline struct udplane_ring_head *foreign_ring_head(struct foreign f)
+/* The control words of a ring at f, for udplane_ring_init alone: ring.h reads them, through a pointer to volatile. */
+static inline volatile struct udplane_ring_head *foreign_ring_head(struct foreign f)
 {
-	return (struct udplane_ring_head *)f.addr;
+	return (volatile struct udplane_ring_head *)f.addr;
 }
 
 /* A payload, for packet_build alone, which copies and sums in one pass: what it sends is what it summed, and no byte of it decides

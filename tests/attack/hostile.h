@@ -277,8 +277,8 @@ static inline void hostile_refill_tx(const struct hostile *h)
 {
 	struct udplane_ring_head *head = &hostile_tx_ring(h)->head;
 
-	__atomic_store_n(&head->prod_idx.word,
-			 __atomic_load_n(&head->cons_idx.word, __ATOMIC_ACQUIRE) +
+	__atomic_store_n(&head->prod_idx,
+			 __atomic_load_n(&head->cons_idx, __ATOMIC_ACQUIRE) +
 				 h->welcome.tx_slot_cnt,
 			 __ATOMIC_RELEASE);
 }

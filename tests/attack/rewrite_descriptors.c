@@ -37,8 +37,8 @@ static uint64_t take(void)
 	for (int i = 0; i < SOCKETS; i++) {
 		uint32_t prod = udplane_word_load(&rings[i]->head.prod_idx);
 
-		n += prod - rings[i]->head.cons_idx.word;
-		__atomic_store_n(&rings[i]->head.cons_idx.word, prod, __ATOMIC_RELEASE);
+		n += prod - rings[i]->head.cons_idx;
+		__atomic_store_n(&rings[i]->head.cons_idx, prod, __ATOMIC_RELEASE);
 	}
 	return n;
 }

@@ -21,13 +21,13 @@ struct victim {
 static void take_ring(struct victim *v)
 {
 	struct udplane_return_ring *back = hostile_return_ring(&v->h);
-	uint32_t prod = __atomic_load_n(&v->s.ring->head.prod_idx.word, __ATOMIC_ACQUIRE);
+	uint32_t prod = __atomic_load_n(&v->s.ring->head.prod_idx, __ATOMIC_ACQUIRE);
 
 	for (; v->taken != prod; v->taken++, v->ring_cnt++)
 		back->frame[v->returned++ & (v->h.welcome.return_cnt - 1)] =
 			v->s.ring->desc[v->taken & (v->s.claimed.ring_size - 1)].frame;
-	__atomic_store_n(&v->s.ring->head.cons_idx.word, v->taken, __ATOMIC_RELEASE);
-	__atomic_store_n(&back->head.prod_idx.word, v->returned, __ATOMIC_RELEASE);
+	__atomic_store_n(&v->s.ring->head.cons_idx, v->taken, __ATOMIC_RELEASE);
+	__atomic_store_n(&back->head.prod_idx, v->returned, __ATOMIC_RELEASE);
 }
 
 static void take(struct victim *v)

@@ -271,7 +271,7 @@ TEST_F(DeathTest, NonsenseIndicesDetach)
 	int fd = Claimed();
 	auto *ring = const_cast<struct udplane_rx_ring *>(p->Ring(Id(fd)));
 
-	udplane_store32(&ring->head.prod_idx.word, 0x80000000u);
+	udplane_store32(&ring->head.prod_idx, 0x80000000u);
 	EXPECT_EQ(Recv(fd), "!EAGAIN");
 	SendKernel(fd, "kernel");
 	EXPECT_EQ(Recv(fd), "kernel");

@@ -192,7 +192,7 @@ void Peer::Welcome(Session *s, uint32_t seq)
 			auto *ret = reinterpret_cast<struct udplane_return_ring *>(Lane(s, i) + return_off);
 			struct udplane_ring r;
 
-			tx->head.prod_idx.word = tx->head.cons_idx.word = ret->head.prod_idx.word = ret->head.cons_idx.word = opt_.start;
+			tx->head.prod_idx = tx->head.cons_idx = ret->head.prod_idx = ret->head.cons_idx = opt_.start;
 			udplane_ring_init(&r, &tx->head, opt_.tx_slots, opt_.start);
 			s->tx.push_back(r);
 			udplane_ring_init(&r, &ret->head, kReturns, opt_.start);
@@ -251,7 +251,7 @@ void Peer::Claim(Session *s, const struct udplane_claim *m)
 			struct udplane_ring r;
 
 			memset(static_cast<void *>(shared), 0, sizeof(*shared));
-			shared->head.prod_idx.word = shared->head.cons_idx.word = opt_.start;
+			shared->head.prod_idx = shared->head.cons_idx = opt_.start;
 			udplane_ring_init(&r, &shared->head, opt_.ring_size, opt_.start);
 			rings.ring.push_back(r);
 			rings.shared.push_back(shared);

@@ -63,7 +63,7 @@ void Peer::TakeReturns(Session *s)
 {
 	for (uint32_t w = 0; w < s->ret.size(); w++) {
 		struct udplane_ring *r = &s->ret[w];
-		auto *shared = reinterpret_cast<struct udplane_return_ring *>(r->head);
+		auto *shared = (struct udplane_return_ring *)(r->head);
 		uint32_t n = udplane_ring_avail(r, kReturns);
 
 		ASSERT_NE(n, UDPLANE_RING_CORRUPT);
@@ -173,7 +173,7 @@ bool Peer::Armed(uint32_t sock, uint32_t worker)
 {
 	const struct udplane_rx_ring *r = Ring(sock, worker);
 
-	return r && udplane_load32(&r->head.armed.word) == 1;
+	return r && udplane_load32(&r->head.armed) == 1;
 }
 
 std::vector<Sent> Peer::Take(uint32_t max, uint32_t worker)
@@ -185,7 +185,7 @@ std::vector<Sent> Peer::Take(uint32_t max, uint32_t worker)
 		if (s->tx.empty())
 			continue;
 		struct udplane_ring *r = &s->tx[worker];
-		auto *shared = reinterpret_cast<struct udplane_tx_ring *>(r->head);
+		auto *shared = (struct udplane_tx_ring *)(r->head);
 		uint32_t return_off = Up(sizeof(struct udplane_tx_ring) + opt_.tx_slots * sizeof(struct udplane_tx_desc));
 		const uint8_t *payload = Lane(s.get(), worker) + Up(return_off + sizeof(struct udplane_return_ring) + kReturns * 4);
 		uint32_t n = udplane_ring_avail(r, UINT32_MAX);
@@ -212,7 +212,7 @@ void Peer::Redirect(const uint8_t dst[4], uint16_t port)
 
 	for (auto &s : sessions_) {
 		for (struct udplane_ring &r : s->tx) {
-			auto *shared = reinterpret_cast<struct udplane_tx_ring *>(r.head);
+			auto *shared = (struct udplane_tx_ring *)(r.head);
 			uint32_t n = udplane_ring_avail(&r, UINT32_MAX);
 
 			for (uint32_t i = 0; i < n; i++) {

@@ -103,7 +103,7 @@ TEST_F(ThreadTest, WritersShareALane)
 	}
 	for (auto &t : writers)
 		t.join();
-	EXPECT_TRUE(Until([&] { return udplane_load32(&table_get(fd[0])->lane->tx.head->cons_idx.word) == table_get(fd[0])->lane->tx.idx; }));
+	EXPECT_TRUE(Until([&] { return udplane_word_load(&table_get(fd[0])->lane->tx.head->cons_idx) == table_get(fd[0])->lane->tx.idx; }));
 	stop = true;
 	worker.join();
 	EXPECT_EQ(taken, Status(fd[0]).fast_tx + Status(fd[1]).fast_tx);

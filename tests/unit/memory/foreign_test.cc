@@ -32,7 +32,8 @@ static_assert(Dereferences<uint32_t *>::value && Indexes<uint32_t *>::value && I
 static_assert(!Dereferences<foreign>::value && !Indexes<foreign>::value && !IsCopied<foreign>::value, "no pointer");
 static_assert(!std::is_convertible<foreign, const void *>::value && !std::is_convertible<foreign, uintptr_t>::value,
 	      "nor does it become one");
-static_assert(!std::is_convertible<udplane_word, uint32_t>::value, "a ring's control word is read by ring.h alone");
+static_assert(std::is_volatile<std::remove_pointer_t<decltype(foreign_ring_head(foreign{}))>>::value,
+	      "a ring's control word is read as often as it says, and no more");
 
 TEST(Foreign, LoadsAndStores) {
 	alignas(8) uint8_t memory[32] = {};

@@ -37,7 +37,7 @@ struct Shared {
 
 		udplane_ring_init(&prod, &head, size, start);
 		udplane_ring_init(&cons, &head, size, start);
-		head.prod_idx.word = head.cons_idx.word = start;
+		head.prod_idx = head.cons_idx = start;
 	}
 };
 

@@ -29,7 +29,7 @@ struct Pair {
 	{
 		udplane_ring_init(&prod, &head, size, start);
 		udplane_ring_init(&cons, &head, size, start);
-		head.prod_idx.word = head.cons_idx.word = start;
+		head.prod_idx = head.cons_idx = start;
 	}
 };
 
@@ -53,8 +53,8 @@ TEST(Ring, FillsAndEmptiesAtEveryStart)
 				}
 				ASSERT_EQ(udplane_ring_avail(&p.cons, 1), 0u) << "empty";
 			}
-			EXPECT_EQ(p.head.prod_idx.word, start + 3 * size);
-			EXPECT_EQ(p.head.cons_idx.word, start + 3 * size);
+			EXPECT_EQ(p.head.prod_idx, start + 3 * size);
+			EXPECT_EQ(p.head.cons_idx, start + 3 * size);
 		}
 }
 
@@ -103,8 +103,8 @@ TEST(Ring, RandomBatchesKeepContentAndCount)
 					ASSERT_EQ(slot[udplane_ring_slot(&p.cons, p.cons.idx + i)], out++);
 				udplane_ring_consume(&p.cons, want);
 			}
-			ASSERT_EQ(p.head.prod_idx.word, in);
-			ASSERT_EQ(p.head.cons_idx.word, out);
+			ASSERT_EQ(p.head.prod_idx, in);
+			ASSERT_EQ(p.head.cons_idx, out);
 		}
 	}
 }
@@ -115,17 +115,17 @@ TEST(Ring, LooksAtSharedMemoryOnlyWhenItMust)
 	Pair p(8, 0xfffffffc);
 
 	udplane_ring_publish(&p.prod, 6);
-	p.head.cons_idx.word = 0x12345678; // impossible: whoever looks says so
+	p.head.cons_idx = 0x12345678; // impossible: whoever looks says so
 	EXPECT_EQ(udplane_ring_free(&p.prod, 0), 2u);
 	EXPECT_EQ(udplane_ring_free(&p.prod, 2), 2u);
 	EXPECT_EQ(udplane_ring_free(&p.prod, 3), UDPLANE_RING_CORRUPT);
-	p.head.cons_idx.word = 0xfffffffe;
+	p.head.cons_idx = 0xfffffffe;
 	EXPECT_EQ(udplane_ring_free(&p.prod, 2), 2u);
 	EXPECT_EQ(udplane_ring_free(&p.prod, 3), 4u);
 
 	EXPECT_EQ(udplane_ring_avail(&p.cons, 0), 0u);
 	EXPECT_EQ(udplane_ring_avail(&p.cons, 1), 6u);
-	p.head.prod_idx.word = 0x12345678;
+	p.head.prod_idx = 0x12345678;
 	EXPECT_EQ(udplane_ring_avail(&p.cons, 6), 6u);
 	EXPECT_EQ(udplane_ring_avail(&p.cons, 7), UDPLANE_RING_CORRUPT);
 }
@@ -154,7 +154,7 @@ TEST(Ring, ProducerDetectsEveryImpossibleIndex)
 					Pair p(size, start);
 
 					udplane_ring_publish(&p.prod, used);
-					p.head.cons_idx.word = p.prod.idx - d; // d entries would be left
+					p.head.cons_idx = p.prod.idx - d; // d entries would be left
 					uint32_t free = udplane_ring_free(&p.prod, UINT32_MAX);
 
 					if (d <= size) {
@@ -165,7 +165,7 @@ TEST(Ring, ProducerDetectsEveryImpossibleIndex)
 					ASSERT_EQ(udplane_ring_free(&p.prod, UINT32_MAX), UDPLANE_RING_CORRUPT);
 					ASSERT_EQ(p.prod.idx, start + used);
 					ASSERT_EQ(p.prod.peer, start) << "nonsense is not kept";
-					ASSERT_EQ(p.head.prod_idx.word, start + used);
+					ASSERT_EQ(p.head.prod_idx, start + used);
 				}
 }
 
@@ -180,7 +180,7 @@ TEST(Ring, ConsumerDetectsEveryImpossibleIndex)
 					udplane_ring_publish(&p.prod, size);
 					ASSERT_EQ(udplane_ring_avail(&p.cons, 1), size);
 					udplane_ring_consume(&p.cons, taken);
-					p.head.prod_idx.word = p.cons.idx + d; // d entries would be there
+					p.head.prod_idx = p.cons.idx + d; // d entries would be there
 					uint32_t avail = udplane_ring_avail(&p.cons, UINT32_MAX);
 
 					if (d <= size) {
@@ -191,7 +191,7 @@ TEST(Ring, ConsumerDetectsEveryImpossibleIndex)
 					ASSERT_EQ(udplane_ring_avail(&p.cons, UINT32_MAX), UDPLANE_RING_CORRUPT);
 					ASSERT_EQ(p.cons.idx, start + taken);
 					ASSERT_EQ(p.cons.peer, start + size);
-					ASSERT_EQ(p.head.cons_idx.word, start + taken);
+					ASSERT_EQ(p.head.cons_idx, start + taken);
 				}
 }
 
@@ -203,13 +203,13 @@ TEST(Ring, PeerThatGoesBackStaysInRange)
 		Pair p(8, 0u - rng() % 20);
 
 		for (int step = 0; step < 500; step++) {
-			p.head.cons_idx.word = p.prod.idx - rng() % 9;
+			p.head.cons_idx = p.prod.idx - rng() % 9;
 			uint32_t free = udplane_ring_free(&p.prod, rng() % 10);
 			ASSERT_LE(free, 8u);
 			udplane_ring_publish(&p.prod, rng() % (free + 1));
 			ASSERT_LE(p.prod.idx - p.prod.peer, 8u);
 
-			p.head.prod_idx.word = p.cons.idx + rng() % 9;
+			p.head.prod_idx = p.cons.idx + rng() % 9;
 			uint32_t avail = udplane_ring_avail(&p.cons, rng() % 10);
 			ASSERT_LE(avail, 8u);
 			udplane_ring_consume(&p.cons, rng() % (avail + 1));
@@ -291,11 +291,11 @@ TEST(RingArm, NonsenseIsNoArm)
 	for (uint32_t nonsense : { 2u, 3u, 0x80000000u, UINT32_MAX }) {
 		Pair p(8, 0);
 
-		p.head.armed.word = nonsense;
+		p.head.armed = nonsense;
 		EXPECT_FALSE(Publish(&p, 1));
 		EXPECT_FALSE(udplane_ring_is_armed(&p.cons));
 		EXPECT_FALSE(udplane_ring_disarm(&p.cons));
-		p.head.armed.word = nonsense;
+		p.head.armed = nonsense;
 		EXPECT_FALSE(udplane_ring_arm(&p.cons));
 		EXPECT_TRUE(udplane_ring_is_armed(&p.cons));
 	}

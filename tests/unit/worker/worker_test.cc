@@ -438,13 +438,13 @@ class Liar : public WorkerTest {
 
 TEST_F(Liar, TxProducerIndexBeyondTheRing) {
   Client *c = Attach(0, 7), *v = Attach(1, 8);
-  __atomic_store_n(&c->tx->head.prod_idx.word, kTxSlots + 1, __ATOMIC_RELEASE);
+  __atomic_store_n(&c->tx->head.prod_idx, kTxSlots + 1, __ATOMIC_RELEASE);
   c->Bell();
   ExpectCaught(v, 8);
 }
 TEST_F(Liar, RxConsumerIndexAheadOfTheProducer) {
   Client *c = Attach(0, 7), *v = Attach(1, 8);
-  __atomic_store_n(&c->ring->head.cons_idx.word, 1000, __ATOMIC_RELEASE);
+  __atomic_store_n(&c->ring->head.cons_idx, 1000, __ATOMIC_RELEASE);
   for (uint32_t i = 0; i < kRing + 1; i++) ASSERT_TRUE(Inject(7, "x"));
   ExpectCaught(v, 8);
 }
@@ -542,7 +542,7 @@ class Refiller : public Liar {
     refill_ = std::thread([this, c] {
       while (!__atomic_load_n(&stop_, __ATOMIC_RELAXED)) {
         uint32_t cons = udplane_word_load(&c->tx->head.cons_idx);
-        __atomic_store_n(&c->tx->head.prod_idx.word, cons + kTxSlots, __ATOMIC_RELEASE);
+        __atomic_store_n(&c->tx->head.prod_idx, cons + kTxSlots, __ATOMIC_RELEASE);
       }
     });
     c->Bell();
