@@ -70,6 +70,7 @@ struct worker {
 	uint32_t served_cnt;          /* each once: */
 	uint32_t *served_epoch;       /* [socket_max]: epoch in which it was listed */
 	bool flushing;                /* carrying out WORKER_SOCKET_FLUSH */
+	uint64_t wake_limit_ns;           /* a client whose signals cost more of our time each is detached */
 	uint64_t wakes_measured_until_ns; /* a wake-up was slow: until then each is measured */
 	bool stalled;                 /* this round left work that nobody will ring a bell for: no sleep */
 	uint64_t returned;            /* frames that clients have given back, */
@@ -117,6 +118,8 @@ struct worker {
 
 /* rx.c: one burst. Returns frames received. */
 uint32_t worker_rx(struct worker *w);
+/* rx.c: CPU time that a signal to a client may take, by what one costs on this machine. */
+uint64_t worker_wake_limit(void);
 /* rx.c: takes returned frames of one channel back. */
 uint32_t worker_returns(struct worker *w, struct worker_channel *ch);
 /* rx.c: have the clients taken everything that was delivered since the engagement? */

@@ -2,13 +2,15 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #include "sidecar/base/clock.h"
 #include "sidecar/worker/internal.h"
 
 #define SOCK_PASS (PORT_NONE - 1) /* in rx_burst.sock: the kernel's */
 #define WAKES_SUSPECT_NS 1000000ull    /* all signals of a burst; usual are 3 to 10 us for one (longer: slow, or our core was taken away) */
 #define WAKES_MEASURE_NS 1000000000ull /* so long each is measured after that: 0.4 us more */
-#define WAKE_SLOW_NS 250000ull
+#define WAKE_SLOW_NS 250000ull /* at least: see worker_wake_limit() */
+#define WAKE_FACTOR 200        /* and so many times what a signal costs that nobody watches: 1 us, 50 us on an emulated CPU */
 #define WAKE_SAMPLES 16
 
 /* A burst on its way: where each frame goes. */
@@ -196,6 +198,28 @@ put:
 	b->put[b->put_cnt++] = b->frame[i].frame;
 }
 
+uint64_t worker_wake_limit(void)
+{
+	uint64_t least = UINT64_MAX;
+	char byte;
+	int p[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, p))
+		return 100 * WAKE_SLOW_NS;
+	for (int i = 0; i < WAKE_SAMPLES; i++) {
+		uint64_t start = clock_thread_ns(), took;
+
+		(void)!send(p[1], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+		took = clock_thread_ns() - start;
+		(void)!recv(p[0], &byte, 1, MSG_DONTWAIT);
+		if (took < least)
+			least = took;
+	}
+	close(p[0]);
+	close(p[1]);
+	return least * WAKE_FACTOR > WAKE_SLOW_NS ? least * WAKE_FACTOR : WAKE_SLOW_NS;
+}
+
 static void signal_client(struct worker *w, struct worker_socket *s)
 {
 	/* EAGAIN: its buffer is full, so it is readable already. EPIPE: it is dead, and the control thread will hear of it. */
@@ -207,7 +231,7 @@ static void signal_client(struct worker *w, struct worker_socket *s)
 
 /*
  * A client cannot make a signal wait, but it can make it long: ten thousand epoll instances that watch its wake socket are ten thousand
- * callbacks (0.6 ms). Our own time tells, which stands still while another thread has our core: who takes WAKE_SLOW_NS on the
+ * callbacks (0.6 ms). Our own time tells, which stands still while another thread has our core: who takes more than the limit on the
  * average of WAKE_SAMPLES is treated as if it had corrupted its rings.
  */
 static void signal_measured(struct worker *w, struct worker_socket *s)
@@ -219,7 +243,7 @@ static void signal_measured(struct worker *w, struct worker_socket *s)
 	ch->wake_cpu_ns += clock_thread_ns() - start;
 	if (++ch->wake_cnt < WAKE_SAMPLES)
 		return;
-	if (ch->wake_cpu_ns > WAKE_SAMPLES * WAKE_SLOW_NS)
+	if (ch->wake_cpu_ns > WAKE_SAMPLES * w->wake_limit_ns)
 		worker_corrupt(w, ch);
 	ch->wake_cnt = 0;
 	ch->wake_cpu_ns = 0;

@@ -278,6 +278,7 @@ int worker_start(struct worker **out, const struct worker_options *opt, char *te
 	w->zone = opt->zone;
 	w->counter = opt->zone->counter;
 	w->zone->cpu = opt->cpu;
+	w->wake_limit_ns = worker_wake_limit();
 	w->epoll_fd = w->stop_fd = w->done_fd = w->event_fd = -1;
 	err = make_tables(w);
 	if (!err)

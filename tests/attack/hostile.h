@@ -233,11 +233,16 @@ static inline int hostile_udp(const char *ip, uint16_t port, int option)
 {
 	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_port = htons(port)};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), one = 1;
+	double end = hostile_now() + 2;
+	socklen_t len = sizeof(sin);
 
 	inet_pton(AF_INET, ip, &sin.sin_addr);
 	if (option)
 		setsockopt(fd, SOL_SOCKET, option, &one, sizeof(one));
-	if (fd < 0 || bind(fd, (struct sockaddr *)&sin, sizeof(sin))) {
+	/* udplaned may still hold a socket that this process has closed. */
+	while (fd >= 0 && bind(fd, (struct sockaddr *)&sin, sizeof(sin)) && errno == EADDRINUSE && hostile_now() < end)
+		usleep(1000);
+	if (fd < 0 || getsockname(fd, (struct sockaddr *)&sin, &len) || !sin.sin_port) {
 		fprintf(stderr, "cannot bind %s port %u: %s\n", ip, port, strerror(errno));
 		exit(2);
 	}
