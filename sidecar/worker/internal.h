@@ -70,7 +70,8 @@ struct worker {
 	uint32_t served_cnt;          /* each once: */
 	uint32_t *served_epoch;       /* [socket_max]: epoch in which it was listed */
 	bool flushing;                /* carrying out WORKER_SOCKET_FLUSH */
-	uint64_t wake_limit_ns;           /* a client whose signals cost more of our time each is detached */
+	uint8_t *wakes_slow;              /* [socket_max]: signals in a row that took more of our time than this: */
+	uint64_t wake_limit_ns;
 	uint64_t wakes_measured_until_ns; /* a wake-up was slow: until then each is measured */
 	bool stalled;                 /* this round left work that nobody will ring a bell for: no sleep */
 	uint64_t returned;            /* frames that clients have given back, */

@@ -34,8 +34,6 @@ static int channel_add(struct worker *w, struct worker_channel *ch)
 		return -errno;
 	ch->held = 0;
 	ch->socket_cnt = 0;
-	ch->wake_cnt = 0;
-	ch->wake_cpu_ns = 0;
 	ch->corrupt = false;
 	ch->reported = false;
 	w->channel[w->channel_cnt++] = ch;
@@ -81,6 +79,7 @@ static int socket_add(struct worker *w, const struct worker_order *o)
 	s->counter = o->info->counters->counter;
 	s->wake_fd = o->info->wake_fd;
 	s->epoch = w->epoch - 1; /* the first datagram tells the client to empty the kernel socket before */
+	w->wakes_slow[o->sock] = 0;
 	s->channel = o->info->channel;
 	s->channel->socket_cnt++;
 	w->source[o->sock] = o->source;

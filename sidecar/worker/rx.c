@@ -11,7 +11,7 @@
 #define WAKES_MEASURE_NS 1000000000ull /* so long each is measured after that: 0.4 us more */
 #define WAKE_SLOW_NS 250000ull /* at least: see worker_wake_limit() */
 #define WAKE_FACTOR 200        /* and so many times what a signal costs that nobody watches: 1 us, 50 us on an emulated CPU */
-#define WAKE_SAMPLES 16
+#define WAKES_SLOW 16
 
 /* A burst on its way: where each frame goes. */
 struct rx_burst {
@@ -206,7 +206,7 @@ uint64_t worker_wake_limit(void)
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, p))
 		return 100 * WAKE_SLOW_NS;
-	for (int i = 0; i < WAKE_SAMPLES; i++) {
+	for (int i = 0; i < WAKES_SLOW; i++) {
 		uint64_t start = clock_thread_ns(), took;
 
 		(void)!send(p[1], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -231,22 +231,21 @@ static void signal_client(struct worker *w, struct worker_socket *s)
 
 /*
  * A client cannot make a signal wait, but it can make it long: ten thousand epoll instances that watch its wake socket are ten thousand
- * callbacks (0.6 ms). Our own time tells, which stands still while another thread has our core: who takes more than the limit on the
- * average of WAKE_SAMPLES is treated as if it had corrupted its rings.
+ * callbacks (0.6 ms), at each signal. Our own time tells, which stands still while another thread has our core; but not while the
+ * hypervisor has it, and that may be any time. So whoever takes more than the limit WAKES_SLOW times in a row is treated as if it had
+ * corrupted its rings.
  */
 static void signal_measured(struct worker *w, struct worker_socket *s)
 {
-	struct worker_channel *ch = s->channel;
+	uint8_t *slow = &w->wakes_slow[s - w->socket];
 	uint64_t start = clock_thread_ns();
 
 	signal_client(w, s);
-	ch->wake_cpu_ns += clock_thread_ns() - start;
-	if (++ch->wake_cnt < WAKE_SAMPLES)
+	*slow = clock_thread_ns() - start > w->wake_limit_ns ? *slow + 1 : 0;
+	if (*slow < WAKES_SLOW)
 		return;
-	if (ch->wake_cpu_ns > WAKE_SAMPLES * w->wake_limit_ns)
-		worker_corrupt(w, ch);
-	ch->wake_cnt = 0;
-	ch->wake_cpu_ns = 0;
+	*slow = 0;
+	worker_corrupt(w, s->channel);
 }
 
 /* Signals those who sleep. */

@@ -41,8 +41,6 @@ struct worker_channel {
 	/* worker's own */
 	uint32_t held;         /* frames in the client's hands */
 	uint32_t socket_cnt;   /* sockets that have been added and not removed */
-	uint64_t wake_cpu_ns;  /* of our time spent in waking it, */
-	uint32_t wake_cnt;     /* and how often: measured while somebody makes that slow */
 	bool corrupt;          /* found lying: not served any more */
 	bool reported;         /* the control thread knows */
 };
