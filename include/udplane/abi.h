@@ -279,7 +279,7 @@ struct udplane_worker_zone {
 	uint32_t awake;    /* 1: polls its rings; 0: asleep, ring its doorbell. Pairs with the client's fence: ring.h */
 	uint32_t engaged;  /* 1: claimed ports are diverted to it; 0: the kernel delivers (mode balanced, idle) */
 	int32_t cpu;       /* it is pinned to; -1 none */
-	uint32_t beat;     /* counts rounds of its poll loop: if it stands still while there is work, the worker does not run */
+	uint32_t pad0;
 	uint8_t pad1[UDPLANE_LINE - 16];
 	uint64_t counter[32];
 };
