@@ -18,3 +18,4 @@ UDPLANE_COUNTER(ROUTE_RESYNCS, "route_resyncs", "netlink overruns: everything wa
 UDPLANE_COUNTER(NEIGH_REFRESHES, "neigh_refreshes", "neighbours in use that the kernel was told of")
 UDPLANE_COUNTER(CONFLICTS, "conflicts", "sockets returned to the kernel because a plain socket joined their port")
 UDPLANE_COUNTER(REATTACHES, "reattaches", "times that the device was made to divert again, or in another mode, while udplaned went on")
+UDPLANE_COUNTER(SLOW_SIGNALS, "slow_signal_clients", "clients detached because signals to them took too long")

@@ -56,6 +56,11 @@ static void expel(struct control *c, const struct worker_event *ev)
 
 	if (!s || s->serial != ev->serial)
 		return; /* it has gone, and another one may have its number */
+	if (ev->type == WORKER_EVENT_SLOW_SIGNAL) {
+		stats_count(&c->stats, UDPLANE_CONTROL_SLOW_SIGNALS, 1);
+		session_doom(s, "signals to it take too long: too many epoll entries watch one of its sockets");
+		return;
+	}
 	stats_count(&c->stats, UDPLANE_CONTROL_CORRUPT, 1);
 	session_doom(s, "it wrote nonsense into its shared rings (ring_corrupted)");
 }

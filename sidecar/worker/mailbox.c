@@ -34,7 +34,7 @@ static int channel_add(struct worker *w, struct worker_channel *ch)
 		return -errno;
 	ch->held = 0;
 	ch->socket_cnt = 0;
-	ch->corrupt = false;
+	ch->expelled = 0;
 	ch->reported = false;
 	w->channel[w->channel_cnt++] = ch;
 	return 0;
@@ -95,7 +95,7 @@ static int socket_flush(struct worker *w, struct worker_order *o)
 	uint64_t end = clock_now_ns() + FLUSH_LIMIT_NS;
 	uint32_t n;
 
-	if (!ch || ch->corrupt)
+	if (!ch || ch->expelled)
 		return 0;
 	if (!o->flushing) {
 		n = udplane_ring_avail(&ch->tx, ch->tx.size);
@@ -106,7 +106,7 @@ static int socket_flush(struct worker *w, struct worker_order *o)
 		o->flush_end = ch->tx.idx + n;
 		o->flushing = true;
 	}
-	while (!ch->corrupt && (int32_t)(o->flush_end - ch->tx.idx) > 0) {
+	while (!ch->expelled && (int32_t)(o->flush_end - ch->tx.idx) > 0) {
 		if (udplane_ring_free(&w->event_prod, 1) == 0)
 			return -EAGAIN; /* only the control thread can make room, and it waits for us */
 		if (clock_now_ns() >= end)

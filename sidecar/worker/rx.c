@@ -177,11 +177,11 @@ static void deliver(struct worker *w, struct rx_burst *b, uint32_t i)
 		return;
 	}
 	s = &w->socket[b->sock[i]];
-	if ((!s->channel || s->channel->corrupt) && w->ops->pass) {
+	if ((!s->channel || s->channel->expelled) && w->ops->pass) {
 		b->pass[b->pass_cnt++] = b->frame[i]; /* its kernel socket may live on */
 		return;
 	}
-	if (!s->channel || s->channel->corrupt) {
+	if (!s->channel || s->channel->expelled) {
 		udplane_count(&w->counter[UDPLANE_WORKER_RX_DROP_NO_SOCKET], 1);
 		goto put;
 	}
@@ -232,8 +232,7 @@ static void signal_client(struct worker *w, struct worker_socket *s)
 /*
  * A client cannot make a signal wait, but it can make it long: ten thousand epoll instances that watch its wake socket are ten thousand
  * callbacks (0.6 ms), at each signal. Our own time tells, which stands still while another thread has our core; but not while the
- * hypervisor has it, and that may be any time. So whoever takes more than the limit WAKES_SLOW times in a row is treated as if it had
- * corrupted its rings.
+ * hypervisor has it, and that may be any time. So whoever takes more than the limit WAKES_SLOW times in a row is detached.
  */
 static void signal_measured(struct worker *w, struct worker_socket *s)
 {
@@ -245,7 +244,8 @@ static void signal_measured(struct worker *w, struct worker_socket *s)
 	if (*slow < WAKES_SLOW)
 		return;
 	*slow = 0;
-	worker_corrupt(w, s->channel);
+	if (!s->channel->expelled)
+		s->channel->expelled = WORKER_EVENT_SLOW_SIGNAL;
 }
 
 /* Signals those who sleep. */
@@ -338,7 +338,7 @@ bool worker_rx_all_read(struct worker *w)
 	for (uint32_t i = 0; i < w->served_cnt; i++) {
 		struct worker_socket *s = &w->socket[w->served[i]];
 
-		if (s->channel && !s->channel->corrupt && udplane_ring_free(&s->rx, s->rx.size) != s->rx.size)
+		if (s->channel && !s->channel->expelled && udplane_ring_free(&s->rx, s->rx.size) != s->rx.size)
 			return false;
 	}
 	return true;

@@ -193,7 +193,7 @@ uint32_t worker_tx(struct worker *w, struct worker_channel *ch)
 		used += r == TX_FAST;
 		count_tx(w, &d, r);
 	}
-	w->stalled |= done < n && !ch->corrupt;
+	w->stalled |= done < n && !ch->expelled;
 	if (used < frames)
 		w->ops->frames_put(w->queue, frame + used, frames - used);
 	udplane_count(&w->counter[UDPLANE_WORKER_TX_TAKEN], done);

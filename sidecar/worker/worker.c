@@ -20,9 +20,10 @@
 
 void worker_corrupt(struct worker *w, struct worker_channel *ch)
 {
-	if (!ch->corrupt)
-		udplane_count(&w->counter[UDPLANE_WORKER_CORRUPT], 1);
-	ch->corrupt = true;
+	if (ch->expelled)
+		return;
+	udplane_count(&w->counter[UDPLANE_WORKER_CORRUPT], 1);
+	ch->expelled = WORKER_EVENT_CORRUPT;
 }
 
 struct worker_event *worker_event_reserve(struct worker *w, uint32_t spare)
@@ -68,7 +69,7 @@ uint32_t worker_event_cnt(struct worker *w)
 	return udplane_ring_avail(&w->event_cons, WORKER_EVENTS);
 }
 
-static void report_corrupt(struct worker *w, struct worker_channel *ch)
+static void report_expelled(struct worker *w, struct worker_channel *ch)
 {
 	struct worker_event *ev = ch->reported ? NULL : worker_event_reserve(w, 0);
 
@@ -77,7 +78,7 @@ static void report_corrupt(struct worker *w, struct worker_channel *ch)
 		return;
 	}
 	memset(ev, 0, sizeof(*ev));
-	ev->type = WORKER_EVENT_CORRUPT;
+	ev->type = ch->expelled;
 	ev->channel_id = ch->id;
 	ev->serial = ch->serial;
 	ch->reported = true;
@@ -91,15 +92,15 @@ uint32_t worker_round(struct worker *w)
 
 	w->stalled = false;
 	for (uint32_t i = 0; i < w->channel_cnt; i++) /* before receiving, so that quotas are up to date */
-		if (!w->channel[i]->corrupt)
+		if (!w->channel[i]->expelled)
 			work += worker_returns(w, w->channel[i]);
 	work += worker_rx(w);
 
 	for (uint32_t i = 0; i < w->channel_cnt; i++) {
 		struct worker_channel *ch = w->channel[i];
 
-		if (ch->corrupt) {
-			report_corrupt(w, ch);
+		if (ch->expelled) {
+			report_expelled(w, ch);
 			continue;
 		}
 		sent += worker_tx(w, ch);

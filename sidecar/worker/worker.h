@@ -41,8 +41,8 @@ struct worker_channel {
 	/* worker's own */
 	uint32_t held;         /* frames in the client's hands */
 	uint32_t socket_cnt;   /* sockets that have been added and not removed */
-	bool corrupt;          /* found lying: not served any more */
-	bool reported;         /* the control thread knows */
+	uint32_t expelled;     /* 0; or the WORKER_EVENT_* that says why it is not served any more */
+	bool reported;         /* the control thread knows of that */
 };
 
 /* What SOCKET_ADD needs to know of a claimed socket. Read during the call only. */
@@ -93,7 +93,11 @@ struct worker_order {
 	struct worker_order *next; /* carried out in the same call; NULL: last */
 };
 
-enum worker_event_type { WORKER_EVENT_SLOW = 1, WORKER_EVENT_CORRUPT = 2 };
+enum worker_event_type {
+	WORKER_EVENT_SLOW = 1,    /* a datagram for the slow path */
+	WORKER_EVENT_CORRUPT,     /* the client wrote what cannot be into shared memory */
+	WORKER_EVENT_SLOW_SIGNAL, /* signals to the client take too long */
+};
 
 /* Worker -> control thread. */
 struct worker_event {

@@ -24,6 +24,7 @@ def a_reader_that_stands_still_delays_nobodys_signal():
     with Net() as net, Sidecar(net) as sidecar:
         attack(net, "reader", expect_attached=True)
         settled(sidecar)
+        assert sidecar.stats()["control"]["slow_signal_clients"] == 0
 
 
 @case
@@ -31,6 +32,9 @@ def a_signal_with_thousands_of_watchers_costs_its_owner_the_attachment():
     with Net() as net, Sidecar(net) as sidecar:
         attack(net, "watchers", expect_attached=False)
         settled(sidecar)
+        control = sidecar.stats()["control"]
+        assert control["slow_signal_clients"] == 1 and control["corrupt_clients"] == 0, control
+        assert sidecar.output().count("signals to it take too long") == 1, sidecar.output()
 
 
 run()
