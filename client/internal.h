@@ -34,10 +34,11 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include <netinet/in.h>
+#include "client/lock.h"
+#include "client/raw.h"
 #include <udplane/abi.h>
 #include <udplane/ring.h>
 #pragma GCC visibility push(default) /* the rest of the library is compiled with -fvisibility=hidden */
@@ -140,111 +141,6 @@ static inline bool pointer_is_bad(const void *p)
 #else
 	return (uintptr_t)p < 4096;
 #endif
-}
-
-/* ----------------------------------------------------------------------------------------------------------- lock -- */
-
-/* Of the calling thread; never 0. Where both C libraries keep a pointer to the thread's own data; no thread-local variable, which costs
- * a call in a library that was loaded by dlopen(3). */
-static inline uintptr_t thread_id(void)
-{
-#if defined(__x86_64__)
-	uintptr_t id;
-
-	__asm__("mov %%fs:0, %0" : "=r"(id));
-	return id;
-#elif defined(__aarch64__)
-	return (uintptr_t)__builtin_thread_pointer();
-#else
-	return (uintptr_t)pthread_self();
-#endif
-}
-
-/* One locked instruction to take, a plain store to drop. Held for well under a microsecond, but for a spinning receiver, who
- * leaves when it sees waiters. */
-struct lock {
-	uintptr_t owner; /* thread_id(); 0: free */
-	uintptr_t frame; /* stack frame of the function that took it */
-	uint32_t waiters;
-};
-
-enum lock_result {
-	LOCK_BUSY,   /* not taken: this thread holds it, in a call that a handler has interrupted; or somebody else for too long */
-	LOCK_TAKEN,
-	LOCK_STOLEN, /* taken over from a call of this thread that a jump out of a handler has ended */
-};
-
-enum lock_result lock_wait(struct lock *l, uintptr_t frame);
-/* Is what this thread has noted in that frame the past's, left behind by a jump? False if it may be a call that is interrupted now. */
-bool frame_is_gone(uintptr_t noted, uintptr_t frame);
-
-static inline bool lock_try(struct lock *l)
-{
-	uintptr_t none = 0;
-
-	if (!__atomic_compare_exchange_n(&l->owner, &none, thread_id(), false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-		return false;
-	l->frame = (uintptr_t)__builtin_frame_address(0);
-	return true;
-}
-static inline enum lock_result lock_take(struct lock *l)
-{
-	return likely(lock_try(l)) ? LOCK_TAKEN : lock_wait(l, (uintptr_t)__builtin_frame_address(0));
-}
-static inline void lock_drop(struct lock *l)
-{
-	__atomic_store_n(&l->owner, 0, __ATOMIC_RELEASE);
-}
-/* Does this thread hold it, in this call or in one that a handler has interrupted? */
-static inline bool lock_mine(const struct lock *l)
-{
-	return __atomic_load_n(&l->owner, __ATOMIC_RELAXED) == thread_id();
-}
-static inline bool lock_wanted(const struct lock *l)
-{
-	return __atomic_load_n(&l->waiters, __ATOMIC_RELAXED) != 0;
-}
-
-/* ---------------------------------------------------------------------------------------------------- system calls -- */
-
-/* As those of libc, but no cancellation points: a thread must not end while it holds a lock. ThreadSanitizer sees what orders two
- * threads in libc's calls only. */
-#ifdef __SANITIZE_THREAD__
-#define RAW(name, ...) name(__VA_ARGS__)
-#else
-#define RAW(name, ...) syscall(SYS_##name, __VA_ARGS__)
-#endif
-static inline ssize_t raw_read(int fd, void *buf, size_t len)
-{
-	return RAW(read, fd, buf, len);
-}
-static inline ssize_t raw_write(int fd, const void *buf, size_t len)
-{
-	return RAW(write, fd, buf, len);
-}
-static inline ssize_t raw_recvmsg(int fd, struct msghdr *h, int flags)
-{
-	return RAW(recvmsg, fd, h, flags);
-}
-static inline ssize_t raw_sendmsg(int fd, const struct msghdr *h, int flags)
-{
-	return RAW(sendmsg, fd, h, flags);
-}
-static inline int raw_recvmmsg(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
-{
-	return (int)RAW(recvmmsg, fd, vec, cnt, flags, NULL);
-}
-static inline int raw_sendmmsg(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
-{
-	return (int)RAW(sendmmsg, fd, vec, cnt, flags);
-}
-/* The events of one descriptor, without waiting; 0: none, or it cannot be told. */
-static inline int raw_poll(int fd, short events)
-{
-	struct pollfd p = {fd, events, 0};
-	struct timespec zero = {0, 0};
-
-	return syscall(SYS_ppoll, &p, 1, &zero, NULL, 0) > 0 ? p.revents : 0;
 }
 
 /* ------------------------------------------------------------------------------------------------------ attachment -- */

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Before a socket changes its path, what has come so far goes into private memory, in the order in which it came. */
+#include <errno.h>
+#include <string.h>
+#include "client/internal.h"
+
+/* Where in s->saved belongs what is in the kernel socket, if it is older than something that lies with us; else NULL. */
+static struct pktbuf **kernel_place(struct sock *s)
+{
+	struct pktbuf **at;
+
+	if (s->peeked == PEEKED_KERNEL)
+		return &s->saved;
+	for (at = &s->saved; *at; at = &(*at)->next)
+		if ((*at)->switched)
+			return at;
+	for (uint32_t i = 0; i < s->rxq_cnt; i++) {
+		struct udplane_rx_desc d;
+
+		if (rx_avail(s, &s->rxq[i], 1) && rx_load(s, &s->rxq[i], 0, &d) && (d.flags & UDPLANE_RX_SWITCHED))
+			return s->saved_end;
+	}
+	/* The first one since the claim, which is marked, may be on its way. */
+	return s->rxq_cnt && !s->switched && attach_engaged(s->att) ? s->saved_end : NULL;
+}
+
+/* The next datagram of the kernel socket in private memory, or NULL: none, or an error, which is kept to be reported. */
+static struct pktbuf *save_kernel_one(struct sock *s, struct pktbuf *room)
+{
+	struct sockaddr_storage name = {0};
+	struct iovec iov = {.iov_base = room->data, .iov_len = PKTBUF_SIZE};
+	struct msghdr h = {.msg_name = &name, .msg_namelen = sizeof(name), .msg_iov = &iov, .msg_iovlen = 1};
+	struct pktbuf *b;
+	ssize_t n = raw_recvmsg(s->kfd, &h, MSG_DONTWAIT);
+
+	if (n < 0 && errno != EAGAIN && errno != EINTR && !s->rx_error) {
+		s->rx_error = -errno; /* it stood before the datagrams */
+		n = raw_recvmsg(s->kfd, &h, MSG_DONTWAIT);
+	}
+	b = n < 0 ? NULL : pktbuf_small((uint32_t)n);
+	if (!b)
+		return NULL;
+	b->len = (uint32_t)n;
+	peer_of_name(&name, &b->peer);
+	memcpy(b->data, room->data, (size_t)n);
+	__atomic_fetch_add(&s->kernel_rx, 1, __ATOMIC_RELAXED);
+	return b;
+}
+
+static void save_kernel(struct sock *s, struct pktbuf **at)
+{
+	struct pktbuf *room, *rest = *at, *b;
+	bool last = at == s->saved_end;
+
+	if (!pktbufs_get(&room, 1))
+		return;
+	for (uint32_t i = 0; i < RX_SWITCH_MAX && (b = save_kernel_one(s, room)); i++) {
+		*at = b;
+		at = &b->next;
+	}
+	*at = rest;
+	if (last)
+		s->saved_end = at;
+	pktbuf_put(room);
+}
+
+void rx_to_saved(struct sock *s)
+{
+	struct pktbuf **at = kernel_place(s);
+
+	if (at)
+		save_kernel(s, at);
+	for (uint32_t i = 0; i < s->rxq_cnt; i++)
+		rx_drain(s, i, true);
+	rx_saved_first(s);
+	s->peeked = PEEKED_NONE;
+}
+
+void rx_saved_first(struct sock *s)
+{
+	for (struct pktbuf *b = s->saved; b; b = b->next) {
+		s->switched |= b->switched;
+		b->switched = false;
+	}
+}
