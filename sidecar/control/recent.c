@@ -5,9 +5,10 @@
  * to twice as many.
  *
  *      base[0]          base[1]
- *   ------|----------------|-----------> now      every RECENT_TICKS: base[0] = base[1], base[1] =
- * now
- *         '------- published -------'
+ *   ------|----------------|-----------> now
+ *         '------- published ----------'
+ *
+ * Every RECENT_TICKS: base[0] = base[1], base[1] = now.
  */
 #include "sidecar/base/clock.h"
 #include "sidecar/control/internal.h"

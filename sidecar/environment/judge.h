@@ -6,10 +6,10 @@
  * Each direction is judged by itself, with two exceptions: where rules depend on what went before
  * (connection tracking, limits), both directions take the kernel, which has to see both; and
  * address translation concerns the answers as well:
- *   - source translation of anybody's datagrams (masquerading) can make any port of ours the target
- * of answers that are not for us;
- *   - destination translation of what comes in can make a socket of ours answer for another port or
- * address;
+ *   - source translation of anybody's datagrams (masquerading) can make any port of ours the
+ *     target of answers that are not for us;
+ *   - destination translation of what comes in can make a socket of ours answer for another port
+ *     or address;
  *   - translation of what a socket sends must be undone in the answers.
  */
 #ifndef SIDECAR_ENVIRONMENT_JUDGE_H

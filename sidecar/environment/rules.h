@@ -23,9 +23,9 @@
 extern "C" {
 #endif
 
-#define RULES_NAME                                                                               \
-	64 /* of tables, chains and targets; longer ones are cut in texts, and compared by their \
-	      hash */
+/* Bytes of names of tables, chains and targets; longer ones are cut in texts, and compared by their
+ * hash. */
+#define RULES_NAME     64
 #define RULES_PREFIXES 48 /* destinations kept apart; more are joined to shorter prefixes */
 
 enum rules_space { RULES_NET, RULES_UDP, RULES_META };

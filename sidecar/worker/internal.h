@@ -117,6 +117,11 @@ struct worker {
 	pthread_t thread;
 };
 
+/* Do several sockets share a key by flow? */
+static inline bool worker_has_groups(const struct worker *w)
+{
+	return port_table_groups(w->ports) != 0;
+}
 /* rx.c: one burst. Returns frames received. */
 uint32_t worker_rx(struct worker *w);
 /* rx.c: CPU time that a signal to a client may take, by what one costs on this machine. */
@@ -124,11 +129,6 @@ uint64_t worker_wake_limit(void);
 /* rx.c: takes returned frames of one channel back. */
 uint32_t worker_returns(struct worker *w, struct worker_channel *ch);
 /* rx.c: have the clients taken everything that was delivered since the engagement? */
-/* Do several sockets share a key by flow? */
-static inline bool worker_has_groups(const struct worker *w)
-{
-	return port_table_groups(w->ports) != 0;
-}
 bool worker_rx_all_read(struct worker *w);
 void worker_reclaim(struct worker *w, struct worker_channel *ch);
 /* tx.c: one burst from one channel; returns descriptors taken. */
