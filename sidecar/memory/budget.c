@@ -112,12 +112,12 @@ void budget_init(struct memory_budget *b, uint64_t configured, const char *root,
 				   "hugetlb.2MB.max");
 	if (limit != UINT64_MAX) {
 		b->small_max = limit - (reserve < limit / 2 ? reserve : limit / 2);
-		snprintf(b->limit, sizeof(b->limit), "the container's memory limit is %llu MiB",
+		snprintf(b->limit, sizeof(b->limit), "raise the container's memory limit, %llu MiB",
 			 (unsigned long long)limit >> 20);
 	} else {
 		b->small_max = sysinfo(&si) ? UINT64_MAX : (uint64_t)si.totalram * si.mem_unit / 2;
 		snprintf(b->limit, sizeof(b->limit),
-			 "there is no memory limit; half of the machine's may be used");
+			 "without a memory limit, half of the machine's is the most");
 	}
 }
 
@@ -126,61 +126,76 @@ static uint64_t rest(uint64_t max, uint64_t used)
 	return max > used ? max - used : 0;
 }
 
-uint64_t budget_left(const struct memory_budget *b, bool huge)
-{
-	uint64_t all = rest(b->max, b->small + b->huge),
-		 kind = huge ? rest(b->huge_max, b->huge) : rest(b->small_max, b->small);
-	uint64_t pages = huge ? read_number(FREE_HUGEPAGES) : UINT64_MAX;
+/* What bounds one kind of page most. */
+struct bound {
+	uint64_t used, max;
+	const char *advice;
+};
 
-	if (pages < UINT64_MAX / HUGE_SIZE && pages * HUGE_SIZE < kind)
-		kind = pages * HUGE_SIZE;
-	return all < kind ? all : kind;
+static uint64_t free_hugepages(void)
+{
+	uint64_t pages = read_number(FREE_HUGEPAGES);
+
+	return pages < UINT64_MAX / HUGE_SIZE ? pages * HUGE_SIZE : UINT64_MAX;
 }
 
-static void say(const struct memory_budget *b, uint64_t owner, size_t len, bool huge, bool share,
-		char *text, size_t text_len)
+static struct bound bound_of_huge(const struct memory_budget *b)
 {
-	bool by_key = b->max != UINT64_MAX &&
-		      rest(b->max, b->small + b->huge) <=
-			      rest(huge ? b->huge_max : b->small_max, huge ? b->huge : b->small);
-	uint64_t max = by_key ? b->max
-		       : huge ? b->huge_max
-			      : b->small_max,
-		 used = by_key ? b->small + b->huge
-			: huge ? b->huge
-			       : b->small;
+	uint64_t free_bytes = free_hugepages();
+
+	if (free_bytes < rest(b->huge_max, b->huge))
+		return (struct bound){b->huge, b->huge + free_bytes,
+				      "the machine has no more free hugepages"};
+	return (struct bound){b->huge, b->huge_max, "the container's hugepages-2Mi limit"};
+}
+
+/* The key bounds only what it leaves less of than the others do. */
+static struct bound bound_of(const struct memory_budget *b, bool huge)
+{
+	struct bound kind = huge ? bound_of_huge(b)
+				 : (struct bound){b->small, b->small_max, b->limit},
+		     all = {b->small + b->huge, b->max, "raise memory_max"};
+
+	return b->max != UINT64_MAX && rest(all.max, all.used) <= rest(kind.max, kind.used) ? all
+											    : kind;
+}
+
+uint64_t budget_left(const struct memory_budget *b, bool huge)
+{
+	struct bound bound = bound_of(b, huge);
+
+	return rest(bound.max, bound.used);
+}
+
+static void say(const struct bound *bound, uint64_t owner, size_t len, bool share, char *text,
+		size_t text_len)
+{
+	unsigned long long used = bound->used >> 20, max = bound->max >> 20;
 
 	if (share)
 		snprintf(text, text_len,
 			 "this process has %llu MiB already, and may have half of what is left "
-			 "(%llu of %llu MiB are used); %s",
-			 (unsigned long long)owner >> 20, (unsigned long long)used >> 20,
-			 (unsigned long long)max >> 20,
-			 by_key ? "raise memory_max" : "raise udplaned's memory limit");
+			 "(%llu of %llu MiB are used; %s)",
+			 (unsigned long long)owner >> 20, used, max, bound->advice);
 	else
 		snprintf(text, text_len,
-			 "%zu KiB more would be too much: %llu of %llu MiB are used; %s%s",
-			 (len + 1023) >> 10, (unsigned long long)used >> 20,
-			 (unsigned long long)max >> 20,
-			 by_key ? "raise memory_max"
-			 : huge ? ""
-				: b->limit,
-			 by_key ? ""
-			 : huge ? "raise its hugepages-2Mi limit"
-				: ", raise it");
+			 "%zu KiB more would be too much: %llu of %llu MiB are used; %s",
+			 (len + 1023) >> 10, used, max, bound->advice);
 }
 
 int budget_take(struct memory_budget *b, uint64_t *owner, size_t len, bool huge, char *text,
 		size_t text_len)
 {
 	uint64_t left, has = owner ? *owner : 0;
+	struct bound bound;
 
 	if (!b)
 		return 0;
-	left = budget_left(b, huge);
+	bound = bound_of(b, huge);
+	left = rest(bound.max, bound.used);
 	if (len > left || (has + len > OWN_MIN && has &&
 			   has + len > (left + has < left ? UINT64_MAX : left + has) / 2)) {
-		say(b, has, len, huge, len <= left, text, text_len);
+		say(&bound, has, len, len <= left, text, text_len);
 		return -EDQUOT;
 	}
 	*(huge ? &b->huge : &b->small) += len;

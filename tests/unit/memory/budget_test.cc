@@ -102,7 +102,20 @@ TEST_F(Budget, WhatWouldBeTooMuchIsRefusedWithAllThatOneMustKnow)
 	Write("/cgroup/memory.max", "134217728");
 	Init();
 	EXPECT_EQ(Take(105 * kMiB), -EDQUOT);
-	EXPECT_STREQ(text, "107520 KiB more would be too much: 0 of 104 MiB are used; the container's memory limit is 128 MiB, raise it");
+	EXPECT_STREQ(text, "107520 KiB more would be too much: 0 of 104 MiB are used; raise the container's memory limit, 128 MiB");
+}
+
+TEST_F(Budget, WhatBoundsHugepagesIsNamed)
+{
+	Write("/self", "0::/");
+	Write("/cgroup/hugetlb.2MB.max", "4194304");
+	Init();
+	b.huge = 4 * kMiB;
+	EXPECT_EQ(budget_take(&b, nullptr, 2 * kMiB, true, text, sizeof(text)), -EDQUOT);
+	EXPECT_STREQ(text, "2048 KiB more would be too much: 4 of 4 MiB are used; the container's hugepages-2Mi limit");
+	b.huge_max = UINT64_MAX;
+	EXPECT_EQ(budget_take(&b, nullptr, 1ull << 50, true, text, sizeof(text)), -EDQUOT) << "no machine has so many";
+	EXPECT_NE(strstr(text, "; the machine has no more free hugepages"), nullptr) << text;
 }
 
 TEST_F(Budget, ASessionGetsHalfOfWhatIsLeftAtMost)
@@ -115,7 +128,7 @@ TEST_F(Budget, ASessionGetsHalfOfWhatIsLeftAtMost)
 	while (Take(kMiB, &first) == 0)
 		n++;
 	EXPECT_EQ(n, 50);
-	EXPECT_STREQ(text, "this process has 50 MiB already, and may have half of what is left (50 of 100 MiB are used); raise memory_max");
+	EXPECT_STREQ(text, "this process has 50 MiB already, and may have half of what is left (50 of 100 MiB are used; raise memory_max)");
 	for (n = 0; Take(kMiB, &second) == 0;)
 		n++;
 	EXPECT_EQ(n, 25);
