@@ -65,37 +65,39 @@ def disturb(rng, net):
     sh("ip", "-n", net.a, *change, check=False)
 
 
+def runs(process):
+    """Whether it has not ended. It stays a zombie, so that the number of its group stays its own."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+
 def rage(net, sidecar, rng):
     """SECONDS of it. How many clients there were."""
     flood = [subprocess.Popen(["ip", "netns", "exec", net.b, NUMBERS, "send", A4, str(port), "2000"], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, text=True) for port in (5000, 5017, 5040)]
-    clients, total = [], 0
+    started, clients = [], []
     end = time.monotonic() + SECONDS
     try:
         while time.monotonic() < end:
-            clients = [c for c in clients if c.poll() is None]
+            clients = [c for c in clients if runs(c)]
             while len(clients) < CLIENTS:
                 clients.append(subprocess.Popen(["ip", "netns", "exec", net.a, os.path.join(PROGRAMS, "chaos"), str(rng.randrange(1 << 30)),
                                                  "5"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True))
-                total += 1
+                started.append(clients[-1])
             victim = rng.choice(clients)
             what = rng.choice([signal.SIGSTOP, signal.SIGCONT, signal.SIGCONT, signal.SIGKILL, None, None, None, None])
             if what:
-                os.killpg(victim.pid, what) if victim.poll() is None else None
+                os.killpg(victim.pid, what)
             if rng.random() < 0.3:
                 disturb(rng, net)
             select.select([], [], [], rng.random() * 0.05)  # the pace of the events, not a wait for anything
             assert sidecar.proc.poll() is None, sidecar.output()[-2000:]
     finally:
-        for c in clients:
-            try:
-                os.killpg(c.pid, signal.SIGKILL)  # with the children that it has forked
-            except ProcessLookupError:
-                pass
+        for c in started:
+            os.killpg(c.pid, signal.SIGKILL)  # with the children that it has forked and, it may be, left behind stopped
             c.wait()
         for f in flood:
             f.communicate()
-    return total
+    return len(started)
 
 
 @case

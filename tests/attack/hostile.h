@@ -124,7 +124,9 @@ static inline int hostile_recv(int fd, void *message, size_t len, int *fds, int 
 	*fd_cnt = 0;
 	if (poll(&pfd, 1, limit_ms) <= 0)
 		return HOSTILE_SILENT;
-	n = recvmsg(fd, &mh, MSG_CMSG_CLOEXEC);
+	n = recvmsg(fd, &mh, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	if (n < 0 && errno == EAGAIN)
+		return HOSTILE_SILENT; /* a forked brother took it */
 	if (n <= 0)
 		return HOSTILE_CLOSED;
 	for (struct cmsghdr *cm = CMSG_FIRSTHDR(&mh); cm; cm = CMSG_NXTHDR(&mh, cm)) {
