@@ -31,3 +31,4 @@ UDPLANE_COUNTER(NIC_EVENTS, "nic_events", "removals, resets and errors that the 
 UDPLANE_COUNTER(RX_PASSED_STALLED, "rx_passed_stalled", "to the kernel: udplaned does not run (stopped, frozen, throttled)")
 UDPLANE_COUNTER(RX_PASSED_PARTIAL, "rx_passed_partial", "to the kernel: from a local sender, may be several datagrams in one (generic mode)")
 UDPLANE_COUNTER(RX_PASSED_SOURCE, "rx_passed_source", "to the kernel: the source is one of our own addresses, or rp_filter may refuse it")
+UDPLANE_COUNTER(RX_PASSED_TRANSLATED, "rx_passed_translated", "to the kernel: of a flow that connection tracking translates")

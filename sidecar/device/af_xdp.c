@@ -246,6 +246,11 @@ static int set_sources(struct device *base, const struct device_source *s, uint3
 	return xdp_claims_set_sources(&to_af_xdp(base)->claims, s, cnt);
 }
 
+static void set_translated(struct device *base, bool on)
+{
+	xdp_claims_set_translated(&to_af_xdp(base)->claims, on);
+}
+
 static const uint8_t counter_of[XDP_COUNT_CNT] = {
 	[XDP_COUNT_SEEN] = UDPLANE_DEVICE_RX_SEEN,
 	[XDP_COUNT_DIVERTED] = UDPLANE_DEVICE_RX_DIVERTED,
@@ -263,6 +268,7 @@ static const uint8_t counter_of[XDP_COUNT_CNT] = {
 	[XDP_COUNT_UNFIT] = UDPLANE_DEVICE_RX_PASSED_JUMBO,
 	[XDP_COUNT_PARTIAL] = UDPLANE_DEVICE_RX_PASSED_PARTIAL,
 	[XDP_COUNT_SOURCE] = UDPLANE_DEVICE_RX_PASSED_SOURCE,
+	[XDP_COUNT_TRANSLATED] = UDPLANE_DEVICE_RX_PASSED_TRANSLATED,
 };
 
 /* What the kernel dropped between the program's redirect and us. rx_dropped: no frame in the fill ring (or longer than one, which
@@ -362,6 +368,7 @@ const struct device_ops device_af_xdp = {
 	.claim_remove = claim_remove,
 	.set_local = set_local,
 	.set_sources = set_sources,
+	.set_translated = set_translated,
 	.counters = counters,
 	.queue = queue,
 	.facts = facts,

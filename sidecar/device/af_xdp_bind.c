@@ -20,7 +20,7 @@
 
 static const char *const way_name[] = {"native, zero-copy", "native, copy", "generic, copy"};
 
-static int load(struct af_xdp *dev, bool generic, bool frags)
+static int load(struct af_xdp *dev, bool generic, bool frags, bool conntrack)
 {
 	struct udplane_xdp *prog = udplane_xdp__open();
 	int err;
@@ -29,6 +29,7 @@ static int load(struct af_xdp *dev, bool generic, bool frags)
 		return -errno;
 	prog->rodata->generic = generic;
 	prog->rodata->frags = frags;
+	prog->rodata->conntrack = conntrack;
 	prog->rodata->timers = libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_timer_start, NULL) == 1;
 	err = bpf_map__set_max_entries(prog->maps.claims_addr, dev->claim_max);
 	if (!err)
@@ -43,17 +44,20 @@ static int load(struct af_xdp *dev, bool generic, bool frags)
 	}
 	dev->prog = prog;
 	dev->frags = frags;
+	dev->base.sees_translation = conntrack;
 	return 0;
 }
 
 int af_xdp_load(struct af_xdp *dev, bool generic, char *text, size_t text_len)
 {
-	/* The first attempt may fail on purpose; what libbpf prints about it would only frighten. */
+	/* The first attempts may fail on purpose; what libbpf prints about them would only frighten. */
 	libbpf_print_fn_t print = libbpf_set_print(NULL);
-	int err = load(dev, generic, true);
+	int err = load(dev, generic, true, true);
 
+	if (err)
+		err = load(dev, generic, true, false);
 	if (err && err != -EPERM && err != -EACCES)
-		err = load(dev, generic, false);
+		err = load(dev, generic, false, false);
 	libbpf_set_print(print);
 	if (err) {
 		snprintf(text, text_len, "loading the XDP program: %s%s", strerror(-err),
@@ -251,6 +255,7 @@ static int load_twin(struct af_xdp *dev)
 		return -errno;
 	twin->rodata->generic = true;
 	twin->rodata->frags = dev->frags;
+	twin->rodata->conntrack = dev->base.sees_translation;
 	twin->rodata->timers = dev->prog->rodata->timers;
 	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]) && !err; i++)
 		err = bpf_map__reuse_fd(maps[i].mine, bpf_map__fd(maps[i].old));

@@ -88,6 +88,9 @@ struct device_ops {
 	 * the last has length 0. What is not valid is for the kernel to judge. -ENOSPC: too many, all are. NULL: the worker asks its route
 	 * table. */
 	int (*set_sources)(struct device *dev, const struct device_source *s, uint32_t cnt);
+	/* Whether to leave datagrams of flows that connection tracking translates to the kernel, at the cost of a look-up each. NULL, or
+	 * sees_translation false: it cannot. */
+	void (*set_translated)(struct device *dev, bool on);
 	/* Fills the device's counters (enum udplane_device_counter, but the frames_ gauges). */
 	void (*counters)(struct device *dev, uint64_t *out);
 
@@ -146,6 +149,7 @@ struct device { /* first member of each implementation's struct */
 	uint32_t tx_headroom;/* bytes to leave in front of a frame's packet; 0 for af_xdp */
 	bool local_frames;   /* a virtual link of this host (veth): frames may carry partial checksums */
 	bool can_disengage;  /* leave(), disengage(), left_to_kernel() work: the kernel can serve while the worker sleeps */
+	bool sees_translation; /* set by attach: set_translated() works */
 	uint32_t restart;    /* atomic, set by the device: it works again only when opened from the start (a VF reset by its owner) */
 	char text[64];       /* e.g. "veth, 1 queue, native, copy" */
 	char why[160];       /* why this attach mode and no better one */

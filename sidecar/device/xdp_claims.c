@@ -481,6 +481,13 @@ int xdp_claims_set_sources(struct xdp_claims *c, const struct device_source *s, 
 	return fits ? 0 : -ENOSPC;
 }
 
+void xdp_claims_set_translated(struct xdp_claims *c, bool on)
+{
+	c->translated = on;
+	if (c->shared)
+		__atomic_store_n(&c->shared->translated, on, __ATOMIC_RELAXED);
+}
+
 int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd, int addr_fd, int conn_fd, int source_fd)
 {
 	int err;
@@ -492,6 +499,7 @@ int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd
 	c->source_fd = source_fd;
 	if (!shared)
 		return 0;
+	shared->translated = c->translated;
 	err = publish_local(c, c->local, c->local_cnt);
 	if (!err)
 		err = publish_sources(c, c->source, c->source_cnt);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the XDP program diverts, as the control thread changes it: claims with a count each (several sockets may hold the same
- * one), the host's own addresses, and the sources that Linux would accept. Writes the program's shared block and hash maps; remembers everything, so that it can be
- * written again into a program loaded anew.
+ * one), the host's own addresses, the sources that Linux would accept, and whether flows are translated. Writes the program's shared
+ * block and hash maps; remembers everything, so that it can be written again into a program loaded anew.
  *
  * Order against the program: what a port's flag points at is there before the flag is set, and goes after it is cleared.
  * Only the control thread calls; nothing here blocks, and nothing but init allocates.
@@ -10,6 +10,7 @@
 #ifndef SIDECAR_DEVICE_XDP_CLAIMS_H
 #define SIDECAR_DEVICE_XDP_CLAIMS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "sidecar/device/device.h"
@@ -32,6 +33,7 @@ struct xdp_claims {
 	uint32_t local_cnt;
 	struct device_source source[XDP_SOURCE_MAX];
 	uint32_t source_cnt;
+	bool translated;
 };
 
 /* claim_max: different claims at most. 0 or -ENOMEM. */
@@ -41,11 +43,12 @@ void xdp_claims_free(struct xdp_claims *c);
 /* Writes everything into a program just loaded. */
 int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd, int addr_fd, int conn_fd, int source_fd);
 
-/* As device.h's claim_insert, claim_remove, set_local and set_sources. Of more than XDP_SOURCE_MAX sources all are left to the kernel. */
+/* As device.h's functions of these names. Of more than XDP_SOURCE_MAX sources all are left to the kernel. */
 int xdp_claims_insert(struct xdp_claims *c, const struct device_claim *claim);
 int xdp_claims_remove(struct xdp_claims *c, const struct device_claim *claim);
 int xdp_claims_set_local(struct xdp_claims *c, const uint8_t (*addrs)[16], uint32_t cnt);
 int xdp_claims_set_sources(struct xdp_claims *c, const struct device_source *s, uint32_t cnt);
+void xdp_claims_set_translated(struct xdp_claims *c, bool on);
 
 #ifdef __cplusplus
 }

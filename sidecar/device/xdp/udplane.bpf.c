@@ -11,6 +11,7 @@
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/udp.h>
 
 #include <bpf/bpf_endian.h>
@@ -29,6 +30,7 @@ struct xdp_shared shared;
 const volatile __u8 generic; /* several CPUs may be in here for one queue */
 const volatile __u8 frags;   /* loaded with BPF_F_XDP_HAS_FRAGS (kernel 5.18): frames of several buffers come here, too */
 const volatile __u8 timers;  /* there are bpf_timers (kernel 5.15) */
+const volatile __u8 conntrack; /* there is bpf_xdp_ct_lookup() (kernel 5.18 with CONFIG_NF_CONNTRACK) */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -341,6 +343,58 @@ static __always_inline int classify(struct xdp_md *ctx)
 	return XDP_COUNT_NOT_IP;
 }
 
+/* --------------------------------------------------------------------------------------------------- translation -- */
+
+/* As far as they are needed here; net/netfilter/nf_conntrack_bpf.c. */
+struct nf_conn {
+	unsigned long status;
+} __attribute__((preserve_access_index));
+
+struct conntrack_opts { /* struct bpf_ct_opts as it was first */
+	__s32 netns_id, error;
+	__u8 l4proto, dir, reserved[2];
+};
+
+extern struct nf_conn *bpf_xdp_ct_lookup(struct xdp_md *ctx, struct bpf_sock_tuple *tuple, __u32 tuple_len,
+					 struct conntrack_opts *opts, __u32 opts_len) __ksym __weak;
+extern void bpf_ct_release(struct nf_conn *ct) __ksym __weak;
+
+/* Does the datagram belong to a flow that this namespace translates: is it the answer to what it has masqueraded, or to what a socket
+ * of ours has sent to a service's address? It is for the kernel then, which turns it back, towards whom it may concern. */
+static __noinline int is_translated(struct xdp_md *ctx)
+{
+	struct conntrack_opts opts = {.netns_id = BPF_F_CURRENT_NETNS, .l4proto = IPPROTO_UDP};
+	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
+	struct iphdr *ip = data + sizeof(struct ethhdr);
+	struct ipv6hdr *ip6 = (void *)ip;
+	struct bpf_sock_tuple tuple = {};
+	__u32 len = sizeof(tuple.ipv4);
+	struct nf_conn *ct;
+	unsigned long status;
+
+	if (data + sizeof(struct ethhdr) + sizeof(*ip6) + sizeof(struct udphdr) <= data_end && ip6->version == 6) {
+		struct udphdr *udp = (void *)(ip6 + 1);
+
+		len = sizeof(tuple.ipv6);
+		__builtin_memcpy(tuple.ipv6.saddr, &ip6->saddr, 32);
+		tuple.ipv6.sport = udp->source;
+		tuple.ipv6.dport = udp->dest;
+	} else if (data + sizeof(struct ethhdr) + sizeof(*ip) + sizeof(struct udphdr) <= data_end) {
+		struct udphdr *udp = (void *)(ip + 1);
+
+		tuple.ipv4.saddr = ip->saddr;
+		tuple.ipv4.daddr = ip->daddr;
+		tuple.ipv4.sport = udp->source;
+		tuple.ipv4.dport = udp->dest;
+	}
+	ct = bpf_xdp_ct_lookup(ctx, &tuple, len, &opts, sizeof(opts));
+	if (!ct)
+		return 0;
+	status = ct->status;
+	bpf_ct_release(ct);
+	return (status & (IPS_SRC_NAT | IPS_DST_NAT)) != 0;
+}
+
 /* ------------------------------------------------------------------------------------------------------- engage -- */
 
 /* Returns the state before: `from` if it was changed. */
@@ -425,6 +479,8 @@ int udplane(struct xdp_md *ctx)
 	__u32 queue = ctx->rx_queue_index, entry = XDP_QUEUES, state = XDP_STATE_UNBOUND;
 	int verdict = classify(ctx);
 
+	if (conntrack && verdict == XDP_COUNT_DIVERTED && shared.translated && is_translated(ctx))
+		verdict = XDP_COUNT_TRANSLATED;
 	if (queue < XDP_QUEUES) {
 		entry = queue;
 		state = *(volatile __u32 *)&shared.queue[queue].state;

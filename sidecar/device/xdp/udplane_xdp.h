@@ -36,11 +36,12 @@ enum xdp_count {
 	XDP_COUNT_UNFIT, /* does not fit one frame of ours */
 	XDP_COUNT_PARTIAL, /* may be several datagrams in one (generic mode) */
 	XDP_COUNT_SOURCE, /* the source is an address of this host, or rp_filter may refuse it: Linux judges */
+	XDP_COUNT_TRANSLATED, /* of a flow that connection tracking translates */
 	XDP_COUNT_CNT,
 };
 
 struct xdp_counters {
-	__u64 count[16];
+	__u64 count[32];
 } __attribute__((aligned(XDP_LINE)));
 
 /*
@@ -144,7 +145,8 @@ struct xdp_shared {
 	__u16 max_len;                   /* bytes of an Ethernet frame that fit one of ours */
 	__u32 local_more;                /* 1: map `local` holds further addresses */
 	__u32 source_all;                /* 1: look every IPv4 source up in map `sources`; else those whose bit is set */
-	__u32 pad[4];
+	__u32 translated;                /* 1: ask connection tracking whether it translates the flow of what would be diverted */
+	__u32 pad[3];
 	__u64 source_filter[XDP_SOURCE_BITS / 64];
 	__u16 port[65536]; /* XDP_PORT_*; index: port_be as a number */
 };

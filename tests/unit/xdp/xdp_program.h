@@ -112,7 +112,7 @@ class XdpProgram : public testing::Test {
 	udplane_xdp *prog = nullptr;
 	xdp_claims claims{};
 	int xsk = -1;
-	bool timers = true;
+	bool timers = true, conntrack = false;
 	uint64_t sent = 0;
 
 	xdp_shared *shared() { return &prog->bss->shared; }
@@ -127,6 +127,7 @@ class XdpProgram : public testing::Test {
 		prog->rodata->generic = generic;
 		prog->rodata->frags = 1;
 		prog->rodata->timers = timers;
+		prog->rodata->conntrack = conntrack;
 		ASSERT_EQ(bpf_program__set_flags(prog->progs.udplane, 1U << 5 /* BPF_F_XDP_HAS_FRAGS */), 0);
 		int err = udplane_xdp__load(prog);
 		if (err == -EPERM)
@@ -206,7 +207,7 @@ class XdpProgram : public testing::Test {
 	int run(const Bytes &f, uint32_t repeat = 1, uint32_t *ns = nullptr)
 	{
 		static uint8_t out[65536];
-		uint64_t before[16];
+		uint64_t before[XDP_COUNT_CNT];
 		LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f.data(), .data_out = out,
 			    .data_size_in = static_cast<uint32_t>(f.size()), .data_size_out = sizeof(out),
 			    .repeat = static_cast<int>(repeat));

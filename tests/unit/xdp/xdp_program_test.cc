@@ -566,7 +566,7 @@ TEST_F(XdpVerdict, RandomDamage)
 {
 	const uint8_t interesting[] = {0, 1, 4, 5, 6, 8, 17, 44, 45, 60, 0x45, 0x60, 0x7f, 0x80, 0xff};
 	uint64_t state = 42;
-	int seen[16] = {};
+	int seen[XDP_COUNT_CNT] = {};
 
 	for (int i = 0; i < 100000; i++) {
 		Bytes f = (i & 1 ? v4 : v6).frame();
