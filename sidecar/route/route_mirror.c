@@ -594,10 +594,47 @@ static int compare_addresses(const void *a, const void *b)
 	return memcmp(a, b, 16);
 }
 
+/* Adds it, if it is not there. Returns the count, as if there were room. */
+static uint32_t add_address(uint8_t (*out)[16], uint32_t cnt, uint32_t max, const uint8_t mapped[16])
+{
+	for (uint32_t i = 0; i < cnt && i < max; i++)
+		if (!memcmp(out[i], mapped, 16))
+			return cnt;
+	if (cnt < max)
+		memcpy(out[cnt], mapped, 16);
+	return cnt + 1;
+}
+
+uint32_t route_mirror_sources(const struct route_mirror *m, uint8_t (*out)[16], uint32_t max)
+{
+	uint8_t mapped[16] = {[10] = 0xff, [11] = 0xff};
+	uint32_t cnt = 0;
+
+	for (uint32_t i = 0; i < m->addrs.cnt; i++) {
+		const struct route_addr *a = item(&m->addrs, i);
+
+		if (a->family != AF_INET || a->ifindex != m->ifindex)
+			continue;
+		memcpy(mapped + 12, a->addr, 4);
+		cnt = add_address(out, cnt, max, mapped);
+	}
+	for (uint32_t i = 0; i < m->routes.cnt; i++) {
+		const struct route_route *r = item(&m->routes, i);
+
+		if (r->family != AF_INET || r->ifindex != m->ifindex || !r->has_prefsrc)
+			continue;
+		memcpy(mapped + 12, r->prefsrc, 4);
+		cnt = add_address(out, cnt, max, mapped);
+	}
+	if (cnt && max)
+		qsort(out, cnt < max ? cnt : max, 16, compare_addresses);
+	return cnt;
+}
+
 uint32_t route_mirror_locals(const struct route_mirror *m, uint8_t (*out)[16], uint32_t max)
 {
-	uint32_t i, j, cnt = 0;
 	struct route_input in;
+	uint32_t i, cnt = 0;
 	bool first[2];
 
 	route_mirror_input(m, &in);
@@ -613,13 +650,7 @@ uint32_t route_mirror_locals(const struct route_mirror *m, uint8_t (*out)[16], u
 			memcpy(mapped, r->dst, 16);
 		else
 			memcpy(mapped + 12, r->dst, 4);
-		for (j = 0; j < cnt && j < max && memcmp(out[j], mapped, 16); j++)
-			;
-		if (j < cnt && j < max)
-			continue; /* on two devices */
-		if (cnt < max)
-			memcpy(out[cnt], mapped, 16);
-		cnt++;
+		cnt = add_address(out, cnt, max, mapped); /* it may be on two devices */
 	}
 	if (cnt && max)
 		qsort(out, cnt < max ? cnt : max, 16,

@@ -83,6 +83,7 @@ void route_mirror_gone(struct route_mirror *m); /* the kernel does not know our 
 /* Families (1 IPv4, 2 IPv6) about which not everything is known. */
 uint32_t route_mirror_stale(const struct route_mirror *m);
 void route_mirror_input(const struct route_mirror *m, struct route_input *in);
+uint32_t route_mirror_sources(const struct route_mirror *m, uint8_t (*out)[16], uint32_t max);
 uint32_t route_mirror_locals(const struct route_mirror *m, uint8_t (*out)[16], uint32_t max);
 
 #ifdef __cplusplus

@@ -593,6 +593,11 @@ bool route_netlink_use(struct route_netlink *nl, const struct route_neigh *n)
 	return true;
 }
 
+uint32_t route_netlink_sources(const struct route_netlink *nl, uint8_t (*out)[16], uint32_t max)
+{
+	return route_mirror_sources(&nl->mirror, out, max);
+}
+
 uint32_t route_netlink_locals(const struct route_netlink *nl, uint8_t (*out)[16], uint32_t max)
 {
 	return route_mirror_locals(&nl->mirror, out, max);

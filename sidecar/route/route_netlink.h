@@ -46,6 +46,9 @@ bool route_netlink_use(struct route_netlink *nl, const struct route_neigh *n);
  * route (hence no tentative ones), but loopback ones (127/8, ::1) and link-local ones of other devices. Writes up to max, IPv4 as
  * ::ffff:a.b.c.d; returns how many there are. */
 uint32_t route_netlink_locals(const struct route_netlink *nl, uint8_t (*out)[16], uint32_t max);
+/* The same for the IPv4 addresses from which a socket that is bound to none may send by our device: the device's own, and those that its
+ * routes prefer. 0: Linux would take another device's. */
+uint32_t route_netlink_sources(const struct route_netlink *nl, uint8_t (*out)[16], uint32_t max);
 
 #ifdef __cplusplus
 }
