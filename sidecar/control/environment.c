@@ -6,16 +6,30 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+static void tell_device(struct control *c)
+{
+	const struct judge_world *w = environment_world(c->environment);
+
+	if (w->device_asks)
+		c->dev->ops->set_translated(c->dev, w->translates || w->nat_flows);
+}
+
+void control_environment_judged(struct control *c)
+{
+	c->environment_number++;
+	tell_device(c); /* before a socket becomes fast because of it */
+	sock_environment_changed(c);
+}
+
 static void changed(struct control *c)
 {
 	const struct judge_world *w = environment_world(c->environment);
 
-	c->environment_number++;
 	if (w->excluded_cnt)
 		log_info("datagrams to %u destinations take the kernel: %s", w->excluded_cnt,
 			 w->excluded_text);
 	route_rebuild(c);
-	sock_environment_changed(c);
+	control_environment_judged(c);
 }
 
 static void on_change(struct control *c, struct watch *w, uint32_t events)
@@ -29,10 +43,11 @@ static void on_change(struct control *c, struct watch *w, uint32_t events)
 int control_environment_start(struct control *c, char *text, size_t text_len)
 {
 	int err = environment_open(&c->environment, c->dev->ifindex, c->dev->ifname,
-				   c->cfg->trust_rules, text, text_len);
+				   c->cfg->trust_rules, c->dev->sees_translation && c->dev->ops->set_translated, text, text_len);
 
 	if (err)
 		return err;
+	tell_device(c);
 	c->environment_number = 1;
 	c->environment_watch =
 		(struct watch){.fd = environment_fd(c->environment), .ready = on_change};

@@ -332,6 +332,7 @@ void route_publish(struct control *c);
 void route_rebuild(struct control *c);
 
 /* environment.c: rules and programs that concern datagrams */
+void control_environment_judged(struct control *c); /* judgements may have changed, the routes have not */
 int control_environment_start(struct control *c, char *text, size_t text_len);
 void control_environment_stop(struct control *c);
 void control_environment_tick(struct control *c);

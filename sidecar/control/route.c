@@ -12,6 +12,7 @@
 
 #define ROUTE_PACE_NS 10000000ull
 #define ROUTE_LOCALS 4096
+#define ROUTE_SOURCES 64
 
 static void arm_timer(struct control *c)
 {
@@ -72,8 +73,18 @@ static uint32_t exclude(const struct control *c, struct route_excluded out[RULES
 	return w ? w->excluded_cnt : 0;
 }
 
+/* True: other sources than before, and so, perhaps, other judgements. */
+static bool judge_sources(struct control *c)
+{
+	uint8_t addr[ROUTE_SOURCES][16];
+	uint32_t n = route_netlink_sources(c->nl, addr, ROUTE_SOURCES);
+
+	return c->environment && environment_set_sources(c->environment, (const void *)addr, n <= ROUTE_SOURCES ? n : 0);
+}
+
 static void install(struct control *c)
 {
+	bool judged = judge_sources(c); /* before a datagram leaves from a new one */
 	struct route_input in;
 	struct route_table *t, *old = c->route;
 	struct route_excluded excluded[RULES_PREFIXES];
@@ -106,6 +117,8 @@ static void install(struct control *c)
 	stats_count(&c->stats, UDPLANE_CONTROL_ROUTE_UPDATES, 1);
 	c->route_dirty = false;
 	c->route_built_ns = clock_now_ns();
+	if (judged)
+		control_environment_judged(c);
 }
 
 static void set_locals(struct control *c)

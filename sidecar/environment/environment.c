@@ -418,7 +418,7 @@ static int open_channels(struct environment *e)
 	return 0;
 }
 
-int environment_open(struct environment **out, int ifindex, const char *ifname, uint32_t trusted,
+int environment_open(struct environment **out, int ifindex, const char *ifname, uint32_t trusted, bool device_asks,
 		     char *text, size_t text_len)
 {
 	struct environment *e = calloc(1, sizeof(*e));
@@ -427,6 +427,7 @@ int environment_open(struct environment **out, int ifindex, const char *ifname, 
 	if (e) {
 		e->epoll_fd = -1;
 		e->trusted = trusted;
+		e->w.device_asks = device_asks;
 		e->w.ifindex = ifindex;
 		snprintf(e->w.ifname, sizeof(e->w.ifname), "%s", ifname);
 		err = open_channels(e);
@@ -529,18 +530,34 @@ bool environment_poll(struct environment *e)
 	return changed;
 }
 
-bool environment_set_addresses(struct environment *e, const uint8_t (*addr)[16], uint32_t cnt)
+/* True: it was another set. */
+static bool replace(uint8_t (**set)[16], uint32_t *set_cnt, const uint8_t (*addr)[16], uint32_t cnt)
 {
 	uint8_t(*copy)[16];
 
-	if (cnt == e->w.ours_cnt && (!cnt || !memcmp(addr, e->w.ours, cnt * sizeof(*addr))))
+	if (cnt == *set_cnt && (!cnt || !memcmp(addr, *set, cnt * sizeof(*addr))))
 		return false;
 	copy = malloc(cnt ? cnt * sizeof(*copy) : 1);
-	free(e->w.ours);
-	e->w.ours = copy;
-	e->w.ours_cnt = copy ? cnt : 0;
+	free(*set);
+	*set = copy;
+	*set_cnt = copy ? cnt : 0;
 	if (copy && cnt)
 		memcpy(copy, addr, cnt * sizeof(*copy));
+	return true;
+}
+
+bool environment_set_addresses(struct environment *e, const uint8_t (*addr)[16], uint32_t cnt)
+{
+	if (!replace(&e->w.ours, &e->w.ours_cnt, addr, cnt))
+		return false;
+	prepare(e);
+	return true;
+}
+
+bool environment_set_sources(struct environment *e, const uint8_t (*addr)[16], uint32_t cnt)
+{
+	if (!replace(&e->w.sources, &e->w.source_cnt, addr, cnt))
+		return false;
 	prepare(e);
 	return true;
 }

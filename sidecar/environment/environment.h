@@ -21,9 +21,9 @@ extern "C" {
 struct environment;
 
 /* trusted: 1 << enum judge_kind: not looked at, because the administrator has declared that it
- * concerns no datagrams. 0 or -errno, with text. */
+ * concerns no datagrams. device_asks: as in judge.h. 0 or -errno, with text. */
 int environment_open(struct environment **out, int ifindex, const char *ifname, uint32_t trusted,
-		     char *text, size_t text_len);
+		     bool device_asks, char *text, size_t text_len);
 void environment_close(struct environment *e);
 int environment_fd(const struct environment *e); /* readable: call environment_process() */
 
@@ -31,6 +31,8 @@ int environment_fd(const struct environment *e); /* readable: call environment_p
 bool environment_process(struct environment *e);
 bool environment_poll(struct environment *e);
 bool environment_set_addresses(struct environment *e, const uint8_t (*addr)[16], uint32_t cnt);
+/* IPv4 (mapped): of these addresses those from which the fast path sends what is bound to none; none: any. */
+bool environment_set_sources(struct environment *e, const uint8_t (*addr)[16], uint32_t cnt);
 
 const struct judge_world *environment_world(const struct environment *e);
 

@@ -22,25 +22,29 @@ void judge_free(struct judge_world *w)
 	for (uint32_t i = 0; i < JUDGE_RULES; i++)
 		rules_free(&w->rules[i]);
 	free(w->ours);
-	w->ours = NULL;
-	w->ours_cnt = 0;
+	free(w->sources);
+	w->ours = w->sources = NULL;
+	w->ours_cnt = w->source_cnt = 0;
 }
 
 /* ---- classes ---- */
 
-/* Own addresses of one family, in the first bytes. */
+/* Own addresses of one family to which a socket may receive, or from which it may send, in the first bytes. */
 struct own {
 	uint8_t addr[OURS_MAX][16];
 	uint32_t cnt; /* 0: not known, or too many */
 };
 
-static void own_of(const struct judge_world *w, uint8_t family, struct own *o)
+static void own_of(const struct judge_world *w, uint8_t family, bool in, struct own *o)
 {
 	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	bool some = !in && family == AF_INET && w->source_cnt;
+	uint8_t(*addr)[16] = some ? w->sources : w->ours;
+	uint32_t cnt = some ? w->source_cnt : w->ours_cnt;
 
 	o->cnt = 0;
-	for (uint32_t i = 0; i < w->ours_cnt; i++) {
-		bool v4 = !memcmp(w->ours[i], mapped, 12);
+	for (uint32_t i = 0; i < cnt; i++) {
+		bool v4 = !memcmp(addr[i], mapped, 12);
 
 		if (v4 != (family == AF_INET))
 			continue;
@@ -49,7 +53,7 @@ static void own_of(const struct judge_world *w, uint8_t family, struct own *o)
 			return;
 		}
 		memset(o->addr[o->cnt], 0, 16);
-		memcpy(o->addr[o->cnt++], v4 ? w->ours[i] + 12 : w->ours[i], v4 ? 4 : 16);
+		memcpy(o->addr[o->cnt++], v4 ? addr[i] + 12 : addr[i], v4 ? 4 : 16);
 	}
 }
 
@@ -151,7 +155,7 @@ static void prepare_family(struct judge_world *w, uint8_t family)
 	struct rules_class c;
 	struct own own;
 
-	own_of(w, family, &own);
+	own_of(w, family, true, &own); /* a socket may be bound to any of them, and send from there */
 	for (uint32_t kind = 0; kind < JUDGE_RULES; kind++) {
 		sending(w, NULL, family, &own, &c);
 		c.source_varies = true;
@@ -234,7 +238,7 @@ static const struct rules_result *ask(const struct judge_world *w, const struct 
 
 	if (!any->effects || !any->varies)
 		return any;
-	own_of(w, family, &own);
+	own_of(w, family, in, &own);
 	if (in)
 		receiving(w, s, family, &own, &c);
 	else
@@ -251,7 +255,7 @@ static void judge_rules(const struct judge_world *w, const struct judge_socket *
 
 	if (res->all)
 		no_tx(v, reasons[kind], res->text);
-	if ((res->effects & (RULES_DNAT | RULES_SNAT)) || (res->effects && res->state))
+	if (((res->effects & (RULES_DNAT | RULES_SNAT)) && !w->device_asks) || (res->effects && res->state))
 		no_rx(v, reasons[kind], text_of(res));
 	res = ask(w, s, family, kind, true, &room);
 	if (res->effects)
@@ -269,7 +273,7 @@ static void judge_family(const struct judge_world *w, const struct judge_socket 
 		judge_rules(w, s, family, kind, v);
 	if (w->redirects[six])
 		judge_redirection(w, s, family, v);
-	if (w->foreign[six].snat)
+	if (w->foreign[six].snat && !w->device_asks)
 		no_rx(v, UDPLANE_REASON_NETFILTER, w->foreign[six].text);
 }
 
@@ -307,6 +311,8 @@ static void judge_programs(const struct judge_socket *s, struct judge_verdict *v
 	}
 }
 
+static const char flows_text[] = "translated UDP flows are still tracked: /proc/net/nf_conntrack, conntrack -L";
+
 void judge_socket(const struct judge_world *w, const struct judge_socket *s,
 		  struct judge_verdict *out)
 {
@@ -318,14 +324,10 @@ void judge_socket(const struct judge_world *w, const struct judge_socket *s,
 			no_tx(out, reasons[kind], w->blind[kind]);
 		}
 	}
-	if (w->nat_flows) {
-		no_rx(out, UDPLANE_REASON_NETFILTER,
-		      "translated UDP flows are still tracked: /proc/net/nf_conntrack, conntrack "
-		      "-L");
-		no_tx(out, UDPLANE_REASON_NETFILTER,
-		      "translated UDP flows are still tracked: /proc/net/nf_conntrack, conntrack "
-		      "-L");
-	}
+	if (w->nat_flows && !w->device_asks)
+		no_rx(out, UDPLANE_REASON_NETFILTER, flows_text);
+	if (w->nat_flows)
+		no_tx(out, UDPLANE_REASON_NETFILTER, flows_text);
 	if (s->v4)
 		judge_family(w, s, AF_INET, out);
 	if (s->v6)

@@ -158,7 +158,8 @@ def destination_translation_of_what_it_sends():
             b.is_fast()
             nft(net, "table ip kube { chain out { type nat hook output priority -100;"
                      f" ip daddr {VIP} udp dport 53 counter dnat to {B4}:5353; }} }}")
-            b.becomes(rx="netfilter")
+            until(lambda: sidecar.stats()["route_note"], 8, "the look at the rule")
+            b.becomes()
             assert b.asks((VIP, 53)) == ((VIP, 53), (VIP, 53))
             # What goes to the target itself would clash with the translated flow: Linux gives it another port. Others are fast.
             sent = b.row()["counters"]["tx_sent"]
@@ -173,7 +174,12 @@ def destination_translation_of_what_it_sends():
                     break
             else:
                 raise AssertionError("other destinations take the kernel")
+            got = b.row()["counters"]["rx_delivered"]
+            other.sendto(b"unasked", (A4, FAST))
+            until(lambda: b.app.recv_all(0.1), 2, "what others send")
+            assert b.row()["counters"]["rx_delivered"] == got + 1, "others' datagrams take the kernel"
             nft(net, "delete table ip kube")
+            until(lambda: not sidecar.stats()["route_note"], 8, "the look at the rule that has gone")
             b.becomes()
             b.is_fast()
 
@@ -185,11 +191,13 @@ def the_same_by_iptables_legacy():
         with Sidecar(net) as sidecar, Bench(net, sidecar) as b:
             rule = ["OUTPUT", "-d", VIP, "-p", "udp", "--dport", "53", "-j", "DNAT", "--to-destination", f"{B4}:5353"]
             sh("iptables-legacy", "-t", "nat", "-A", *rule, ns=net.a)
-            b.becomes(rx="netfilter")
+            until(lambda: sidecar.stats()["route_note"], 8, "the look at the rule")
+            b.becomes()
             assert b.asks((VIP, 53)) == ((VIP, 53), (VIP, 53))
             sh("iptables-legacy", "-t", "nat", "-D", *rule, ns=net.a)
             sh("iptables-legacy", "-A", "INPUT", "-p", "tcp", "--dport", "22", "-j", "DROP", ns=net.a)
             nft_flush_flows(net)
+            until(lambda: not sidecar.stats()["route_note"], 8, "the look at the rule that has gone")
             b.becomes()
             b.is_fast()
             sh("iptables-legacy", "-A", "OUTPUT", "-p", "udp", "--dport", "5353", "-j", "DROP", ns=net.a)
@@ -243,16 +251,21 @@ def anothers_masqueraded_flow_is_not_delivered_to_it():
             sh("ip", "-n", c, "route", "add", "default", "via", "10.244.0.1")
             sh("sysctl", "-qw", "net.ipv4.ip_forward=1", ns=net.a)
             nft(net, 'table ip nat { chain post { type nat hook postrouting priority 100; oifname "va" ip saddr 10.244.0.0/24 masquerade; } }')
-            with Sidecar(net) as sidecar, Bench(net, sidecar, fast=False) as b:
-                b.becomes(rx="netfilter", tx=b.tx())
+            with Sidecar(net) as sidecar, Bench(net, sidecar) as b:
+                b.becomes()
+                b.is_fast()
                 pod = net.sock(c, bind=("10.244.0.5", FAST))
-                pod.sendto(b"question", (B4, 5353))
-                data, where = b.peer.recvfrom(100)
+                server = net.sock(net.b, bind=(B4, 5354))  # to which the application has not spoken: its port is free there
+                pod.sendto(b"question", (B4, 5354))
+                data, where = server.recvfrom(100)
                 assert where == (A4, FAST), where
-                b.peer.sendto(b"answer", where)
-                assert b.got(pod, 2) == (b"answer", (B4, 5353))
+                server.sendto(b"answer", where)
+                assert b.got(pod, 2) == (b"answer", (B4, 5354))
                 assert b.app.recv_all(0.2) == []
+                assert sidecar.stats()["device"]["counters"]["rx_passed_translated"] == 1
+                b.is_fast()
                 pod.close()
+                server.close()
         finally:
             os.close(net.fd.pop(c))
             sh("ip", "netns", "del", c, check=False)

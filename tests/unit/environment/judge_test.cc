@@ -113,6 +113,41 @@ TEST_F(Judge, KubeProxyOnANodeLeavesSendingToOthersFast)
 	EXPECT_FALSE(w.any[JUDGE_NETFILTER][0][1].varies);
 }
 
+TEST_F(Judge, ADeviceThatAsksConnectionTrackingReceives)
+{
+	kube_proxy(nft());
+	w.device_asks = true;
+	expect(NO, NO);
+	EXPECT_EQ(2u, w.excluded_cnt) << "what is translated on the way out takes the kernel";
+	EXPECT_TRUE(w.translates) << "so the device is told to ask";
+}
+
+TEST_F(Judge, FlowsThatAreStillTranslatedAreAnsweredByTheKernel)
+{
+	w.nat_flows = true;
+	expect(NF, NF);
+	w.device_asks = true;
+	expect(NO, NF);
+}
+
+/* The address of the pods' bridge is the node's, too, but nothing leaves from there. */
+TEST_F(Judge, MasqueradingConcernsWhatMayBeTheSource)
+{
+	nft().chain("post", NF_INET_POST_ROUTING, "nat").rule("post", saddr("10.244.0.1") + List{plain("masq")});
+	w.device_asks = true;
+	w.ours = static_cast<uint8_t(*)[16]>(realloc(w.ours, 32));
+	memcpy(w.ours[1], w.ours[0], 16);
+	memcpy(w.ours[1] + 12, ip("10.244.0.1").data(), 4);
+	w.ours_cnt = 2;
+	expect(NO, NF);
+	w.sources = static_cast<uint8_t(*)[16]>(calloc(1, 16));
+	memcpy(w.sources[0], w.ours[0], 16);
+	w.source_cnt = 1;
+	expect(NO, NO);
+	memcpy(local.addr, ip("10.244.0.1").data(), 4);
+	expect(NO, NF);
+}
+
 TEST_F(Judge, MasqueradingOfOthersConcernsEveryPort)
 {
 	nft().chain("post", NF_INET_POST_ROUTING, "nat").rule("post", saddr("10.244.0.5") + List{plain("masq")});
