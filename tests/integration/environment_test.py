@@ -7,6 +7,7 @@ import subprocess
 from harness import *
 
 A4, B4, VIP = "10.99.0.1", "10.99.0.2", "10.96.0.10"
+A6, B6, VIP6 = "fd99::1", "fd99::2", "fd96::10"
 FAST, PLAIN = 5060, 5061  # local ports; 5061 is bound by a socket without udplane: the oracle
 
 OBJECT = os.path.join(BIN, "tests", "integration", "environment.bpf.o")
@@ -19,11 +20,13 @@ def nft(net, text, ns=None):
 class Bench:
     """A udplane socket and a plain one in a, a plain peer in b."""
 
-    def __init__(self, net, sidecar, fast=True):
+    def __init__(self, net, sidecar, fast=True, six=False):
         self.net, self.sidecar = net, sidecar
-        self.app = Sock(net, bind=("0.0.0.0", FAST), fast=fast)
-        self.plain = net.sock(net.a, bind=("0.0.0.0", PLAIN))
-        self.peer = net.sock(net.b, bind=(B4, 5353))
+        family, every = (socket.AF_INET6, "::") if six else (socket.AF_INET, "0.0.0.0")
+        self.here, self.there = (A6, B6) if six else (A4, B4)
+        self.app = Sock(net, family, bind=(every, FAST), fast=fast)
+        self.plain = net.sock(net.a, family, bind=(every, PLAIN))
+        self.peer = net.sock(net.b, family, bind=(self.there, 5353))
         self.number = 0
         until(lambda: self.app.accelerated() or self.row(), what="the claim")
 
@@ -89,7 +92,7 @@ class Bench:
         out = []
         for port, get in ((FAST, None), (PLAIN, self.plain)):
             text = self.text()
-            self.peer.sendto(text, (A4, port))
+            self.peer.sendto(text, (self.here, port))
             if get:
                 got = self.got(get, seconds)
                 out.append(bool(got) and got[0] == text)
@@ -111,7 +114,7 @@ class Bench:
             self.peer.sendto(text, got[1])
             if port == PLAIN:
                 got = self.got(self.plain, 0.5)
-                out.append(got[1] if got else None)
+                out.append(got[1][:2] if got else None)
             else:
                 until(lambda: self.app.readable(0.5), 1, "an answer")
                 out.append(self.app.recvfrom(MSG_DONTWAIT)[1])
@@ -119,10 +122,10 @@ class Bench:
 
     def is_fast(self):
         """Both directions, seen in what the workers count."""
-        until(lambda: self.sends((B4, 5353)) == (True, True), what="the neighbours")
+        until(lambda: self.sends((self.there, 5353)) == (True, True), what="the neighbours")
         before = self.row()["counters"]
         for _ in range(3):
-            assert self.sends((B4, 5353)) == (True, True)
+            assert self.sends((self.there, 5353)) == (True, True)
             assert self.receives() == (True, True)
         until(lambda: (r := self.row()["counters"])["tx_sent"] > before["tx_sent"] and r["rx_delivered"] > before["rx_delivered"],
               what="the fast path")
@@ -269,6 +272,28 @@ def anothers_masqueraded_flow_is_not_delivered_to_it():
         finally:
             os.close(net.fd.pop(c))
             sh("ip", "netns", "del", c, check=False)
+
+
+@case
+def filters_and_translation_of_ipv6():
+    with Net() as net:
+        sh("ip", "-n", net.a, "route", "add", "default", "via", B6)
+        with Sidecar(net) as sidecar, Bench(net, sidecar, six=True) as b:
+            b.is_fast()
+            nft(net, "table ip6 f { chain out { type filter hook output priority 0; udp dport 5353 drop; } }")
+            b.becomes(tx="netfilter")
+            fast, plain = b.sends((B6, 5353))
+            assert fast == plain, (fast, plain)
+            assert b.receives() == (True, True)
+            nft(net, "delete table ip6 f\ntable ip6 kube { chain out { type nat hook output priority -100;"
+                     f" ip6 daddr {VIP6} udp dport 53 counter dnat to [{B6}]:5353; }} }}")
+            until(lambda: sidecar.stats()["route_note"], 8, "the look at the rule")
+            b.becomes()
+            assert b.asks((VIP6, 53)) == ((VIP6, 53), (VIP6, 53))
+            nft(net, "delete table ip6 kube")
+            until(lambda: not sidecar.stats()["route_note"], 8, "the look at the rule that has gone")
+            b.becomes()
+            b.is_fast()
 
 
 @case
