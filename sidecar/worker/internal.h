@@ -126,27 +126,27 @@ static inline bool worker_has_groups(const struct worker *w)
 uint32_t worker_rx(struct worker *w);
 /* rx.c: CPU time that a signal to a client may take, by what one costs on this machine. */
 uint64_t worker_wake_limit(void);
-/* rx.c: takes returned frames of one channel back. */
+/* frames.c: takes returned frames of one channel back. */
 uint32_t worker_returns(struct worker *w, struct worker_channel *ch);
 /* rx.c: have the clients taken everything that was delivered since the engagement? */
 bool worker_rx_all_read(struct worker *w);
+/* frames.c: takes all frames of a channel that has gone back. */
 void worker_reclaim(struct worker *w, struct worker_channel *ch);
 /* tx.c: one burst from one channel; returns descriptors taken. */
 uint32_t worker_tx(struct worker *w, struct worker_channel *ch);
 /* tx.c: hands staged frames to the device. True when none is left. */
 bool worker_tx_push(struct worker *w);
-/* worker.c */
+/* rx.c: what comes from now on is newer than what the kernel's sockets hold. */
+void worker_new_epoch(struct worker *w);
+/* event.c: the client has broken its rings; the control thread is told in the next round. */
 void worker_corrupt(struct worker *w, struct worker_channel *ch);
 /* The next free event, NULL if there are not more than `spare` of them. */
 struct worker_event *worker_event_reserve(struct worker *w, uint32_t spare);
 void worker_event_submit(struct worker *w);
+/* round.c: one look at everything. Returns how much there was to do. */
 uint32_t worker_round(struct worker *w);
-/* sleep.c: what comes from now on is newer than what the kernel's sockets hold. */
-void worker_new_epoch(struct worker *w);
 /* sleep.c: claimed datagrams come to us. */
 void worker_engage(struct worker *w);
-/* sleep.c: the kernel had taken over while we did not run; claimed datagrams come to us again. */
-void worker_resume(struct worker *w);
 /* sleep.c: nothing has been done since then; is it time to sleep? Asked again in each round. */
 bool worker_idle_enough(struct worker *w, uint64_t since);
 /* sleep.c: asleep until there is reason to poll again, or to disengage. Returns at once if something has come. */

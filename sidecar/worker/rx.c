@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Receiving, one burst: a frame is classified, delivered by writing a descriptor into its socket's ring, and made visible at the end of the
+ * burst with one signal a client; or passed to the kernel, or dropped and counted. */
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -297,13 +299,42 @@ static void publish(struct worker *w, struct rx_burst *b)
 	signal_clients(w, b);
 }
 
+/* Before the kernel may deliver again, the rings must be empty: then what is in the kernel's queue is older than what comes by the
+ * ring, always, and the client keeps the order by emptying the one before it begins the other. */
+bool worker_rx_all_read(struct worker *w)
+{
+	for (uint32_t i = 0; i < w->served_cnt; i++) {
+		struct worker_socket *s = &w->socket[w->served[i]];
+
+		if (s->channel && !s->channel->expelled && udplane_ring_free(&s->rx, s->rx.size) != s->rx.size)
+			return false;
+	}
+	return true;
+}
+
+/* Clients are to empty their kernel sockets before they take what comes now. */
+void worker_new_epoch(struct worker *w)
+{
+	w->epoch++;
+	if (worker_rx_all_read(w)) /* a straggler may have been delivered just before */
+		w->served_cnt = 0;
+}
+
+/* The kernel had taken over while we did not run; claimed datagrams come to us again. */
+static void resume(struct worker *w)
+{
+	w->queue->resumed = false;
+	worker_new_epoch(w);
+	udplane_count(&w->counter[UDPLANE_WORKER_STALLS], 1);
+}
+
 uint32_t worker_rx(struct worker *w)
 {
 	struct rx_burst b;
 	uint32_t n = w->ops->rx_burst(w->queue, b.frame, DEVICE_BURST);
 
 	if (__builtin_expect(w->queue->resumed, 0))
-		worker_resume(w);
+		resume(w);
 	if (!n)
 		return 0;
 	b.put_cnt = 0;
@@ -329,69 +360,4 @@ uint32_t worker_rx(struct worker *w)
 		w->ops->pass(w->queue, b.pass, b.pass_cnt);
 	}
 	return n;
-}
-
-/* Before the kernel may deliver again, the rings must be empty: then what is in the kernel's queue is older than what comes by the
- * ring, always, and the client keeps the order by emptying the one before it begins the other. */
-bool worker_rx_all_read(struct worker *w)
-{
-	for (uint32_t i = 0; i < w->served_cnt; i++) {
-		struct worker_socket *s = &w->socket[w->served[i]];
-
-		if (s->channel && !s->channel->expelled && udplane_ring_free(&s->rx, s->rx.size) != s->rx.size)
-			return false;
-	}
-	return true;
-}
-
-uint32_t worker_returns(struct worker *w, struct worker_channel *ch)
-{
-	uint32_t put[DEVICE_BURST];
-	uint32_t n = udplane_ring_avail(&ch->ret, 1);
-
-	if (n == UDPLANE_RING_CORRUPT) {
-		worker_corrupt(w, ch);
-		return 0;
-	}
-	if (n > DEVICE_BURST)
-		n = DEVICE_BURST;
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t f = foreign_load32(ch->ret_frame, udplane_ring_slot(&ch->ret, ch->ret.idx + i) * sizeof(uint32_t));
-
-		if (f >= w->opt.frame_cnt || w->owner[f] != ch->id + 1) {
-			worker_corrupt(w, ch); /* not a frame, not his, or given back twice */
-			n = i;
-			break;
-		}
-		w->owner[f] = 0;
-		put[i] = f;
-	}
-	if (!n)
-		return 0;
-	udplane_ring_consume(&ch->ret, n);
-	ch->held -= n;
-	w->held -= n;
-	w->returned += n;
-	w->ops->frames_put(w->queue, put, n);
-	return n;
-}
-
-void worker_reclaim(struct worker *w, struct worker_channel *ch)
-{
-	uint32_t put[DEVICE_BURST], n = 0;
-
-	for (uint32_t f = 0; f < w->opt.frame_cnt && ch->held; f++) {
-		if (w->owner[f] != ch->id + 1)
-			continue;
-		w->owner[f] = 0;
-		ch->held--;
-		w->held--;
-		put[n++] = f;
-		if (n == DEVICE_BURST) {
-			w->ops->frames_put(w->queue, put, n);
-			n = 0;
-		}
-	}
-	if (n)
-		w->ops->frames_put(w->queue, put, n);
 }

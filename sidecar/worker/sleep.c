@@ -32,14 +32,6 @@ static void note_burst(struct worker *w, uint64_t frames, uint64_t ns)
 		w->linger_ns = clock_now_ns() + BURST_LINGER_NS;
 }
 
-/* Clients are to empty their kernel sockets before they take what comes now. */
-void worker_new_epoch(struct worker *w)
-{
-	w->epoch++;
-	if (worker_rx_all_read(w)) /* a straggler may have been delivered just before */
-		w->served_cnt = 0;
-}
-
 void worker_engage(struct worker *w)
 {
 	if (!w->engaged) {
@@ -52,13 +44,6 @@ void worker_engage(struct worker *w)
 		udplane_store32(&w->zone->engaged, 1);
 	}
 	udplane_store32(&w->zone->awake, 1);
-}
-
-void worker_resume(struct worker *w)
-{
-	w->queue->resumed = false;
-	worker_new_epoch(w);
-	udplane_count(&w->counter[UDPLANE_WORKER_STALLS], 1);
 }
 
 /* From here on clients ring the doorbell, and claimed datagrams take the kernel's way if the mode allows that. A client that has not

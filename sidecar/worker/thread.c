@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The worker's life: memory and descriptors, the thread, its loop, the end. */
 #include "sidecar/worker/worker.h"
 
 #include <errno.h>
@@ -17,101 +18,6 @@
 #define SHORT_ROUND (DEVICE_BURST / 2) /* fewer: give the core away if somebody needs it, so that batches grow (facts: 87-92 % of raw) */
 #define STUCK_NS 30000ull     /* clients hold frames and give none back for so long: are they waiting for this core? */
 #define GIVE_AWAY_NS 20000l
-
-void worker_corrupt(struct worker *w, struct worker_channel *ch)
-{
-	if (ch->expelled)
-		return;
-	udplane_count(&w->counter[UDPLANE_WORKER_CORRUPT], 1);
-	ch->expelled = WORKER_EVENT_CORRUPT;
-}
-
-struct worker_event *worker_event_reserve(struct worker *w, uint32_t spare)
-{
-	if (udplane_ring_free(&w->event_prod, spare + 1) <= spare)
-		return NULL;
-	return (struct worker_event *)(w->events + (size_t)udplane_ring_slot(&w->event_prod, w->event_prod.idx) * w->event_len);
-}
-
-void worker_event_submit(struct worker *w)
-{
-	udplane_ring_publish(&w->event_prod, 1);
-	udplane_fence();
-	if (udplane_ring_take_arm(&w->event_prod))
-		(void)!write(w->event_fd, &(uint64_t){1}, 8);
-}
-
-int worker_event_fd(const struct worker *w)
-{
-	return w->event_fd;
-}
-
-const struct worker_event *worker_event_peek(struct worker *w)
-{
-	uint64_t cnt;
-
-	if (udplane_ring_avail(&w->event_cons, 1) == 0) {
-		(void)!read(w->event_fd, &cnt, 8);
-		udplane_ring_arm(&w->event_cons);
-		if (udplane_ring_avail(&w->event_cons, 1) == 0)
-			return NULL;
-	}
-	return (struct worker_event *)(w->events + (size_t)udplane_ring_slot(&w->event_cons, w->event_cons.idx) * w->event_len);
-}
-
-void worker_event_done(struct worker *w)
-{
-	udplane_ring_consume(&w->event_cons, 1);
-}
-
-uint32_t worker_event_cnt(struct worker *w)
-{
-	return udplane_ring_avail(&w->event_cons, WORKER_EVENTS);
-}
-
-static void report_expelled(struct worker *w, struct worker_channel *ch)
-{
-	struct worker_event *ev = ch->reported ? NULL : worker_event_reserve(w, 0);
-
-	if (!ev) {
-		w->stalled |= !ch->reported; /* again next round */
-		return;
-	}
-	memset(ev, 0, sizeof(*ev));
-	ev->type = ch->expelled;
-	ev->channel_id = ch->id;
-	ev->serial = ch->serial;
-	ch->reported = true;
-	worker_event_submit(w);
-}
-
-/* One look at everything. Returns how much there was to do. */
-uint32_t worker_round(struct worker *w)
-{
-	uint32_t work = 0, sent = 0;
-
-	w->stalled = false;
-	for (uint32_t i = 0; i < w->channel_cnt; i++) /* before receiving, so that quotas are up to date */
-		if (!w->channel[i]->expelled)
-			work += worker_returns(w, w->channel[i]);
-	work += worker_rx(w);
-
-	for (uint32_t i = 0; i < w->channel_cnt; i++) {
-		struct worker_channel *ch = w->channel[i];
-
-		if (ch->expelled) {
-			report_expelled(w, ch);
-			continue;
-		}
-		sent += worker_tx(w, ch);
-	}
-	worker_tx_push(w);
-	work += w->ops->tx_flush(w->queue);
-	udplane_count(&w->counter[UDPLANE_WORKER_LOOPS], 1);
-	udplane_store32(&w->gauge_held, w->held);
-	udplane_store32(&w->gauge_free, w->ops->frames_free(w->queue));
-	return work + sent + w->stalled;
-}
 
 /* Does a client hold frames and give none back? */
 static bool clients_stuck(struct worker *w)
@@ -305,14 +211,4 @@ void worker_stop(struct worker *w)
 	(void)!write(w->stop_fd, &(uint64_t){1}, 8);
 	pthread_join(w->thread, NULL);
 	worker_free(w);
-}
-
-uint64_t worker_frames_held(const struct worker *w)
-{
-	return udplane_load32(&w->gauge_held);
-}
-
-uint64_t worker_frames_free(const struct worker *w)
-{
-	return udplane_load32(&w->gauge_free);
 }
