@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// udplanectl health: the answer is the exit status, for probes.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// What verbs share that show one snapshot of the counters: options, attaching, printing.
 #include <stdio.h>
 #include <time.h>
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// udplanectl sockets: one line for each socket that is known to udplaned.
 #include <stdio.h>
 
 #include "client/ctl/json.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// udplanectl stats: everything that udplaned counts, once or again and again.
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The table of ports, for people.
 #include "client/ctl/view.h"
 
 #include <arpa/inet.h>

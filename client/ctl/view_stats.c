@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The tables of sockets and counters, for people.
 #include "client/ctl/view.h"
 
 #include <inttypes.h>

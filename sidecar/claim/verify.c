@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* What a socket's options and addresses say about a claim, asked of the kernel. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <netinet/in.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Prints the options of udplaned from the table of keys.
 #include <string.h>
 
 #include "sidecar/config/key.h"

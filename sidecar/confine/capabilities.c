@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Drops the capabilities that a process does not need any more. */
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>

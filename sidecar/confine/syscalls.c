@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Limits system calls by seccomp: one that is not listed fails with EPERM and is logged. */
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>

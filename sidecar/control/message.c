@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Checks lengths and descriptor counts of a client's message before its fields are read. */
 #include <stdio.h>
 #include <string.h>
 #include "sidecar/control/internal.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* File descriptors in the control thread's epoll. */
 #include <errno.h>
 #include <sys/epoll.h>
 #include <unistd.h>

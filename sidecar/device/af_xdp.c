@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The AF_XDP device: its life cycle, and what the control thread calls while it runs. */
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <stdio.h>
@@ -6,7 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "sidecar/device/af_xdp.h"
+#include "sidecar/device/af_xdp_internal.h"
 #include "sidecar/device/xdp/udplane_xdp.skel.h"
 
 #define CLAIMS_PER_SOCKET 2u /* a dual-stack wildcard is two */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Loads the XDP program, binds the AF_XDP sockets, and attaches the program. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -11,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "sidecar/device/af_xdp.h"
+#include "sidecar/device/af_xdp_internal.h"
 #include "sidecar/device/xdp/udplane_xdp.skel.h"
 
 

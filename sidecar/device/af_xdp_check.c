@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* What may be in AF_XDP's way, in words for people: permissions, kernel, other programs, limits. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -11,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "sidecar/device/af_xdp.h"
+#include "sidecar/device/af_xdp_internal.h"
 
 #ifndef AF_XDP
 #define AF_XDP 44

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The packet path of the AF_XDP device: device_queue_ops over the rings of AF_XDP sockets. */
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -6,7 +7,7 @@
 #include <sys/socket.h>
 
 #include "sidecar/base/clock.h"
-#include "sidecar/device/af_xdp.h"
+#include "sidecar/device/af_xdp_internal.h"
 
 #define SETTLE_NS 1000000ull /* longer than any run of the receive soft interrupt should be (net.core.netdev_budget frames) */
 /* What was diverted before a stall that lasted longer is dropped, to keep the order. After a shorter one it is delivered, if late: a worker

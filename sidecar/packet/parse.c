@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Ethernet, IPv4, IPv6 and UDP headers of a received frame, checked as Linux checks them. */
 #include "sidecar/packet/packet.h"
 
 #include <arpa/inet.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Turns what the kernel has told (struct route_input) into an immutable table.
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* device_ops over a DPDK port. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

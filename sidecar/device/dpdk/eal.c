@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Starts and stops the environment layer of DPDK (EAL); its log lines go to our log. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The one symbol that udplaned looks for when it has loaded this library. */
 #include <udplane/udplane.h>
 
 #include "sidecar/device/dpdk/dpdk.h"

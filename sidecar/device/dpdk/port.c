@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* One Ethernet port: capabilities, queues, pools, offloads, start and stop. */
 #include <errno.h>
 #include <inttypes.h>
 #include <rte_errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Addresses and routes for the TAP: from options, from what was saved, or from the annotation. */
 #include <arpa/inet.h>
 #include <cjson/cJSON.h>
 #include <errno.h>

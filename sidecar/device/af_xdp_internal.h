@@ -9,8 +9,8 @@
  *
  * A hardware queue is one xsk with the four rings of its own; the frames in them always belong to the queue's worker.
  */
-#ifndef SIDECAR_DEVICE_AF_XDP_H
-#define SIDECAR_DEVICE_AF_XDP_H
+#ifndef SIDECAR_DEVICE_AF_XDP_INTERNAL_H
+#define SIDECAR_DEVICE_AF_XDP_INTERNAL_H
 
 #include <xdp/xsk.h>
 
