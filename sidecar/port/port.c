@@ -241,7 +241,7 @@ static int value_remove(struct port_table *t, uint32_t *value, uint32_t sock)
 	}
 	ret = share_remove(&t->shares, number, sock);
 	if (!ret && t->shares.share[number].member_cnt == 1) {
-		*value = value_of(t->shares.share[number].member[0].sock, 0, rank_of(*value));
+		*value = value_of(t->shares.share[number].member[0], 0, rank_of(*value));
 		share_destroy(&t->shares, number);
 	}
 	return ret;
@@ -314,7 +314,7 @@ struct port_table *port_table_create(void)
 	if (posix_memalign((void **)&t, 64, sizeof(*t)))
 		return NULL;
 	memset(t, 0, sizeof(*t));
-	share_set_init(&t->shares, t->secret);
+	share_set_init(&t->shares);
 	/* 64 bytes are never cut short, and fail only where the kernel has no getrandom. */
 	if (getrandom(t->secret, sizeof(t->secret), 0) != sizeof(t->secret)) {
 		free(t);

@@ -9,9 +9,9 @@
  *
  * Where several match within a step, the one that Linux scores higher has all: one bound to the device (SO_BINDTODEVICE) before one
  * that is not; for IPv4 then an AF_INET socket before an AF_INET6 one (dual-stack or with a v4-mapped address). What still matches
- * alike is a group: members share by flow hash (SO_REUSEPORT, or one kernel socket held by several processes). 1/n of the flows move
- * when a member comes or goes (share.h). The members' order of insertion matters for which flows, so workers that insert and remove
- * in the same order agree.
+ * alike is a group: members share by flow hash (SO_REUSEPORT, or one kernel socket held by several processes), as Linux has them
+ * share (share.h). The order of insertion decides which member gets which flows, so workers that insert and remove in the same order
+ * agree.
  *
  *   entry[family][port]: | connected | specific | rank | group, used | socket or group number |     4 bytes
  *                           keys exist on this port     the wildcard socket, inline

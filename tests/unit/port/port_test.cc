@@ -421,43 +421,6 @@ TEST(PortGroup, SharesEvenly)
 	}
 }
 
-// A newcomer's flows are all that move, and a leaver's.
-TEST(PortGroup, MovesTheLeastPossible)
-{
-	std::vector<uint32_t> flows = Flows(8, 50000);
-	std::vector<uint32_t> members;
-	std::mt19937 rng(9);
-	Table t;
-
-	ASSERT_EQ(t.Insert(Bound(AF_INET, "", 53), 0), 0);
-	members.push_back(0);
-	for (uint32_t step = 1; step < 400; step++) {
-		std::vector<uint32_t> before = Owners(t, flows);
-		bool add = members.size() == 1 || (members.size() < 40 && rng() % 100 < 60);
-		uint32_t changed = step, moved = 0;
-		size_t n = members.size() + add;
-
-		if (add) {
-			ASSERT_EQ(t.Insert(Bound(AF_INET, "", 53), changed), 0);
-			members.push_back(changed);
-		} else {
-			size_t at = rng() % n;
-			changed = members[at];
-			members.erase(members.begin() + at);
-			ASSERT_EQ(t.Remove(Bound(AF_INET, "", 53), changed), 0);
-		}
-		std::vector<uint32_t> after = Owners(t, flows);
-		for (size_t i = 0; i < flows.size(); i++) {
-			if (before[i] == after[i])
-				continue;
-			moved++;
-			ASSERT_EQ(add ? after[i] : before[i], changed);
-		}
-		double want = 1.0 * flows.size() / n;
-		EXPECT_NEAR(moved, want, want / 32 + 5 * std::sqrt(want)) << n;
-	}
-}
-
 // Another port's group and other keys do not disturb.
 TEST(PortGroup, WorkersThatDoTheSameAgree)
 {
