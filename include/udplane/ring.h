@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Single-producer single-consumer ring over shared memory, and sleep/wake between its two ends.
+ * Single-producer single-consumer ring in shared memory, with sleep and wake-up between its ends.
  *
- * The control words (struct udplane_ring_head, abi.h) are shared; everything else is in a private view, struct udplane_ring, that
- * each end keeps for itself. Only prod_idx, cons_idx and armed are ever read from shared memory, and the peer's index is checked
- * for range on every read: a peer that writes nonsense is reported as UDPLANE_RING_CORRUPT, never followed.
+ * The control words (struct udplane_ring_head, abi.h) are shared. Everything else is in a private
+ * view, struct udplane_ring, of which each end keeps its own. Only prod_idx, cons_idx and armed are
+ * read from shared memory, and the range of the peer's index is checked on every read. A peer that
+ * writes an impossible value is reported as UDPLANE_RING_CORRUPT; the value is never used.
  *
- * Memory order. The producer fills entries, then stores prod_idx with release; the consumer loads prod_idx with acquire before it
- * reads entries. The consumer is done with entries, then stores cons_idx with release; the producer loads cons_idx with acquire
- * before it overwrites them. These are the only pairs; all are right on weakly ordered machines.
+ * Memory order. The producer fills entries, then stores prod_idx with release; the consumer loads
+ * prod_idx with acquire before it reads the entries. The consumer finishes with entries, then
+ * stores cons_idx with release; the producer loads cons_idx with acquire before it overwrites them.
+ * These are the only pairs. They are correct on weakly ordered machines.
  *
- * Sleep and wake (the Dekker pattern). Consumer: arm (swap 1 into `armed`, full barrier), then look at the ring once more, then
- * sleep. Producer: publish, full barrier, then look at `armed`; whoever swaps the 1 out owes the signal. So either the consumer
- * sees the entry, or the producer sees the arm. Each arm yields at most one signal; a consumer that swaps its own arm out and
- * finds 0 knows that a signal is on its way.
+ * Sleep and wake-up (Dekker). The consumer arms (exchanges 1 into `armed`, full barrier), checks
+ * the ring once more, and sleeps. The producer publishes, issues a full barrier, and checks
+ * `armed`; the side that exchanges the 1 out must send the signal. Either the consumer sees the
+ * entry, or the producer sees the arm. Each arm causes at most one signal. A consumer that disarms
+ * and finds 0 knows that a signal is on its way.
  *
- * Threads: one at a time on each end; several threads of a process take turns under their own lock.
+ * Threads: one at a time per end. Threads of a process take turns under a lock of their own.
  */
 #ifndef UDPLANE_RING_H
 #define UDPLANE_RING_H
@@ -26,15 +29,15 @@
 
 #define UDPLANE_RING_CORRUPT UINT32_MAX
 
-/* One end's private view. */
+/* The private view of one end. */
 struct udplane_ring {
-	volatile struct udplane_ring_head *head; /* the other end writes there at any time: what is read is read once */
+	volatile struct udplane_ring_head *head; /* the peer may write at any time; each word is read once */
 	uint32_t size; /* entries, a power of two, at most 2^30 */
 	uint32_t idx;  /* own index: next entry to fill or to take */
-	uint32_t peer; /* the other end's index when last looked at */
+	uint32_t peer; /* the peer's index when last read */
 };
 
-/* Both ends start at `start` (0 but in tests). The creator zeroes the memory, or calls this with reset. */
+/* Initializes a view. start: first index, 0 except in tests. The creator has zeroed the memory. */
 static inline void udplane_ring_init(struct udplane_ring *r, volatile struct udplane_ring_head *head, uint32_t size, uint32_t start)
 {
 	r->head = head;
@@ -48,8 +51,9 @@ static inline uint32_t udplane_ring_slot(const struct udplane_ring *r, uint32_t 
 	return idx & (r->size - 1);
 }
 
-/* Producer: entries that may be filled, at r->idx onward. Looks at shared memory only if fewer than `want` are known to be free.
- * UDPLANE_RING_CORRUPT if the consumer's index is impossible. */
+/* Producer: returns the number of entries that may be filled from r->idx on, or
+ * UDPLANE_RING_CORRUPT if the consumer's index is impossible. Reads shared memory only if fewer
+ * than `want` entries are known to be free. */
 static inline uint32_t udplane_ring_free(struct udplane_ring *r, uint32_t want)
 {
 	uint32_t used = r->idx - r->peer;
@@ -72,8 +76,9 @@ static inline void udplane_ring_publish(struct udplane_ring *r, uint32_t cnt)
 	__atomic_store_n(&r->head->prod_idx, r->idx, __ATOMIC_RELEASE); /* pairs with ring_avail */
 }
 
-/* Consumer: entries that may be taken, at r->idx onward. Looks at shared memory only if fewer than `want` are known to be there.
- * UDPLANE_RING_CORRUPT if the producer's index is impossible. */
+/* Consumer: returns the number of entries that may be taken from r->idx on, or UDPLANE_RING_CORRUPT
+ * if the producer's index is impossible. Reads shared memory only if fewer than `want` entries are
+ * known to be available. */
 static inline uint32_t udplane_ring_avail(struct udplane_ring *r, uint32_t want)
 {
 	uint32_t cnt = r->peer - r->idx;
@@ -89,45 +94,50 @@ static inline uint32_t udplane_ring_avail(struct udplane_ring *r, uint32_t want)
 	return cnt;
 }
 
-/* Consumer: gives the next cnt entries back. */
+/* Consumer: returns the next cnt entries to the producer. */
 static inline void udplane_ring_consume(struct udplane_ring *r, uint32_t cnt)
 {
 	r->idx += cnt;
 	__atomic_store_n(&r->head->cons_idx, r->idx, __ATOMIC_RELEASE); /* pairs with ring_free */
 }
 
-/* Consumer: asks for a signal at the next publish. Look at the ring again before sleeping. True: an earlier arm was still standing;
- * if there was one and it was not, its signal has come or is coming. */
+/* Consumer: requests a signal at the next publish. Check the ring again before sleeping. Returns
+ * true if the ring was armed already. If it had been armed before and this returns false, the
+ * producer has consumed that arm, and its signal has arrived or is on its way. */
 static inline bool udplane_ring_arm(struct udplane_ring *r)
 {
 	bool standing = __atomic_exchange_n(&r->head->armed, 1, __ATOMIC_SEQ_CST) == 1; /* pairs with udplane_fence + ring_take_arm */
 
-	/* The swap alone does not order its store before the look at the ring that follows: C11; arm64's swpal and ldapr. */
+	/* The exchange alone does not order its store before the check of the ring that follows
+	 * (C11; on arm64 swpal and ldapr). */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	return standing;
 }
 
-/* Consumer: takes the arm back. False: the producer has taken it, its signal has come or is coming. */
+/* Consumer: cancels the request. Returns false if the producer has consumed the arm: its signal has
+ * arrived or is on its way. */
 static inline bool udplane_ring_disarm(struct udplane_ring *r)
 {
 	return __atomic_exchange_n(&r->head->armed, 0, __ATOMIC_SEQ_CST) == 1;
 }
 
-/* Consumer: is an arm of mine still standing? */
+/* Consumer: returns true while an arm has not been consumed. */
 static inline bool udplane_ring_is_armed(const struct udplane_ring *r)
 {
 	return __atomic_load_n(&r->head->armed, __ATOMIC_RELAXED) == 1;
 }
 
-/* Full barrier between a publish and a look at a sleeper's flag (one for many publishes), and between the setting of one's own
- * sleep flag and the last look at the rings. */
+/* Full barrier. The producer needs it between publishing (once for many publishes) and checking a
+ * sleeper's flag; a consumer needs it between setting its own sleep flag and the last check of its
+ * rings. */
 static inline void udplane_fence(void)
 {
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
-/* Producer, after publish and udplane_fence: must I signal? True at most once an arm; the caller then signals. A consumer that has
- * taken everything already (it spun, and armed after) needs none. */
+/* Producer, after publish and udplane_fence(): returns true if the caller must send a signal, at
+ * most once per arm. A consumer that has taken everything already (it was spinning, and armed
+ * afterwards) needs no signal. */
 static inline bool udplane_ring_take_arm(struct udplane_ring *r)
 {
 	if (__atomic_load_n(&r->head->armed, __ATOMIC_RELAXED) != 1)
@@ -137,13 +147,13 @@ static inline bool udplane_ring_take_arm(struct udplane_ring *r)
 	return __atomic_exchange_n(&r->head->armed, 0, __ATOMIC_SEQ_CST) == 1; /* pairs with ring_arm */
 }
 
-/* The current value of a ring's control word: one load. */
+/* Returns a ring's control word, by one load. */
 static inline uint32_t udplane_word_load(const volatile uint32_t *w)
 {
 	return __atomic_load_n(w, __ATOMIC_ACQUIRE);
 }
 
-/* A word with one writer that others read at any time: counters, sleep flags, sequence numbers. */
+/* For words with one writer that others read at any time: counters, sleep flags, sequences. */
 static inline uint32_t udplane_load32(const uint32_t *p)
 {
 	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
@@ -156,7 +166,7 @@ static inline uint64_t udplane_load64(const uint64_t *p)
 {
 	return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
-/* Only the one writer of *p may call these: a plain add, no locked instruction. */
+/* For the single writer of *p only: a plain addition without a locked instruction. */
 static inline void udplane_count(uint64_t *p, uint64_t n)
 {
 	__atomic_store_n(p, __atomic_load_n(p, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
@@ -166,11 +176,11 @@ static inline void udplane_store64(uint64_t *p, uint64_t v)
 	__atomic_store_n(p, v, __ATOMIC_RELAXED);
 }
 
-/* Sequence lock around data with one writer: begin makes it odd, end even. */
+/* Sequence lock for data with one writer. begin makes the sequence odd, end makes it even. */
 static inline void udplane_seq_begin(uint32_t *seq)
 {
 	__atomic_store_n(seq, __atomic_load_n(seq, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* data is written after the odd number is seen; pairs with seq_retry */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* orders the odd number before the data; pairs with seq_retry */
 }
 static inline void udplane_seq_end(uint32_t *seq)
 {
@@ -180,14 +190,14 @@ static inline uint32_t udplane_seq_read(const uint32_t *seq)
 {
 	return __atomic_load_n(seq, __ATOMIC_ACQUIRE);
 }
-/* Reader, after copying: true if the copy is torn and must be made again. */
+/* Reader, after copying: returns true if the copy is torn and must be repeated. */
 static inline bool udplane_seq_retry(const uint32_t *seq, uint32_t seen)
 {
 	__atomic_thread_fence(__ATOMIC_ACQUIRE); /* pairs with seq_begin */
 	return (seen & 1) || __atomic_load_n(seq, __ATOMIC_RELAXED) != seen;
 }
 
-/* The CPU is spinning. */
+/* Tells the CPU that this thread spins. */
 static inline void udplane_pause(void)
 {
 #if defined(__x86_64__) || defined(__i386__)

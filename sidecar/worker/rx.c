@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Receiving, one burst: a frame is classified, delivered by writing a descriptor into its socket's ring, and made visible at the end of the
- * burst with one signal a client; or passed to the kernel, or dropped and counted. */
+/* Receives one burst. Each frame is classified and then delivered by a descriptor in the ring of its
+ * socket, passed to the kernel, or dropped and counted. Descriptors become visible at the end of the
+ * burst, with at most one signal per socket. */
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>

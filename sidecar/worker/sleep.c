@@ -1,31 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * When a worker spins and when it sleeps, and who serves its sockets meanwhile: "Engagement, and why order holds" in docs/architecture.md.
- */
+/* When a worker spins, when it sleeps, and whether the kernel serves its sockets meanwhile: see
+ * "Engagement" in docs/architecture.md. */
 #include <sched.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 #include "sidecar/base/clock.h"
 #include "sidecar/worker/internal.h"
 
-#define TX_LINGER_NS 10000000ull /* stay awake this long for frames that the device does not send; then it may be down, */
-#define TX_LOOK_MS 10            /* and look from time to time: not every device says when there is room again */
-#define LEAVE_NS 20000ull        /* longer than a NAPI poll takes from its first frame to the ring, at the least */
-#define READ_LOOK_MS 100         /* engaged and asleep: have the clients read everything meanwhile, or gone? Nobody tells us */
-/* So many without lying down, at so short intervals on the average, are a burst: to wake us for the next costs little for each of them, and
- * the RX ring takes more of them than a kernel socket does. */
+/* Stay awake this long for frames that the device does not send. Then the link may be down: sleep,
+ * and check every TX_LOOK_MS, because not every device signals room. */
+#define TX_LINGER_NS 10000000ull
+#define TX_LOOK_MS 10
+/* A NAPI poll takes less than this from its first frame to the ring. */
+#define LEAVE_NS 20000ull
+/* Asleep but engaged: interval of checking whether clients have read everything, or have gone. */
+#define READ_LOOK_MS 100
+/* At least BURST_FRAMES received without sleeping, at a mean interval below BURST_GAP_NS, are a burst.
+ * Waking the worker for the next burst costs little per datagram, and an RX ring holds more of
+ * them than a kernel socket. */
 #define BURST_FRAMES 32
 #define BURST_GAP_NS 20000ull
 #define BURST_LINGER_NS 100000000ull
 
-/* Which socket of a group a flow belongs to, Linux decides by a secret of its own: the flow would change its socket with the path. So where
- * there is a group the fast path is the only one. */
+/* Linux chooses the socket of a REUSEPORT group by a secret hash, so a flow would change its socket
+ * whenever it changes the path. With a group the worker therefore never disengages. */
 static bool may_disengage(const struct worker *w)
 {
 	return w->queue->dev->can_disengage && w->opt.mode != UDPLANE_MODE_LATENCY && !worker_has_groups(w);
 }
 
-/* frames in so many ns: one burst? Then there may be another soon. */
+/* Keeps the worker ready for another burst if `frames` received within `ns` were one. */
 static void note_burst(struct worker *w, uint64_t frames, uint64_t ns)
 {
 	if (w->opt.burst_spin_ns && frames >= BURST_FRAMES && ns < frames * BURST_GAP_NS)
@@ -35,7 +39,7 @@ static void note_burst(struct worker *w, uint64_t frames, uint64_t ns)
 void worker_engage(struct worker *w)
 {
 	if (!w->engaged) {
-		if (w->left_since) /* what the kernel got meanwhile, until clients asked for the fast path */
+		if (w->left_since) /* what the kernel received until clients engaged the worker */
 			note_burst(w, w->ops->left_to_kernel(w->queue) - w->left_seen, clock_now_ns() - w->left_since);
 		w->left_since = 0;
 		w->engaged = true;
@@ -46,9 +50,10 @@ void worker_engage(struct worker *w)
 	udplane_store32(&w->zone->awake, 1);
 }
 
-/* From here on clients ring the doorbell, and claimed datagrams take the kernel's way if the mode allows that. A client that has not
- * read everything keeps the fast path engaged: the next datagram wakes us instead of overtaking what it has yet to read. False: one has
- * just come. */
+/* From now on clients ring the doorbell and, if the mode allows it, claimed datagrams go to the
+ * kernel. A client that has not read everything keeps the worker engaged: the next datagram wakes
+ * the worker instead of overtaking those that are unread. Returns false if a datagram has just
+ * arrived. */
 static bool disengage(struct worker *w)
 {
 	if (may_disengage(w) && clock_now_ns() >= w->linger_ns && worker_rx_all_read(w)) {
@@ -67,19 +72,19 @@ static bool disengage(struct worker *w)
 	return true;
 }
 
-/* Are there frames that the device has yet to take or to send? */
+/* Returns true if the device has frames to take or to send. */
 static bool unsent(struct worker *w)
 {
 	return w->tx_staged || w->ops->tx_pending(w->queue);
 }
 
-/* Asleep and engaged, though by now the kernel could deliver. */
+/* Returns true if the worker sleeps engaged although the kernel could deliver by now. */
 static bool may_leave_now(struct worker *w)
 {
 	return w->engaged && may_disengage(w) && clock_now_ns() >= w->linger_ns && worker_rx_all_read(w);
 }
 
-/* Milliseconds for epoll_wait() */
+/* Returns the timeout of epoll_wait() in milliseconds, -1 for none. */
 static int how_long(struct worker *w, uint64_t now)
 {
 	int ms = -1;
@@ -89,7 +94,7 @@ static int how_long(struct worker *w, uint64_t now)
 	return unsent(w) && (ms < 0 || ms > TX_LOOK_MS) ? TX_LOOK_MS : ms;
 }
 
-/* Returns true if a doorbell rang, or if it is time to disengage. */
+/* Returns true if a doorbell rang or it is time to disengage. */
 static bool wait_events(struct worker *w)
 {
 	struct epoll_event ev[16];
@@ -103,7 +108,7 @@ static bool wait_events(struct worker *w)
 	for (asleep = WORKER_ASLEEP; !__atomic_compare_exchange_n(&w->run, &asleep, WORKER_RUNNING, false, __ATOMIC_SEQ_CST,
 								  __ATOMIC_RELAXED);
 	     asleep = WORKER_ASLEEP)
-		sched_yield(); /* borrowed: orders take microseconds */
+		sched_yield(); /* the control thread carries out orders: microseconds */
 	for (int i = 0; i < n; i++)
 		bell |= ev[i].data.u64 != WORKER_EVENT_DEVICE && ev[i].data.u64 != WORKER_EVENT_STOP;
 	for (int i = 0; i < n; i++)
@@ -115,12 +120,11 @@ static bool wait_events(struct worker *w)
 	return bell || may_leave_now(w);
 }
 
-/* Asleep until there is reason to poll again, or to disengage. */
 void worker_sleep(struct worker *w)
 {
 	bool groups = worker_has_groups(w);
 
-	/* The clock says idle, but it also ran while another thread had our core: look once more, right before. */
+	/* The clock also ran while another thread had this CPU: check once more. */
 	if (worker_round(w) || !disengage(w))
 		return;
 	w->rx_seen = w->counter[UDPLANE_WORKER_RX_FRAMES];
@@ -128,15 +132,15 @@ void worker_sleep(struct worker *w)
 		bool orders = worker_orders(w);
 
 		if (worker_round(w) && !orders)
-			break; /* it came while we lay down */
+			break; /* it arrived while going to sleep */
 		if (worker_has_groups(w) != groups)
 			break;
 		if (orders)
 			continue;
 		if (wait_events(w))
 			break;
-		/* The device, or an order. A look that finds nothing (the timer of a driver without interrupts, what was the TAP's) is no
-		 * reason to spin again. */
+		/* The device or an order. An event without work (the timer of a driver without
+		 * interrupts, or a packet for the TAP) is no reason to spin again. */
 		w->ops->disarm(w->queue);
 		w->ops->arm(w->queue);
 		udplane_fence();
@@ -146,8 +150,8 @@ void worker_sleep(struct worker *w)
 	w->woke_ns = clock_now_ns();
 }
 
-/* Nothing has been done since then. Is it time to sleep? What was diverted before the device knew that we are about to leave has
- * LEAVE_NS to arrive: what is diverted and not delivered when the kernel takes over would be overtaken. */
+/* Frames diverted before leave() need up to LEAVE_NS to reach the ring. If the worker handed over
+ * earlier, the kernel could deliver newer datagrams first. */
 bool worker_idle_enough(struct worker *w, uint64_t since)
 {
 	uint64_t now = clock_now_ns(), idle = now - since, spin = w->opt.spin_ns;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The worker's life: memory and descriptors, the thread, its loop, the end. */
+/* The life of a worker: its memory and descriptors, its thread and the loop of that. */
 #include "sidecar/worker/worker.h"
 
 #include <errno.h>
@@ -15,11 +15,15 @@
 #include "sidecar/base/clock.h"
 #include "sidecar/worker/internal.h"
 
-#define SHORT_ROUND (DEVICE_BURST / 2) /* fewer: give the core away if somebody needs it, so that batches grow (facts: 87-92 % of raw) */
-#define STUCK_NS 30000ull     /* clients hold frames and give none back for so long: are they waiting for this core? */
+/* A round with less work yields the CPU if it is shared, so that batches grow: 87 to 92 % of the raw
+ * rate (docs/measurements.md). */
+#define SHORT_ROUND (DEVICE_BURST / 2)
+/* If clients hold frames and return none for STUCK_NS, they may be waiting for this CPU: sleep for
+ * GIVE_AWAY_NS. */
+#define STUCK_NS 30000ull
 #define GIVE_AWAY_NS 20000l
 
-/* Does a client hold frames and give none back? */
+/* Returns true if clients hold frames and have returned none for STUCK_NS. */
 static bool clients_stuck(struct worker *w)
 {
 	uint64_t now;
@@ -36,9 +40,10 @@ static bool clients_stuck(struct worker *w)
 }
 
 /*
- * Gives the core to clients that wait for it. sched_yield() does not reach over the border of a control group: containers on one core take
- * turns of whole time slices, by their CPU requests, and one that requests nothing starves beside a spinning one (measured: a third of the
- * datagrams). So if yielding has not made any of them move, sleep a little.
+ * Gives the CPU to clients that wait for it. sched_yield() has no effect across control groups:
+ * containers on one CPU take turns of whole time slices, weighted by their CPU requests, and one
+ * without a request starves while the worker spins (it lost a third of its datagrams). If yielding
+ * has not made any client return frames, the worker therefore sleeps briefly.
  */
 static void share_core(struct worker *w, uint32_t work)
 {

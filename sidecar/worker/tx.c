@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sending, one burst of one client: descriptors are copied and checked, headers come from the flow cache or the route table, and what has no
- * fast way goes to the control thread as an event. */
+/* Sends one burst of one client. Descriptors are copied, then checked; headers come from the flow
+ * cache or the route table. A datagram that the fast path cannot send goes to the control thread as
+ * an event. */
 #include <netinet/in.h>
 #include <string.h>
 #include "sidecar/worker/internal.h"

@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A worker: the thread that owns one device queue and moves packets between it and the clients' rings.
+ * A worker is the thread that owns one device queue and moves packets between it and the rings of
+ * the clients.
  *
- *   device --rx_burst--> parse, verify --port table--> RX ring of the socket --(armed?)--> wake socket
+ *   device --rx_burst--> parse, verify --port table--> RX ring --(armed?)--> wake socket
  *   client's TX ring --check--> route, template --packet_build--> own frame --tx_burst--> device
- *                                   `-- anything not plain --> event ring --> control thread, kernel socket
+ *                                  `-- not plain unicast --> event ring --> control thread
  *   client's return ring --ownership check--> free frames
  *
- * Everything that it needs is its own; nothing on the packet path is shared with another thread but SPSC rings. The control thread
- * changes a worker's tables by orders (worker_call), which the worker carries out between two rounds; while the worker is asleep the
- * control thread borrows it and carries them out itself, so that claims wake nobody. Either way nobody reads what an order removed
- * once the call has returned.
+ * A worker shares nothing with other threads on the packet path except SPSC rings. The control
+ * thread changes a worker's tables by orders (worker_call), which the worker carries out between
+ * two rounds. While the worker sleeps the control thread takes its role and carries them out
+ * itself, so a claim wakes no worker. In both cases nothing uses what an order removed once the
+ * call has returned.
  *
- * What clients can write (struct foreign) is read once, checked, then used: indices by ring.h, frame numbers against `owner`, socket
- * numbers against `socket[].channel`, lengths against slot and MTU. A client that lies is reported in an event and served no more.
+ * Memory that clients can write (struct foreign) is read once, checked, then used: indices by
+ * ring.h, frame numbers against `owner`, socket numbers against `socket[].channel`, lengths against
+ * slot size and MTU. A client whose values are impossible is reported by an event and not served
+ * any more.
  */
 #ifndef SIDECAR_WORKER_WORKER_H
 #define SIDECAR_WORKER_WORKER_H
@@ -28,24 +32,25 @@
 #include "sidecar/port/port.h"
 #include "sidecar/route/route.h"
 
-/* A client's lane. Made by the control thread; the worker's from CHANNEL_ADD until CHANNEL_REMOVE has returned. */
+/* The part of a client's channel that this worker serves (a lane). Allocated by the control thread;
+ * the worker's from CHANNEL_ADD until CHANNEL_REMOVE has returned. */
 struct worker_channel {
 	uint32_t id;
-	uint64_t serial; /* of its session: an id is used again */
+	uint64_t serial; /* of its session, because ids are reused */
 	struct udplane_ring tx, ret;
 	struct foreign tx_desc;    /* struct udplane_tx_desc[] */
 	struct foreign tx_payload; /* slots of tx_slot_size bytes */
 	struct foreign ret_frame;  /* uint32_t[] */
 	uint32_t tx_slot_size; /* bytes, a power of two */
 	int doorbell_fd;
-	/* worker's own */
-	uint32_t held;         /* frames in the client's hands */
-	uint32_t socket_cnt;   /* sockets that have been added and not removed */
-	uint32_t expelled;     /* 0; or the WORKER_EVENT_* that says why it is not served any more */
-	bool reported;         /* the control thread knows of that */
+	/* private to the worker */
+	uint32_t held;         /* frames that the client holds */
+	uint32_t socket_cnt;   /* sockets added and not removed */
+	uint32_t expelled;     /* 0 while it is served, else the WORKER_EVENT_* with the reason */
+	bool reported;         /* that event has been submitted */
 };
 
-/* What SOCKET_ADD needs to know of a claimed socket. Read during the call only. */
+/* Parameters of SOCKET_ADD. Read during the call only. */
 struct worker_socket_info {
 	struct worker_channel *channel;
 	struct foreign ring;                  /* struct udplane_rx_ring */
@@ -54,10 +59,10 @@ struct worker_socket_info {
 	struct udplane_socket_counters *counters;
 };
 
-/* Where a socket sends from. */
+/* The source of what a socket sends. */
 struct worker_source {
-	uint8_t family;  /* AF_INET or AF_INET6: of addr; 0: wildcard */
-	bool slow;       /* all that it sends takes the kernel path */
+	uint8_t family;  /* of addr: AF_INET or AF_INET6; 0 for the wildcard */
+	bool slow;       /* everything that it sends takes the kernel path */
 	uint16_t port_be;
 	uint8_t addr[16];
 	bool no_df;      /* IPv4: routers may fragment what it sends */
@@ -65,18 +70,28 @@ struct worker_source {
 
 enum worker_op {
 	WORKER_CHANNEL_ADD,
-	WORKER_CHANNEL_REMOVE, /* takes all its frames back; its sockets must have been removed */
+	/* Reclaims all frames of the channel. Its sockets must have been removed. */
+	WORKER_CHANNEL_REMOVE,
 	WORKER_SOCKET_ADD,
-	WORKER_SOCKET_SOURCE,  /* its address changed */
-	WORKER_SOCKET_FLUSH,   /* sends what its client had queued when this order first came; -EAGAIN: take events, order again;
-				* -ETIMEDOUT: the device does not send */
-	WORKER_SOCKET_REMOVE,  /* cannot fail: what is still queued for it is dropped and counted */
+	/* The address of the socket has changed. */
+	WORKER_SOCKET_SOURCE,
+	/* Sends what the client had queued when the order was first posted. Result -EAGAIN: take
+	 * events and post it again. -ETIMEDOUT: the device does not send. */
+	WORKER_SOCKET_FLUSH,
+	/* Cannot fail. Datagrams still queued for the socket are dropped and counted. */
+	WORKER_SOCKET_REMOVE,
 	WORKER_KEY_INSERT,
 	WORKER_KEY_REMOVE,
-	WORKER_ROUTE,          /* a new table; the old one is free after the call */
-	WORKER_DRAIN_RX,       /* receives what the device held when this order came */
-	WORKER_DRAIN,          /* receives until the device has nothing, sends what stands in the TX rings; at most some ms */
-	WORKER_SWITCHED,       /* what the kernel has for any socket is older than what comes next: the device was detached meanwhile */
+	/* Installs a table. The old one is unused once the call has returned. */
+	WORKER_ROUTE,
+	/* Receives what the device held when the order was posted. */
+	WORKER_DRAIN_RX,
+	/* Receives until the device is empty and sends what is in the TX rings, for a few
+	 * milliseconds at most. */
+	WORKER_DRAIN,
+	/* The device was detached for a while: datagrams in the kernel's sockets are older than
+	 * those that the worker receives from now on. */
+	WORKER_SWITCHED,
 };
 
 struct worker_order {
@@ -87,29 +102,29 @@ struct worker_order {
 	struct worker_source source;
 	struct port_key key;
 	const struct route_table *route;
-	bool flushing;             /* FLUSH, the worker's: it has begun, and ends at */
-	uint32_t flush_end;        /* this index of the TX ring, whatever the client queues meanwhile */
-	int result;                /* 0 or -errno, by the worker */
-	struct worker_order *next; /* carried out in the same call; NULL: last */
+	bool flushing;             /* FLUSH, set by the worker: flush_end is valid */
+	uint32_t flush_end;        /* FLUSH: index of the TX ring at which the flush ends */
+	int result;                /* 0 or -errno, set by the worker */
+	struct worker_order *next; /* carried out by the same call; NULL in the last one */
 };
 
 enum worker_event_type {
-	WORKER_EVENT_SLOW = 1,    /* a datagram for the slow path */
-	WORKER_EVENT_CORRUPT,     /* the client wrote what cannot be into shared memory */
-	WORKER_EVENT_SLOW_SIGNAL, /* signals to the client take too long */
+	WORKER_EVENT_SLOW = 1,    /* a datagram for the kernel path */
+	WORKER_EVENT_CORRUPT,     /* the client wrote an impossible value into shared memory */
+	WORKER_EVENT_SLOW_SIGNAL, /* waking the client takes too long */
 };
 
-/* Worker -> control thread. */
+/* From a worker to the control thread. */
 struct worker_event {
 	uint32_t type;
-	uint32_t sock;       /* SLOW: sent from this socket */
+	uint32_t sock;       /* SLOW: the sending socket */
 	uint32_t channel_id;
 	uint64_t serial;     /* of the channel */
 	uint16_t family;     /* SLOW: of dst */
 	uint16_t dst_port_be;
 	uint8_t dst[16];
 	uint32_t len;        /* SLOW: payload bytes */
-	uint8_t payload[];   /* slot size of the pool */
+	uint8_t payload[];   /* room for one slot of the TX pool */
 };
 
 struct worker_options {
@@ -118,38 +133,39 @@ struct worker_options {
 	struct udplane_worker_zone *zone;
 	uint8_t *frames;          /* the frames zone */
 	uint32_t frame_cnt, frame_size;
-	uint32_t frames_reserved; /* of this worker's share, kept for the device: never in clients' hands */
+	uint32_t frames_reserved; /* of this worker's share, reserved for the device: clients cannot hold them */
 	uint32_t socket_max;
 	uint64_t hash_seed;
 	enum packet_checksum_mode checksum;
 	enum udplane_mode mode;
-	uint64_t spin_ns;         /* idle time before it sleeps, */
-	uint64_t burst_spin_ns;   /* and while traffic comes in bursts; 0: bursts are nothing special */
-	bool yield;               /* give the core away at every short round: somebody else needs it */
-	int cpu;                  /* pin to; -1: no */
-	uint8_t ttl4, hop_limit6; /* the system's defaults */
+	uint64_t spin_ns;         /* idle time before the worker sleeps */
+	uint64_t burst_spin_ns;   /* the same while traffic comes in bursts; 0: as spin_ns */
+	bool yield;               /* yield the CPU after every round that had little to do */
+	int cpu;                  /* CPU to pin the thread to, -1 for none */
+	uint8_t ttl4, hop_limit6; /* defaults of the system */
 };
 
 struct worker;
 
-/* Makes it and starts its thread. 0 or -errno with text. */
+/* Creates a worker and starts its thread. Returns 0, or -errno with text. */
 int worker_start(struct worker **w, const struct worker_options *opt, char *text, size_t text_len);
-/* Ends the thread and frees everything; channels must be removed before. */
+/* Ends the thread and frees the worker. Its channels must have been removed. */
 void worker_stop(struct worker *w);
 
-/* Control thread: has the orders carried out and waits for it; result of each is in the order. Returns the first that is not 0.
- * Events that come meanwhile stay in the ring. */
+/* Control thread: has the orders carried out and waits for it. The result of each order is in the
+ * order; returns the first that is not 0. Events that are submitted meanwhile stay in the ring. */
 int worker_call(struct worker *w, struct worker_order *orders);
 
-/* Control thread: watch for EPOLLIN, then take events until there are none. */
+/* Control thread: watch it for EPOLLIN, then take events until there are none. */
 int worker_event_fd(const struct worker *w);
-/* The oldest event, or NULL and armed again. Valid until worker_event_done. */
+/* Returns the oldest event, valid until worker_event_done(); or NULL, and the descriptor is armed. */
 const struct worker_event *worker_event_peek(struct worker *w);
 void worker_event_done(struct worker *w);
-/* How many there are now. */
+/* Returns the number of events that wait. */
 uint32_t worker_event_cnt(struct worker *w);
 
-/* Any thread: frames in clients' hands, and frames that are free or with the device, as of the worker's last round. */
+/* Any thread: frames that clients hold, and frames that are free or held by the device, at the end
+ * of the worker's last round. */
 uint64_t worker_frames_held(const struct worker *w);
 uint64_t worker_frames_free(const struct worker *w);
 
