@@ -18,10 +18,13 @@
 #include "sidecar/base/clock.h"
 #include "sidecar/worker/internal.h"
 
-#define DRAIN_IDLE_ROUNDS 3        /* empty rounds in a row that count as drained */
-#define DRAIN_LIMIT_NS 20000000ull /* clients that go on sending must not hold up a farewell */
-#define FLUSH_LIMIT_NS 5000000ull  /* nor a device that does not send a close */
-#define CALL_SPINS 200             /* looks before the control thread sleeps: a busy worker answers within a round */
+#define DRAIN_IDLE_ROUNDS 3 /* consecutive empty rounds that count as drained */
+/* Bounds a drain, so that clients that go on sending cannot delay the exit. */
+#define DRAIN_LIMIT_NS 20000000ull
+/* Bounds a flush, so that a device that does not send cannot delay a close. */
+#define FLUSH_LIMIT_NS 5000000ull
+/* Polls before the control thread sleeps: a busy worker answers within one round. */
+#define CALL_SPINS 200
 
 static int channel_add(struct worker *w, struct worker_channel *ch)
 {
@@ -56,7 +59,8 @@ static int channel_remove(struct worker *w, struct worker_channel *ch)
 	return -ENOENT;
 }
 
-/* Its source has changed. Those of other sockets stay: a claim must not cost everybody's sending a look-up for each destination. */
+/* Drops the flow cache entries of one socket, whose source has changed. The entries of others stay,
+ * so that a claim does not cost other senders a lookup per destination. */
 static void forget_flows(struct worker *w, uint32_t sock)
 {
 	if (!w->has_flows[sock])
@@ -78,7 +82,7 @@ static int socket_add(struct worker *w, const struct worker_order *o)
 	s->desc = foreign_at(o->info->ring, offsetof(struct udplane_rx_ring, desc));
 	s->counter = o->info->counters->counter;
 	s->wake_fd = o->info->wake_fd;
-	s->epoch = w->epoch - 1; /* the first datagram tells the client to empty the kernel socket before */
+	s->epoch = w->epoch - 1; /* its first datagram tells the client to empty the kernel socket first */
 	w->wakes_slow[o->sock] = 0;
 	s->channel = o->info->channel;
 	s->channel->socket_cnt++;
@@ -87,8 +91,8 @@ static int socket_add(struct worker *w, const struct worker_order *o)
 	return 0;
 }
 
-/* What the client had queued before it closed the socket goes out first, as from the kernel's. The ring is the client's to fill: what it
- * adds meanwhile does not count. */
+/* Datagrams that the client had queued before it closed the socket are sent, as Linux would. Those
+ * that it queues meanwhile are not waited for. */
 static int socket_flush(struct worker *w, struct worker_order *o)
 {
 	struct worker_channel *ch = w->socket[o->sock].channel;
@@ -108,7 +112,7 @@ static int socket_flush(struct worker *w, struct worker_order *o)
 	}
 	while (!ch->expelled && (int32_t)(o->flush_end - ch->tx.idx) > 0) {
 		if (udplane_ring_free(&w->event_prod, 1) == 0)
-			return -EAGAIN; /* only the control thread can make room, and it waits for us */
+			return -EAGAIN; /* only the control thread makes room, and it waits for this order */
 		if (clock_now_ns() >= end)
 			return -ETIMEDOUT;
 		if (!worker_tx(w, ch) && !worker_tx_push(w))
@@ -133,13 +137,14 @@ static int socket_remove(struct worker *w, uint32_t sock)
 	struct worker_socket *s = &w->socket[sock];
 
 	if (!s->channel)
-		return 0; /* it was never added here: the claim was refused half-way */
+		return 0; /* never added here: the claim was refused half-way */
 	s->channel->socket_cnt--;
 	s->channel = NULL;
 	return 0;
 }
 
-/* The device cannot hold more than the worker has frames: what comes after so many came after the order. */
+/* The device cannot hold more than all of the worker's frames: after that many, every frame is newer
+ * than the order. */
 static uint32_t frames_of(const struct worker *w)
 {
 	return w->opt.frame_cnt / w->opt.worker_cnt;
@@ -240,7 +245,7 @@ static bool borrow(struct worker *w)
 	groups = groups != worker_has_groups(w);
 	__atomic_store_n(&w->run, WORKER_ASLEEP, __ATOMIC_RELEASE);
 	if (groups)
-		(void)!write(w->stop_fd, &(uint64_t){1}, 8); /* it may have to engage, or to disengage */
+		(void)!write(w->stop_fd, &(uint64_t){1}, 8); /* it may have to engage or disengage */
 	return true;
 }
 
@@ -262,7 +267,7 @@ static void wait_done(struct worker *w)
 		(void)!read(w->done_fd, &cnt, 8);
 	}
 	if (!__atomic_exchange_n(&w->order_waiter, 0, __ATOMIC_SEQ_CST))
-		(void)!read(w->done_fd, &cnt, 8); /* the worker took the flag: its signal has come or is left for the next wait */
+		(void)!read(w->done_fd, &cnt, 8); /* the worker took the flag: its signal has arrived, or stays for the next wait */
 }
 
 int worker_call(struct worker *w, struct worker_order *orders)

@@ -9,21 +9,26 @@
 #include "sidecar/base/clock.h"
 #include "sidecar/worker/internal.h"
 
-#define SOCK_PASS (PORT_NONE - 1) /* in rx_burst.sock: the kernel's */
-#define WAKES_SUSPECT_NS 1000000ull    /* all signals of a burst; usual are 3 to 10 us for one (longer: slow, or our core was taken away) */
-#define WAKES_MEASURE_NS 1000000000ull /* so long each is measured after that: 0.4 us more */
-#define WAKE_SLOW_NS 250000ull /* at least: see worker_wake_limit() */
-#define WAKE_FACTOR 200        /* and so many times what a signal costs that nobody watches: 1 us, 50 us on an emulated CPU */
+#define SOCK_PASS (PORT_NONE - 1) /* in rx_burst.sock: pass to the kernel */
+/* If all signals of a burst together take longer, one of them may be slow, or the CPU was taken away
+ * from this thread. A signal usually takes 3 to 10 us. */
+#define WAKES_SUSPECT_NS 1000000ull
+/* Afterwards each signal is timed for so long, which costs 0.4 us per signal. */
+#define WAKES_MEASURE_NS 1000000000ull
+/* A signal is slow if it takes longer than WAKE_SLOW_NS, and longer than WAKE_FACTOR times the cost of
+ * a signal that nobody watches (1 us; 50 us on an emulated CPU): see worker_wake_limit(). */
+#define WAKE_SLOW_NS 250000ull
+#define WAKE_FACTOR 200
 #define WAKES_SLOW 16
 
-/* A burst on its way: where each frame goes. */
+/* A burst, and where each of its frames goes. */
 struct rx_burst {
 	struct device_frame frame[DEVICE_BURST];
 	struct packet_info info[DEVICE_BURST];
-	uint32_t sock[DEVICE_BURST]; /* PORT_NONE: dropped, and counted; SOCK_PASS */
+	uint32_t sock[DEVICE_BURST]; /* a socket; PORT_NONE if dropped (and counted); SOCK_PASS */
 	struct device_frame pass[DEVICE_BURST];
 	uint32_t pass_cnt;
-	uint32_t put[DEVICE_BURST];  /* frames to give back */
+	uint32_t put[DEVICE_BURST];  /* frames to return to the device */
 	uint32_t put_cnt;
 	struct worker_socket *touched[DEVICE_BURST];
 	uint32_t touched_cnt;
@@ -51,8 +56,8 @@ static void count_verdict(struct worker *w, enum packet_verdict v)
 	udplane_count(&w->counter[c], 1);
 }
 
-/* Is the frame addressed to us? Asked only of devices that pass: others have looked themselves. The last address found local is
- * remembered, as most hosts have one. */
+/* Returns true if the frame is addressed to this host. Only needed for devices that pass frames;
+ * others have checked already. Remembers the last local address, since most hosts have one. */
 static bool is_ours(struct worker *w, const uint8_t *frame, const struct packet_info *info)
 {
 	struct worker_local *l = &w->local;
@@ -69,7 +74,7 @@ static bool is_ours(struct worker *w, const uint8_t *frame, const struct packet_
 	return true;
 }
 
-/* Whose is it? Looks at headers and checksums only. */
+/* Returns the socket of a frame, by its headers and checksums. */
 static uint32_t classify(struct worker *w, const struct device_frame *f, struct packet_info *info)
 {
 	const uint8_t *p = w->opt.frames + (size_t)f->frame * w->opt.frame_size + f->off;
@@ -105,8 +110,8 @@ static uint32_t classify(struct worker *w, const struct device_frame *f, struct 
 	return sock;
 }
 
-/* How many frames one client may hold: twice what all of them leave free (dynamic threshold), so a client that never returns any
- * gets two thirds, and the others still find the rest. */
+/* Returns how many frames one client may hold: twice the frames that all clients leave free (dynamic
+ * threshold). A client that never returns any gets two thirds, and the rest stays for others. */
 static uint32_t quota(const struct worker *w)
 {
 	return w->held < w->capacity ? 2 * (w->capacity - w->held) : 0;
@@ -126,7 +131,8 @@ static enum udplane_socket_counter room(struct worker *w, struct worker_socket *
 	return free > s->staged ? UDPLANE_SOCKET_RX_DELIVERED : UDPLANE_SOCKET_RX_DROP_RING_FULL;
 }
 
-/* The client can write its ring at any time: the descriptor goes there and is never read again. */
+/* The client can write to its ring at any time, so the descriptor is written there and never read
+ * back. */
 static void write_desc(struct worker_socket *s, struct udplane_rx_desc d)
 {
 	size_t off = udplane_ring_slot(&s->rx, s->rx.idx + s->staged) * sizeof(d);
@@ -137,7 +143,7 @@ static void write_desc(struct worker_socket *s, struct udplane_rx_desc d)
 	foreign_store64(s->desc, off + 8, word[1]);
 }
 
-/* Writes the descriptor; visible at publish. */
+/* Writes the descriptor. publish() makes it visible. */
 static void stage(struct worker *w, struct rx_burst *b, struct worker_socket *s, uint32_t i)
 {
 	const struct packet_info *info = &b->info[i];
@@ -181,7 +187,7 @@ static void deliver(struct worker *w, struct rx_burst *b, uint32_t i)
 	}
 	s = &w->socket[b->sock[i]];
 	if ((!s->channel || s->channel->expelled) && w->ops->pass) {
-		b->pass[b->pass_cnt++] = b->frame[i]; /* its kernel socket may live on */
+		b->pass[b->pass_cnt++] = b->frame[i]; /* its kernel socket may still be open */
 		return;
 	}
 	if (!s->channel || s->channel->expelled) {
@@ -225,7 +231,8 @@ uint64_t worker_wake_limit(void)
 
 static void signal_client(struct worker *w, struct worker_socket *s)
 {
-	/* EAGAIN: its buffer is full, so it is readable already. EPIPE: it is dead, and the control thread will hear of it. */
+	/* EAGAIN: its buffer is full, so it is readable already. EPIPE: the client has ended, and the
+	 * control thread will notice. */
 	if (send(s->wake_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
 		return;
 	udplane_count(&s->counter[UDPLANE_SOCKET_WAKES], 1);
@@ -233,9 +240,11 @@ static void signal_client(struct worker *w, struct worker_socket *s)
 }
 
 /*
- * A client cannot make a signal wait, but it can make it long: ten thousand epoll instances that watch its wake socket are ten thousand
- * callbacks (0.6 ms), at each signal. Our own time tells, which stands still while another thread has our core; but not while the
- * hypervisor has it, and that may be any time. So whoever takes more than the limit WAKES_SLOW times in a row is detached.
+ * A client cannot block a signal, but it can make it expensive: ten thousand epoll instances that
+ * watch its wake socket cause ten thousand callbacks (0.6 ms) per signal. The thread's CPU time
+ * shows that; it does not advance while another thread has the CPU, but it does while the hypervisor
+ * has it, which may be at any time. So a client is detached only if its signals take longer than the
+ * limit WAKES_SLOW times in a row.
  */
 static void signal_measured(struct worker *w, struct worker_socket *s)
 {
@@ -251,7 +260,7 @@ static void signal_measured(struct worker *w, struct worker_socket *s)
 		s->channel->expelled = WORKER_EVENT_SLOW_SIGNAL;
 }
 
-/* Signals those who sleep. */
+/* Wakes the clients that sleep. */
 static void signal_clients(struct worker *w, struct rx_burst *b)
 {
 	uint64_t start = 0, end;
@@ -278,7 +287,7 @@ static void signal_clients(struct worker *w, struct rx_burst *b)
 		w->wakes_measured_until_ns = end + WAKES_MEASURE_NS;
 }
 
-/* One barrier for the whole burst between the publishes and the looks at the sleepers' flags. */
+/* One barrier per burst, between publishing and checking the sleepers' flags. */
 static void publish(struct worker *w, struct rx_burst *b)
 {
 	uint64_t delivered = 0, bytes = 0;
@@ -300,8 +309,9 @@ static void publish(struct worker *w, struct rx_burst *b)
 	signal_clients(w, b);
 }
 
-/* Before the kernel may deliver again, the rings must be empty: then what is in the kernel's queue is older than what comes by the
- * ring, always, and the client keeps the order by emptying the one before it begins the other. */
+/* The kernel may deliver again only when all rings are empty. Then datagrams in a kernel socket are
+ * always older than those in the ring, and the client keeps the order by emptying the kernel socket
+ * before it starts on the ring. */
 bool worker_rx_all_read(struct worker *w)
 {
 	for (uint32_t i = 0; i < w->served_cnt; i++) {
@@ -313,15 +323,14 @@ bool worker_rx_all_read(struct worker *w)
 	return true;
 }
 
-/* Clients are to empty their kernel sockets before they take what comes now. */
 void worker_new_epoch(struct worker *w)
 {
 	w->epoch++;
-	if (worker_rx_all_read(w)) /* a straggler may have been delivered just before */
+	if (worker_rx_all_read(w)) /* a late frame may have been delivered just before */
 		w->served_cnt = 0;
 }
 
-/* The kernel had taken over while we did not run; claimed datagrams come to us again. */
+/* The kernel had taken over because this worker had stalled; it receives again now. */
 static void resume(struct worker *w)
 {
 	w->queue->resumed = false;
@@ -345,7 +354,7 @@ uint32_t worker_rx(struct worker *w)
 	for (uint32_t i = 0; i < n && i < 4; i++)
 		__builtin_prefetch(w->opt.frames + (size_t)b.frame[i].frame * w->opt.frame_size + b.frame[i].off);
 	for (uint32_t i = 0; i < n; i++) {
-		if (i + 4 < n) /* the frame was written by another core: its headers are a miss */
+		if (i + 4 < n) /* another CPU wrote the frame: its headers are a cache miss */
 			__builtin_prefetch(w->opt.frames + (size_t)b.frame[i + 4].frame * w->opt.frame_size + b.frame[i + 4].off);
 		b.sock[i] = classify(w, &b.frame[i], &b.info[i]);
 		if (b.sock[i] < SOCK_PASS)

@@ -37,13 +37,13 @@ static uint32_t flow_slot(const uint8_t *dst, uint32_t sock)
 	return (uint32_t)(a >> 40) & (WORKER_FLOWS - 1);
 }
 
-/* Linux's automatic flow labels are a hash of the flow, too (net/ipv6: ip6_make_flowlabel). */
+/* Linux's automatic flow label is a hash of the flow as well (net/ipv6: ip6_make_flowlabel). */
 static uint32_t flow_label(const uint8_t *dst, uint32_t sock)
 {
 	return (flow_slot(dst, sock) * 2654435761u) >> 12;
 }
 
-/* Fills the cache entry. False: not for the fast path. */
+/* Fills the cache entry. Returns false if the fast path cannot reach the destination. */
 static bool flow_resolve(struct worker *w, struct worker_flow *f, uint8_t family, const uint8_t *dst, uint32_t sock)
 {
 	const struct worker_source *src = &w->source[sock];
@@ -64,8 +64,8 @@ static bool flow_resolve(struct worker *w, struct worker_flow *f, uint8_t family
 	memcpy(f->dst, dst, 16);
 	f->sock = sock;
 	f->neigh = hop.neigh;
-	f->mtu = (uint16_t)min_u32(hop.mtu, w->opt.frame_size - w->queue->dev->tx_headroom - ETH_LEN); /* else slow: no frame holds it */
-	if (w->ops->pass) /* a NIC of our own may send less than the TAP that the routes know */
+	f->mtu = (uint16_t)min_u32(hop.mtu, w->opt.frame_size - w->queue->dev->tx_headroom - ETH_LEN); /* what no frame holds is slow */
+	if (w->ops->pass) /* the MTU of the NIC may be less than that of the TAP, which the routes use */
 		f->mtu = (uint16_t)min_u32(f->mtu, w->queue->dev->mtu);
 	f->family = family;
 	f->no_df = src->no_df;
@@ -83,7 +83,7 @@ static struct worker_flow *flow_find(struct worker *w, uint8_t family, const uin
 	return flow_resolve(w, f, family, dst, sock) ? f : NULL;
 }
 
-/* A private copy of one descriptor, each word of it read once. */
+/* Copies one descriptor, reading each word once. */
 static struct udplane_tx_desc read_desc(const struct worker_channel *ch, uint32_t slot)
 {
 	union {
@@ -94,18 +94,19 @@ static struct udplane_tx_desc read_desc(const struct worker_channel *ch, uint32_
 	for (uint32_t i = 0; i < 4; i++)
 		u.word[i] = foreign_load64(ch->tx_desc, slot * sizeof(u.d) + i * sizeof(u.word[0]));
 	if (!(u.d.flags & UDPLANE_TX_IPV6))
-		memset(u.d.dst + 4, 0, 12); /* so that addresses compare as a whole */
+		memset(u.d.dst + 4, 0, 12); /* so that whole addresses can be compared */
 	return u.d;
 }
 
-enum tx_result { TX_FAST, TX_SLOW, TX_INVALID, TX_CLOSED /* a socket that is nobody's (any more) */, TX_STALL };
+/* TX_CLOSED: the socket is not, or not any more, the client's. */
+enum tx_result { TX_FAST, TX_SLOW, TX_INVALID, TX_CLOSED, TX_STALL };
 
 static enum tx_result slow(struct worker *w, const struct udplane_tx_desc *d, struct foreign payload)
 {
 	struct worker_event *ev = worker_event_reserve(w, w->flushing ? 0 : WORKER_EVENTS_FLUSH);
 
 	if (!ev)
-		return TX_STALL; /* the control thread is behind: the client's ring waits, nothing is lost */
+		return TX_STALL; /* the event ring is full: the client's TX ring waits, nothing is lost */
 	ev->type = WORKER_EVENT_SLOW;
 	ev->sock = d->sock;
 	ev->channel_id = w->socket[d->sock].channel->id;
@@ -180,7 +181,7 @@ uint32_t worker_tx(struct worker *w, struct worker_channel *ch)
 		enum tx_result r;
 
 		if (used == frames)
-			break; /* none free: the ring waits for frames to come back from the device */
+			break; /* no free frame: the TX ring waits until the device returns some */
 		r = send_one(w, ch, &d, foreign_at(ch->tx_payload, (size_t)slot * ch->tx_slot_size), frame[used]);
 		if (r == TX_STALL)
 			break;
