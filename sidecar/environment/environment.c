@@ -93,19 +93,27 @@ static int take_answer(struct environment *e, struct mnl_socket *s, uint32_t seq
 	}
 }
 
-static int ask(struct environment *e, struct mnl_socket *s, uint16_t type, bool dump,
-	       const void *head, uint32_t head_len,
-	       void (*take)(struct environment *, const struct nlmsghdr *, void *), void *arg)
+static struct nlmsghdr *request(struct environment *e, void *buf, uint16_t type, bool dump,
+				const void *head, uint32_t head_len)
 {
-	uint8_t request[128] __attribute__((aligned(8)));
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(request);
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 
-	if (!s)
-		return -EPROTONOSUPPORT;
 	nlh->nlmsg_type = type;
 	nlh->nlmsg_flags = NLM_F_REQUEST | (dump ? NLM_F_DUMP : 0);
 	nlh->nlmsg_seq = ++e->seq;
 	memcpy(mnl_nlmsg_put_extra_header(nlh, head_len), head, head_len);
+	return nlh;
+}
+
+static int ask(struct environment *e, struct mnl_socket *s, uint16_t type, bool dump,
+	       const void *head, uint32_t head_len,
+	       void (*take)(struct environment *, const struct nlmsghdr *, void *), void *arg)
+{
+	uint8_t buf[128] __attribute__((aligned(8)));
+	struct nlmsghdr *nlh = request(e, buf, type, dump, head, head_len);
+
+	if (!s)
+		return -EPROTONOSUPPORT;
 	if (mnl_socket_sendto(s, nlh, nlh->nlmsg_len) < 0)
 		return -errno;
 	return take_answer(e, s, e->seq, dump, take, arg);
@@ -124,10 +132,82 @@ static void take_rule(struct environment *e, const struct nlmsghdr *nlh, void *a
 	rules_nft_rule(arg, nlh);
 }
 
+static void take_elements(struct environment *e, const struct nlmsghdr *nlh, void *arg)
+{
+	(void)e;
+	rules_nft_elements(arg, nlh);
+}
+
+/* Whose elements are still to be asked for. */
+struct sets {
+	struct rules *r;
+	struct set_name {
+		uint8_t family;
+		char table[NFT_NAME_MAXLEN], name[NFT_NAME_MAXLEN];
+	} * at;
+	uint32_t cnt, room;
+};
+
+static void take_set(struct environment *e, const struct nlmsghdr *nlh, void *arg)
+{
+	struct sets *s = arg;
+	struct set_name *n;
+	struct attrs a;
+
+	(void)e;
+	rules_nft_set(s->r, nlh);
+	if (!attrs_of_message(&a, nlh, sizeof(struct nfgenmsg)))
+		return;
+	if (s->cnt == s->room) {
+		n = realloc(s->at, (s->room ? 2 * s->room : 64) * sizeof(*n));
+		if (!n) {
+			s->r->failed = true;
+			return;
+		}
+		s->at = n;
+		s->room = s->room ? 2 * s->room : 64;
+	}
+	n = &s->at[s->cnt++];
+	n->family = ((const struct nfgenmsg *)mnl_nlmsg_get_payload(nlh))->nfgen_family;
+	attrs_string(a.at[NFTA_SET_TABLE], n->table, sizeof(n->table));
+	attrs_string(a.at[NFTA_SET_NAME], n->name, sizeof(n->name));
+}
+
 static bool is_absent(int err)
 {
 	return err == -EINVAL || err == -EOPNOTSUPP || err == -EPROTONOSUPPORT || err == -ENOENT ||
 	       err == -EAFNOSUPPORT;
+}
+
+/* -EINTR: it has gone meanwhile. */
+static int read_elements(struct environment *e, struct rules *r, const struct set_name *n)
+{
+	const struct nfgenmsg g = {.nfgen_family = n->family, .version = NFNETLINK_V0};
+	struct mnl_socket *s = e->ch[NETFILTER].requests;
+	uint8_t buf[1024] __attribute__((aligned(8)));
+	struct nlmsghdr *nlh = request(e, buf, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETSETELEM, true,
+				       &g, sizeof(g));
+	int err;
+
+	mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_TABLE, n->table);
+	mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_SET, n->name);
+	if (mnl_socket_sendto(s, nlh, nlh->nlmsg_len) < 0)
+		return -errno;
+	err = take_answer(e, s, e->seq, true, take_elements, r);
+	return err == -ENOENT ? -EINTR : err;
+}
+
+static int read_sets(struct environment *e, struct rules *r)
+{
+	const struct nfgenmsg g = {.nfgen_family = NFPROTO_UNSPEC, .version = NFNETLINK_V0};
+	struct sets s = {.r = r};
+	int err = ask(e, e->ch[NETFILTER].requests, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETSET,
+		      true, &g, sizeof(g), take_set, &s);
+
+	for (uint32_t i = 0; i < s.cnt && !err; i++)
+		err = read_elements(e, r, &s.at[i]);
+	free(s.at);
+	return err;
 }
 
 static int read_nft(struct environment *e, struct rules *r)
@@ -137,8 +217,11 @@ static int read_nft(struct environment *e, struct rules *r)
 		      true, &g, sizeof(g), take_chain, r);
 
 	if (!err)
+		err = read_sets(e, r);
+	if (!err)
 		err = ask(e, e->ch[NETFILTER].requests, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE,
 			  true, &g, sizeof(g), take_rule, r);
+	rules_finish(r);
 	return is_absent(err) ? 0 : err;
 }
 
