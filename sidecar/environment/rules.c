@@ -28,6 +28,7 @@ void rules_free(struct rules *r)
 	free(r->keys);
 	free(r->chain_index.slot);
 	free(r->set_index.slot);
+	free(r->identity_index.slot);
 	memset(r, 0, sizeof(*r));
 }
 

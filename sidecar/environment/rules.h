@@ -141,7 +141,8 @@ struct rules_element {
 };
 
 struct rules_set {
-	uint64_t hash; /* of family, table and name */
+	uint64_t hash;	   /* of family, table and name */
+	uint64_t identity; /* of a set that never changes; 0: it may */
 	uint32_t key_len;
 	uint8_t field[RULES_FIELDS]; /* bytes, each padded to 4 in the key */
 	uint32_t field_cnt;	     /* 0: one number */
@@ -182,7 +183,7 @@ struct rules {
 		chain_room;
 	uint32_t set_cnt, set_room, element_cnt, element_room, lookup_cnt, lookup_room;
 	uint32_t key_cnt, key_room;
-	struct rules_index chain_index, set_index;
+	struct rules_index chain_index, set_index, identity_index;
 	bool failed; /* an allocation did: nothing here can be relied on */
 };
 
@@ -209,6 +210,9 @@ void rules_add_element(struct rules *r, uint32_t set, const struct rules_element
 /* RULES_NONE: no memory. Its parts follow, in the order of the key. */
 uint32_t rules_add_lookup(struct rules *r, uint32_t set, bool invert);
 void rules_add_part(struct rules *r, const struct rules_test *part); /* of the lookup added last */
+/* Of the set added last, whose chains are there: takes the elements over from a set of the same
+ * identity. False: there is none. */
+bool rules_reuse_set(struct rules *r, uint64_t identity, const struct rules *old);
 /* When all elements are there; sets count as unread before. */
 void rules_finish(struct rules *r);
 

@@ -163,6 +163,47 @@ void rules_add_part(struct rules *r, const struct rules_test *part)
 	r->lookups[r->lookup_cnt - 1].part_cnt++;
 }
 
+/* ---- the same set once more ---- */
+
+/* The chain that it jumps to has another number now. */
+static struct rules_element moved(const struct rules *r, const struct rules_element *e,
+				  const struct rules *old)
+{
+	struct rules_element out = *e;
+
+	if (e->target != RULES_NONE)
+		out.target = rules_index_find(&r->chain_index, old->chains[e->target].hash);
+	return out;
+}
+
+bool rules_reuse_set(struct rules *r, uint64_t identity, const struct rules *old)
+{
+	uint32_t set = r->set_cnt - 1, number;
+	const struct rules_set *was;
+	struct rules_set *s = &r->sets[set];
+
+	if (!identity || !rules_index_put(r, &r->identity_index, identity, set))
+		return false;
+	s->identity = identity;
+	number = old ? rules_index_find(&old->identity_index, identity) : RULES_NONE;
+	if (number == RULES_NONE)
+		return false;
+	was = &old->sets[number];
+	if (!was->finished || was->unread || was->key_len != s->key_len ||
+	    was->ranges != s->ranges || was->field_cnt != s->field_cnt)
+		return false;
+	for (uint32_t i = was->first; i < was->first + was->cnt; i++) {
+		const uint8_t *key = old->keys + old->elements[i].key;
+		struct rules_element e = moved(r, &old->elements[i], old);
+
+		rules_add_element(r, set, &e, key, s->ranges ? key + s->key_len : NULL);
+	}
+	s->has_rest = was->has_rest;
+	s->rest = moved(r, &was->rest, old);
+	s->doubtful = was->doubtful;
+	return true;
+}
+
 /* ---- order ---- */
 
 struct order {
