@@ -362,14 +362,70 @@ static void finish_reading(struct environment *e, struct rules *fresh, int err)
 	pause_readings(e, PAUSE);
 }
 
+static void take_message(struct environment *e, const struct nlmsghdr *nlh)
+{
+	char table[NFT_NAME_MAXLEN], name[NFT_NAME_MAXLEN];
+	const struct nfgenmsg *g = mnl_nlmsg_get_payload(nlh);
+	struct attrs a;
+
+	switch (nlh->nlmsg_type & 0xff) {
+	case NFT_MSG_NEWGEN: return;
+	case NFT_MSG_NEWSETELEM:
+	case NFT_MSG_DELSETELEM:
+		if (e->reader && attrs_of_message(&a, nlh, sizeof(*g)) &&
+		    reader_note(e->reader, g->nfgen_family,
+				attrs_string(a.at[NFTA_SET_ELEM_LIST_TABLE], table, sizeof(table)),
+				attrs_string(a.at[NFTA_SET_ELEM_LIST_SET], name, sizeof(name))))
+			return;
+	}
+	e->wanted = true;
+}
+
+/* What has changed in nftables: elements of some sets, or anything. */
+static void take_news(struct environment *e)
+{
+	int fd = e->ch[NETFILTER].events ? mnl_socket_get_fd(e->ch[NETFILTER].events) : -1;
+	ssize_t got;
+
+	for (;;) {
+		const struct nlmsghdr *nlh;
+		const void *at = e->buf;
+		uint32_t len;
+
+		got = recv(fd, e->buf, sizeof(e->buf), MSG_DONTWAIT | MSG_TRUNC);
+		if (got <= 0 && (errno == ENOBUFS || errno == EINTR)) {
+			e->wanted = true;
+			continue;
+		}
+		if (got <= 0)
+			return;
+		e->wanted |= got > (ssize_t)sizeof(e->buf);
+		len = got > (ssize_t)sizeof(e->buf) ? 0 : (uint32_t)got;
+		while ((nlh = attrs_next_message(&at, &len)))
+			take_message(e, nlh);
+	}
+}
+
 /* True: a reading of the packet filters has come to its end. */
 static bool read_on(struct environment *e, uint64_t ns)
 {
 	struct rules fresh = {0};
-	int err = e->reader ? reader_step(e->reader, ns, &fresh) : 1;
+	int err = e->reader ? reader_step(e->reader, ns) : 1;
 
 	if (!err)
 		return false;
+	if (err > 0 && e->reader) {
+		take_news(e);
+		if (reader_torn(e->reader) && !e->wanted && reader_has_notes(e->reader) &&
+		    ++e->torn < TRIES) {
+			err = reader_more(e->reader);
+			if (!err)
+				return read_on(e, ns);
+		} else if (reader_torn(e->reader)) {
+			err = -EINTR;
+		}
+		reader_take(e->reader, err > 0 ? &fresh : NULL);
+	}
 	if (err > 0)
 		err = read_xt(&fresh, &e->xt_print);
 	if (err == -EINTR && ++e->torn < TRIES) { /* who changes much at once is done soon */
@@ -387,18 +443,32 @@ static bool reading(const struct environment *e)
 	return e->reader && reader_busy(e->reader);
 }
 
+/* Do the rules hold many elements that have been replaced? */
+static bool is_bloated(const struct rules *r)
+{
+	uint32_t live = 0;
+
+	for (uint32_t i = 0; i < r->set_cnt; i++)
+		live += r->sets[i].cnt;
+	return r->element_cnt > 2 * live + 4096;
+}
+
 /* If packet filters have changed, and it is time. True: it is done already. */
 static bool read_if_wanted(struct environment *e, uint64_t ns)
 {
+	const struct rules *old = &e->w.rules[JUDGE_NETFILTER];
+	bool notes = e->reader && reader_has_notes(e->reader);
 	struct rules none = {0};
 	int err = 0;
 
-	if (!e->wanted || e->paused || reading(e) || e->trusted & 1u << JUDGE_NETFILTER)
+	if (!(e->wanted || notes) || e->paused || reading(e) || e->trusted & 1u << JUDGE_NETFILTER)
 		return false;
-	e->wanted = false;
 	e->began_ns = clock_now_ns();
 	if (e->reader)
-		err = reader_start(e->reader, &e->w.rules[JUDGE_NETFILTER]);
+		err = e->wanted || e->w.blind[JUDGE_NETFILTER][0] || is_bloated(old)
+			      ? reader_start(e->reader, old)
+			      : reader_start_sets(e->reader, old);
+	e->wanted = false;
 	if (err) {
 		finish_reading(e, &none, err);
 		return true;
@@ -581,10 +651,7 @@ static bool on_event(struct environment *e, uint32_t which)
 	uint64_t expired;
 
 	switch (which) {
-	case NETFILTER:
-		swallow(e, e->ch[which].events);
-		e->wanted = true;
-		return false;
+	case NETFILTER: take_news(e); return false;
 	case READER: return read_on(e, STEP_NS);
 	case PAUSED:
 		if (read(e->pause_fd, &expired, sizeof(expired)) == sizeof(expired))

@@ -8,13 +8,16 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #define CHUNK 65536
 
-enum phase { IDLE, TABLES, CHAINS, SETS, ELEMENTS, RULES };
+#define NOTES 64
+
+enum phase { IDLE, TABLES, CHAINS, SETS, ELEMENTS, RULES, DONE };
 
 struct table {
 	uint8_t family;
@@ -33,6 +36,7 @@ struct reader {
 	enum phase phase;
 	uint32_t seq;
 	bool torn;
+	bool sets_only;
 	uint16_t generation; /* of the first message */
 	bool any;
 	struct rules rules;
@@ -40,6 +44,8 @@ struct reader {
 	struct table *tables;
 	struct set_name *sets; /* whose elements are to be asked for, up to set_at already */
 	uint32_t table_cnt, table_room, set_cnt, set_room, set_at;
+	struct set_name note[NOTES];
+	uint32_t note_cnt;
 	char buf[CHUNK] __attribute__((aligned(8)));
 };
 
@@ -175,7 +181,10 @@ static int go_on(struct reader *r)
 	case TABLES: return request(r, CHAINS);
 	case CHAINS: return request(r, SETS);
 	case SETS:
-	case ELEMENTS: return request(r, r->set_at < r->set_cnt ? ELEMENTS : RULES);
+	case ELEMENTS:
+		if (r->set_at < r->set_cnt)
+			return request(r, ELEMENTS);
+		return r->sets_only ? 1 : request(r, RULES);
 	default: return 1;
 	}
 }
@@ -192,7 +201,7 @@ static int take_end(struct reader *r, const struct nlmsghdr *nlh)
 	int err = -EPROTO;
 
 	if (nlh->nlmsg_type == NLMSG_DONE)
-		return r->torn ? -EINTR : go_on(r);
+		return go_on(r);
 	if (nlh->nlmsg_len >= MNL_ALIGN(sizeof(*nlh)) + 4)
 		memcpy(&err, mnl_nlmsg_get_payload(nlh), sizeof(err));
 	if (err == -ENOENT && r->phase == ELEMENTS)
@@ -231,7 +240,7 @@ static void forget(struct reader *r)
 {
 	rules_free(&r->rules);
 	r->table_cnt = r->set_cnt = r->set_at = 0;
-	r->torn = r->any = false;
+	r->torn = r->any = r->sets_only = false;
 	r->phase = IDLE;
 }
 
@@ -277,12 +286,34 @@ static void drain(struct reader *r)
 		;
 }
 
+bool reader_note(struct reader *r, uint8_t family, const char *table, const char *name)
+{
+	struct set_name *n = r->note;
+
+	for (; n < r->note + r->note_cnt; n++)
+		if (n->family == family && !strcmp(n->table, table) && !strcmp(n->name, name))
+			return true;
+	if (r->note_cnt == NOTES)
+		return false;
+	n->family = family;
+	snprintf(n->table, sizeof(n->table), "%s", table);
+	snprintf(n->name, sizeof(n->name), "%s", name);
+	r->note_cnt++;
+	return true;
+}
+
+bool reader_has_notes(const struct reader *r)
+{
+	return r->note_cnt;
+}
+
 int reader_start(struct reader *r, const struct rules *old)
 {
 	int err;
 
 	drain(r); /* the rest of a dump, or the next would be refused */
 	forget(r);
+	r->note_cnt = 0;
 	r->old = old;
 	err = request(r, TABLES);
 	if (err)
@@ -290,11 +321,54 @@ int reader_start(struct reader *r, const struct rules *old)
 	return err;
 }
 
-int reader_step(struct reader *r, uint64_t ns, struct rules *out)
+int reader_more(struct reader *r)
+{
+	int err;
+
+	r->sets_only = true;
+	r->torn = r->any = false;
+	r->set_cnt = r->set_at = 0;
+	for (uint32_t i = 0; i < r->note_cnt; i++) {
+		const struct set_name *n = &r->note[i];
+		uint32_t set = rules_find_set(&r->rules, n->family, n->table, n->name);
+		struct set_name *to;
+
+		if (set == RULES_NONE)
+			continue; /* it comes with what is not read yet */
+		to = add(r, (void **)&r->sets, &r->set_cnt, &r->set_room, sizeof(*to));
+		if (!to)
+			return -ENOMEM;
+		*to = *n;
+		rules_empty_set(&r->rules, set);
+	}
+	r->note_cnt = 0;
+	r->phase = ELEMENTS;
+	err = go_on(r);
+	if (err > 0)
+		r->phase = DONE;
+	return err < 0 ? err : 0;
+}
+
+int reader_start_sets(struct reader *r, const struct rules *old)
+{
+	int err;
+
+	drain(r);
+	forget(r);
+	r->old = old;
+	err = rules_copy(&r->rules, old) ? reader_more(r) : -ENOMEM;
+	if (err)
+		forget(r);
+	return err;
+}
+
+int reader_step(struct reader *r, uint64_t ns)
 {
 	uint64_t until = clock_now_ns() + ns;
 	int err;
 
+	if (r->phase == DONE)
+		return 1;
 	if (!reader_busy(r)) {
 		drain(r);
 		return 0;
@@ -304,12 +378,24 @@ int reader_step(struct reader *r, uint64_t ns, struct rules *out)
 	while (!err && clock_now_ns() < until);
 	if (err == -EAGAIN)
 		return 0;
-	if (err > 0) {
+	if (err > 0)
+		r->phase = DONE;
+	else if (err)
+		forget(r);
+	return err;
+}
+
+bool reader_torn(const struct reader *r)
+{
+	return r->torn;
+}
+
+void reader_take(struct reader *r, struct rules *out)
+{
+	if (out) {
 		rules_finish(&r->rules);
 		*out = r->rules;
 		memset(&r->rules, 0, sizeof(r->rules));
 	}
-	if (err)
-		forget(r);
-	return err;
+	forget(r);
 }

@@ -17,12 +17,24 @@ struct reader;
 int reader_open(struct reader **out, const char *ifname);
 void reader_close(struct reader *r);
 int reader_fd(const struct reader *r); /* readable while a reading waits for reader_step() */
-/* Begins a reading; one that is under way is dropped. old: the rules of the last one, which stay
- * until this one ends. 0 or -errno. */
+/* One set's elements have changed: for reader_start_sets() and reader_more(). False: there are too
+ * many. */
+bool reader_note(struct reader *r, uint8_t family, const char *table, const char *name);
+bool reader_has_notes(const struct reader *r);
+/* Begins a reading of everything; one that is under way is dropped. old: the rules of the last one,
+ * which stay until this one ends. 0 or -errno. */
 int reader_start(struct reader *r, const struct rules *old);
+/* The same, of the noted sets only, into a copy of the old rules. */
+int reader_start_sets(struct reader *r, const struct rules *old);
 bool reader_busy(const struct reader *r);
-/* For that long, about. 0: it is not at its end. 1: rules_free() `out`, which has them. -EINTR: a
- * change came between. -errno. */
-int reader_step(struct reader *r, uint64_t ns, struct rules *out);
+/* For that long, about. 0: it is not at its end. 1: it is, and waits for reader_more() or
+ * reader_take(). -EINTR: a set has gone meanwhile. -errno. */
+int reader_step(struct reader *r, uint64_t ns);
+/* Have there been changes meanwhile? */
+bool reader_torn(const struct reader *r);
+/* Reads the noted sets once more. 0 or -errno. */
+int reader_more(struct reader *r);
+/* out: to be freed by rules_free(). NULL: they are dropped. */
+void reader_take(struct reader *r, struct rules *out);
 
 #endif

@@ -213,6 +213,10 @@ void rules_add_part(struct rules *r, const struct rules_test *part); /* of the l
 /* Of the set added last, whose chains are there: takes the elements over from a set of the same
  * identity. False: there is none. */
 bool rules_reuse_set(struct rules *r, uint64_t identity, const struct rules *old);
+/* All of its elements are read once more. */
+void rules_empty_set(struct rules *r, uint32_t set);
+/* False: no memory, and `to` is empty. */
+bool rules_copy(struct rules *to, const struct rules *from);
 /* When all elements are there; sets count as unread before. */
 void rules_finish(struct rules *r);
 

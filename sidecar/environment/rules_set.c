@@ -204,6 +204,53 @@ bool rules_reuse_set(struct rules *r, uint64_t identity, const struct rules *old
 	return true;
 }
 
+void rules_empty_set(struct rules *r, uint32_t set)
+{
+	r->sets[set].cnt = 0;
+	r->sets[set].has_rest = r->sets[set].finished = false;
+}
+
+static void *copy_of(const void *items, uint32_t cnt, uint32_t *room, size_t size, bool *failed)
+{
+	void *to = malloc(cnt ? cnt * size : 1);
+
+	*room = to ? cnt : 0;
+	*failed |= !to;
+	if (to && cnt)
+		memcpy(to, items, cnt * size);
+	return to;
+}
+
+static void copy_index(struct rules_index *to, const struct rules_index *from, bool *failed)
+{
+	to->slot = copy_of(from->slot, from->size, &to->size, sizeof(*from->slot), failed);
+	to->cnt = from->cnt;
+}
+
+bool rules_copy(struct rules *to, const struct rules *from)
+{
+	bool bad = from->failed;
+
+	*to = *from;
+	to->tests = copy_of(from->tests, from->test_cnt, &to->test_room, sizeof(*to->tests), &bad);
+	to->parts = copy_of(from->parts, from->part_cnt, &to->part_room, sizeof(*to->parts), &bad);
+	to->rules = copy_of(from->rules, from->rule_cnt, &to->rule_room, sizeof(*to->rules), &bad);
+	to->chains =
+		copy_of(from->chains, from->chain_cnt, &to->chain_room, sizeof(*to->chains), &bad);
+	to->sets = copy_of(from->sets, from->set_cnt, &to->set_room, sizeof(*to->sets), &bad);
+	to->elements = copy_of(from->elements, from->element_cnt, &to->element_room,
+			       sizeof(*to->elements), &bad);
+	to->lookups = copy_of(from->lookups, from->lookup_cnt, &to->lookup_room,
+			      sizeof(*to->lookups), &bad);
+	to->keys = copy_of(from->keys, from->key_cnt, &to->key_room, 1, &bad);
+	copy_index(&to->chain_index, &from->chain_index, &bad);
+	copy_index(&to->set_index, &from->set_index, &bad);
+	copy_index(&to->identity_index, &from->identity_index, &bad);
+	if (bad)
+		rules_free(to);
+	return !bad;
+}
+
 /* ---- order ---- */
 
 struct order {

@@ -264,6 +264,13 @@ def sets_with_and_without_its_port():
         sh("nft", "delete", "element", "inet", "f", "blocked", "{ 5060 }", ns=net.a)
         b.becomes()
         assert b.receives() == (True, False)
+        # Many changes, one after another, cost neither the fast path nor the last of them.
+        for port in range(7000, 7050):
+            sh("nft", "add", "element", "inet", "f", "blocked", "{ %d }" % port, ns=net.a)
+            assert b.rx() == "none"
+        sh("nft", "add", "element", "inet", "f", "blocked", "{ 5060 }", ns=net.a)
+        b.becomes(rx="netfilter")
+        assert b.receives() == (False, False)
 
 
 @case

@@ -198,6 +198,66 @@ TEST(Sets, TenThousandElementsAreFoundOrNot)
 		EXPECT_EQ(10, res.prefix[i].addr[0]);
 }
 
+/* ip daddr vmap of one element: 10.0.0.1 jumps to the chain that drops. */
+void jumping(struct rules *r, std::vector<const char *> chains, uint64_t identity, const struct rules *old)
+{
+	rules_add_chain(r, "nft", NFPROTO_IPV4, "t", "in")->hook = RULES_INPUT;
+	for (const char *name : chains)
+		rules_add_chain(r, "nft", NFPROTO_IPV4, "t", name);
+	struct rules_set *s = rules_add_set(r, NFPROTO_IPV4, "t", "s");
+	s->key_len = 4;
+	s->verdicts = true;
+	if (!rules_reuse_set(r, identity, old)) {
+		struct rules_element e = {};
+		e.verdict = RULES_JUMP;
+		e.target = rules_find_chain(r, "nft", NFPROTO_IPV4, "t", "drops");
+		rules_add_element(r, 0, &e, ip("10.0.0.1").data(), nullptr);
+	}
+	Ruleset(r).rule("drops", {verdict(NF_DROP)}).rule("in", {payload(NFT_PAYLOAD_NETWORK_HEADER, 16, 4), expression("lookup", [](struct nlmsghdr *m) {
+									  mnl_attr_put_strz(m, NFTA_LOOKUP_SET, "s");
+									  put(m, NFTA_LOOKUP_SREG, 1);
+									  put(m, NFTA_LOOKUP_DREG, 0);
+								  })});
+	rules_finish(r);
+}
+
+TEST(Sets, ThatNeverChangeAreTakenOver)
+{
+	struct rules first = {}, second = {}, other = {};
+	jumping(&first, {"drops", "nothing"}, 7, nullptr);
+	EXPECT_EQ("all", answer(&first, incoming()));
+	jumping(&second, {"nothing", "drops"}, 7, &first); /* chains have other numbers now */
+	EXPECT_EQ(1u, second.element_cnt);
+	EXPECT_EQ(2u, second.elements[0].target);
+	EXPECT_EQ("all", answer(&second, incoming()));
+	first.elements[0].verdict = RULES_ACCEPT;
+	jumping(&other, {"drops"}, 8, &first);
+	EXPECT_EQ("all", answer(&other, incoming()));
+	for (struct rules *r : {&first, &second, &other})
+		rules_free(r);
+}
+
+TEST(Sets, ThatHaveChangedAreReadOnceMoreIntoACopy)
+{
+	struct rules old = {}, r = {};
+	jumping(&old, {"drops"}, 0, nullptr);
+	ASSERT_TRUE(rules_copy(&r, &old));
+	rules_empty_set(&r, 0);
+	rules_finish(&r);
+	EXPECT_EQ("", answer(&r, incoming()));
+	rules_empty_set(&r, 0);
+	for (uint32_t i = 0; i < 1000; i++) {
+		struct rules_element e = old.elements[0];
+		rules_add_element(&r, 0, &e, ip(("10.0." + std::to_string(i / 250) + "." + std::to_string(i % 250)).c_str()).data(), nullptr);
+	}
+	EXPECT_EQ("all", answer(&r, incoming())); /* not in order yet: in doubt */
+	rules_finish(&r);
+	EXPECT_EQ("all", answer(&r, incoming()));
+	EXPECT_EQ("all", answer(&old, incoming()));
+	rules_free(&old);
+	rules_free(&r);
+}
+
 TEST(Sets, WhatDoesNotFitIsInDoubt)
 {
 	Made m;
