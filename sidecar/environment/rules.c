@@ -437,11 +437,20 @@ struct path {
 	bool by_port; /* or on the own port, which only narrower classes know */
 };
 
+/* Not sources that would have to be joined: what is excluded takes the kernel when sending, too,
+ * and ten thousand scattered addresses would exclude all. */
+static bool may_gather_sources(const struct ask *a, const struct path *path,
+			       const struct limit *limit)
+{
+	return a->c->by_source && !path->by_port &&
+	       a->out->prefix_cnt + limit->cnt <= RULES_SOURCES;
+}
+
 static void report(struct ask *a, const struct path *path, const char *what, uint32_t effects,
 		   const struct limit *limit)
 {
 	struct rules_result *out = a->out;
-	bool gather = a->c->by_destination || (a->c->by_source && !path->by_port), all = false;
+	bool gather = a->c->by_destination || may_gather_sources(a, path, limit), all = false;
 
 	out->effects |= effects;
 	out->state |= path->state;

@@ -30,6 +30,7 @@ extern "C" {
  * hash. */
 #define RULES_NAME     64
 #define RULES_PREFIXES 48     /* destinations kept apart; more are joined to shorter prefixes */
+#define RULES_SOURCES  16     /* gathered at most; sources of more count as all */
 #define RULES_KEY      64     /* bytes of a set's key */
 #define RULES_FIELDS   16     /* of a set's key */
 #define RULES_ELEMENTS 262144 /* of all sets together; a set that does not fit counts as unread */

@@ -177,6 +177,12 @@ TEST_F(Judge, SourcesThatAreDroppedAreLeftToLinux)
 	nft().rule("in", dport(161) + saddr("10.0.0.0") + List{drop});
 	expect(NO, NO);
 	EXPECT_EQ(1u, w.excluded_cnt);
+	for (int i = 0; i < RULES_SOURCES; i++) { /* too many: sending stays fast */
+		nft().rule("in", saddr(("172.16.1." + std::to_string(i)).c_str()) + List{drop});
+		expect(i < RULES_SOURCES - 1 ? NO : NF, NO);
+	}
+	rules_free(&w.rules[JUDGE_NETFILTER]);
+	nft().chain("in", NF_INET_LOCAL_IN).rule("in", dport(161) + saddr("10.0.0.0") + List{drop});
 	local.port_be = htons(161);
 	expect(NF, NO);
 	local.port_be = htons(5060);

@@ -5,8 +5,9 @@
 
 #include "tests/unit/environment/nft.h"
 
+#include <algorithm>
 #include <linux/rtnetlink.h>
-#include <map>
+#include <random>
 
 namespace
 {
@@ -196,6 +197,49 @@ TEST(Sets, TenThousandElementsAreFoundOrNot)
 	EXPECT_EQ(uint32_t(RULES_PREFIXES), res.prefix_cnt);
 	for (uint32_t i = 0; i < res.prefix_cnt; i++)
 		EXPECT_EQ(10, res.prefix[i].addr[0]);
+}
+
+/* Begins and ends in any order, against a table of all ports. */
+TEST(Sets, RandomRanges)
+{
+	std::mt19937 random(7);
+	for (int round = 0; round < 50; round++) {
+		std::vector<bool> in(65536);
+		std::vector<uint32_t> edge;
+		for (int i = 0; i < 21; i++) /* odd: the last one is open */
+			edge.push_back(random() % 1000 * (round % 2 ? 1 : 60));
+		std::sort(edge.begin(), edge.end());
+		edge.erase(std::unique(edge.begin(), edge.end()), edge.end());
+		struct rules r = {};
+		rules_add_chain(&r, "nft", NFPROTO_IPV4, "t", "in")->hook = RULES_INPUT;
+		struct rules_set *s = rules_add_set(&r, NFPROTO_IPV4, "t", "s");
+		s->key_len = 2;
+		s->ranges = true;
+		std::vector<size_t> order;
+		for (size_t i = 0; i < edge.size(); i++)
+			order.push_back(i);
+		std::shuffle(order.begin(), order.end(), random);
+		for (size_t i : order) {
+			struct rules_element e = {};
+			e.end = i % 2;
+			rules_add_element(&r, 0, &e, port(edge[i]).data(), nullptr);
+			for (uint32_t p = edge[i]; !e.end && p < (i + 1 < edge.size() ? edge[i + 1] : 65536); p++)
+				in[p] = true;
+		}
+		Ruleset(&r).rule("in", {payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2), expression("lookup",
+												[](struct nlmsghdr *m) {
+													mnl_attr_put_strz(m, NFTA_LOOKUP_SET, "s");
+													put(m, NFTA_LOOKUP_SREG, 1);
+												}),
+					verdict(NF_DROP)});
+		rules_finish(&r);
+		struct rules_class c = incoming();
+		for (uint32_t p = 1; p < 65536; p += round % 2 ? 1 : 29) {
+			rules_class_destination(&c, nullptr, htons(p));
+			ASSERT_EQ(in[p] ? "all" : "", answer(&r, c)) << p;
+		}
+		rules_free(&r);
+	}
 }
 
 /* ip daddr vmap of one element: 10.0.0.1 jumps to the chain that drops. */
