@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sidecar/environment/environment.h"
 
+#include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
 #include "sidecar/environment/attrs.h"
 #include "sidecar/environment/internal.h"
+#include "sidecar/environment/reader.h"
 #include "sidecar/environment/rules_net.h"
-#include "sidecar/environment/rules_nft.h"
 #include "sidecar/environment/rules_xt.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,12 +20,14 @@
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <linux/xfrm.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #define CHUNK	  65536
@@ -35,12 +38,14 @@
 	262144 /* bytes of a legacy table that is compared each second; bigger ones when their \
 		  size changes, and each minute */
 #define SLOW_POLLS 60
+#define STEP_NS	   2000000ull /* of a reading of nftables in a turn of the loop */
+#define PAUSE	   4 /* times what a reading took passes until the next, but a second at most */
 
 struct channel {
 	struct mnl_socket *events, *requests;
 };
 
-enum { NETFILTER, IPSEC, ROUTE, CHANNELS };
+enum { NETFILTER, IPSEC, ROUTE, CHANNELS, READER = CHANNELS, PAUSED, WATCHES };
 
 struct environment {
 	struct judge_world w;
@@ -52,6 +57,12 @@ struct environment {
 	uint32_t tcx;	   /* programs at ingress | at egress << 16 */
 	bool nat_chains;
 	uint32_t polls;
+	struct reader *reader; /* NULL: the kernel has no nftables */
+	bool wanted;	       /* nftables or iptables have changed since the last reading began */
+	uint32_t torn;	       /* readings that changes have come into, one after another */
+	uint64_t began_ns;
+	int pause_fd; /* a timer; armed: `paused` */
+	bool paused;
 	char buf[CHUNK] __attribute__((aligned(8)));
 };
 
@@ -113,33 +124,10 @@ static int ask(struct environment *e, struct mnl_socket *s, uint16_t type, bool 
 
 /* ---- netfilter ---- */
 
-static void take_chain(struct environment *e, const struct nlmsghdr *nlh, void *arg)
-{
-	rules_nft_chain(arg, nlh, e->w.ifname);
-}
-
-static void take_rule(struct environment *e, const struct nlmsghdr *nlh, void *arg)
-{
-	(void)e;
-	rules_nft_rule(arg, nlh);
-}
-
 static bool is_absent(int err)
 {
 	return err == -EINVAL || err == -EOPNOTSUPP || err == -EPROTONOSUPPORT || err == -ENOENT ||
 	       err == -EAFNOSUPPORT;
-}
-
-static int read_nft(struct environment *e, struct rules *r)
-{
-	const struct nfgenmsg g = {.nfgen_family = NFPROTO_UNSPEC, .version = NFNETLINK_V0};
-	int err = ask(e, e->ch[NETFILTER].requests, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN,
-		      true, &g, sizeof(g), take_chain, r);
-
-	if (!err)
-		err = ask(e, e->ch[NETFILTER].requests, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE,
-			  true, &g, sizeof(g), take_rule, r);
-	return is_absent(err) ? 0 : err;
 }
 
 /* One legacy table. Only asked for tables that the namespace has: asking for others would make
@@ -316,21 +304,28 @@ static int read_tc(struct environment *e, struct rules *r)
 
 /* ---- all of it ---- */
 
-static int read_kind(struct environment *e, enum judge_kind kind, struct rules *r)
-{
-	int err;
-
-	switch (kind) {
-	case JUDGE_NETFILTER: err = read_nft(e, r); return err ? err : read_xt(r, &e->xt_print);
-	case JUDGE_IPSEC: return read_xfrm(e, r);
-	default: return read_tc(e, r);
-	}
-}
-
-static void reread(struct environment *e, enum judge_kind kind)
+static void adopt(struct environment *e, enum judge_kind kind, struct rules *fresh, int err)
 {
 	static const char *const what[JUDGE_RULES] = {"packet filter rules", "IPsec policies",
 						      "traffic control"};
+
+	e->w.blind[kind][0] = 0;
+	if (err) {
+		snprintf(e->w.blind[kind], UDPLANE_TEXT_LEN,
+			 "cannot read the %s of this namespace: %s; trust_rules can declare them "
+			 "harmless",
+			 what[kind], err == -EINTR ? "they change all the time" : strerror(-err));
+		log_warn("%s", e->w.blind[kind]);
+		rules_free(fresh); /* the last ones have sets that the next reading can take over */
+		return;
+	}
+	rules_free(&e->w.rules[kind]);
+	e->w.rules[kind] = *fresh;
+}
+
+/* IPsec and traffic control. */
+static void reread(struct environment *e, enum judge_kind kind)
+{
 	struct rules fresh = {0};
 	int err = -EINTR;
 
@@ -338,23 +333,169 @@ static void reread(struct environment *e, enum judge_kind kind)
 		return;
 	for (int i = 0; i < TRIES && err == -EINTR; i++) {
 		rules_free(&fresh);
-		err = read_kind(e, kind, &fresh);
+		err = kind == JUDGE_IPSEC ? read_xfrm(e, &fresh) : read_tc(e, &fresh);
 	}
-	e->w.blind[kind][0] = 0;
-	if (err) {
-		snprintf(e->w.blind[kind], UDPLANE_TEXT_LEN,
-			 "cannot read the %s of this namespace: %s; trust_rules can declare them "
-			 "harmless",
-			 what[kind], strerror(-err));
-		log_warn("%s", e->w.blind[kind]);
-	}
-	rules_free(&e->w.rules[kind]);
-	e->w.rules[kind] = fresh;
-	if (kind != JUDGE_NETFILTER)
-		return;
+	adopt(e, kind, &fresh, err);
+}
+
+/* So many times what the last one took. */
+static void pause_readings(struct environment *e, uint64_t times)
+{
+	uint64_t ns = times * (clock_now_ns() - e->began_ns) + 1;
+	struct itimerspec when = {.it_value.tv_sec = 1};
+
+	if (ns < 1000000000ull)
+		when = (struct itimerspec){.it_value.tv_nsec = (long)ns};
+	e->paused = !timerfd_settime(e->pause_fd, 0, &when, NULL);
+}
+
+static void finish_reading(struct environment *e, struct rules *fresh, int err)
+{
+	const struct rules *r = &e->w.rules[JUDGE_NETFILTER];
+
+	e->wanted |= err == -EINTR;
+	adopt(e, JUDGE_NETFILTER, fresh, err);
 	e->nat_chains = false;
-	for (uint32_t i = 0; i < fresh.chain_cnt; i++)
-		e->nat_chains |= fresh.chains[i].nat && fresh.chains[i].hook;
+	for (uint32_t i = 0; i < r->chain_cnt; i++)
+		e->nat_chains |= r->chains[i].nat && r->chains[i].hook;
+	e->torn = 0;
+	pause_readings(e, PAUSE);
+}
+
+static void take_message(struct environment *e, const struct nlmsghdr *nlh)
+{
+	char table[NFT_NAME_MAXLEN], name[NFT_NAME_MAXLEN];
+	const struct nfgenmsg *g = mnl_nlmsg_get_payload(nlh);
+	struct attrs a;
+
+	switch (nlh->nlmsg_type & 0xff) {
+	case NFT_MSG_NEWGEN: return;
+	case NFT_MSG_NEWSETELEM:
+	case NFT_MSG_DELSETELEM:
+		if (e->reader && attrs_of_message(&a, nlh, sizeof(*g)) &&
+		    reader_note(e->reader, g->nfgen_family,
+				attrs_string(a.at[NFTA_SET_ELEM_LIST_TABLE], table, sizeof(table)),
+				attrs_string(a.at[NFTA_SET_ELEM_LIST_SET], name, sizeof(name))))
+			return;
+	}
+	e->wanted = true;
+}
+
+/* What has changed in nftables: elements of some sets, or anything. */
+static void take_news(struct environment *e)
+{
+	int fd = e->ch[NETFILTER].events ? mnl_socket_get_fd(e->ch[NETFILTER].events) : -1;
+	ssize_t got;
+
+	for (;;) {
+		const struct nlmsghdr *nlh;
+		const void *at = e->buf;
+		uint32_t len;
+
+		got = recv(fd, e->buf, sizeof(e->buf), MSG_DONTWAIT | MSG_TRUNC);
+		if (got <= 0 && (errno == ENOBUFS || errno == EINTR)) {
+			e->wanted = true;
+			continue;
+		}
+		if (got <= 0)
+			return;
+		e->wanted |= got > (ssize_t)sizeof(e->buf);
+		len = got > (ssize_t)sizeof(e->buf) ? 0 : (uint32_t)got;
+		while ((nlh = attrs_next_message(&at, &len)))
+			take_message(e, nlh);
+	}
+}
+
+/* True: a reading of the packet filters has come to its end. */
+static bool read_on(struct environment *e, uint64_t ns)
+{
+	struct rules fresh = {0};
+	int err = e->reader ? reader_step(e->reader, ns) : 1;
+
+	if (!err)
+		return false;
+	if (err > 0 && e->reader) {
+		take_news(e);
+		if (reader_torn(e->reader) && !e->wanted && reader_has_notes(e->reader) &&
+		    ++e->torn < TRIES) {
+			err = reader_more(e->reader);
+			if (!err)
+				return read_on(e, ns);
+		} else if (reader_torn(e->reader)) {
+			err = -EINTR;
+		}
+		reader_take(e->reader, err > 0 ? &fresh : NULL);
+	}
+	if (err > 0)
+		err = read_xt(&fresh, &e->xt_print);
+	if (err == -EINTR && ++e->torn < TRIES) { /* who changes much at once is done soon */
+		rules_free(&fresh);
+		e->wanted = true;
+		pause_readings(e, 1);
+		return false;
+	}
+	finish_reading(e, &fresh, err);
+	return true;
+}
+
+static bool reading(const struct environment *e)
+{
+	return e->reader && reader_busy(e->reader);
+}
+
+/* Do the rules hold many elements that have been replaced? */
+static bool is_bloated(const struct rules *r)
+{
+	uint32_t live = 0;
+
+	for (uint32_t i = 0; i < r->set_cnt; i++)
+		live += r->sets[i].cnt;
+	return r->element_cnt > 2 * live + 4096;
+}
+
+/* If packet filters have changed, and it is time. True: it is done already. */
+static bool read_if_wanted(struct environment *e, uint64_t ns)
+{
+	const struct rules *old = &e->w.rules[JUDGE_NETFILTER];
+	bool notes = e->reader && reader_has_notes(e->reader);
+	struct rules none = {0};
+	int err = 0;
+
+	if (!(e->wanted || notes) || e->paused || reading(e) || e->trusted & 1u << JUDGE_NETFILTER)
+		return false;
+	e->began_ns = clock_now_ns();
+	if (e->reader)
+		err = e->wanted || e->w.blind[JUDGE_NETFILTER][0] || is_bloated(old)
+			      ? reader_start(e->reader, old)
+			      : reader_start_sets(e->reader, old);
+	e->wanted = false;
+	if (err) {
+		finish_reading(e, &none, err);
+		return true;
+	}
+	return read_on(e, ns);
+}
+
+/* At the start: until it is done. */
+static void read_whole(struct environment *e)
+{
+	struct pollfd p = {.fd = e->reader ? reader_fd(e->reader) : -1, .events = POLLIN};
+	struct rules none = {0};
+	bool done = false;
+
+	e->wanted = !(e->trusted & 1u << JUDGE_NETFILTER);
+	while (!done && (e->wanted || reading(e))) {
+		e->paused = false;
+		if (!reading(e)) {
+			done = read_if_wanted(e, UINT64_MAX / 2);
+		} else if (poll(&p, 1, 1000 * TIMEOUT_S) > 0) {
+			done = read_on(e, UINT64_MAX / 2);
+		} else {
+			finish_reading(e, &none, -ETIMEDOUT);
+			done = true;
+		}
+	}
+	e->paused = false;
 }
 
 static void prepare(struct environment *e)
@@ -394,6 +535,26 @@ static void close_channel(struct channel *ch)
 	memset(ch, 0, sizeof(*ch));
 }
 
+static int open_reader(struct environment *e)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.u32 = PAUSED};
+	int err = reader_open(&e->reader, e->w.ifname);
+
+	if (err == -EPROTONOSUPPORT) {
+		reader_close(e->reader);
+		e->reader = NULL;
+	} else if (err) {
+		return err;
+	}
+	e->pause_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (e->pause_fd < 0 || epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, e->pause_fd, &ev))
+		return -errno;
+	ev.data.u32 = READER;
+	if (e->reader && epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, reader_fd(e->reader), &ev))
+		return -errno;
+	return 0;
+}
+
 static int open_channels(struct environment *e)
 {
 	static const struct {
@@ -415,7 +576,7 @@ static int open_channels(struct environment *e)
 		else if (err)
 			return err;
 	}
-	return 0;
+	return open_reader(e);
 }
 
 int environment_open(struct environment **out, int ifindex, const char *ifname, uint32_t trusted, bool device_asks,
@@ -425,7 +586,7 @@ int environment_open(struct environment **out, int ifindex, const char *ifname, 
 	int err = e ? 0 : -ENOMEM;
 
 	if (e) {
-		e->epoll_fd = -1;
+		e->epoll_fd = e->pause_fd = -1;
 		e->trusted = trusted;
 		e->w.device_asks = device_asks;
 		e->w.ifindex = ifindex;
@@ -439,8 +600,9 @@ int environment_open(struct environment **out, int ifindex, const char *ifname, 
 		return err;
 	}
 	e->tcx = cgroup_tcx_programs(ifindex);
-	for (int kind = 0; kind < JUDGE_RULES; kind++)
-		reread(e, (enum judge_kind)kind);
+	read_whole(e);
+	reread(e, JUDGE_IPSEC);
+	reread(e, JUDGE_TRAFFIC_CONTROL);
 	prepare(e);
 	*out = e;
 	return 0;
@@ -452,6 +614,9 @@ void environment_close(struct environment *e)
 		return;
 	for (int i = 0; i < CHANNELS; i++)
 		close_channel(&e->ch[i]);
+	reader_close(e->reader);
+	if (e->pause_fd >= 0)
+		close(e->pause_fd);
 	if (e->epoll_fd >= 0)
 		close(e->epoll_fd);
 	judge_free(&e->w);
@@ -481,22 +646,37 @@ static void swallow(struct environment *e, struct mnl_socket *s)
 		;
 }
 
+/* True: judgements may have changed. */
+static bool on_event(struct environment *e, uint32_t which)
+{
+	uint64_t expired;
+
+	switch (which) {
+	case NETFILTER: take_news(e); return false;
+	case READER: return read_on(e, STEP_NS);
+	case PAUSED:
+		if (read(e->pause_fd, &expired, sizeof(expired)) == sizeof(expired))
+			e->paused = false;
+		return false;
+	default:
+		swallow(e, e->ch[which].events);
+		reread(e, which == IPSEC ? JUDGE_IPSEC : JUDGE_TRAFFIC_CONTROL);
+		return true;
+	}
+}
+
 bool environment_process(struct environment *e)
 {
-	static const enum judge_kind kinds[CHANNELS] = {JUDGE_NETFILTER, JUDGE_IPSEC,
-							JUDGE_TRAFFIC_CONTROL};
-	struct epoll_event ev[CHANNELS];
-	int n = epoll_wait(e->epoll_fd, ev, CHANNELS, 0);
+	struct epoll_event ev[WATCHES];
+	int n = epoll_wait(e->epoll_fd, ev, WATCHES, 0);
+	bool changed = false;
 
-	for (int i = 0; i < n; i++) {
-		uint32_t which = ev[i].data.u32;
-
-		swallow(e, e->ch[which].events);
-		reread(e, kinds[which]);
-	}
-	if (n > 0)
+	for (int i = 0; i < n; i++)
+		changed |= on_event(e, ev[i].data.u32);
+	changed |= read_if_wanted(e, STEP_NS);
+	if (changed)
 		prepare(e);
-	return n > 0;
+	return changed;
 }
 
 bool environment_poll(struct environment *e)
@@ -509,8 +689,8 @@ bool environment_poll(struct environment *e)
 	if (!(e->trusted & 1u << JUDGE_NETFILTER)) {
 		if (read_xt(NULL, &print) || print != e->xt_print ||
 		    e->w.blind[JUDGE_NETFILTER][0] || e->polls % SLOW_POLLS == 0) {
-			reread(e, JUDGE_NETFILTER);
-			changed = true;
+			e->wanted = true;
+			changed = read_if_wanted(e, STEP_NS);
 		} else if (flows) {
 			look_for_flows(e);
 			changed = flows != e->w.nat_flows;

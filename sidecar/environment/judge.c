@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sidecar/environment/judge.h"
 
+#include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,8 +92,17 @@ static void sending(const struct judge_world *w, const struct judge_socket *s, u
 		c->saddr_cnt = own->cnt;
 	}
 	through_device(w, c, false);
+	c->saddr_type = RTN_LOCAL;
+	c->daddr_type = RTN_UNICAST; /* the rest is no fast destination */
 	c->hooks = SENDING;
 	c->by_destination = true;
+}
+
+/* Is what comes from an excluded destination left to Linux? Sources of IPv4 are looked up with
+ * routes. */
+static bool excludes_sources(uint8_t family)
+{
+	return family == AF_INET;
 }
 
 static void receiving(const struct judge_world *w, const struct judge_socket *s, uint8_t family,
@@ -109,6 +119,7 @@ static void receiving(const struct judge_world *w, const struct judge_socket *s,
 	if (s && s->peer->family == family)
 		rules_class_source(c, s->peer->addr, s->peer->port_be);
 	through_device(w, c, true);
+	c->daddr_type = RTN_LOCAL;
 	c->hooks = RECEIVING;
 }
 
@@ -163,11 +174,15 @@ static void prepare_family(struct judge_world *w, uint8_t family)
 		exclude(w, family, from, &w->any[kind][six][0]);
 		receiving(w, NULL, family, &own, &c);
 		c.destination_varies = true;
+		c.by_source = kind == JUDGE_NETFILTER && excludes_sources(family);
 		rules_ask(&w->rules[kind], &c, &w->any[kind][six][1]);
+		exclude(w, family, from, &w->any[kind][six][1]);
 	}
 	redirected(w, family, 0, &c);
+	memset(w->redirect_port[six], 0, sizeof(w->redirect_port[six]));
+	c.ports = w->redirect_port[six];
 	rules_ask(&w->rules[JUDGE_NETFILTER], &c, &res);
-	w->redirects[six] = res.effects != 0;
+	w->redirects[six] = res.any_port;
 	rules_class_init(&c, family); /* anybody's */
 	c.nat_only = true;
 	c.hooks = SENDING | RECEIVING;
@@ -213,9 +228,13 @@ static void no_tx(struct judge_verdict *v, enum udplane_reason why, const char *
 static void judge_redirection(const struct judge_world *w, const struct judge_socket *s,
 			      uint8_t family, struct judge_verdict *v)
 {
+	bool six = family == AF_INET6;
+	uint16_t port = ntohs(s->port_be);
 	struct rules_result res;
 	struct rules_class c;
 
+	if (!w->redirects[six] && !(w->redirect_port[six][port / 64] >> port % 64 & 1))
+		return;
 	redirected(w, family, s->port_be, &c);
 	rules_ask(&w->rules[JUDGE_NETFILTER], &c, &res);
 	if (res.effects)
@@ -233,34 +252,55 @@ static const struct rules_result *ask(const struct judge_world *w, const struct 
 				      struct rules_result *room)
 {
 	const struct rules_result *any = &w->any[kind][family == AF_INET6][in];
+	bool wild = !bound_to(s, family) && s->peer->family != family &&
+		    (in || family != AF_INET || !w->source_cnt);
 	struct rules_class c;
 	struct own own;
 
-	if (!any->effects || !any->varies)
+	if (!any->effects || !(any->varies & ~(wild ? RULES_VARIES_ADDRESS : 0u)))
 		return any;
 	own_of(w, family, in, &own);
 	if (in)
 		receiving(w, s, family, &own, &c);
 	else
 		sending(w, s, family, &own, &c);
+	c.by_source = in && kind == JUDGE_NETFILTER && excludes_sources(family);
 	rules_ask(&w->rules[kind], &c, room);
 	return room;
 }
 
+/* Is all that a result names by peer excluded? */
+static bool covered(const struct judge_world *w, const struct rules_result *r)
+{
+	for (uint32_t i = 0; i < r->prefix_cnt; i++) {
+		uint32_t k = 0;
+
+		while (k < w->excluded_cnt && !rules_prefix_holds(&w->excluded[k], &r->prefix[i]))
+			k++;
+		if (k == w->excluded_cnt)
+			return false;
+	}
+	return true;
+}
+
+/* What ties the directions together and concerns some peers only ties them for these: they are
+ * excluded as destinations, and as sources where that is possible. */
 static void judge_rules(const struct judge_world *w, const struct judge_socket *s, uint8_t family,
 			uint32_t kind, struct judge_verdict *v)
 {
 	struct rules_result room;
 	const struct rules_result *res = ask(w, s, family, kind, false, &room);
+	bool some = !excludes_sources(family);
 
-	if (res->all)
-		no_tx(v, reasons[kind], res->text);
-	if (((res->effects & (RULES_DNAT | RULES_SNAT)) && !w->device_asks) || (res->effects && res->state))
+	if (res->all || !covered(w, res))
+		no_tx(v, reasons[kind], text_of(res));
+	if (res->state_all || (some && res->state) ||
+	    (!w->device_asks && (res->nat_all || (some && res->effects & (RULES_DNAT | RULES_SNAT)))))
 		no_rx(v, reasons[kind], text_of(res));
 	res = ask(w, s, family, kind, true, &room);
-	if (res->effects)
+	if (res->all || !covered(w, res))
 		no_rx(v, reasons[kind], text_of(res));
-	if (res->effects && res->state)
+	if (res->state_all || (res->state && !covered(w, res)) || res->effects & RULES_SNAT)
 		no_tx(v, reasons[kind], text_of(res));
 }
 
@@ -271,8 +311,7 @@ static void judge_family(const struct judge_world *w, const struct judge_socket 
 
 	for (uint32_t kind = 0; kind < JUDGE_RULES; kind++)
 		judge_rules(w, s, family, kind, v);
-	if (w->redirects[six])
-		judge_redirection(w, s, family, v);
+	judge_redirection(w, s, family, v);
 	if (w->foreign[six].snat && !w->device_asks)
 		no_rx(v, UDPLANE_REASON_NETFILTER, w->foreign[six].text);
 }

@@ -5,7 +5,9 @@
  *
  * Each direction is judged by itself, with two exceptions: where rules depend on what went before
  * (connection tracking, limits), both directions take the kernel, which has to see both; and
- * address translation concerns the answers as well:
+ * address translation concerns the answers as well. Rules that name their peers concern these
+ * only: they are excluded as destinations, and, of IPv4, as sources, which the device leaves to
+ * Linux like those that no route leads back to.
  *   - source translation of anybody's datagrams (masquerading) can make any port of ours the
  *     target of answers that are not for us;
  *   - destination translation of what comes in can make a socket of ours answer for another port
@@ -56,7 +58,7 @@ struct judge_world {
 	uint32_t source_cnt;	/* 0: any of them */
 	/* judge_prepare() */
 	struct rules_prefix
-		excluded[RULES_PREFIXES]; /* destinations that take the kernel, whoever sends */
+		excluded[RULES_PREFIXES]; /* peers that take the kernel, whichever the socket */
 	uint32_t excluded_cnt;
 	char excluded_text[UDPLANE_TEXT_LEN];
 	bool translates; /* some rule translates UDP, anybody's */
@@ -64,7 +66,10 @@ struct judge_world {
 	 * depend on the socket, or has no effect at all, is not asked again for each: there may be
 	 * many thousands of rules, and of sockets. */
 	struct rules_result any[JUDGE_RULES][2][2];
-	bool redirects[2]; /* a socket of ours may have to answer for another port or address */
+	/* A socket of ours, at any port or at those with a bit, may have to answer for another port
+	 * or address. */
+	bool redirects[2];
+	uint64_t redirect_port[2][65536 / 64];
 	struct {
 		bool snat; /* of flows that are not of our sockets */
 		char text[UDPLANE_TEXT_LEN];

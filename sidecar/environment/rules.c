@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sidecar/environment/rules.h"
 
+#include "sidecar/environment/rules_match.h"
+#include "sidecar/environment/rules_set.h"
 #include <arpa/inet.h>
+#include <endian.h>
 #include <linux/netfilter.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -18,67 +21,15 @@ void rules_free(struct rules *r)
 	free(r->tests);
 	free(r->rules);
 	free(r->chains);
-	free(r->index);
+	free(r->sets);
+	free(r->elements);
+	free(r->lookups);
+	free(r->parts);
+	free(r->keys);
+	free(r->chain_index.slot);
+	free(r->set_index.slot);
+	free(r->identity_index.slot);
 	memset(r, 0, sizeof(*r));
-}
-
-static bool grow(struct rules *r, void **items, uint32_t cnt, uint32_t *room, size_t size)
-{
-	uint32_t more = *room ? 2 * *room : 64;
-	void *bigger;
-
-	if (cnt < *room)
-		return true;
-	bigger = realloc(*items, more * size);
-	if (!bigger) {
-		r->failed = true;
-		return false;
-	}
-	*items = bigger;
-	*room = more;
-	return true;
-}
-
-static uint64_t hash_more(uint64_t h, const char *s)
-{
-	do
-		h = (h ^ (uint8_t)*s) * 0x100000001b3ull;
-	while (*s++);
-	return h;
-}
-
-static uint64_t hash_of(const char *make, uint8_t family, const char *table, const char *name)
-{
-	uint64_t h = 0xcbf29ce484222325ull ^ family;
-
-	return hash_more(hash_more(hash_more(h, make), table), name);
-}
-
-static uint32_t *index_at(const struct rules *r, uint64_t hash)
-{
-	uint32_t i = (uint32_t)(hash ^ hash >> 32) & (r->index_size - 1);
-
-	while (r->index[i] != RULES_NONE && r->chains[r->index[i]].hash != hash)
-		i = (i + 1) & (r->index_size - 1);
-	return &r->index[i];
-}
-
-static bool reindex(struct rules *r)
-{
-	uint32_t size = r->index_size ? 2 * r->index_size : 256;
-	uint32_t *bigger = malloc(size * sizeof(*bigger));
-
-	if (!bigger) {
-		r->failed = true;
-		return false;
-	}
-	memset(bigger, 0xff, size * sizeof(*bigger));
-	free(r->index);
-	r->index = bigger;
-	r->index_size = size;
-	for (uint32_t i = 0; i < r->chain_cnt; i++)
-		*index_at(r, r->chains[i].hash) = i;
-	return true;
 }
 
 struct rules_chain *rules_add_chain(struct rules *r, const char *make, uint8_t family,
@@ -86,26 +37,26 @@ struct rules_chain *rules_add_chain(struct rules *r, const char *make, uint8_t f
 {
 	struct rules_chain *c;
 
-	if (!grow(r, (void **)&r->chains, r->chain_cnt, &r->chain_room, sizeof(*c)))
-		return NULL;
-	if (2 * r->chain_cnt >= r->index_size && !reindex(r))
+	if (!rules_grow(r, (void **)&r->chains, r->chain_cnt, &r->chain_room, sizeof(*c)))
 		return NULL;
 	c = &r->chains[r->chain_cnt];
 	memset(c, 0, sizeof(*c));
-	c->hash = hash_of(make, family, table, name);
+	c->hash = rules_hash(make, family, table, name);
 	c->family = family;
 	c->first = c->last = RULES_NONE;
 	snprintf(c->make, sizeof(c->make), "%s", make);
 	snprintf(c->table, sizeof(c->table), "%s", table);
 	snprintf(c->name, sizeof(c->name), "%s", name);
-	*index_at(r, c->hash) = r->chain_cnt++;
+	if (!rules_index_put(r, &r->chain_index, c->hash, r->chain_cnt))
+		return NULL;
+	r->chain_cnt++;
 	return c;
 }
 
 uint32_t rules_find_chain(const struct rules *r, const char *make, uint8_t family,
 			  const char *table, const char *name)
 {
-	return r->index_size ? *index_at(r, hash_of(make, family, table, name)) : RULES_NONE;
+	return rules_index_find(&r->chain_index, rules_hash(make, family, table, name));
 }
 
 struct rules_rule *rules_add_rule(struct rules *r, uint32_t chain)
@@ -113,7 +64,7 @@ struct rules_rule *rules_add_rule(struct rules *r, uint32_t chain)
 	struct rules_chain *c = &r->chains[chain];
 	struct rules_rule *rule;
 
-	if (!grow(r, (void **)&r->rules, r->rule_cnt, &r->rule_room, sizeof(*rule)))
+	if (!rules_grow(r, (void **)&r->rules, r->rule_cnt, &r->rule_room, sizeof(*rule)))
 		return NULL;
 	rule = &r->rules[r->rule_cnt];
 	memset(rule, 0, sizeof(*rule));
@@ -129,7 +80,7 @@ struct rules_rule *rules_add_rule(struct rules *r, uint32_t chain)
 
 struct rules_test *rules_add_test(struct rules *r, const struct rules_test *t)
 {
-	if (!grow(r, (void **)&r->tests, r->test_cnt, &r->test_room, sizeof(*t)))
+	if (!rules_grow(r, (void **)&r->tests, r->test_cnt, &r->test_room, sizeof(*t)))
 		return NULL;
 	r->rules[r->rule_cnt - 1].test_cnt++;
 	r->tests[r->test_cnt] = *t;
@@ -195,175 +146,27 @@ void rules_class_destination(struct rules_class *c, const void *addr, uint16_t p
 		know(c->udp + 2, c->udp_known + 2, &port_be, 2);
 }
 
-/* ---- one test ---- */
+/* ---- prefixes ---- */
 
-enum match { NEVER, PERHAPS, SURELY };
-
-static void meta_bytes(const struct rules_class *c, uint8_t key, uint8_t *bytes, uint8_t *known)
+static uint64_t half(const uint8_t *addr, uint32_t i)
 {
-	const uint8_t nfproto = c->family == AF_INET ? NFPROTO_IPV4 : NFPROTO_IPV6,
-		      proto = IPPROTO_UDP;
-	const uint16_t type = htons(c->family == AF_INET ? 0x0800 : 0x86dd);
+	uint64_t v;
 
-	switch (key) {
-	case RULES_META_NFPROTO: know(bytes, known, &nfproto, 1); break;
-	case RULES_META_L4PROTO: know(bytes, known, &proto, 1); break;
-	case RULES_META_PROTOCOL: know(bytes, known, &type, 2); break;
-	case RULES_META_IIF:
-		if (c->iif_known)
-			know(bytes, known, &c->iif, 4);
-		break;
-	case RULES_META_OIF:
-		if (c->oif_known)
-			know(bytes, known, &c->oif, 4);
-		break;
-	case RULES_META_IIFNAME:
-		if (c->iif_known)
-			know(bytes, known, c->iifname, 16);
-		break;
-	case RULES_META_OIFNAME:
-		if (c->oif_known)
-			know(bytes, known, c->oifname, 16);
-		break;
-	case RULES_META_MARK:
-		if (c->mark_known)
-			know(bytes, known, &c->mark, 4);
-		break;
-	}
+	memcpy(&v, addr + 8 * i, 8);
+	return be64toh(v);
 }
-
-/* What the class knows of the bytes that the test looks at. */
-static void class_bytes(const struct rules_class *c, const struct rules_test *t, uint8_t bytes[16],
-			uint8_t known[16])
-{
-	memset(bytes, 0, 16);
-	memset(known, 0, 16);
-	if (t->space == RULES_META) {
-		meta_bytes(c, t->off, bytes, known);
-		return;
-	}
-	for (uint32_t i = 0; i < t->len; i++) {
-		uint32_t at = t->off + i;
-
-		if (t->space == RULES_NET && at < sizeof(c->net)) {
-			bytes[i] = c->net[at];
-			known[i] = c->net_known[at];
-		} else if (t->space == RULES_UDP && at < sizeof(c->udp)) {
-			bytes[i] = c->udp[at];
-			known[i] = c->udp_known[at];
-		}
-	}
-}
-
-static enum match negate(enum match m)
-{
-	return m == NEVER ? SURELY : m == SURELY ? NEVER : PERHAPS;
-}
-
-static enum match equal(const struct rules_test *t, const uint8_t *bytes, const uint8_t *known)
-{
-	bool all = true;
-
-	for (uint32_t i = 0; i < t->len; i++) {
-		uint8_t mask = t->mask[i], certain = mask & known[i];
-
-		if (((bytes[i] & mask) ^ t->flip[i] ^ t->lo[i]) & (uint8_t)(certain | ~mask))
-			return NEVER;
-		all &= certain == mask;
-	}
-	return all ? SURELY : PERHAPS;
-}
-
-static enum match ordered(const struct rules_test *t, const uint8_t *bytes, const uint8_t *known)
-{
-	uint8_t v[16];
-	int lo, hi;
-	bool met = false;
-
-	for (uint32_t i = 0; i < t->len; i++) {
-		if ((t->mask[i] & known[i]) != t->mask[i])
-			return PERHAPS;
-		v[i] = (bytes[i] & t->mask[i]) ^ t->flip[i];
-	}
-	lo = memcmp(v, t->lo, t->len);
-	hi = memcmp(v, t->hi, t->len);
-	switch (t->op) {
-	case RULES_LT: met = lo < 0; break;
-	case RULES_LE: met = lo <= 0; break;
-	case RULES_GT: met = lo > 0; break;
-	case RULES_GE: met = lo >= 0; break;
-	case RULES_IN: met = lo >= 0 && hi <= 0; break;
-	case RULES_OUT: met = lo < 0 || hi > 0; break;
-	}
-	return met ? SURELY : NEVER;
-}
-
-static enum match compare(const struct rules_test *t, const uint8_t *bytes, const uint8_t *known)
-{
-	switch (t->op) {
-	case RULES_EQ: return equal(t, bytes, known);
-	case RULES_NE: return negate(equal(t, bytes, known));
-	case RULES_PERHAPS: return PERHAPS;
-	case RULES_NEVER: return NEVER;
-	default: return ordered(t, bytes, known);
-	}
-}
-
-/* Does the test look at that address only? */
-static bool tests_address(const struct rules_class *c, const struct rules_test *t, bool source)
-{
-	uint32_t len = c->family == AF_INET ? 4 : 16;
-	uint32_t off = c->family == AF_INET ? (source ? 12 : 16) : (source ? 8 : 24);
-
-	return t->space == RULES_NET && t->off >= off && t->off + t->len <= off + len;
-}
-
-/* It is one of several addresses. */
-static enum match any_of(const struct rules_class *c, const struct rules_test *t, bool source)
-{
-	const uint8_t(*addr)[16] = source ? c->saddr : c->daddr;
-	uint32_t cnt = source ? c->saddr_cnt : c->daddr_cnt, met[3] = {0};
-
-	for (uint32_t i = 0; i < cnt; i++) {
-		struct rules_class one = *c;
-
-		if (source)
-			rules_class_source(&one, addr[i], 0);
-		else
-			rules_class_destination(&one, addr[i], 0);
-		uint8_t bytes[16], known[16];
-
-		class_bytes(&one, t, bytes, known);
-		met[compare(t, bytes, known)]++;
-	}
-	return met[SURELY] == cnt ? SURELY : met[NEVER] == cnt ? NEVER : PERHAPS;
-}
-
-static enum match test(const struct rules_class *c, const struct rules_test *t)
-{
-	uint8_t bytes[16], known[16];
-	enum match m;
-
-	class_bytes(c, t, bytes, known);
-	m = compare(t, bytes, known);
-	if (m != PERHAPS || t->op == RULES_PERHAPS)
-		return m;
-	if (c->saddr_cnt && tests_address(c, t, true))
-		return any_of(c, t, true);
-	if (c->daddr_cnt && tests_address(c, t, false))
-		return any_of(c, t, false);
-	return m;
-}
-
-/* ---- destinations ---- */
 
 static uint32_t common_bits(const struct rules_prefix *a, const struct rules_prefix *b)
 {
 	uint32_t max = a->len < b->len ? a->len : b->len, n = 0;
+	uint64_t differ = half(a->addr, 0) ^ half(b->addr, 0);
 
-	while (n < max && !((a->addr[n / 8] ^ b->addr[n / 8]) & (0x80 >> n % 8)))
-		n++;
-	return n;
+	if (!differ) {
+		n = 64;
+		differ = half(a->addr, 1) ^ half(b->addr, 1);
+	}
+	n += differ ? (uint32_t)__builtin_clzll(differ) : 64;
+	return n < max ? n : max;
 }
 
 static void shorten(struct rules_prefix *p, uint32_t len)
@@ -376,50 +179,151 @@ static void shorten(struct rules_prefix *p, uint32_t len)
 	}
 }
 
-bool rules_prefix_add(struct rules_prefix *p, uint32_t *cnt, uint32_t max,
-		      const struct rules_prefix *one)
+static bool same_family(const struct rules_prefix *a, const struct rules_prefix *b)
+{
+	return a->family == b->family;
+}
+
+bool rules_prefix_holds(const struct rules_prefix *a, const struct rules_prefix *b)
+{
+	return same_family(a, b) && common_bits(a, b) == a->len;
+}
+
+static int compare_prefixes(const struct rules_prefix *a, const struct rules_prefix *b)
+{
+	return a->family != b->family ? a->family - b->family : memcmp(a->addr, b->addr, 16);
+}
+
+/* Puts one in, instead of all that it holds, which stand side by side. */
+static void put_prefix(struct rules_prefix *p, uint32_t *cnt, uint32_t at,
+		       const struct rules_prefix *one)
+{
+	uint32_t end = at;
+
+	while (end < *cnt && rules_prefix_holds(one, &p[end]))
+		end++;
+	memmove(&p[at + 1], &p[end], (*cnt - end) * sizeof(*p));
+	p[at] = *one;
+	*cnt -= end - at - 1;
+}
+
+/* Of neighbours, those with most in common become one. False: none has anything. */
+static bool join_nearest(struct rules_prefix *p, uint32_t *cnt)
 {
 	uint32_t best = 0, best_bits = 0;
 
-	for (uint32_t i = 0; i < *cnt; i++) {
-		uint32_t bits = p[i].family == one->family ? common_bits(&p[i], one) : 0;
+	for (uint32_t i = 1; i < *cnt; i++) {
+		uint32_t bits = same_family(&p[i - 1], &p[i]) ? common_bits(&p[i - 1], &p[i]) : 0;
 
-		if (p[i].family == one->family && bits == p[i].len)
-			return true; /* inside */
 		if (bits > best_bits) {
 			best_bits = bits;
-			best = i;
+			best = i - 1;
 		}
-	}
-	if (*cnt < max) {
-		p[(*cnt)++] = *one;
-		return true;
 	}
 	if (!best_bits)
 		return false;
 	shorten(&p[best], best_bits);
+	memmove(&p[best + 1], &p[best + 2], (*cnt - best - 2) * sizeof(*p));
+	--*cnt;
 	return true;
 }
 
-/* The narrower of a constraint and what the rule's tests say about the destination. */
-static void narrow(const struct rules *r, const struct rules_rule *rule, uint32_t tests,
-		   const struct rules_class *c, struct rules_prefix *to)
+bool rules_prefix_add(struct rules_prefix *p, uint32_t *cnt, uint32_t max,
+		      const struct rules_prefix *one)
 {
-	for (uint32_t i = 0; i < tests; i++) {
-		const struct rules_test *t = &r->tests[rule->test + i];
-		uint32_t off = c->family == AF_INET ? 16 : 24, bits = 0;
-		struct rules_prefix p = {.family = c->family};
+	struct rules_prefix room[RULES_PREFIXES + 1];
+	uint32_t at = 0, cnt2 = *cnt;
 
-		if (t->op != RULES_EQ || !tests_address(c, t, false) || t->off != off)
-			continue;
-		while (bits < 8u * t->len && t->mask[bits / 8] & (0x80 >> bits % 8))
-			bits++;
-		for (uint32_t b = 0; b < t->len; b++)
-			p.addr[b] = t->lo[b] ^ t->flip[b];
-		shorten(&p, bits);
-		if (bits > to->len)
-			*to = p;
+	while (at < *cnt && compare_prefixes(&p[at], one) < 0)
+		at++;
+	if ((at && rules_prefix_holds(&p[at - 1], one)) ||
+	    (at < *cnt && rules_prefix_holds(&p[at], one)))
+		return true;
+	if (*cnt < max || (at < *cnt && rules_prefix_holds(one, &p[at]))) {
+		put_prefix(p, cnt, at, one);
+		return true;
 	}
+	memcpy(room, p, *cnt * sizeof(*p));
+	put_prefix(room, &cnt2, at, one);
+	if (!join_nearest(room, &cnt2))
+		return false;
+	memcpy(p, room, cnt2 * sizeof(*p));
+	*cnt = cnt2;
+	return true;
+}
+
+/* ---- peers ---- */
+
+/* The peers of the datagrams that come so far; one prefix of no length: any. */
+struct limit {
+	uint32_t cnt;
+	struct rules_prefix p[RULES_PREFIXES];
+};
+
+/* Adds what a prefix and the limit have in common. False: there is no room. */
+static bool add_common(struct limit *out, const struct limit *in, const struct rules_prefix *q)
+{
+	for (uint32_t i = 0; i < in->cnt; i++) {
+		const struct rules_prefix *p = &in->p[i], *longer = p->len > q->len ? p : q;
+
+		if (common_bits(p, q) == (longer == p ? q : p)->len &&
+		    !rules_prefix_add(out->p, &out->cnt, RULES_PREFIXES, longer))
+			return false;
+	}
+	return true;
+}
+
+/* Does the test look at the peer's address, from its begin on? */
+static bool is_peer(const struct rules_class *c, const struct rules_test *t)
+{
+	bool source = c->by_source;
+	uint32_t off = c->family == AF_INET ? (source ? 12 : 16) : (source ? 8 : 24);
+
+	return (c->by_source || c->by_destination) && match_is_address(c, t, source) &&
+	       t->off == off;
+}
+
+/* The shortest prefix that holds a range. */
+static void span(struct rules_prefix *p, const uint8_t *lo, const uint8_t *hi, uint32_t len)
+{
+	struct rules_prefix to = *p;
+
+	memset(p->addr, 0, 16);
+	memset(to.addr, 0, 16);
+	memcpy(p->addr, lo, len);
+	memcpy(to.addr, hi, len);
+	p->len = to.len = (uint8_t)(8 * len);
+	shorten(p, common_bits(p, &to));
+}
+
+static bool is_plain(const struct rules_test *t)
+{
+	for (uint32_t i = 0; i < t->len; i++)
+		if (t->mask[i] != 0xff || t->flip[i])
+			return false;
+	return true;
+}
+
+/* What a comparison says of the peer. False: nothing. */
+static bool prefix_of(const struct rules_class *c, const struct rules_test *t,
+		      struct rules_prefix *p)
+{
+	uint32_t bits = 0;
+
+	*p = (struct rules_prefix){.family = c->family};
+	if ((t->op != RULES_EQ && t->op != RULES_IN) || !is_peer(c, t))
+		return false;
+	if (t->op == RULES_IN) {
+		if (is_plain(t))
+			span(p, t->lo, t->hi, t->len);
+		return p->len != 0;
+	}
+	while (bits < 8u * t->len && t->mask[bits / 8] & (0x80 >> bits % 8))
+		bits++;
+	for (uint32_t b = 0; b < t->len; b++)
+		p->addr[b] = t->lo[b] ^ t->flip[b];
+	shorten(p, bits);
+	return bits != 0;
 }
 
 /* ---- the question ---- */
@@ -431,6 +335,81 @@ struct ask {
 	uint32_t steps;
 	bool lost; /* too many steps, or too deep */
 };
+
+/* The part of a key that is the peer's address; NULL: there is none. */
+static const struct rules_test *peer_part(const struct ask *a, const struct rules_lookup *l)
+{
+	for (uint32_t i = 0; i < l->part_cnt; i++) {
+		const struct rules_test *p = &a->r->parts[l->part + i];
+
+		if (is_peer(a->c, p) && is_plain(p))
+			return p;
+	}
+	return NULL;
+}
+
+/* What an element says of the peer. */
+static struct rules_prefix element_prefix(const struct ask *a, const struct rules_set *s,
+					  const struct rules_element *e,
+					  const struct rules_test *part)
+{
+	const uint8_t *lo = a->r->keys + e->key + part->at;
+	bool numbered = s->ranges && !s->field_cnt && s->key_len != part->len;
+	struct rules_prefix p = {.family = a->c->family};
+
+	if (!numbered)
+		span(&p, lo, s->ranges ? lo + s->key_len : lo, part->len);
+	return p;
+}
+
+/* Narrows the limit to what a lookup can find. False: no room, or nothing is said. */
+static bool limit_set(struct ask *a, const struct rules_lookup *l, const struct limit *in,
+		      struct limit *out)
+{
+	const struct rules_set *set = &a->r->sets[l->set];
+	const struct rules_test *part = peer_part(a, l);
+	const struct rules_element *e;
+	enum match m;
+
+	if (!part || l->invert || !match_readable(a->r, l) || set->has_rest)
+		return false;
+	out->cnt = 0;
+	for (uint32_t v = 0, n = match_variants(a->r, a->c, l); v < n; v++) {
+		struct match_walk w;
+
+		match_start(&w, a->r, a->c, l, v, &a->steps);
+		while ((e = match_next(&w, &m))) {
+			struct rules_prefix p = element_prefix(a, set, e, part);
+
+			if (!add_common(out, in, &p))
+				return false;
+		}
+	}
+	return true;
+}
+
+/* The limit, and what the rule's tests say about the peer; in `room` unless it is the same. NULL:
+ * no datagram meets both. */
+static const struct limit *narrow(struct ask *a, const struct rules_rule *rule, uint32_t tests,
+				  const struct limit *limit, struct limit *room)
+{
+	for (uint32_t i = 0; i < tests; i++) {
+		const struct rules_test *t = &a->r->tests[rule->test + i];
+		struct rules_prefix p;
+		struct limit out;
+
+		out.cnt = 0;
+		if (t->op == RULES_SET ? !limit_set(a, &a->r->lookups[t->lookup], limit, &out)
+				       : !prefix_of(a->c, t, &p) || !add_common(&out, limit, &p))
+			continue;
+		if (!out.cnt)
+			return NULL;
+		room->cnt = out.cnt;
+		memcpy(room->p, out.p, out.cnt * sizeof(out.p[0]));
+		limit = room;
+	}
+	return limit;
+}
 
 static const char *family_name(uint8_t family)
 {
@@ -450,33 +429,61 @@ static void say(char text[UDPLANE_TEXT_LEN], const struct rules_chain *ch, const
 			 family_name(ch->family), ch->table, ch->name, what);
 }
 
-static void report(struct ask *a, const struct rules_chain *ch, const char *what, uint32_t effects,
-		   const struct rules_prefix *to)
+/* What ask_chain() carries along. */
+struct path {
+	const struct rules_chain *base;
+	uint32_t depth;
+	bool state;   /* whether datagrams come here depends on what was sent or received before */
+	bool by_port; /* or on the own port, which only narrower classes know */
+};
+
+/* Not sources that would have to be joined: what is excluded takes the kernel when sending, too,
+ * and ten thousand scattered addresses would exclude all. */
+static bool may_gather_sources(const struct ask *a, const struct path *path,
+			       const struct limit *limit)
 {
-	a->out->effects |= effects;
-	if (a->c->by_destination && to->len) {
-		say(a->out->where_text, ch, what);
-		if (rules_prefix_add(a->out->prefix, &a->out->prefix_cnt, RULES_PREFIXES, to))
-			return;
+	return a->c->by_source && !path->by_port &&
+	       a->out->prefix_cnt + limit->cnt <= RULES_SOURCES;
+}
+
+static void report(struct ask *a, const struct path *path, const char *what, uint32_t effects,
+		   const struct limit *limit)
+{
+	struct rules_result *out = a->out;
+	bool gather = a->c->by_destination || may_gather_sources(a, path, limit), all = false;
+
+	out->effects |= effects;
+	out->state |= path->state;
+	for (uint32_t i = 0; i < limit->cnt && !all; i++) {
+		if (!gather || !limit->p[i].len) {
+			all = true;
+		} else if (!rules_prefix_add(out->prefix, &out->prefix_cnt, RULES_PREFIXES,
+					     &limit->p[i])) {
+			out->prefix[0] = (struct rules_prefix){.family = a->c->family};
+			out->prefix_cnt = 1; /* they have become everything */
+			all = true;
+		}
 	}
-	a->out->all = true;
-	say(a->out->text, ch, what);
+	say(all ? out->text : out->where_text, path->base, what);
+	out->all |= all;
+	out->state_all |= all && path->state;
+	out->nat_all |= all && effects & (RULES_DNAT | RULES_SNAT);
 }
 
 /* What is sent to the target itself from the same port would clash with the translated flow, and
  * Linux gives it another port. */
-static void report_target(struct ask *a, const struct rules_chain *ch,
-			  const struct rules_rule *rule)
+static void report_target(struct ask *a, const struct path *path, const struct rules_rule *rule)
 {
-	struct rules_prefix to = {.family = a->c->family,
-				  .len = a->c->family == AF_INET ? 32 : 128};
+	struct limit to = {.cnt = 1};
 
 	if (!a->c->by_destination || !(rule->effects & RULES_DNAT) || rule->to_host)
 		return;
-	memcpy(to.addr, rule->to, a->c->family == AF_INET ? 4 : 16);
-	if (!rule->to_known)
-		to.len = 0;
-	report(a, ch, rule->what, RULES_DNAT, &to);
+	to.p[0].family = a->c->family;
+	if (rule->to_known) {
+		to.p[0].len = a->c->family == AF_INET ? 32 : 128;
+		memcpy(to.p[0].addr, rule->to, a->c->family == AF_INET ? 4 : 16);
+	}
+	report(a, path, rule->what, RULES_DNAT, &to);
 }
 
 static bool is_ours(const struct rules_class *c, const uint8_t *addr)
@@ -506,90 +513,212 @@ static uint32_t effects_of(const struct ask *a, const struct rules_rule *rule)
 	return e;
 }
 
-/* Does it look at what the narrower classes know? */
-static bool looks_at_varying(const struct rules_class *c, const struct rules_test *t)
+/* rule NULL: not known. */
+static void note_port(struct ask *a, const struct rules_rule *rule, uint32_t effects)
 {
-	if (t->op == RULES_PERHAPS || t->space == RULES_META)
-		return false;
-	if (t->space == RULES_UDP)
-		return (c->source_varies && t->off < 2) ||
-		       (c->destination_varies && t->off + t->len > 2);
-	return (c->source_varies && !tests_address(c, t, false)) ||
-	       (c->destination_varies && !tests_address(c, t, true));
+	uint16_t port = rule ? ntohs(rule->to_port_be) : 0;
+
+	if (rule && effects == RULES_DNAT && rule->port_known && a->c->ports)
+		a->c->ports[port / 64] |= 1ull << port % 64;
+	else
+		a->out->any_port = true;
+}
+
+static void note_doubt(struct ask *a, const struct rules_test *t, struct path *path)
+{
+	uint32_t varies = match_varies(a->r, a->c, t);
+
+	path->state |= match_state(a->r, t);
+	path->by_port |= (varies & RULES_VARIES_PORT) != 0;
+	a->out->varies |= varies;
 }
 
 static enum match match_rule(struct ask *a, const struct rules_rule *rule, uint32_t tests,
-			     bool *state)
+			     struct path *path)
 {
 	enum match all = SURELY;
 
 	for (uint32_t i = 0; i < tests; i++) {
 		const struct rules_test *t = &a->r->tests[rule->test + i];
-		enum match m = test(a->c, t);
+		enum match m = match_test(a->r, a->c, t, &a->steps);
 
 		if (m == NEVER)
 			return NEVER;
 		if (m == PERHAPS) {
 			all = PERHAPS;
-			*state |= t->state;
-			a->out->varies |= looks_at_varying(a->c, t);
+			note_doubt(a, t, path);
 		}
 	}
 	return all;
 }
 
-/* Returns true if no datagram of the class comes out at its end. */
-static bool ask_chain(struct ask *a, uint32_t chain, const struct rules_chain *base,
-		      const struct rules_prefix *limit, uint32_t depth)
+/* What becomes of datagrams: they go on behind the rule, leave its chain, or come out of no end. */
+enum fate { ON, LEFT, ENDED };
+
+struct walk {
+	bool ended; /* no datagram comes out at the end */
+	bool state; /* which ones do depends on what was sent or received before */
+};
+
+static struct walk ask_chain(struct ask *a, uint32_t chain, const struct limit *limit,
+			     struct path path);
+
+/* Of those that surely meet a rule; *state: that of those who do not. */
+static enum fate follow(struct ask *a, uint32_t verdict, uint32_t target, const struct limit *limit,
+			struct path path, struct walk *w, bool *state)
 {
-	uint32_t next;
+	struct walk sub;
 
-	if (chain == RULES_NONE || depth > DEPTH) {
+	switch (verdict) {
+	case RULES_ACCEPT:
+	case RULES_STOP: /* its effect has been reported */
+		w->state |= path.state;
+		*state |= path.state;
+		return ENDED;
+	case RULES_RETURN: *state |= path.state; return LEFT;
+	case RULES_JUMP:
+	case RULES_GOTO:
+		path.depth++;
+		sub = ask_chain(a, target, limit, path);
+		w->state |= sub.state;
+		*state |= sub.state || (verdict == RULES_GOTO && path.state);
+		return sub.ended ? ENDED : verdict == RULES_GOTO ? LEFT : ON;
+	default: return ON;
+	}
+}
+
+/* An element's part of a map of verdicts. */
+static enum fate follow_element(struct ask *a, const struct rules_lookup *l,
+				const struct rules_element *e, const struct limit *limit,
+				struct path path, struct walk *w, bool *state)
+{
+	const struct rules_set *set = &a->r->sets[l->set];
+	const struct rules_test *part = peer_part(a, l);
+	struct limit narrower;
+
+	if (part && e != &set->rest) {
+		struct rules_prefix p = element_prefix(a, set, e, part);
+
+		narrower.cnt = 0;
+		if (add_common(&narrower, limit, &p))
+			limit = &narrower;
+	}
+	if (!limit->cnt)
+		return ON;
+	if (e->verdict == RULES_STOP && !a->c->to_ours)
+		report(a, &path, "drop by a verdict map", RULES_DROP, limit);
+	return follow(a, e->verdict, e->target, limit, path, w, state);
+}
+
+/* m: whether the rule is met, apart from its map; the fate of what surely is. */
+static enum fate follow_map(struct ask *a, const struct rules_lookup *l, enum match m,
+			    const struct limit *limit, struct path path, struct walk *w,
+			    bool *state)
+{
+	const struct rules_test look = {.op = RULES_SET, .lookup = (uint32_t)(l - a->r->lookups)};
+	uint32_t fates[ENDED + 1] = {0}, variants = match_variants(a->r, a->c, l);
+	const struct rules_element *e;
+
+	if (!match_readable(a->r, l)) {
+		note_doubt(a, &look, &path);
+		report(a, &path, "verdict map",
+		       RULES_DROP | RULES_DNAT | RULES_SNAT | RULES_MARK | RULES_OTHER, limit);
+		note_port(a, NULL, RULES_OTHER);
+		*state |= path.state;
+		return ON;
+	}
+	for (uint32_t v = 0; v < variants; v++) {
+		enum fate sure = ON;
+		struct match_walk walk;
+		enum match em;
+
+		match_start(&walk, a->r, a->c, l, v, &a->steps);
+		while ((e = match_next(&walk, &em))) {
+			struct path to = path;
+			enum fate fate;
+
+			if (em == PERHAPS)
+				note_doubt(a, &look, &to);
+			fate = follow_element(a, l, e, limit, to, w, state);
+			if (em == SURELY)
+				sure = fate;
+			if (a->lost)
+				return ON;
+		}
+		fates[sure]++;
+	}
+	return m != SURELY		  ? ON
+	       : fates[ENDED] == variants ? ENDED
+	       : fates[LEFT] == variants  ? LEFT
+					  : ON;
+}
+
+/* The rule's effects. */
+static void ask_effects(struct ask *a, const struct rules_rule *rule, const struct limit *limit,
+			struct path path)
+{
+	uint32_t effects = effects_of(a, rule);
+	struct limit room;
+
+	if (!effects || match_rule(a, rule, rule->effect_tests, &path) == NEVER)
+		return;
+	limit = narrow(a, rule, rule->effect_tests, limit, &room);
+	if (!limit)
+		return;
+	report(a, &path, rule->what, effects, limit);
+	report_target(a, &path, rule);
+	note_port(a, rule, effects);
+}
+
+/* And its verdict. *state: whether datagrams come to the next rule depends on what went before. */
+static enum fate ask_verdict(struct ask *a, const struct rules_rule *rule,
+			     const struct limit *limit, struct path path, struct walk *w,
+			     bool *state)
+{
+	enum fate fate;
+	struct limit room;
+	enum match m;
+
+	if (rule->verdict == RULES_CONTINUE)
+		return ON;
+	m = match_rule(a, rule, rule->test_cnt, &path);
+	if (m == NEVER)
+		return ON;
+	if (rule->verdict > RULES_RETURN) {
+		limit = narrow(a, rule, rule->test_cnt, limit, &room);
+		if (!limit)
+			return ON;
+	}
+	if (rule->verdict == RULES_MAP)
+		return follow_map(a, &a->r->lookups[rule->target], m, limit, path, w, state);
+	fate = follow(a, rule->verdict, rule->target, limit, path, w, state);
+	return m == SURELY ? fate : ON;
+}
+
+static struct walk ask_chain(struct ask *a, uint32_t chain, const struct limit *limit,
+			     struct path path)
+{
+	struct walk w = {0};
+
+	if (chain == RULES_NONE || path.depth > DEPTH) {
 		a->lost = true;
-		return false;
+		return w;
 	}
-	for (uint32_t i = a->r->chains[chain].first; i != RULES_NONE; i = next) {
+	for (uint32_t i = a->r->chains[chain].first; i != RULES_NONE; i = a->r->rules[i].next) {
 		const struct rules_rule *rule = &a->r->rules[i];
-		struct rules_prefix to = *limit;
-		bool state = false, ended;
-		enum match m;
+		enum fate fate;
 
-		next = rule->next;
-		if (++a->steps > STEPS) {
+		if (++a->steps > STEPS)
 			a->lost = true;
-			return false;
-		}
-		if (effects_of(a, rule) &&
-		    match_rule(a, rule, rule->effect_tests, &state) != NEVER) {
-			narrow(a->r, rule, rule->effect_tests, a->c, &to);
-			report(a, base, rule->what, effects_of(a, rule), &to);
-			report_target(a, base, rule);
-		}
-		m = match_rule(a, rule, rule->test_cnt, &state);
-		if (m == NEVER)
-			continue;
-		a->out->state |= state;
-		to = *limit;
-		narrow(a->r, rule, rule->test_cnt, a->c, &to);
-		switch (rule->verdict) {
-		case RULES_ACCEPT:
-		case RULES_STOP: /* its effect has been reported */
-			if (m == SURELY)
-				return true;
-			break;
-		case RULES_RETURN:
-			if (m == SURELY)
-				return false;
-			break;
-		case RULES_JUMP:
-		case RULES_GOTO:
-			ended = ask_chain(a, rule->target, base, &to, depth + 1);
-			if (m == SURELY && (ended || rule->verdict == RULES_GOTO))
-				return ended;
-			break;
-		}
+		if (a->lost)
+			return w;
+		ask_effects(a, rule, limit, path);
+		fate = ask_verdict(a, rule, limit, path, &w, &path.state);
+		w.ended |= fate == ENDED;
+		if (fate != ON)
+			return w;
 	}
-	return false;
+	return w;
 }
 
 static bool concerns(const struct rules_chain *ch, const struct rules_class *c)
@@ -607,21 +736,24 @@ static bool concerns(const struct rules_chain *ch, const struct rules_class *c)
 
 void rules_ask(const struct rules *r, const struct rules_class *c, struct rules_result *out)
 {
-	const struct rules_prefix anywhere = {.family = c->family};
+	const struct limit anyone = {.cnt = 1, .p[0].family = c->family};
 	struct ask a = {.r = r, .c = c, .out = out};
 
 	memset(out, 0, sizeof(*out));
 	for (uint32_t i = 0; i < r->chain_cnt; i++) {
-		const struct rules_chain *ch = &r->chains[i];
+		struct path path = {.base = &r->chains[i]};
+		struct walk w;
 
-		if (!concerns(ch, c))
+		if (!concerns(path.base, c))
 			continue;
-		if (!ask_chain(&a, i, ch, &anywhere, 0) && ch->drop)
-			report(&a, ch, "policy drop", RULES_DROP, &anywhere);
+		w = ask_chain(&a, i, &anyone, path);
+		path.state = w.state;
+		if (!w.ended && path.base->drop)
+			report(&a, &path, "policy drop", RULES_DROP, &anyone);
 	}
 	if (r->failed || a.lost) {
 		out->effects |= RULES_OTHER;
-		out->all = true;
+		out->all = out->any_port = true;
 		if (!out->text[0])
 			snprintf(out->text, sizeof(out->text),
 				 "there are more rules than can be judged");

@@ -72,6 +72,145 @@ void rules_nft_chain(struct rules *r, const struct nlmsghdr *nlh, const char *if
 	ch->other_device = hooks_others(&hook, ifname);
 }
 
+/* ---- verdicts ---- */
+
+/* enum rules_verdict; *target: of a jump. */
+static uint32_t verdict_of(const struct rules *r, uint8_t family, const char *table,
+			   const struct attrs *data, uint32_t *target, int32_t *code)
+{
+	struct attrs v;
+	char name[NAME];
+
+	attrs_nested(&v, data->at[NFTA_DATA_VERDICT]);
+	*target = RULES_NONE;
+	*code = (int32_t)attrs_be32(&v, NFTA_VERDICT_CODE, NF_DROP);
+	switch (*code) {
+	case NFT_CONTINUE:
+	case NFT_BREAK: return RULES_CONTINUE;
+	case NFT_RETURN: return RULES_RETURN;
+	case NFT_JUMP:
+	case NFT_GOTO:
+		*target = rules_find_chain(r, make, family, table,
+					   attrs_string(v.at[NFTA_VERDICT_CHAIN], name, NAME));
+		return *code == NFT_JUMP ? RULES_JUMP : RULES_GOTO;
+	case NF_ACCEPT: return RULES_ACCEPT;
+	default: return RULES_STOP;
+	}
+}
+
+/* ---- sets ---- */
+
+/* The fields of a key that has several. False: there are too many, or they are not told. */
+static bool read_fields(struct rules_set *s, const struct nlattr *desc)
+{
+	const struct nlattr *list, *n;
+	struct attrs a, field;
+	uint32_t len, sum = 0;
+
+	attrs_nested(&a, desc);
+	list = a.at[NFTA_SET_DESC_CONCAT];
+	if (!list)
+		return false;
+	mnl_attr_for_each_nested(n, list)
+	{
+		attrs_nested(&field, n);
+		len = attrs_be32(&field, NFTA_SET_FIELD_LEN, 0);
+		if (!len || len > RULES_KEY || s->field_cnt == RULES_FIELDS)
+			return false;
+		s->field[s->field_cnt++] = (uint8_t)len;
+		sum += (len + 3) & ~3u;
+	}
+	return s->field_cnt && sum == s->key_len;
+}
+
+void rules_nft_set(struct rules *r, const struct nlmsghdr *nlh)
+{
+	const struct nfgenmsg *g = mnl_nlmsg_get_payload(nlh);
+	char table[NAME], name[NAME];
+	struct rules_set *s;
+	struct attrs a;
+	uint32_t flags;
+
+	if (!attrs_of_message(&a, nlh, sizeof(*g)))
+		return;
+	s = rules_add_set(r, g->nfgen_family, attrs_string(a.at[NFTA_SET_TABLE], table, NAME),
+			  attrs_string(a.at[NFTA_SET_NAME], name, NAME));
+	if (!s)
+		return;
+	flags = attrs_be32(&a, NFTA_SET_FLAGS, 0);
+	s->key_len = attrs_be32(&a, NFTA_SET_KEY_LEN, 0);
+	s->ranges = flags & NFT_SET_INTERVAL;
+	s->verdicts =
+		flags & NFT_SET_MAP && attrs_be32(&a, NFTA_SET_DATA_TYPE, 0) == NFT_DATA_VERDICT;
+	s->changing = flags & NFT_SET_EVAL;
+	s->doubtful = flags & (NFT_SET_TIMEOUT | NFT_SET_EXPR);
+	s->unread = !s->key_len || s->key_len > RULES_KEY ||
+		    (s->ranges && flags & NFT_SET_CONCAT && !read_fields(s, a.at[NFTA_SET_DESC]));
+}
+
+/* Of one length with the set's. NULL: not so. */
+static const uint8_t *key_of(const struct rules_set *s, const struct nlattr *n)
+{
+	struct attrs data;
+
+	attrs_nested(&data, n);
+	return data.at[NFTA_DATA_VALUE] &&
+			       mnl_attr_get_payload_len(data.at[NFTA_DATA_VALUE]) == s->key_len
+		       ? mnl_attr_get_payload(data.at[NFTA_DATA_VALUE])
+		       : NULL;
+}
+
+static void read_element(struct rules *r, uint32_t set, uint8_t family, const char *table,
+			 const struct attrs *a)
+{
+	struct rules_set *s = &r->sets[set];
+	const uint8_t *lo = key_of(s, a->at[NFTA_SET_ELEM_KEY]),
+		      *hi = key_of(s, a->at[NFTA_SET_ELEM_KEY_END]);
+	uint32_t flags = attrs_be32(a, NFTA_SET_ELEM_FLAGS, 0);
+	struct rules_element e = {.target = RULES_NONE, .end = flags & NFT_SET_ELEM_INTERVAL_END};
+	struct attrs data;
+	int32_t code;
+
+	if (a->at[NFTA_SET_ELEM_EXPR] || a->at[NFTA_SET_ELEM_EXPRESSIONS])
+		s->doubtful = true;
+	if (s->verdicts && !e.end) {
+		attrs_nested(&data, a->at[NFTA_SET_ELEM_DATA]);
+		e.verdict = (uint8_t)verdict_of(r, family, table, &data, &e.target, &code);
+	}
+	if (flags & NFT_SET_ELEM_CATCHALL) {
+		s->has_rest = true;
+		s->rest = e;
+	} else if (!lo || (e.end && !s->ranges) || (hi && !s->ranges) || (!hi && s->field_cnt)) {
+		s->unread = true;
+	} else {
+		rules_add_element(r, set, &e, lo, hi);
+	}
+}
+
+void rules_nft_elements(struct rules *r, const struct nlmsghdr *nlh)
+{
+	const struct nfgenmsg *g = mnl_nlmsg_get_payload(nlh);
+	char table[NAME], name[NAME];
+	const struct nlattr *n;
+	struct attrs a, e;
+	uint32_t set;
+
+	if (!attrs_of_message(&a, nlh, sizeof(*g)))
+		return;
+	attrs_string(a.at[NFTA_SET_ELEM_LIST_TABLE], table, NAME);
+	set = rules_find_set(r, g->nfgen_family, table,
+			     attrs_string(a.at[NFTA_SET_ELEM_LIST_SET], name, NAME));
+	if (set == RULES_NONE || r->sets[set].unread || !a.at[NFTA_SET_ELEM_LIST_ELEMENTS])
+		return;
+	mnl_attr_for_each_nested(n, a.at[NFTA_SET_ELEM_LIST_ELEMENTS])
+	{
+		attrs_nested(&e, n);
+		read_element(r, set, g->nfgen_family, table, &e);
+		if (r->failed)
+			return;
+	}
+}
+
 /* ---- rules ---- */
 
 struct reg {
@@ -256,44 +395,105 @@ static void do_bitwise(struct machine *m, const struct attrs *a)
 	*to = was;
 }
 
+/* A part of a key that is not known. */
+static struct rules_test unknown_part(const struct reg *g, uint32_t len)
+{
+	struct rules_test t = {.space = RULES_META,
+			       .off = RULES_META_OTHER,
+			       .len = (uint8_t)len,
+			       .state = g->state};
+
+	memset(t.mask, 0xff, len);
+	return t;
+}
+
+/* The registers from the first on are the key. RULES_NONE: they cannot be. */
+static uint32_t add_lookup(struct machine *m, uint32_t set, uint32_t sreg, bool invert)
+{
+	const struct reg *g = reg_at(m, sreg);
+	uint32_t len = m->r->sets[set].key_len, lookup;
+
+	if (!g || m->r->sets[set].unread || g + (len + 3) / 4 > m->reg + SLOTS)
+		return RULES_NONE;
+	lookup = rules_add_lookup(m->r, set, invert);
+	for (uint32_t at = 0; at < len && lookup != RULES_NONE;) {
+		uint32_t most = len - at;
+		struct rules_test t =
+			g->kind == LOADED ? g->source : unknown_part(g, most < 4 ? most : 4);
+
+		t.len = (uint8_t)(t.len < most ? t.len : most);
+		t.at = (uint8_t)at;
+		rules_add_part(m->r, &t);
+		at += (t.len + 3) & ~3u;
+		g += (t.len + 3) / 4;
+	}
+	return lookup;
+}
+
 static void do_lookup(struct machine *m, const struct attrs *a)
 {
+	char name[NAME];
 	const struct reg *g = reg_at(m, attrs_be32(a, NFTA_LOOKUP_SREG, 0));
+	uint32_t dreg = attrs_be32(a, NFTA_LOOKUP_DREG, UINT32_MAX), lookup = RULES_NONE;
+	uint32_t set = rules_find_set(m->r, m->family, m->table,
+				      attrs_string(a->at[NFTA_LOOKUP_SET], name, NAME));
+	bool state = g && g->state;
 
-	if (a->at[NFTA_LOOKUP_DREG] && attrs_be32(a, NFTA_LOOKUP_DREG, 0) == 0) {
+	if (set != RULES_NONE)
+		lookup = add_lookup(m, set, attrs_be32(a, NFTA_LOOKUP_SREG, 0),
+				    attrs_be32(a, NFTA_LOOKUP_FLAGS, 0) & NFT_LOOKUP_F_INV);
+	if (dreg == NFT_REG_VERDICT && lookup != RULES_NONE && m->r->sets[set].verdicts) {
+		rule_of(m)->verdict = RULES_MAP;
+		rule_of(m)->target = lookup;
+		return;
+	}
+	if (dreg == NFT_REG_VERDICT) {
 		rules_effect(m->r, RULES_DROP | RULES_DNAT | RULES_SNAT | RULES_MARK | RULES_OTHER,
 			     "verdict map");
 		return;
 	}
 	if (a->at[NFTA_LOOKUP_DREG])
-		overwrite(m, attrs_be32(a, NFTA_LOOKUP_DREG, 0), 16, false);
-	rules_perhaps(m->r, g && g->state);
+		overwrite(m, dreg, RULES_KEY, state);
+	if (lookup == RULES_NONE)
+		rules_perhaps(m->r, state);
+	else
+		rules_add_test(m->r, &(struct rules_test){.op = RULES_SET, .lookup = lookup});
+}
+
+/* Datagrams add to the set, which then counts as unknown. */
+static void do_dynset(struct machine *m, const struct attrs *a)
+{
+	char name[NAME];
+	uint32_t set = rules_find_set(m->r, m->family, m->table,
+				      attrs_string(a->at[NFTA_DYNSET_SET_NAME], name, NAME));
+
+	if (set != RULES_NONE)
+		m->r->sets[set].changing = true;
+	rules_effect(m->r, RULES_ADD, "dynset");
+}
+
+static void do_fib(struct machine *m, const struct attrs *a)
+{
+	uint32_t dreg = attrs_be32(a, NFTA_FIB_DREG, 0), flags = attrs_be32(a, NFTA_FIB_FLAGS, 0);
+
+	if (attrs_be32(a, NFTA_FIB_RESULT, 0) != NFT_FIB_RESULT_ADDRTYPE)
+		overwrite(m, dreg, 16, false);
+	else if (flags == NFTA_FIB_F_DADDR)
+		load(m, dreg, RULES_META, RULES_META_DADDR_TYPE, 4);
+	else if (flags == NFTA_FIB_F_SADDR)
+		load(m, dreg, RULES_META, RULES_META_SADDR_TYPE, 4);
+	else
+		overwrite(m, dreg, 16, false);
 }
 
 static void do_verdict(struct machine *m, const struct attrs *data)
 {
 	struct rules_rule *rule = rule_of(m);
-	struct attrs v;
-	char name[NAME];
 	int32_t code;
 
-	attrs_nested(&v, data->at[NFTA_DATA_VERDICT]);
-	code = (int32_t)attrs_be32(&v, NFTA_VERDICT_CODE, NF_DROP);
-	switch (code) {
-	case NFT_CONTINUE:
-	case NFT_BREAK: return;
-	case NFT_RETURN: rule->verdict = RULES_RETURN; return;
-	case NFT_JUMP:
-	case NFT_GOTO:
-		rule->verdict = code == NFT_JUMP ? RULES_JUMP : RULES_GOTO;
-		rule->target = rules_find_chain(m->r, make, m->family, m->table,
-						attrs_string(v.at[NFTA_VERDICT_CHAIN], name, NAME));
-		return;
-	case NF_ACCEPT: rule->verdict = RULES_ACCEPT; return;
-	default:
-		rule->verdict = RULES_STOP;
+	rule->verdict = verdict_of(m->r, m->family, m->table, data, &rule->target, &code);
+	if (rule->verdict == RULES_STOP)
 		rules_effect(m->r, RULES_DROP, code == NF_DROP ? "drop" : "queue");
-	}
 }
 
 static void do_immediate(struct machine *m, const struct attrs *a)
@@ -433,7 +633,9 @@ static void do_expression(struct machine *m, const char *name, const struct attr
 	else if (!strcmp(name, "match") || !strcmp(name, "target"))
 		do_xt(m, a, name[0] == 't');
 	else if (!strcmp(name, "fib"))
-		do_unknown(m, a, NFTA_FIB_DREG, false);
+		do_fib(m, a);
+	else if (!strcmp(name, "dynset"))
+		do_dynset(m, a);
 	else if (!strcmp(name, "numgen"))
 		do_unknown(m, a, NFTA_NG_DREG, true);
 	else if (!strcmp(name, "hash"))
@@ -451,9 +653,8 @@ static void do_expression(struct machine *m, const char *name, const struct attr
 	else if (is_one_of(name, drops))
 		rules_effect(m->r, RULES_DROP, name);
 	else if (!is_one_of(name, none))
-		rules_effect(
-			m->r, RULES_OTHER,
-			name); /* tproxy, dup, fwd, dynset, objref, synproxy, and what is to come */
+		rules_effect(m->r, RULES_OTHER,
+			     name); /* tproxy, dup, fwd, objref, synproxy, and what is to come */
 }
 
 void rules_nft_rule(struct rules *r, const struct nlmsghdr *nlh)

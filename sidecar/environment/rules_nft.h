@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* nftables as dumped by NFT_MSG_GETCHAIN and NFT_MSG_GETRULE. Sets and maps are not read: what
- * looks into one is met perhaps. Pure. */
+/* nftables as dumped by NFT_MSG_GETCHAIN, GETSET, GETSETELEM and GETRULE. Pure. */
 #ifndef SIDECAR_ENVIRONMENT_RULES_NFT_H
 #define SIDECAR_ENVIRONMENT_RULES_NFT_H
 
@@ -12,8 +11,11 @@ struct nlmsghdr;
 extern "C" {
 #endif
 
-/* ifname: our device's. Call it for all chains before the first rule. */
+/* In this order: all chains, all sets, the elements set by set, all rules; then rules_finish().
+ * ifname: our device's. */
 void rules_nft_chain(struct rules *r, const struct nlmsghdr *nlh, const char *ifname);
+void rules_nft_set(struct rules *r, const struct nlmsghdr *nlh);
+void rules_nft_elements(struct rules *r, const struct nlmsghdr *nlh);
 void rules_nft_rule(struct rules *r, const struct nlmsghdr *nlh);
 
 #ifdef __cplusplus

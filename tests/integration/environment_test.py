@@ -54,6 +54,26 @@ class Bench:
         for reason in (rx, tx):
             assert reason == "none" or reason in why, why
 
+    def leaves_to_linux(self, note):
+        """Some peers take the kernel; everything else both ways is fast."""
+        until(lambda: note in self.sidecar.stats()["route_note"], 8, f"peers that are left to Linux: {note}")
+        self.becomes()
+
+    def fast_with(self, other):
+        """What goes to another peer, and comes from it, takes the fast path."""
+        address = other.getsockname()
+        counted = lambda name: self.row()["counters"][name]
+        sent, delivered = counted("tx_sent"), counted("rx_delivered")
+        for _ in range(100):
+            self.app.sendto(b"other", address)
+            assert other.recvfrom(100) == (b"other", (A4, FAST))
+            other.sendto(b"back", (A4, FAST))
+            until(lambda: self.app.readable(0.5), 1, "an answer")
+            assert self.app.recvfrom(MSG_DONTWAIT)[0] == b"back"
+            if counted("tx_sent") > sent and counted("rx_delivered") > delivered:
+                return
+        raise AssertionError("other peers take the kernel")
+
     def text(self):
         self.number += 1
         return b"%d" % self.number
@@ -122,6 +142,7 @@ class Bench:
 
     def is_fast(self):
         """Both directions, seen in what the workers count."""
+        until(lambda: not self.sidecar.stats()["route_note"], 8, "no peer that is left to Linux")
         until(lambda: self.sends((self.there, 5353)) == (True, True), what="the neighbours")
         before = self.row()["counters"]
         for _ in range(3):
@@ -161,8 +182,7 @@ def destination_translation_of_what_it_sends():
             b.is_fast()
             nft(net, "table ip kube { chain out { type nat hook output priority -100;"
                      f" ip daddr {VIP} udp dport 53 counter dnat to {B4}:5353; }} }}")
-            until(lambda: sidecar.stats()["route_note"], 8, "the look at the rule")
-            b.becomes()
+            b.leaves_to_linux("dnat")
             assert b.asks((VIP, 53)) == ((VIP, 53), (VIP, 53))
             # What goes to the target itself would clash with the translated flow: Linux gives it another port. Others are fast.
             sent = b.row()["counters"]["tx_sent"]
@@ -170,17 +190,7 @@ def destination_translation_of_what_it_sends():
             data, where = b.peer.recvfrom(100)
             assert data == b"direct" and where[1] != FAST, where
             assert b.row()["counters"]["tx_sent"] == sent
-            for _ in range(100):
-                b.app.sendto(b"other", ("10.99.0.3", 5353))
-                assert other.recvfrom(100) == (b"other", (A4, FAST))
-                if b.row()["counters"]["tx_sent"] > sent:
-                    break
-            else:
-                raise AssertionError("other destinations take the kernel")
-            got = b.row()["counters"]["rx_delivered"]
-            other.sendto(b"unasked", (A4, FAST))
-            until(lambda: b.app.recv_all(0.1), 2, "what others send")
-            assert b.row()["counters"]["rx_delivered"] == got + 1, "others' datagrams take the kernel"
+            b.fast_with(other)
             nft(net, "delete table ip kube")
             until(lambda: not sidecar.stats()["route_note"], 8, "the look at the rule that has gone")
             b.becomes()
@@ -194,8 +204,7 @@ def the_same_by_iptables_legacy():
         with Sidecar(net) as sidecar, Bench(net, sidecar) as b:
             rule = ["OUTPUT", "-d", VIP, "-p", "udp", "--dport", "53", "-j", "DNAT", "--to-destination", f"{B4}:5353"]
             sh("iptables-legacy", "-t", "nat", "-A", *rule, ns=net.a)
-            until(lambda: sidecar.stats()["route_note"], 8, "the look at the rule")
-            b.becomes()
+            b.leaves_to_linux("DNAT")
             assert b.asks((VIP, 53)) == ((VIP, 53), (VIP, 53))
             sh("iptables-legacy", "-t", "nat", "-D", *rule, ns=net.a)
             sh("iptables-legacy", "-A", "INPUT", "-p", "tcp", "--dport", "22", "-j", "DROP", ns=net.a)
@@ -237,6 +246,85 @@ def filters_come_and_go():
         nft(net, "delete table inet f")
         b.becomes()
         b.is_fast()
+
+
+@case
+def sets_with_and_without_its_port():
+    with Net() as net, Sidecar(net) as sidecar, Bench(net, sidecar) as b:
+        table = "table inet f { chain in { type filter hook input priority 0; udp dport %s drop; } }"
+        nft(net, table % "{ 53, 80 }")
+        b.becomes()
+        b.is_fast()
+        nft(net, "delete table inet f\n" + table % "{ 53, 5060-5061 }")
+        b.becomes(rx="netfilter")
+        assert b.receives() == (False, False)
+        assert b.sends((B4, 5353)) == (True, True)
+        nft(net, "delete table inet f")
+        nft(net, "table inet f { set blocked { type inet_service; } ; chain in { type filter hook input priority 0; "
+                 "udp dport @blocked drop; } }".replace(" ; ", "\n"))
+        b.becomes()
+        sh("nft", "add", "element", "inet", "f", "blocked", "{ 5060, 5061 }", ns=net.a)  # elements notify, too
+        b.becomes(rx="netfilter")
+        assert b.receives() == (False, False)
+        sh("nft", "delete", "element", "inet", "f", "blocked", "{ 5060 }", ns=net.a)
+        b.becomes()
+        assert b.receives() == (True, False)
+        # Many changes, one after another, cost neither the fast path nor the last of them.
+        for port in range(7000, 7050):
+            sh("nft", "add", "element", "inet", "f", "blocked", "{ %d }" % port, ns=net.a)
+            assert b.rx() == "none"
+        sh("nft", "add", "element", "inet", "f", "blocked", "{ 5060 }", ns=net.a)
+        b.becomes(rx="netfilter")
+        assert b.receives() == (False, False)
+
+
+@case
+def sources_that_a_set_blocks():
+    with Net() as net:
+        sh("ip", "-n", net.b, "addr", "add", "10.99.0.3/24", "dev", "vb")
+        with Sidecar(net) as sidecar, Bench(net, sidecar) as b, net.sock(net.b, bind=("10.99.0.3", 5353)) as other:
+            b.is_fast()
+            nft(net, "table inet f { set banned { type ipv4_addr; flags timeout; } ; chain in { type filter hook input priority 0; "
+                     "ip saddr @banned drop; } }".replace(" ; ", "\n"))
+            b.becomes()
+            assert b.receives() == (True, True)
+            sh("nft", "add", "element", "inet", "f", "banned", "{ %s timeout 1h }" % B4, ns=net.a)
+            b.leaves_to_linux("drop")
+            assert b.receives() == (False, False)
+            b.fast_with(other)
+            nft(net, "delete table inet f")
+            until(lambda: b.receives() == (True, True), 8, "its end")
+
+
+# kube-proxy's, mode nftables, as tests/fuzz/environment/rulesets/kube_proxy.nft: one Service, a NodePort, one without endpoints
+KUBE = open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "kube_proxy.nft")).read()
+
+
+@case
+def kube_proxy_by_sets_and_maps():
+    with Net() as net:
+        sh("ip", "-n", net.a, "route", "add", "default", "via", B4)
+        sh("ip", "-n", net.b, "addr", "add", "10.99.0.3/24", "dev", "vb")
+        with Sidecar(net) as sidecar, Bench(net, sidecar) as b, net.sock(net.b, bind=("10.99.0.3", 5353)) as other:
+            b.is_fast()
+            nft(net, KUBE)
+            b.leaves_to_linux("kube-proxy")
+            b.fast_with(other)
+            # A ClusterIP is translated, and so is the answer; one without such a port is rejected.
+            sent = b.row()["counters"]["tx_sent"]
+            assert b.asks((VIP, 53)) == ((VIP, 53), (VIP, 53))
+            assert b.row()["counters"]["tx_sent"] == sent
+            fast, plain = b.sends((VIP, 54))
+            assert fast == plain and fast is not True, (fast, plain)
+            b.fast_with(other)
+            # A NodePort's port belongs to the kernel.
+            with Sock(net, bind=("0.0.0.0", 5999), fast=False) as port:
+                row = lambda: next((r for r in json.loads(sidecar.ctl("sockets", "--json")[1])["sockets"] if r["local"]["port"] == 5999), None)
+                until(lambda: row() and row()["reason"] == "netfilter", 8, "the NodePort to be left to Linux")
+            nft(net, "delete table ip kube-proxy")
+            nft_flush_flows(net)
+            b.becomes()
+            b.is_fast()
 
 
 @case

@@ -29,6 +29,12 @@ static void take(struct judge_world *w, const struct nlmsghdr *nlh)
 	case NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWCHAIN:
 		rules_nft_chain(&w->rules[JUDGE_NETFILTER], nlh, w->ifname);
 		break;
+	case NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSET:
+		rules_nft_set(&w->rules[JUDGE_NETFILTER], nlh);
+		break;
+	case NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSETELEM:
+		rules_nft_elements(&w->rules[JUDGE_NETFILTER], nlh);
+		break;
 	case NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE:
 		rules_nft_rule(&w->rules[JUDGE_NETFILTER], nlh);
 		break;
@@ -91,6 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	else
 		while ((nlh = attrs_next_message(&at, &len)))
 			take(&w, nlh);
+	rules_finish(&w.rules[JUDGE_NETFILTER]);
 	judge(&w);
 	judge_free(&w);
 	free(copy);

@@ -148,6 +148,83 @@ TEST_F(Judge, MasqueradingConcernsWhatMayBeTheSource)
 	expect(NO, NF);
 }
 
+/* The same as the kernel dumps it, by sets and maps. Masquerading apart, which is the next test's. */
+TEST_F(Judge, KubeProxyInModeNftables)
+{
+	load_dump(&w.rules[JUDGE_NETFILTER], "nft_kube_proxy");
+	for (uint32_t i = 0; i < w.rules[JUDGE_NETFILTER].chain_cnt; i++)
+		if (!strcmp(w.rules[JUDGE_NETFILTER].chains[i].name, "nat-postrouting"))
+			w.rules[JUDGE_NETFILTER].chains[i].hook = 0;
+	expect(NO, NO);
+	std::string to;
+	for (uint32_t i = 0; i < w.excluded_cnt; i++) {
+		char text[INET_ADDRSTRLEN];
+		to += inet_ntop(AF_INET, w.excluded[i].addr, text, sizeof(text)) + ("/" + std::to_string(w.excluded[i].len)) + " ";
+	}
+	EXPECT_EQ("10.96.0.0/16 10.244.0.7/32 10.244.0.9/32 10.244.1.8/32 ", to);
+	EXPECT_FALSE(w.any[JUDGE_NETFILTER][0][0].varies & RULES_VARIES_PORT);
+	local.port_be = htons(30053); /* a NodePort */
+	expect(NF, NF);
+	local.port_be = htons(30054); /* of a Service without endpoints */
+	expect(NF, NF);
+	local.port_be = htons(53);
+	expect(NO, NO);
+}
+
+TEST_F(Judge, RulesOnConnectionsWithSomePeersConcernTheseOnly)
+{
+	nft().chain("out", NF_INET_LOCAL_OUT).rule("out", List{ct(), cmp({8, 0, 0, 0})} + daddr("192.0.2.1") + List{drop});
+	nft().chain("in", NF_INET_LOCAL_IN).rule("in", List{ct(), cmp({8, 0, 0, 0})} + saddr("192.0.2.7") + List{drop});
+	expect(NO, NO);
+	ASSERT_EQ(2u, w.excluded_cnt);
+	EXPECT_EQ(0, memcmp(w.excluded[0].addr, ip("192.0.2.1").data(), 4));
+	EXPECT_EQ(0, memcmp(w.excluded[1].addr, ip("192.0.2.7").data(), 4));
+	nft().rule("in", {ct(), cmp({8, 0, 0, 0}), verdict(NFT_RETURN)}).rule("in", sport(7) + List{drop});
+	expect(NF, NF);
+}
+
+/* No sources of IPv6 are excluded. */
+TEST_F(Judge, RulesOnConnectionsOfIpv6ConcernAllThatIsReceived)
+{
+	const List to = {payload(NFT_PAYLOAD_NETWORK_HEADER, 24, 16), cmp(ip("2001:db8::1"))};
+	Ruleset(&w.rules[JUDGE_NETFILTER], NFPROTO_IPV6).chain("out", NF_INET_LOCAL_OUT).rule("out", List{ct(), cmp({8, 0, 0, 0})} + to + List{drop});
+	struct judge_verdict v;
+	struct judge_socket s = {};
+	local.family = AF_INET6;
+	s.v6 = true;
+	s.port_be = local.port_be;
+	s.local = &local;
+	s.peer = &peer;
+	judge_prepare(&w);
+	judge_socket(&w, &s, &v);
+	EXPECT_EQ(NF, v.rx);
+	EXPECT_EQ(NO, v.tx);
+	EXPECT_EQ(1u, w.excluded_cnt);
+}
+
+TEST_F(Judge, SourcesThatAreDroppedAreLeftToLinux)
+{
+	nft().chain("in", NF_INET_LOCAL_IN).rule("in", saddr("192.0.2.7") + List{drop});
+	expect(NO, NO);
+	ASSERT_EQ(1u, w.excluded_cnt);
+	EXPECT_EQ(32, w.excluded[0].len);
+	/* For one port only: the others go on receiving from there. */
+	nft().rule("in", dport(161) + saddr("10.0.0.0") + List{drop});
+	expect(NO, NO);
+	EXPECT_EQ(1u, w.excluded_cnt);
+	for (int i = 0; i < RULES_SOURCES; i++) { /* too many: sending stays fast */
+		nft().rule("in", saddr(("172.16.1." + std::to_string(i)).c_str()) + List{drop});
+		expect(i < RULES_SOURCES - 1 ? NO : NF, NO);
+	}
+	rules_free(&w.rules[JUDGE_NETFILTER]);
+	nft().chain("in", NF_INET_LOCAL_IN).rule("in", dport(161) + saddr("10.0.0.0") + List{drop});
+	local.port_be = htons(161);
+	expect(NF, NO);
+	local.port_be = htons(5060);
+	nft().rule("in", List{payload(NFT_PAYLOAD_NETWORK_HEADER, 12, 4), cmp(ip("192.0.2.7"), NFT_CMP_NEQ)} + dport(5060) + List{drop});
+	expect(NF, NO);
+}
+
 TEST_F(Judge, MasqueradingOfOthersConcernsEveryPort)
 {
 	nft().chain("post", NF_INET_POST_ROUTING, "nat").rule("post", saddr("10.244.0.5") + List{plain("masq")});

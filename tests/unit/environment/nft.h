@@ -5,7 +5,9 @@
 
 #include <arpa/inet.h>
 #include <cstring>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
@@ -252,5 +254,24 @@ struct Ruleset {
 		return *this;
 	}
 };
+
+/* What the kernel dumped of a ruleset: tests/fuzz/environment/nft_dump. */
+inline void load_dump(struct rules *r, const char *file)
+{
+	std::ifstream in(std::string("tests/fuzz/environment/corpus/") + file, std::ios::binary);
+	std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+	std::vector<uint64_t> aligned((text.size() + 7) / 8);
+	memcpy(aligned.data(), text.data(), text.size());
+	int len = int(text.size());
+	for (auto *m = reinterpret_cast<const struct nlmsghdr *>(aligned.data()); mnl_nlmsg_ok(m, len); m = mnl_nlmsg_next(m, &len)) {
+		switch (m->nlmsg_type & 0xff) {
+		case NFT_MSG_NEWCHAIN: rules_nft_chain(r, m, "eth0"); break;
+		case NFT_MSG_NEWSET: rules_nft_set(r, m); break;
+		case NFT_MSG_NEWSETELEM: rules_nft_elements(r, m); break;
+		case NFT_MSG_NEWRULE: rules_nft_rule(r, m); break;
+		}
+	}
+	rules_finish(r);
+}
 
 #endif

@@ -224,7 +224,14 @@ TEST(Rules, DestinationsAreJoinedWhenThereAreTooMany)
 	}
 	EXPECT_EQ(4u, cnt);
 	struct rules_prefix far = {{200, 0, 0, 1}, AF_INET, 32};
-	EXPECT_FALSE(rules_prefix_add(p, &cnt, 4, &far));
+	EXPECT_TRUE(rules_prefix_add(p, &cnt, 4, &far)); /* it stays as it is: nearer ones are joined */
+	EXPECT_EQ(4u, cnt);
+	EXPECT_EQ(32, p[3].len);
+	EXPECT_EQ(200, p[3].addr[0]);
+	struct rules_prefix wide = {{10, 0, 0, 0}, AF_INET, 8};
+	EXPECT_TRUE(rules_prefix_add(p, &cnt, 4, &wide)); /* instead of all that it holds */
+	EXPECT_EQ(2u, cnt);
+	EXPECT_FALSE(rules_prefix_add(p, &cnt, 2, &(const struct rules_prefix &)rules_prefix{{100, 0, 0, 1}, AF_INET, 32}) && cnt > 2);
 }
 
 TEST(Xt, MatchesOfIptables)
