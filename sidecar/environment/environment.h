@@ -2,7 +2,8 @@
 /*
  * What this network namespace and the control groups of clients would do to datagrams beside
  * routing: packet filters, address translation, IPsec policies, traffic control, BPF programs.
- * Asked of the kernel at the start and at each change that it tells; what it does not tell
+ * Asked of the kernel at the start and at each change that it tells (nftables in slices: the rules
+ * are the former ones until environment_process() says that all is read); what it does not tell
  * (iptables-legacy, tcx and control-group programs, ends of translated flows) is looked at by
  * environment_poll(), once a second. Control thread only.
  *
@@ -39,7 +40,8 @@ const struct judge_world *environment_world(const struct environment *e);
 /* A control group of cgroup v2: that of a process, or our own where it cannot be seen from here
  * (whose programs from the ancestors are the same); -1: there is none. The caller closes it. */
 int environment_cgroup_open(int top, int pid);
-/* The top of cgroup2 as this process sees it, to be closed by the caller; -1: there is none. May take CAP_SYS_ADMIN. */
+/* The top of cgroup2 as this process sees it, to be closed by the caller; -1: there is none. May
+ * take CAP_SYS_ADMIN. */
 int environment_cgroup_top(void);
 /* JUDGE_SEND4 ... of the programs that act in it, its ancestors' included. */
 uint32_t environment_cgroup_programs(const struct environment *e, int cgroup_fd);

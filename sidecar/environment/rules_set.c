@@ -199,7 +199,8 @@ bool rules_reuse_set(struct rules *r, uint64_t identity, const struct rules *old
 		rules_add_element(r, set, &e, key, s->ranges ? key + s->key_len : NULL);
 	}
 	s->has_rest = was->has_rest;
-	s->rest = moved(r, &was->rest, old);
+	if (was->has_rest)
+		s->rest = moved(r, &was->rest, old);
 	s->doubtful = was->doubtful;
 	return true;
 }

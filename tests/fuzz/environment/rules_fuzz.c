@@ -65,6 +65,24 @@ static void take_table(struct judge_world *w, const uint8_t *data, size_t size, 
 	rules_xt_hash(family, &t);
 }
 
+/* Sets are emptied and taken over in a copy, as after a change. */
+static void change(struct judge_world *w)
+{
+	struct rules again = {0}, *r = &w->rules[JUDGE_NETFILTER];
+
+	if (!rules_copy(&again, r))
+		return;
+	for (uint32_t i = 0; i < again.set_cnt; i += 2)
+		rules_empty_set(&again, i);
+	if (again.set_cnt && rules_reuse_set(r, 7, NULL))
+		abort();
+	if (again.set_cnt)
+		rules_reuse_set(&again, 7, r);
+	rules_finish(&again);
+	rules_free(r);
+	*r = again;
+}
+
 static void judge(struct judge_world *w)
 {
 	struct udplane_addr local = {.family = AF_INET, .port_be = htons(5060)}, peer = {0};
@@ -98,6 +116,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		while ((nlh = attrs_next_message(&at, &len)))
 			take(&w, nlh);
 	rules_finish(&w.rules[JUDGE_NETFILTER]);
+	judge(&w);
+	change(&w);
 	judge(&w);
 	judge_free(&w);
 	free(copy);
