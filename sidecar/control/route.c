@@ -107,12 +107,12 @@ static void install(struct control *c)
 	c->route = t;
 	if (old)
 		route_table_destroy(old);
-	route_publish(c);
+	if (!in.policy_rules[0]) /* not known right now: what was, stays */
+		set_sources(c);
+	route_publish(c); /* after the sources: who is sent to by the kernel is received from by it */
 	if (c->addrs_changed)
 		sock_check_sources(c);
 	c->addrs_changed = false;
-	if (!in.policy_rules[0]) /* not known right now: what was, stays */
-		set_sources(c);
 	c->stats.z->mtu = in.mtu;
 	stats_count(&c->stats, UDPLANE_CONTROL_ROUTE_UPDATES, 1);
 	c->route_dirty = false;
