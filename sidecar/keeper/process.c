@@ -12,9 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/futex.h>
 #include <linux/sock_diag.h>
 #include <sys/prctl.h>
 #include <sys/queue.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include "sidecar/base/log.h"
 #include "sidecar/confine/confine.h"
@@ -48,16 +50,15 @@ struct customer {
 };
 
 static struct {
-	struct keeper_counts *counts;
+	struct keeper_shared *shared;
 	uint32_t files; /* descriptors that all of them may have, */
 	uint32_t used;  /* and do have: kept, or being looked at. Atomic */
 	pthread_mutex_t lock; /* of all below, and of struct customer but fd */
-	pthread_cond_t work;
 	LIST_HEAD(, customer) bucket[BUCKETS];
 	STAILQ_HEAD(, customer) waiting;
-	uint32_t hands, idle; /* threads; idle: of these, that wait on `work` */
+	uint32_t hands, idle; /* threads; idle: of these, that wait to be called */
 	bool listening;       /* one reads the channel */
-} keeper = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER};
+} keeper = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- what may wait ---- */
 
@@ -188,7 +189,7 @@ static void send_one(const struct job *j)
 {
 	ssize_t n = sendto(j->q.fd, j->payload, j->q.len, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&j->q.to, j->q.to_len);
 
-	__atomic_fetch_add(n >= 0 ? &keeper.counts->sent : &keeper.counts->failed, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(n >= 0 ? &keeper.shared->counts.sent : &keeper.shared->counts.failed, 1, __ATOMIC_RELAXED);
 }
 
 /* One message of a UNIX socket with SO_PASSCRED: credentials tell an empty one from the end, where this returns false. */
@@ -298,17 +299,13 @@ static void serve(struct customer *c)
 	free(c);
 }
 
-/* With the lock: a thread that will look for something to do. False: there is none, and no more may be made. */
-static bool call_hand(void)
+/* With the lock: a thread that will look for something to do. False: no more may be made. */
+static bool make_hand(void)
 {
 	pthread_attr_t attr;
 	pthread_t thread;
 	bool made;
 
-	if (keeper.idle) {
-		pthread_cond_signal(&keeper.work);
-		return true;
-	}
 	if (keeper.hands >= HANDS_MAX)
 		return false;
 	pthread_attr_init(&attr);
@@ -386,17 +383,51 @@ static void listen_once(void)
 	struct job *j;
 
 	keeper.listening = true;
+	__atomic_store_n(&keeper.shared->listener, KEEPER_LISTENS, __ATOMIC_SEQ_CST);
 	pthread_mutex_unlock(&keeper.lock);
 	j = read_request();
 	pthread_mutex_lock(&keeper.lock);
 	keeper.listening = false;
 	if (j && enqueue(j))
 		return;
-	__atomic_fetch_add(&keeper.counts->failed, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&keeper.shared->counts.failed, 1, __ATOMIC_RELAXED);
 	free(j);
 }
 
-/* One thread listens at any time; it may carry out what it heard when it has found another one to listen. */
+static bool heard_nothing(void)
+{
+	char byte;
+
+	return recv(CHANNEL, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0;
+}
+
+/* With the lock: whoever was the one to listen may do something else. Another thread will listen at the next request, or does now. False:
+ * there is none, and no more may be made. */
+static bool stop_listening(void)
+{
+	if (!keeper.idle)
+		return make_hand();
+	__atomic_store_n(&keeper.shared->listener, KEEPER_DEAF, __ATOMIC_SEQ_CST);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with make_heard() */
+	if (!heard_nothing())
+		keeper_call(keeper.shared);
+	return true;
+}
+
+/* With the lock, which it drops meanwhile. `calls` is read under the lock, under which a listener goes deaf: what is called after that
+ * changes it. */
+static void wait_for_call(void)
+{
+	uint32_t calls = __atomic_load_n(&keeper.shared->calls, __ATOMIC_SEQ_CST);
+
+	keeper.idle++;
+	pthread_mutex_unlock(&keeper.lock);
+	syscall(SYS_futex, &keeper.shared->calls, FUTEX_WAIT, calls, NULL, NULL, 0);
+	pthread_mutex_lock(&keeper.lock);
+	keeper.idle--;
+}
+
+/* One thread listens at any time, or will be called when there is something to hear; so whoever listened may carry out what it heard. */
 static void *hand_main(void *arg)
 {
 	struct customer *c;
@@ -405,7 +436,7 @@ static void *hand_main(void *arg)
 	pthread_mutex_lock(&keeper.lock);
 	for (;;) {
 		c = STAILQ_FIRST(&keeper.waiting);
-		if (c && (keeper.listening || call_hand())) {
+		if (c && (keeper.listening || stop_listening())) {
 			STAILQ_REMOVE_HEAD(&keeper.waiting, turn);
 			serve(c);
 		} else if (!keeper.listening) {
@@ -413,9 +444,7 @@ static void *hand_main(void *arg)
 		} else if (keeper.idle >= HANDS_IDLE) {
 			break;
 		} else {
-			keeper.idle++;
-			pthread_cond_wait(&keeper.work, &keeper.lock);
-			keeper.idle--;
+			wait_for_call();
 		}
 	}
 	keeper.hands--;
@@ -434,7 +463,7 @@ static void drop_privileges(void)
 		log_warn("the keeper of descriptors has more rights than it needs: %s", strerror(-err));
 }
 
-void keeper_process(int channel, struct keeper_counts *counts, uint32_t files)
+void keeper_process(int channel, struct keeper_shared *shared, uint32_t files)
 {
 	sigset_t all;
 
@@ -445,7 +474,7 @@ void keeper_process(int channel, struct keeper_counts *counts, uint32_t files)
 	if (dup2(channel, CHANNEL) < 0 || close_range(CHANNEL + 1, ~0u, 0))
 		_exit(1);
 	drop_privileges();
-	keeper.counts = counts;
+	keeper.shared = shared;
 	keeper.files = files;
 	STAILQ_INIT(&keeper.waiting);
 	keeper.hands = 1;
