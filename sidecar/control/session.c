@@ -312,6 +312,8 @@ static int ask(struct control *c, struct session *s, enum keeper_op op, uint32_t
 	s->asked.ticks = 0;
 	s->asked.seq = seq;
 	s->asked.sock = sock;
+	if (op != KEEPER_BARRIER)
+		sock_prepare(c, s, op == KEEPER_TAKE); /* while the keeper works */
 	return 0;
 }
 
@@ -358,6 +360,7 @@ static void on_taken(struct control *c, struct session *s, const struct keeper_r
 		bad_message(c, s, text);
 	else
 		on_claim(c, s, (const void *)r->msg, r);
+	sock_unprepare(c);
 }
 
 static void on_verified(struct control *c, struct session *s, const struct keeper_reply *r)
@@ -385,8 +388,10 @@ void session_answered(struct control *c, const struct keeper_reply *r)
 	TAILQ_FOREACH(s, &c->all, link)
 		if (s->serial == r->session)
 			break;
-	if (!s || s->doomed)
+	if (!s || s->doomed) {
+		sock_unprepare(c);
 		return;
+	}
 	if (r->op == KEEPER_VERIFY && !(r->tag & ASKED_FOR)) {
 		k = sock_of(c, s, (uint32_t)r->tag);
 		if (k)

@@ -518,6 +518,7 @@ void control_free(struct control *c)
 		close(c->cgroup_top);
 	close_device(c);
 	shared_close(c);
+	sock_unprepare(c);
 	if (c->stats.z)
 		stats_destroy(&c->stats);
 	index_free(&c->index);
