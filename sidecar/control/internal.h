@@ -273,6 +273,8 @@ int message_check(const void *buf, size_t len, bool welcomed, bool observer, uin
 /* rings.c */
 void rings_init(struct ring_pool *p, struct memzone *channel, uint32_t used, uint32_t worker_cnt, uint32_t big);
 void rings_free(struct ring_pool *p);
+/* A part of that: one segment. None of its rings is in use, and no more are taken. False: there was none left. */
+bool rings_free_some(struct ring_pool *p);
 /* 0; or -errno with text. *segment_fd: the descriptor of a segment made for it, or -1. The rings are zeroed. */
 int rings_get(struct ring_pool *p, enum memzone_pages pages, int node, struct ring_place *place, uint32_t *cls, int *segment_fd,
 	      char *text, size_t text_len);
