@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include <sys/queue.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
 #include "sidecar/confine/confine.h"
 
@@ -28,6 +30,8 @@
 #define QUEUE_BYTES 262144  /* payload that waits in a client's queue: what comes beyond it is lost */
 #define UNREAD_MAX 4096     /* messages that are looked for in a socket that ends: what is left there does no harm but to its closer */
 #define STACK 131072
+#define LOOK_NS 100000      /* after an answer: a claim and what follows it come at less than this */
+#define LOST_CPU_NS 20000   /* a sched_yield() that takes longer has let somebody else run */
 #define BUCKETS 256
 
 struct job {
@@ -53,6 +57,8 @@ static struct {
 	struct keeper_shared *shared;
 	uint32_t files; /* descriptors that all of them may have, */
 	uint32_t used;  /* and do have: kept, or being looked at. Atomic */
+	uint64_t look_until_ns; /* atomic */
+	bool may_look;  /* there is more than one CPU */
 	pthread_mutex_t lock; /* of all below, and of struct customer but fd */
 	LIST_HEAD(, customer) bucket[BUCKETS];
 	STAILQ_HEAD(, customer) waiting;
@@ -77,6 +83,13 @@ static void reply(struct keeper_reply *r, const struct keeper_request *q)
 	r->session = q->session;
 	r->tag = q->tag;
 	(void)!send(CHANNEL, r, sizeof(*r), MSG_NOSIGNAL);
+}
+
+/* A client has got the answer that it waited for. */
+static void answered(struct keeper_reply *r, const struct keeper_request *q)
+{
+	reply(r, q);
+	__atomic_store_n(&keeper.look_until_ns, clock_now_ns() + LOOK_NS, __ATOMIC_RELAXED);
 }
 
 /* Up to room descriptors of one message; *cut: there were more, which the kernel has closed here and now. Returns recvmsg's. */
@@ -167,7 +180,7 @@ static void take(struct customer *c, struct job *j)
 		r.reason = kept ? UDPLANE_REASON_NONE : UDPLANE_REASON_NO_MEMORY;
 	}
 	close(j->fd[0]);
-	reply(&r, &j->q); /* before what may wait: the client shall hear that it was refused */
+	answered(&r, &j->q); /* before what may wait: the client shall hear that it was refused */
 	for (uint32_t i = kept; i < cnt; i++)
 		let_go(fds[i]);
 	unreserve(room - kept);
@@ -246,7 +259,7 @@ static bool carry_out(struct customer *c, struct job *j)
 		return false;
 	case KEEPER_VERIFY:
 		verify(j->q.fd, &j->q, &r);
-		reply(&r, &j->q);
+		answered(&r, &j->q);
 		return false;
 	case KEEPER_SEND:
 		send_one(j);
@@ -256,7 +269,7 @@ static bool carry_out(struct customer *c, struct job *j)
 		return false;
 	case KEEPER_BARRIER:
 		forget(c, j->q.fd);
-		reply(&r, &j->q);
+		answered(&r, &j->q);
 		return false;
 	case KEEPER_BURY:
 		for (uint32_t i = 0; i < j->fd_cnt; i++)
@@ -350,6 +363,25 @@ static bool enqueue(struct job *j)
 	return true;
 }
 
+/* Until it is time to sleep, or somebody else wants this CPU. A request that comes meanwhile wakes nobody: with a CPU that is idle, that is
+ * most of what a claim takes. Returns receive()'s. */
+static ssize_t look_for_request(void *buf, size_t len, int *fds, uint32_t *cnt, bool *cut)
+{
+	uint64_t end = keeper.may_look ? __atomic_load_n(&keeper.look_until_ns, __ATOMIC_RELAXED) : 0;
+	uint64_t before = clock_now_ns(), now = before;
+
+	while (now < end && now - before < LOST_CPU_NS) {
+		ssize_t n = receive(CHANNEL, buf, len, MSG_DONTWAIT, fds, KEEPER_BURY_MAX, cnt, cut);
+
+		if (n >= 0 || errno != EAGAIN)
+			return n;
+		before = clock_now_ns();
+		sched_yield();
+		now = clock_now_ns();
+	}
+	return receive(CHANNEL, buf, len, 0, fds, KEEPER_BURY_MAX, cnt, cut);
+}
+
 /* Waits for a request. NULL: no memory. */
 static struct job *read_request(void)
 {
@@ -362,7 +394,7 @@ static struct job *read_request(void)
 	struct job *j;
 
 	do {
-		n = receive(CHANNEL, buf, sizeof(buf), 0, fds, KEEPER_BURY_MAX, &cnt, &cut);
+		n = look_for_request(buf, sizeof(buf), fds, &cnt, &cut);
 	} while (n < 0 && errno == EINTR);
 	if (n < (ssize_t)sizeof(*q) || n > (ssize_t)sizeof(buf))
 		_exit(0); /* udplaned has gone */
@@ -466,6 +498,7 @@ static void drop_privileges(void)
 void keeper_process(int channel, struct keeper_shared *shared, uint32_t files)
 {
 	sigset_t all;
+	cpu_set_t cpus;
 
 	/* A signal to the group or the unit is the other process's: this one goes when that one has gone. */
 	sigfillset(&all);
@@ -473,11 +506,13 @@ void keeper_process(int channel, struct keeper_shared *shared, uint32_t files)
 	prctl(PR_SET_NAME, "udplane-keeper", 0, 0, 0);
 	if (dup2(channel, CHANNEL) < 0 || close_range(CHANNEL + 1, ~0u, 0))
 		_exit(1);
+	keeper.may_look = !sched_getaffinity(0, sizeof(cpus), &cpus) && CPU_COUNT(&cpus) > 1;
 	drop_privileges();
 	keeper.shared = shared;
 	keeper.files = files;
 	STAILQ_INIT(&keeper.waiting);
 	keeper.hands = 1;
 	hand_main(NULL);
-	pthread_exit(NULL); /* others go on */
+	syscall(SYS_exit, 0); /* this thread; others go on. pthread_exit() would unwind frames that are the other process's */
+	__builtin_unreachable();
 }
