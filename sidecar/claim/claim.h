@@ -14,6 +14,10 @@
 #include "sidecar/device/device.h"
 #include "sidecar/port/port.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct claim_rules {
 	uint64_t netns_cookie;         /* of the namespace that the device is in */
 	int ifindex;                   /* of the device */
@@ -45,10 +49,6 @@ int claim_netns_cookie(uint64_t *cookie);
 uint32_t claim_device(const struct claim *c, struct device_claim out[2]);
 
 /* ---- conflict.c: sockets that do not use udplane, on the same port; asked by NETLINK_SOCK_DIAG (sock_diag(7)) ---- */
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* A UDP socket that the kernel lists. */
 struct claim_other {

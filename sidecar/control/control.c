@@ -225,6 +225,7 @@ enum control_end control_run(struct config *cfg)
 		.route_timer.fd = -1,
 		.frames.fd = -1,
 		.cgroup_top = -1,
+		.wake_pair = {-1, -1},
 		.keeper.fd = -1,
 		.keeper_watch.fd = -1,
 	};

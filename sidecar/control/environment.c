@@ -69,8 +69,10 @@ void control_environment_addresses(struct control *c, const uint8_t (*addr)[16],
 		changed(c);
 }
 
-static void look_at_programs(struct control *c, struct session *s)
+void control_look_at_programs(struct control *c, struct session *s)
 {
+	if (!c->environment)
+		return;
 	if (s->cgroup_fd == SESSION_CGROUP_UNKNOWN) {
 		s->cgroup_fd = environment_cgroup_open(c->cgroup_top, s->pid);
 		if (s->cgroup_fd < 0)
@@ -93,7 +95,7 @@ void control_environment_tick(struct control *c)
 
 		if (TAILQ_EMPTY(&s->socks))
 			continue;
-		look_at_programs(c, s);
+		control_look_at_programs(c, s);
 		news |= was != s->programs;
 	}
 	if (environment_poll(c->environment))
@@ -116,8 +118,6 @@ void control_judge(struct control *c, struct sock *k, bool fresh)
 
 	if (!c->environment || (!fresh && k->judged == c->environment_number))
 		return;
-	if (fresh)
-		look_at_programs(c, k->session);
 	j.programs = k->session->programs;
 	judge_socket(environment_world(c->environment), &j, &k->verdict);
 	k->judged = c->environment_number;

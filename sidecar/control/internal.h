@@ -201,6 +201,7 @@ struct control {
 	struct sock_index index;  /* those that are claimed */
 	uint32_t *id_free;        /* [max_sockets]: stack of numbers not in use; what was used last is warm */
 	uint32_t id_free_cnt;
+	int wake_pair[2];    /* of the next claim; -1: not made yet */
 	uint32_t check_next; /* socket number that sock_check goes on with */
 	uint32_t ticks;
 	struct stat annotations; /* of the file, when it was last read */
@@ -272,6 +273,8 @@ int message_check(const void *buf, size_t len, bool welcomed, bool observer, uin
 /* rings.c */
 void rings_init(struct ring_pool *p, struct memzone *channel, uint32_t used, uint32_t worker_cnt, uint32_t big);
 void rings_free(struct ring_pool *p);
+/* A part of that: one segment. None of its rings is in use, and no more are taken. False: there was none left. */
+bool rings_free_some(struct ring_pool *p);
 /* 0; or -errno with text. *segment_fd: the descriptor of a segment made for it, or -1. The rings are zeroed. */
 int rings_get(struct ring_pool *p, enum memzone_pages pages, int node, struct ring_place *place, uint32_t *cls, int *segment_fd,
 	      char *text, size_t text_len);
@@ -284,6 +287,10 @@ void rings_shrink(struct ring_pool *p);
 struct foreign rings_at(const struct ring_pool *p, struct ring_place place, uint32_t cls, uint32_t worker);
 
 /* sock.c */
+/* What a claim or an update of that client will want, and does not depend on what the keeper finds. */
+void sock_prepare(struct control *c, struct session *s, bool claim);
+/* No claim has come of it. */
+void sock_unprepare(struct control *c);
 void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m, const struct keeper_reply *found,
 		struct udplane_claimed *out, struct sock_gift *gift);
 /* Takes a claim back whose answer could not be sent; out becomes a refusal. */
@@ -337,6 +344,8 @@ int control_environment_start(struct control *c, char *text, size_t text_len);
 void control_environment_stop(struct control *c);
 void control_environment_tick(struct control *c);
 void control_environment_addresses(struct control *c, const uint8_t (*addr)[16], uint32_t cnt);
+/* The programs of a client's control group: before its sockets are judged. */
+void control_look_at_programs(struct control *c, struct session *s);
 /* Fills k->verdict, unless nothing has changed since; fresh: its addresses have. */
 void control_judge(struct control *c, struct sock *k, bool fresh);
 

@@ -33,12 +33,21 @@ void rings_init(struct ring_pool *p, struct memzone *channel, uint32_t used, uin
 		p->cls[i].len = line_up(sizeof(struct udplane_rx_ring) + p->cls[i].size * sizeof(struct udplane_rx_desc));
 }
 
+bool rings_free_some(struct ring_pool *p)
+{
+	if (p->seg_cnt < 2)
+		return false;
+	p->seg_cnt--;
+	memzone_destroy(p->seg[p->seg_cnt]);
+	free(p->seg[p->seg_cnt]);
+	p->seg[p->seg_cnt] = NULL;
+	return true;
+}
+
 void rings_free(struct ring_pool *p)
 {
-	for (uint32_t i = 1; i < p->seg_cnt; i++) {
-		memzone_destroy(p->seg[i]);
-		free(p->seg[i]);
-	}
+	while (rings_free_some(p))
+		;
 	free(p->cls[0].free);
 	free(p->cls[1].free);
 	memset(p, 0, sizeof(*p));

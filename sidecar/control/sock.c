@@ -222,8 +222,10 @@ void sock_checked(struct control *c, struct sock *k, const struct keeper_reply *
 	why = verdict(c, found, text, sizeof(text));
 	if (why == UDPLANE_REASON_NOT_ASKED)
 		return; /* sock_ports_changed has seen to it, and keeps the rings */
-	if (why || !same_claim(&found->claim, &k->claim))
-		sock_update(c, k, found, &reason, text, sizeof(text));
+	if (!why && same_claim(&found->claim, &k->claim))
+		return;
+	sock_prepare(c, k->session, false);
+	sock_update(c, k, found, &reason, text, sizeof(text));
 }
 
 /* Once a second: are the claims still what they were? Those that wait are looked at anew. In turns, and within a budget: whoever waits
@@ -324,20 +326,49 @@ static int add_to_workers(struct control *c, struct sock *k)
  * What the client sends would lie in our end for ever, descriptors included: SHUT_RD refuses it. The buffer is for the signals that an
  * honest client leaves there, one a worker and some to spare.
  */
-static enum udplane_reason make_wake_pair(struct control *c, struct sock *k, struct sock_gift *gift, char *text, size_t text_len)
+static int make_wake_pair(struct control *c)
 {
 	int room = WAKE_BYTES * (int)(WAKE_SPARE + 4 * c->worker_cnt);
-	int p[2];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, p)) {
-		snprintf(text, text_len, "no wake socket: %s; raise RLIMIT_NOFILE of udplaned", strerror(errno));
+	if (c->wake_pair[0] >= 0)
+		return 0;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, c->wake_pair)) {
+		c->wake_pair[0] = c->wake_pair[1] = -1;
+		return -errno;
+	}
+	shutdown(c->wake_pair[1], SHUT_RD);
+	setsockopt(c->wake_pair[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	return 0;
+}
+
+static enum udplane_reason take_wake_pair(struct control *c, struct sock *k, struct sock_gift *gift, char *text, size_t text_len)
+{
+	int err = make_wake_pair(c);
+
+	if (err) {
+		snprintf(text, text_len, "no wake socket: %s; raise RLIMIT_NOFILE of udplaned", strerror(-err));
 		return UDPLANE_REASON_DESCRIPTORS;
 	}
-	shutdown(p[1], SHUT_RD);
-	setsockopt(p[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
-	gift->wake_fd = p[0];
-	k->wake_fd = p[1];
+	gift->wake_fd = c->wake_pair[0];
+	k->wake_fd = c->wake_pair[1];
+	c->wake_pair[0] = c->wake_pair[1] = -1;
 	return UDPLANE_REASON_NONE;
+}
+
+void sock_prepare(struct control *c, struct session *s, bool claim)
+{
+	control_look_at_programs(c, s);
+	if (claim && c->dev)
+		make_wake_pair(c); /* if it cannot be made, the claim says so */
+}
+
+void sock_unprepare(struct control *c)
+{
+	if (c->wake_pair[0] < 0)
+		return;
+	close(c->wake_pair[0]);
+	close(c->wake_pair[1]);
+	c->wake_pair[0] = c->wake_pair[1] = -1;
 }
 
 static int take_rings(struct control *c, struct sock *k, int *segment_fd, char *text, size_t text_len)
@@ -382,7 +413,7 @@ static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_
 		return UDPLANE_REASON_TOO_MANY;
 	}
 	k->id = (uint32_t)id;
-	why = make_wake_pair(c, k, gift, text, text_len);
+	why = take_wake_pair(c, k, gift, text, text_len);
 	if (why) {
 		put_id(c, k->id);
 		return why;

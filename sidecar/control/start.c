@@ -55,19 +55,28 @@ static int read_sysctl(const char *path, int fallback)
 	return v;
 }
 
-/* Two for each socket (ours of it, and its wake pipe), some for each client. */
+/* What one process may want: the control process has a wake socket for each claimed socket, and for each client its connection, its
+ * memory, its doorbells; the keeper, which inherits the limit, has the sockets themselves, and what it is about to close. */
+static rlim_t files_wanted(const struct config *cfg)
+{
+	return 2048 + (rlim_t)cfg->max_sockets + (8 + cfg->workers) * (rlim_t)cfg->max_clients;
+}
+
+/* CAP_SYS_RESOURCE raises the hard limit, up to fs.nr_open. */
 static void raise_files(const struct config *cfg)
 {
-	rlim_t want = 512 + 2 * (rlim_t)cfg->max_sockets + (4 + cfg->workers) * (rlim_t)cfg->max_clients;
-	struct rlimit files;
+	rlim_t want = files_wanted(cfg);
+	struct rlimit files, more;
 
 	if (getrlimit(RLIMIT_NOFILE, &files))
 		return;
+	more.rlim_cur = more.rlim_max = files.rlim_max > want ? files.rlim_max : want;
+	if (!setrlimit(RLIMIT_NOFILE, &more))
+		return;
 	files.rlim_cur = files.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &files);
-	if (files.rlim_max < want)
-		log_info("RLIMIT_NOFILE is %llu: not enough for max_sockets %u and max_clients %u together, which may want %llu",
-			 (unsigned long long)files.rlim_max, cfg->max_sockets, cfg->max_clients, (unsigned long long)want);
+	log_info("RLIMIT_NOFILE is %llu: not enough for max_sockets %u and max_clients %u together, which may want %llu",
+		 (unsigned long long)files.rlim_max, cfg->max_sockets, cfg->max_clients, (unsigned long long)want);
 }
 
 static void raise_limits(const struct config *cfg)
@@ -518,6 +527,7 @@ void control_free(struct control *c)
 		close(c->cgroup_top);
 	close_device(c);
 	shared_close(c);
+	sock_unprepare(c);
 	if (c->stats.z)
 		stats_destroy(&c->stats);
 	index_free(&c->index);

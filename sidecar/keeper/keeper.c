@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/futex.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "sidecar/keeper/process.h"
@@ -33,8 +35,8 @@ int keeper_start(struct keeper *k, char *text, size_t text_len)
 	int pair[2];
 
 	*k = (struct keeper){.fd = -1, .out_max = files / 4 < OUT_MAX ? files / 4 : OUT_MAX};
-	k->counts = mmap(NULL, sizeof(*k->counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (k->counts == MAP_FAILED || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
+	k->shared = mmap(NULL, sizeof(*k->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (k->shared == MAP_FAILED || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
 		snprintf(text, text_len, "no channel to the keeper of descriptors: %s", strerror(errno));
 		return -errno;
 	}
@@ -48,7 +50,7 @@ int keeper_start(struct keeper *k, char *text, size_t text_len)
 		return -errno;
 	}
 	if (!k->pid)
-		keeper_process(pair[1], k->counts, files > k->out_max + OURS ? files - k->out_max - OURS : 0);
+		keeper_process(pair[1], k->shared, files > k->out_max + OURS ? files - k->out_max - OURS : 0);
 	close(pair[1]);
 	k->fd = pair[0];
 	return 0;
@@ -62,7 +64,7 @@ void keeper_stop(struct keeper *k)
 	k->fd = -1;
 	for (int i = 0; i < STOP_WAIT_MS && !kill(k->pid, 0); i++)
 		poll(NULL, 0, 1);
-	munmap(k->counts, sizeof(*k->counts));
+	munmap(k->shared, sizeof(*k->shared));
 }
 
 int keeper_read(struct keeper *k, struct keeper_reply *r)
@@ -80,6 +82,23 @@ int keeper_read(struct keeper *k, struct keeper_reply *r)
 	}
 }
 
+void keeper_call(struct keeper_shared *shared)
+{
+	__atomic_fetch_add(&shared->calls, 1, __ATOMIC_SEQ_CST);
+	syscall(SYS_futex, &shared->calls, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+/* After a message: does somebody hear it? */
+static void make_heard(struct keeper *k)
+{
+	uint32_t deaf = KEEPER_DEAF;
+
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&k->shared->listener, __ATOMIC_RELAXED) == KEEPER_DEAF &&
+	    __atomic_compare_exchange_n(&k->shared->listener, &deaf, KEEPER_CALLED, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		keeper_call(k->shared);
+}
+
 /* 0 or -errno. Waits, unless flags say otherwise, for the process to read what came before, which it does whatever clients do. */
 static int request(struct keeper *k, const struct keeper_request *q, const void *payload, int flags)
 {
@@ -91,7 +110,10 @@ static int request(struct keeper *k, const struct keeper_request *q, const void 
 	do {
 		n = sendmsg(k->fd, &mh, flags | MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
+	if (n < 0)
+		return -errno;
+	make_heard(k);
+	return 0;
 }
 
 static int request_fds(struct keeper *k, const struct keeper_request *q, const int *fds, uint32_t cnt)
@@ -120,6 +142,7 @@ static int request_fds(struct keeper *k, const struct keeper_request *q, const i
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
+	make_heard(k);
 	k->out += cnt;
 	return 0;
 }
@@ -158,7 +181,7 @@ void keeper_send(struct keeper *k, uint64_t session, int fd, const struct sockad
 
 	memcpy(&q.to, to, to_len);
 	if (len > KEEPER_PAYLOAD_MAX || request(k, &q, payload, MSG_DONTWAIT))
-		__atomic_fetch_add(&k->counts->failed, 1, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&k->shared->counts.failed, 1, __ATOMIC_RELAXED);
 }
 
 void keeper_close(struct keeper *k, uint64_t session, int fd)
@@ -199,8 +222,8 @@ void keeper_end(struct keeper *k, uint64_t session)
 struct keeper_counts keeper_counted(struct keeper *k)
 {
 	struct keeper_counts now = {
-		.sent = __atomic_load_n(&k->counts->sent, __ATOMIC_RELAXED),
-		.failed = __atomic_load_n(&k->counts->failed, __ATOMIC_RELAXED),
+		.sent = __atomic_load_n(&k->shared->counts.sent, __ATOMIC_RELAXED),
+		.failed = __atomic_load_n(&k->shared->counts.failed, __ATOMIC_RELAXED),
 	};
 	struct keeper_counts grown = {now.sent - k->seen.sent, now.failed - k->seen.failed};
 

@@ -17,7 +17,8 @@
  * It has no capability, and ends when the control thread's end of the channel is closed.
  *
  * Inside, each client has a queue of its own, in which order is kept, and a thread while there is something in it. A client that makes
- * its calls hang holds up itself alone.
+ * its calls hang holds up itself alone. The thread that hears a request carries it out; that it does not listen meanwhile stands in
+ * shared memory, and whoever sends the next request calls another one. So a request that finds the process idle wakes one thread.
  *
  * Control thread only. No call here waits for a client.
  */
@@ -37,10 +38,12 @@ extern "C" {
 
 #define KEEPER_BURY_MAX 64u
 
-struct keeper_counts { /* shared with the process */
+struct keeper_counts {
 	uint64_t sent;   /* datagrams of keeper_send() that the kernel took, */
 	uint64_t failed; /* and that it refused, or that found no room in the client's queue */
 };
+
+struct keeper_shared; /* with the process */
 
 struct keeper {
 	int fd;           /* channel; readable: keeper_read(). -1: not started */
@@ -49,7 +52,7 @@ struct keeper {
 	uint32_t out_max; /* and how many may be: the rest of its table is for sockets */
 	uint64_t held;    /* a CLOSE that waits: its session; 0: there is none */
 	int held_fd;
-	struct keeper_counts *counts;
+	struct keeper_shared *shared;
 	struct keeper_counts seen; /* as of the last keeper_counts() */
 };
 

@@ -8,14 +8,18 @@
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/futex.h>
 #include <linux/sock_diag.h>
 #include <sys/prctl.h>
 #include <sys/queue.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+#include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
 #include "sidecar/confine/confine.h"
 
@@ -26,6 +30,8 @@
 #define QUEUE_BYTES 262144  /* payload that waits in a client's queue: what comes beyond it is lost */
 #define UNREAD_MAX 4096     /* messages that are looked for in a socket that ends: what is left there does no harm but to its closer */
 #define STACK 131072
+#define LOOK_NS 100000      /* after an answer: a claim and what follows it come at less than this */
+#define LOST_CPU_NS 20000   /* a sched_yield() that takes longer has let somebody else run */
 #define BUCKETS 256
 
 struct job {
@@ -48,16 +54,17 @@ struct customer {
 };
 
 static struct {
-	struct keeper_counts *counts;
+	struct keeper_shared *shared;
 	uint32_t files; /* descriptors that all of them may have, */
 	uint32_t used;  /* and do have: kept, or being looked at. Atomic */
+	uint64_t look_until_ns; /* atomic */
+	bool may_look;  /* there is more than one CPU */
 	pthread_mutex_t lock; /* of all below, and of struct customer but fd */
-	pthread_cond_t work;
 	LIST_HEAD(, customer) bucket[BUCKETS];
 	STAILQ_HEAD(, customer) waiting;
-	uint32_t hands, idle; /* threads; idle: of these, that wait on `work` */
+	uint32_t hands, idle; /* threads; idle: of these, that wait to be called */
 	bool listening;       /* one reads the channel */
-} keeper = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER};
+} keeper = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- what may wait ---- */
 
@@ -76,6 +83,13 @@ static void reply(struct keeper_reply *r, const struct keeper_request *q)
 	r->session = q->session;
 	r->tag = q->tag;
 	(void)!send(CHANNEL, r, sizeof(*r), MSG_NOSIGNAL);
+}
+
+/* A client has got the answer that it waited for. */
+static void answered(struct keeper_reply *r, const struct keeper_request *q)
+{
+	reply(r, q);
+	__atomic_store_n(&keeper.look_until_ns, clock_now_ns() + LOOK_NS, __ATOMIC_RELAXED);
 }
 
 /* Up to room descriptors of one message; *cut: there were more, which the kernel has closed here and now. Returns recvmsg's. */
@@ -166,7 +180,7 @@ static void take(struct customer *c, struct job *j)
 		r.reason = kept ? UDPLANE_REASON_NONE : UDPLANE_REASON_NO_MEMORY;
 	}
 	close(j->fd[0]);
-	reply(&r, &j->q); /* before what may wait: the client shall hear that it was refused */
+	answered(&r, &j->q); /* before what may wait: the client shall hear that it was refused */
 	for (uint32_t i = kept; i < cnt; i++)
 		let_go(fds[i]);
 	unreserve(room - kept);
@@ -188,7 +202,7 @@ static void send_one(const struct job *j)
 {
 	ssize_t n = sendto(j->q.fd, j->payload, j->q.len, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&j->q.to, j->q.to_len);
 
-	__atomic_fetch_add(n >= 0 ? &keeper.counts->sent : &keeper.counts->failed, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(n >= 0 ? &keeper.shared->counts.sent : &keeper.shared->counts.failed, 1, __ATOMIC_RELAXED);
 }
 
 /* One message of a UNIX socket with SO_PASSCRED: credentials tell an empty one from the end, where this returns false. */
@@ -245,7 +259,7 @@ static bool carry_out(struct customer *c, struct job *j)
 		return false;
 	case KEEPER_VERIFY:
 		verify(j->q.fd, &j->q, &r);
-		reply(&r, &j->q);
+		answered(&r, &j->q);
 		return false;
 	case KEEPER_SEND:
 		send_one(j);
@@ -255,7 +269,7 @@ static bool carry_out(struct customer *c, struct job *j)
 		return false;
 	case KEEPER_BARRIER:
 		forget(c, j->q.fd);
-		reply(&r, &j->q);
+		answered(&r, &j->q);
 		return false;
 	case KEEPER_BURY:
 		for (uint32_t i = 0; i < j->fd_cnt; i++)
@@ -298,17 +312,13 @@ static void serve(struct customer *c)
 	free(c);
 }
 
-/* With the lock: a thread that will look for something to do. False: there is none, and no more may be made. */
-static bool call_hand(void)
+/* With the lock: a thread that will look for something to do. False: no more may be made. */
+static bool make_hand(void)
 {
 	pthread_attr_t attr;
 	pthread_t thread;
 	bool made;
 
-	if (keeper.idle) {
-		pthread_cond_signal(&keeper.work);
-		return true;
-	}
 	if (keeper.hands >= HANDS_MAX)
 		return false;
 	pthread_attr_init(&attr);
@@ -353,6 +363,25 @@ static bool enqueue(struct job *j)
 	return true;
 }
 
+/* Until it is time to sleep, or somebody else wants this CPU. A request that comes meanwhile wakes nobody: with a CPU that is idle, that is
+ * most of what a claim takes. Returns receive()'s. */
+static ssize_t look_for_request(void *buf, size_t len, int *fds, uint32_t *cnt, bool *cut)
+{
+	uint64_t end = keeper.may_look ? __atomic_load_n(&keeper.look_until_ns, __ATOMIC_RELAXED) : 0;
+	uint64_t before = clock_now_ns(), now = before;
+
+	while (now < end && now - before < LOST_CPU_NS) {
+		ssize_t n = receive(CHANNEL, buf, len, MSG_DONTWAIT, fds, KEEPER_BURY_MAX, cnt, cut);
+
+		if (n >= 0 || errno != EAGAIN)
+			return n;
+		before = clock_now_ns();
+		sched_yield();
+		now = clock_now_ns();
+	}
+	return receive(CHANNEL, buf, len, 0, fds, KEEPER_BURY_MAX, cnt, cut);
+}
+
 /* Waits for a request. NULL: no memory. */
 static struct job *read_request(void)
 {
@@ -365,7 +394,7 @@ static struct job *read_request(void)
 	struct job *j;
 
 	do {
-		n = receive(CHANNEL, buf, sizeof(buf), 0, fds, KEEPER_BURY_MAX, &cnt, &cut);
+		n = look_for_request(buf, sizeof(buf), fds, &cnt, &cut);
 	} while (n < 0 && errno == EINTR);
 	if (n < (ssize_t)sizeof(*q) || n > (ssize_t)sizeof(buf))
 		_exit(0); /* udplaned has gone */
@@ -386,17 +415,51 @@ static void listen_once(void)
 	struct job *j;
 
 	keeper.listening = true;
+	__atomic_store_n(&keeper.shared->listener, KEEPER_LISTENS, __ATOMIC_SEQ_CST);
 	pthread_mutex_unlock(&keeper.lock);
 	j = read_request();
 	pthread_mutex_lock(&keeper.lock);
 	keeper.listening = false;
 	if (j && enqueue(j))
 		return;
-	__atomic_fetch_add(&keeper.counts->failed, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&keeper.shared->counts.failed, 1, __ATOMIC_RELAXED);
 	free(j);
 }
 
-/* One thread listens at any time; it may carry out what it heard when it has found another one to listen. */
+static bool heard_nothing(void)
+{
+	char byte;
+
+	return recv(CHANNEL, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0;
+}
+
+/* With the lock: whoever was the one to listen may do something else. Another thread will listen at the next request, or does now. False:
+ * there is none, and no more may be made. */
+static bool stop_listening(void)
+{
+	if (!keeper.idle)
+		return make_hand();
+	__atomic_store_n(&keeper.shared->listener, KEEPER_DEAF, __ATOMIC_SEQ_CST);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with make_heard() */
+	if (!heard_nothing())
+		keeper_call(keeper.shared);
+	return true;
+}
+
+/* With the lock, which it drops meanwhile. `calls` is read under the lock, under which a listener goes deaf: what is called after that
+ * changes it. */
+static void wait_for_call(void)
+{
+	uint32_t calls = __atomic_load_n(&keeper.shared->calls, __ATOMIC_SEQ_CST);
+
+	keeper.idle++;
+	pthread_mutex_unlock(&keeper.lock);
+	syscall(SYS_futex, &keeper.shared->calls, FUTEX_WAIT, calls, NULL, NULL, 0);
+	pthread_mutex_lock(&keeper.lock);
+	keeper.idle--;
+}
+
+/* One thread listens at any time, or will be called when there is something to hear; so whoever listened may carry out what it heard. */
 static void *hand_main(void *arg)
 {
 	struct customer *c;
@@ -405,7 +468,7 @@ static void *hand_main(void *arg)
 	pthread_mutex_lock(&keeper.lock);
 	for (;;) {
 		c = STAILQ_FIRST(&keeper.waiting);
-		if (c && (keeper.listening || call_hand())) {
+		if (c && (keeper.listening || stop_listening())) {
 			STAILQ_REMOVE_HEAD(&keeper.waiting, turn);
 			serve(c);
 		} else if (!keeper.listening) {
@@ -413,9 +476,7 @@ static void *hand_main(void *arg)
 		} else if (keeper.idle >= HANDS_IDLE) {
 			break;
 		} else {
-			keeper.idle++;
-			pthread_cond_wait(&keeper.work, &keeper.lock);
-			keeper.idle--;
+			wait_for_call();
 		}
 	}
 	keeper.hands--;
@@ -434,9 +495,10 @@ static void drop_privileges(void)
 		log_warn("the keeper of descriptors has more rights than it needs: %s", strerror(-err));
 }
 
-void keeper_process(int channel, struct keeper_counts *counts, uint32_t files)
+void keeper_process(int channel, struct keeper_shared *shared, uint32_t files)
 {
 	sigset_t all;
+	cpu_set_t cpus;
 
 	/* A signal to the group or the unit is the other process's: this one goes when that one has gone. */
 	sigfillset(&all);
@@ -444,11 +506,13 @@ void keeper_process(int channel, struct keeper_counts *counts, uint32_t files)
 	prctl(PR_SET_NAME, "udplane-keeper", 0, 0, 0);
 	if (dup2(channel, CHANNEL) < 0 || close_range(CHANNEL + 1, ~0u, 0))
 		_exit(1);
+	keeper.may_look = !sched_getaffinity(0, sizeof(cpus), &cpus) && CPU_COUNT(&cpus) > 1;
 	drop_privileges();
-	keeper.counts = counts;
+	keeper.shared = shared;
 	keeper.files = files;
 	STAILQ_INIT(&keeper.waiting);
 	keeper.hands = 1;
 	hand_main(NULL);
-	pthread_exit(NULL); /* others go on */
+	syscall(SYS_exit, 0); /* this thread; others go on. pthread_exit() would unwind frames that are the other process's */
+	__builtin_unreachable();
 }

@@ -7,6 +7,25 @@
 
 #define KEEPER_PAYLOAD_MAX 65536u
 
+enum keeper_listener {
+	KEEPER_LISTENS,
+	KEEPER_DEAF,   /* who listened carries out a request: a thread is to be called after the next one, */
+	KEEPER_CALLED, /* and has been */
+};
+
+struct keeper_shared {
+	struct keeper_counts counts; /* atomic; the process's */
+	/*
+	 * Dekker's pattern:  process: listener = DEAF; fence; look into the channel: call
+	 *                    control: send; fence; listener == DEAF: call
+	 */
+	uint32_t listener; /* enum keeper_listener */
+	uint32_t calls;    /* futex: threads with nothing to do wait for it to change */
+};
+
+/* Wakes one of the threads that wait. */
+void keeper_call(struct keeper_shared *shared);
+
 /* A request on the channel; a SEND's payload follows. */
 struct keeper_request {
 	uint32_t op;     /* enum keeper_op */
@@ -20,6 +39,6 @@ struct keeper_request {
 };
 
 /* Serves the channel until its other end is closed; never returns. files: descriptors that the process may have. */
-void keeper_process(int channel, struct keeper_counts *counts, uint32_t files) __attribute__((noreturn));
+void keeper_process(int channel, struct keeper_shared *shared, uint32_t files) __attribute__((noreturn));
 
 #endif

@@ -28,7 +28,7 @@ struct server {
 	int first, cnt, total, epoll_fd; /* total: with the listener, which is the last */
 	struct sockaddr_in local, peer;
 	int *fd;		  /* [cnt], then the listener */
-	double first_us, last_us; /* for each of the first and the last BLOCK of them */
+	double first_us, last_us; /* median of the first and of the last BLOCK of them */
 	unsigned listener_lost;	  /* looks at which the listener was not accelerated */
 	unsigned long right, wrong;
 };
@@ -69,19 +69,29 @@ static int open_socket(struct server *s, int i)
 	return fd;
 }
 
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
 static void open_all(struct server *s)
 {
-	double begin = now_us();
+	double took[BLOCK];
 
 	for (int i = 0; i < s->cnt; i++) {
+		double begin = now_us();
+
 		s->fd[i] = open_socket(s, i);
+		took[i % BLOCK] = now_us() - begin;
 		if (i % BLOCK != BLOCK - 1)
 			continue;
-		s->last_us = (now_us() - begin) / BLOCK;
+		qsort(took, BLOCK, sizeof(*took), by_value);
+		s->last_us = took[BLOCK / 2];
 		if (i + 1 == BLOCK)
 			s->first_us = s->last_us;
 		s->listener_lost += s->total > s->cnt && !accelerated(s->fd[s->cnt]);
-		begin = now_us();
 	}
 }
 

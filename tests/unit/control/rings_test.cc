@@ -191,4 +191,19 @@ TEST_F(Rings, TheSegmentBeforeTheOneThatIsUnmadeGoesOn)
 	EXPECT_EQ(Get().place.segment, 2u);
 }
 
+/* The pages of 10 000 sockets in one go would keep other clients waiting. */
+TEST_F(Rings, SegmentsAreFreedOneAtATime)
+{
+	while (pool.seg_cnt < 4)
+		Get();
+	for (uint32_t left = 3; left; left--) {
+		const uint64_t had = owner;
+
+		EXPECT_TRUE(rings_free_some(&pool));
+		EXPECT_EQ(pool.seg_cnt, left);
+		EXPECT_LT(owner, had);
+	}
+	EXPECT_FALSE(rings_free_some(&pool));
+}
+
 } // namespace
