@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include "sidecar/worker/worker.h"
 
-#define WORKER_TX_BURST 32    /* the kernel sends 32 frames a kick from an xsk (facts: XDP_MAX_TX_SKB_BUDGET) */
+#define WORKER_TX_BURST 32    /* as many frames as the kernel sends per kick of an xsk (docs/measurements.md) */
 #define WORKER_EVENTS 128     /* entries of the event ring, */
 #define WORKER_EVENTS_FLUSH 32 /* and of these left free in a round, so that a flush gets on beside a flood of slow datagrams */
 #define WORKER_CHANNELS 1024  /* attached clients, at most */

@@ -231,8 +231,8 @@ static void signal_client(struct worker *w, struct worker_socket *s)
 
 /*
  * A client cannot make a signal wait, but it can make it long: ten thousand epoll instances that watch its wake socket are ten thousand
- * callbacks (0.6 ms), at each signal. Our own time tells, which stands still while another thread has our core; but not while the
- * hypervisor has it, and that may be any time. So whoever takes more than the limit WAKES_SLOW times in a row is detached.
+ * callbacks (0.6 ms: docs/measurements.md), at each signal. Our own time tells, which stands still while another thread has our core; but
+ * not while the hypervisor has it, and that may be any time. So whoever takes more than the limit WAKES_SLOW times in a row is detached.
  */
 static void signal_measured(struct worker *w, struct worker_socket *s)
 {
