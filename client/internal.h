@@ -55,7 +55,7 @@ extern "C" {
 /* -------------------------------------------------------------------------------------------------------- tunables -- */
 
 /* Receiving: the kernel socket is looked at whenever the rings are empty and after so many datagrams from them. A look at an empty
- * one costs 0.2-0.45 us (facts.md): 5 ns a datagram. */
+ * one costs 0.2-0.45 us (docs/measurements.md): 5 ns a datagram. */
 #define RX_KERNEL_EVERY 64
 /* Spinning: a look at the kernel socket so often, counted across calls (at once, if the last look found something). */
 #define RX_SPIN_KERNEL_NS       30000
@@ -69,8 +69,8 @@ extern "C" {
 #define RX_BACK 32
 #define RX_PREFETCH 4
 
-/* Sending while the worker sleeps (mode balanced): waking it costs 40-100 us on a virtual machine (facts.md), a send through the
- * kernel ~2 us. So only what looks like a burst wakes it: this many datagrams in one call, or this many within the window. */
+/* Sending while the worker sleeps (mode balanced): waking it costs 40-100 us on a virtual machine, a send through the kernel ~2 us
+ * (docs/measurements.md). So only what looks like a burst wakes it: this many datagrams in one call, or this many within the window. */
 #define TX_ENGAGE_BURST     8
 #define TX_ENGAGE_CNT       16
 #define TX_ENGAGE_WINDOW_NS 200000

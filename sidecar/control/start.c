@@ -23,7 +23,7 @@
 #include "sidecar/device/vfio/vfio.h"
 
 #define SPIN_LATENCY_NS 1000000    /* mode latency: longer than any gap in a stream worth the name */
-#define SPIN_BALANCED_NS 50000     /* about what waking a sleeping vCPU costs (40-100 us): spinning less would not pay */
+#define SPIN_BALANCED_NS 50000     /* about what waking a sleeping vCPU costs (40-100 us, docs/measurements.md): spinning less would not pay */
 #define SPIN_BURST_NS 200000       /* mode balanced, while traffic comes in bursts: longer than the gaps in one */
 #define SPIN_POWERSAVE_NS 10000
 #define FRAME_OVERHEAD 64          /* Ethernet header and room to align, beside the IP packet */

@@ -17,7 +17,7 @@
 
 
 #define UMEM_HEADROOM 256 /* XDP_PACKET_HEADROOM: the kernel keeps it free in front of each received packet */
-#define RETRY_MS 500 /* the kernel frees a dead process's sockets late: EBUSY for 15 to 27 ms (6.18, veth) */
+#define RETRY_MS 500 /* the kernel frees a dead process's sockets late: EBUSY for 15 to 27 ms (docs/measurements.md) */
 
 static const char *const way_name[] = {"native, zero-copy", "native, copy", "generic, copy"};
 

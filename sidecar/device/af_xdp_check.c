@@ -17,7 +17,7 @@
 #ifndef AF_XDP
 #define AF_XDP 44
 #endif
-#define OTHER_WAIT_MS 500 /* a program's owner that was killed: its link is gone within 50 ms (kernel 6.18, veth) */
+#define OTHER_WAIT_MS 500 /* a program's owner that was killed: its link is gone within 50 ms (docs/measurements.md) */
 
 static bool has_cap(const struct __user_cap_data_struct *data, int cap)
 {

@@ -35,7 +35,7 @@
  * Memory: 0.5 MiB; 4 bytes more for each kind of key on a port; 32 to 64 bytes a specific or connected IPv4 key, 80 to 160 an IPv6
  * one; 0.3 to 0.6 KiB a member of a group. Lookup never allocates. Insert and remove may (they run between bursts, by order of the
  * control thread): 60 to 150 ns, O(1) amortised; one that doubles a table takes longer: from 2048 keys 0.03 ms, from 32768 0.5 ms for
- * IPv4 and 2.6 ms for IPv6.
+ * IPv4 and 2.6 ms for IPv6 (docs/measurements.md).
  */
 #ifndef SIDECAR_PORT_PORT_H
 #define SIDECAR_PORT_PORT_H

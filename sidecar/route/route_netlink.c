@@ -27,7 +27,7 @@
 #define MAX_TRIES	5	   /* of a dump that changes interrupt, a round */
 #define MAX_ROUNDS	4	   /* of dumps that cause dumps, a call */
 #define DUMP_SHARE	20   /* a kind's dumps take at most one part in this many of the time */
-#define TABLE_NS	2400 /* a route between two tables: DUMP_SHARE times what building costs */
+#define TABLE_NS	2400 /* a route between two tables: DUMP_SHARE times what building costs (docs/measurements.md) */
 #define REGULAR_MS	1000 /* between looks at what the kernel does not report */
 #define EXPIRY_SLACK_MS 20   /* the kernel rounds lifetimes to 10 ms */
 #define REPLY_TIMEOUT_S 5

@@ -81,7 +81,7 @@ def kill_9_of_udplaned_hands_over_to_the_kernel():
         result = numbers.finish()
         print(result)
         assert result["duplicates"] == 0, result
-        # The xsk's ring and the kernel's teardown (facts: up to 50 ms until the program is gone).
+        # The xsk's ring and the kernel's teardown (docs/measurements.md: up to 50 ms until the program is gone).
         assert result["lost"] <= turns * (2048 + RATE * 0.05), result
 
 

@@ -85,7 +85,7 @@ const char *dpdk_eal_complaint(void)
 	return last;
 }
 
-/* e1000e has one vector with MSI-X where its queue interrupt needs MSI (facts: DPDK 22.11, em driver). */
+/* e1000e has one vector with MSI-X where its queue interrupt needs MSI (em driver of DPDK 22.11, docs/measurements.md). */
 static bool wants_msi(const char *addr)
 {
 	static const uint16_t em[] = {0x10d3, 0x10f6, 0x150c, 0x10ea, 0x10eb, 0x10ef, 0x10f0, 0x1502, 0x1503, 0x153a, 0x153b,
