@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Descriptors of our own in somebody else's program: kernel sockets, the control socket, doorbells, wake pipes. They get high numbers, out of
+ * Descriptors of our own in somebody else's program: kernel sockets, the control socket, doorbells, wake sockets. They get high numbers, out of
  * the way of programs that expect low ones and of daemons that close "all" up to 1023. A program may still close any number and
  * open a file in its place, so none is written to, read from, passed on or closed before it is known again: by its signal number for
  * SIGIO, which belongs to the open file and which nobody else sets to this value; kernel sockets, where that is the application's, by

@@ -13,8 +13,8 @@
  * calls do not know it. It never reports POLLOUT; to wait for room to send, use
  * udplane_kernel_fd().
  *
- * Threads may share a socket. After fork() parent and child may both use it; the child attaches
- * again at its first call.
+ * Threads may share a socket. After fork() parent and child may both use it, by the kernel path until
+ * one of them has it alone.
  *
  * Unless noted otherwise, calls return -1 and set errno on failure. The library prints nothing
  * unless UDPLANE_LOG is set.
@@ -63,8 +63,9 @@ int udplane_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 /* As setsockopt(2). An option that the fast path cannot honour moves the socket to the kernel path
  * permanently; see udplane_sockopt(3). */
 int udplane_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
-/* As fcntl(2), for F_GETFL, F_SETFL (O_NONBLOCK), F_GETFD and F_SETFD. Fails with EINVAL for other
- * commands. */
+/* As fcntl(2), for F_GETFL, F_SETFL (O_NONBLOCK), F_GETFD, F_SETFD, and the owner and signal commands
+ * (F_GETOWN, F_SETOWN, their _EX forms, F_GETSIG, F_SETSIG), which go to the kernel socket. Fails with
+ * EINVAL for other commands. */
 int udplane_fcntl(int fd, int cmd, ...);
 /* As ioctl(2). FIONREAD and FIONBIO cover both paths; other requests go to the kernel socket. */
 int udplane_ioctl(int fd, unsigned long request, void *arg);

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* clang-format off */
 /*
- * Watches over the device: what is found (evidence.h) is mended where that is possible, and said in
- * log and stats where not.
+ * Supervises the device. What evidence.h finds is repaired if possible, otherwise shown in log and stats.
  *
- *   our program was detached      attached again at once; while another program is in its place,
- * the kernel delivers and it is said delivered past native XDP     generic mode, which sees it;
- * said only, if a mode was asked for diverted frames vanish        generic mode; if that does not
- * help, detached for good nothing is sent               no prefix is published, so the library
- * sends through the kernel, until the device sends again more receive queues           udplaned
- * runs itself again in place a device comes up             the same (backend auto, which had none)
+ *   our program was detached           attached again at once; while another program has its place,
+ *                                      the kernel delivers, and the stats say so
+ *   datagrams pass native XDP by       generic mode, which sees them; only shown if a mode was
+ *                                      configured
+ *   diverted frames vanish             generic mode; if that does not help, detached permanently
+ *   the device does not send           no prefix is published, so the library sends through the
+ *                                      kernel until the device sends again
+ *   the interface has more RX queues   udplaned restarts in place
+ *   an interface has come up           the same (backend auto, which had found none)
  */
+/* clang-format on */
 #include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
