@@ -368,6 +368,14 @@ struct share {
 	uint32_t birth_cnt;
 };
 
+/* The control socket's directory: dir.c. Under context.ctl. */
+struct dir {
+	int fd;     /* -1: not kept */
+	bool known; /* dev and ino are those of what is kept, or may not be */
+	dev_t dev;
+	ino_t ino;
+};
+
 struct context {
 	pthread_mutex_t ctl; /* by ctl_lock() alone */
 	uintptr_t ctl_owner; /* atomic: thread_id() */
@@ -383,7 +391,9 @@ struct context {
 	int yield; /* UDPLANE_YIELD: 1, 0; -1: by the CPUs that there are */
 	int log;
 	bool disabled;
+	bool chroot; /* UDPLANE_CHROOT */
 	char path[108];
+	struct dir dir;
 	struct lock info_lock;
 	uint32_t reason; /* why there is no attachment: under info_lock */
 	char text[UDPLANE_TEXT_LEN];
@@ -570,6 +580,14 @@ int zone_map(struct zone *z, int fd, uint64_t len, int prot, int flags);
 void attach_look(struct attach *a, uint64_t now);
 bool attach_awake(const struct attach *a); /* any worker */
 bool attach_engaged(const struct attach *a); /* every worker: what the kernel delivers now is not from their queues */
+
+/* --- dir.c: the control socket's directory after chroot(), under ctl --- */
+
+/* Keeps the directory that the path leads to, if none is kept yet; sure: udplaned was reached by this path. */
+void dir_keep(bool sure);
+/* Connects fd from the directory that is kept, if the path does not lead there any more. 0; -errno; err: it was not tried. */
+int dir_connect(int fd, int err);
+void dir_forget(void);
 
 /* --- bury.c: the end of an attachment, under ctl --- */
 
