@@ -294,6 +294,7 @@ static void fork_child(void)
 	if (a)
 		__atomic_store_n(&a->live, 0, __ATOMIC_RELAXED);
 	table_each_raw(fork_child_sock);
+	restart_child();
 	if (mine)
 		share_child();
 	context.att = NULL;

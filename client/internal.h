@@ -27,6 +27,7 @@
 #ifndef UDPLANE_CLIENT_INTERNAL_H
 #define UDPLANE_CLIENT_INTERNAL_H
 
+#include <linux/aio_abi.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -63,6 +64,8 @@ extern "C" {
 #define RX_SPIN_DEFAULT_US      50
 /* A sleeper looks whether its socket is still the one that it sleeps on: close does not wait for ever for a thread that may have left. */
 #define RX_SLEEP_MAX_NS 10000000000ull
+/* Which signals have handlers is looked at before a sleep, if that was done longer ago: it costs 10-20 us. */
+#define HANDLERS_AGE_NS 100000000ull
 /* At the switch to the fast path the kernel's queue is emptied first; more than this is new traffic, not the queue. */
 #define RX_SWITCH_MAX 65536
 /* Frames are returned in batches of this, or when the ring is empty. */
@@ -376,6 +379,19 @@ struct dir {
 	ino_t ino;
 };
 
+/* What a wait takes that SA_RESTART decides about: restart.c. Its thread's, but for tid. */
+struct waiter {
+	uint32_t tid; /* atomic; 0: free */
+	bool polling, timing; /* poll and timer are under way */
+	int event_fd, timer_fd;
+	uintptr_t frame;
+	aio_context_t aio; /* 0: not made yet; atomic */
+	uint64_t round, poll_round, timer_round; /* aio_data */
+	uint64_t owed; /* completions seen, but not in event_fd's counts yet */
+	struct iocb poll, timer;
+};
+#define RESTART_WAITERS 64 /* more that wait at a time do without */
+
 struct context {
 	pthread_mutex_t ctl; /* by ctl_lock() alone */
 	uintptr_t ctl_owner; /* atomic: thread_id() */
@@ -403,6 +419,9 @@ struct context {
 	struct lock buf_lock;
 	struct pktbuf *bufs;
 	uint32_t buf_cnt;
+	uint32_t handlers;    /* atomic: enum handlers, as of */
+	uint64_t handlers_ns; /* atomic; 0: not looked yet */
+	struct waiter waiter[RESTART_WAITERS];
 };
 
 /* --- context.c: the one global, made at the first udplane_socket() --- */
@@ -674,6 +693,13 @@ struct rx_wait {
 int rx_wait(struct sock *s, struct rx_wait *w);
 /* Will a wait spin first? */
 bool rx_would_spin(const struct sock *s);
+
+/* --- restart.c --- */
+
+/* As ppoll(2) for POLLIN, but that a handler with SA_RESTART does not end it. 1; 0: at the latest after left_ns; -EINTR; -ENOSYS: this
+ * is not to be had. */
+int restart_poll(struct pollfd *p, uint64_t left_ns);
+void restart_child(void); /* table_each_raw() holds */
 
 /* --- recv.c --- */
 
