@@ -14,16 +14,18 @@
 static int connect_to(const char *path)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), err;
 
 	if (fd < 0)
 		return -errno;
 	memcpy(sun.sun_path, path, strnlen(path, sizeof(sun.sun_path) - 1));
-	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun))) {
-		int err = errno;
-
+	err = connect(fd, (struct sockaddr *)&sun, sizeof(sun)) ? -errno : 0;
+	dir_keep(!err);
+	if (err)
+		err = dir_connect(fd, err);
+	if (err) {
 		close(fd);
-		return -err;
+		return err;
 	}
 	fd = own_take(fd);
 	return fd >= 0 ? fd : -EBADF;

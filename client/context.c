@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include "client/internal.h"
 
-struct context context = {.ctl = PTHREAD_MUTEX_INITIALIZER, .share = {.fd = -1, .pipe = {-1, -1}}};
+struct context context = {.ctl = PTHREAD_MUTEX_INITIALIZER, .share = {.fd = -1, .pipe = {-1, -1}}, .dir = {.fd = -1}};
 
 /* ----------------------------------------------------------------------------------------------------------- lock -- */
 
@@ -294,6 +294,7 @@ static void fork_child(void)
 	if (a)
 		__atomic_store_n(&a->live, 0, __ATOMIC_RELAXED);
 	table_each_raw(fork_child_sock);
+	restart_child();
 	if (mine)
 		share_child();
 	context.att = NULL;
@@ -314,6 +315,7 @@ static void read_environment(void)
 {
 	const char *path = getenv("UDPLANE_SOCKET"), *spin = getenv("UDPLANE_SPIN_US");
 	const char *log = getenv("UDPLANE_LOG"), *off = getenv("UDPLANE_DISABLE"), *yield = getenv("UDPLANE_YIELD");
+	const char *root = getenv("UDPLANE_CHROOT");
 
 	path = path && *path ? path : UDPLANE_DEFAULT_SOCKET;
 	snprintf(context.path, sizeof(context.path), "%s", path);
@@ -323,6 +325,7 @@ static void read_environment(void)
 	context.yield = yield && *yield ? !!strcmp(yield, "0") : -1;
 	context.log = log ? atoi(log) : 0;
 	context.disabled = off && *off && strcmp(off, "0");
+	context.chroot = root && *root && strcmp(root, "0");
 	if (context.disabled) {
 		context_set_reason(UDPLANE_REASON_USER, "UDPLANE_DISABLE is set");
 	} else if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
@@ -356,6 +359,7 @@ void context_reset(void)
 	if (context.att)
 		attach_bury(context.att);
 	attach_forget_hello();
+	dir_forget();
 	context.next_attach_ns = 0;
 	context.attach_wait_ns = 0;
 	read_environment();

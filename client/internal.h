@@ -27,6 +27,7 @@
 #ifndef UDPLANE_CLIENT_INTERNAL_H
 #define UDPLANE_CLIENT_INTERNAL_H
 
+#include <linux/aio_abi.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -63,6 +64,8 @@ extern "C" {
 #define RX_SPIN_DEFAULT_US      50
 /* A sleeper looks whether its socket is still the one that it sleeps on: close does not wait for ever for a thread that may have left. */
 #define RX_SLEEP_MAX_NS 10000000000ull
+/* Which signals have handlers is looked at before a sleep, if that was done longer ago: it costs 10-20 us. */
+#define HANDLERS_AGE_NS 100000000ull
 /* At the switch to the fast path the kernel's queue is emptied first; more than this is new traffic, not the queue. */
 #define RX_SWITCH_MAX 65536
 /* Frames are returned in batches of this, or when the ring is empty. */
@@ -368,6 +371,27 @@ struct share {
 	uint32_t birth_cnt;
 };
 
+/* The control socket's directory: dir.c. Under context.ctl. */
+struct dir {
+	int fd;     /* -1: not kept */
+	bool known; /* dev and ino are those of what is kept, or may not be */
+	dev_t dev;
+	ino_t ino;
+};
+
+/* What a wait takes that SA_RESTART decides about: restart.c. Its thread's, but for tid. */
+struct waiter {
+	uint32_t tid; /* atomic; 0: free */
+	bool polling, timing; /* poll and timer are under way */
+	int event_fd, timer_fd;
+	uintptr_t frame;
+	aio_context_t aio; /* 0: not made yet; atomic */
+	uint64_t round, poll_round, timer_round; /* aio_data */
+	uint64_t owed; /* completions seen, but not in event_fd's counts yet */
+	struct iocb poll, timer;
+};
+#define RESTART_WAITERS 64 /* more that wait at a time do without */
+
 struct context {
 	pthread_mutex_t ctl; /* by ctl_lock() alone */
 	uintptr_t ctl_owner; /* atomic: thread_id() */
@@ -383,7 +407,9 @@ struct context {
 	int yield; /* UDPLANE_YIELD: 1, 0; -1: by the CPUs that there are */
 	int log;
 	bool disabled;
+	bool chroot; /* UDPLANE_CHROOT */
 	char path[108];
+	struct dir dir;
 	struct lock info_lock;
 	uint32_t reason; /* why there is no attachment: under info_lock */
 	char text[UDPLANE_TEXT_LEN];
@@ -393,6 +419,9 @@ struct context {
 	struct lock buf_lock;
 	struct pktbuf *bufs;
 	uint32_t buf_cnt;
+	uint32_t handlers;    /* atomic: enum handlers, as of */
+	uint64_t handlers_ns; /* atomic; 0: not looked yet */
+	struct waiter waiter[RESTART_WAITERS];
 };
 
 /* --- context.c: the one global, made at the first udplane_socket() --- */
@@ -571,6 +600,14 @@ void attach_look(struct attach *a, uint64_t now);
 bool attach_awake(const struct attach *a); /* any worker */
 bool attach_engaged(const struct attach *a); /* every worker: what the kernel delivers now is not from their queues */
 
+/* --- dir.c: the control socket's directory after chroot(), under ctl --- */
+
+/* Keeps the directory that the path leads to, if none is kept yet; sure: udplaned was reached by this path. */
+void dir_keep(bool sure);
+/* Connects fd from the directory that is kept, if the path does not lead there any more. 0; -errno; err: it was not tried. */
+int dir_connect(int fd, int err);
+void dir_forget(void);
+
 /* --- bury.c: the end of an attachment, under ctl --- */
 
 void attach_bury(struct attach *a);
@@ -656,6 +693,13 @@ struct rx_wait {
 int rx_wait(struct sock *s, struct rx_wait *w);
 /* Will a wait spin first? */
 bool rx_would_spin(const struct sock *s);
+
+/* --- restart.c --- */
+
+/* As ppoll(2) for POLLIN, but that a handler with SA_RESTART does not end it. 1; 0: at the latest after left_ns; -EINTR; -ENOSYS: this
+ * is not to be had. */
+int restart_poll(struct pollfd *p, uint64_t left_ns);
+void restart_child(void); /* table_each_raw() holds */
 
 /* --- recv.c --- */
 

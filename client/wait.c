@@ -223,21 +223,53 @@ static bool rx_spin(struct sock *s, struct rx_wait *w)
 
 /* -------------------------------------------------------------------------------------------------------- sleeping -- */
 
-/* recv(2) goes on after a handler with SA_RESTART, ppoll(2) never does, and which handler ran is not to be known. If all handlers
- * agree, so do we; else EINTR, which is what a program with such a mixture must expect anyway. */
-static bool handlers_restart(void)
+enum handlers { HANDLERS_RESTART = 1, HANDLERS_END = 2, HANDLERS_BOTH = 3 };
+
+/* Of which kinds are the process's handlers: recv(2) goes on after one with SA_RESTART, and ends after others. */
+static uint32_t handlers_look(uint64_t now)
 {
 	struct sigaction sa;
+	uint32_t kinds = 0;
 
 	for (int i = 1; i < NSIG; i++) {
 		if (i == SIGSEGV || i == SIGBUS || i == SIGFPE || i == SIGILL || i == SIGABRT || i == SIGTRAP || i == SIGSYS)
 			continue; /* of crash reporters; they do not come from outside */
 		if (sigaction(i, NULL, &sa) || sa.sa_handler == SIG_DFL || sa.sa_handler == SIG_IGN)
 			continue;
-		if (!(sa.sa_flags & SA_RESTART))
-			return false;
+		kinds |= sa.sa_flags & SA_RESTART ? HANDLERS_RESTART : HANDLERS_END;
 	}
-	return true;
+	__atomic_store_n(&context.handlers, kinds, __ATOMIC_RELAXED);
+	__atomic_store_n(&context.handlers_ns, now, __ATOMIC_RELAXED);
+	return kinds;
+}
+
+static uint32_t handlers_known(uint64_t now)
+{
+	uint64_t then = __atomic_load_n(&context.handlers_ns, __ATOMIC_RELAXED);
+
+	if (!then || now - then > HANDLERS_AGE_NS)
+		return handlers_look(now);
+	return __atomic_load_n(&context.handlers, __ATOMIC_RELAXED);
+}
+
+/*
+ * ppoll(2), which ends after any handler. So if all handlers have SA_RESTART, the caller goes on; if none has, it ends; if there are both
+ * kinds, the kernel decides (restart.c). A timed receive ends after any handler, as Linux's does. Where both kinds were not there yet
+ * a moment ago, EINTR: a program with such a mixture must expect it.
+ */
+static int rx_poll_fd(struct pollfd *p, uint64_t now, uint64_t left, bool timed)
+{
+	struct timespec ts = {(time_t)(left / 1000000000u), (long)(left % 1000000000u)};
+	int n = -ENOSYS;
+
+	if (!timed && handlers_known(now) == HANDLERS_BOTH)
+		n = restart_poll(p, left);
+	if (n != -ENOSYS)
+		return n;
+	n = ppoll(p, 1, &ts, NULL); /* the thread may end here, or a handler jump out of it */
+	if (n < 0)
+		n = -errno;
+	return n == -EINTR && !timed && handlers_look(now) == HANDLERS_RESTART ? -ERESTART : n;
 }
 
 /* The thread held no lock of the library a moment ago, but perhaps in a call that this one, a handler's, has interrupted. */
@@ -257,7 +289,6 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 {
 	struct pollfd p = {.fd = s->fd, .events = POLLIN};
 	uint64_t now = now_ns(), left = UINT64_MAX;
-	struct timespec ts;
 	struct visit v;
 	bool capped = false;
 	int n, flags, err = 0;
@@ -281,13 +312,11 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 		left = RX_SLEEP_MAX_NS;
 		capped = true;
 	}
-	ts.tv_sec = (time_t)(left / 1000000000u);
-	ts.tv_nsec = (long)(left % 1000000000u);
 	visit_begin(s, &v, true);
 	visit_sleeps(&v);
 	lock_drop(&s->rx_lock);
-	n = ppoll(&p, 1, &ts, NULL); /* the thread may end here, or a handler jump out of it */
-	if (n < 0 && errno == EINTR && (w->deadline_ns || !handlers_restart()))
+	n = rx_poll_fd(&p, now, left, w->deadline_ns != 0);
+	if (n == -EINTR)
 		err = -EINTR;
 	if (n == 0 && !capped)
 		err = -EAGAIN;

@@ -103,9 +103,9 @@ def what_a_dead_sidecar_did_not_send_goes_out_through_the_kernel():
                 app.sendto(b"%d" % i, (B4, 7000))
             sidecar.kill()
             got = []
-            app.accelerated()  # any call notices
 
             def all_there():
+                app.accelerated()  # any call notices, once the process that was stopped has ended, after its parent
                 try:
                     while True:
                         got.append(int(peer.recvfrom(100)[0]))

@@ -7,6 +7,7 @@ import random
 import signal
 import socket
 import subprocess
+import tempfile
 
 from harness import *
 
@@ -14,8 +15,8 @@ A4, B4 = "10.99.0.1", "10.99.0.2"
 PROCESSES = os.path.join(BIN, "tests", "integration", "processes")
 
 
-def program(net, api, what, *args, **kw):
-    return subprocess.Popen(["ip", "netns", "exec", net.a, PROCESSES, api, what, *map(str, args)], stdin=subprocess.PIPE,
+def program(net, api, what, *args, wrap=(), **kw):
+    return subprocess.Popen(["ip", "netns", "exec", net.a, *wrap, PROCESSES, api, what, *map(str, args)], stdin=subprocess.PIPE,
                             stdout=subprocess.PIPE, text=True, **kw)
 
 
@@ -269,6 +270,46 @@ def flows_of_a_reuseport_group_stay():
             app.close()
         assert all(len(o) == 1 for o in owners), owners
         assert len(set.union(*owners)) > 1, owners
+
+
+def jailed(net, sidecar, path, flags, wrap, env):
+    """By which paths datagrams came before and after udplaned was started anew, and the ways out of its root that the program has."""
+    with tempfile.TemporaryDirectory() as empty:
+        p = program(net, "udplane", "jail", A4, 5060, empty, wrap=wrap, env={**os.environ, "UDPLANE_SOCKET": path, **env})
+        peer = net.sock(net.b, bind=(B4, 0))
+
+        def sent(what):
+            peer.sendto(what, (A4, 5060))
+            return line(p)
+
+        assert line(p) == "bound"
+        ways = int(sent(b"x"))
+        try:
+            until(lambda: sent(b"x") == "fast", what="the fast path")
+            sidecar.stop()
+            until(lambda: sent(b"x") == "kernel", what="the kernel path")
+            with Sidecar(net, *flags, path=path) as again:
+                until(lambda: sent(b"x") == "fast", 10, "the fast path again")
+                pids = [row["pid"] for row in again.stats()["sockets"]]
+                assert pids == [p.pid], (pids, p.pid)
+                peer.sendto(b"e", (A4, 5060))
+                ended(p)
+        finally:
+            p.kill()
+        return ways
+
+
+@case
+def a_program_in_another_root_is_accelerated_again():
+    """It has changed its root and its user since; without CAP_SYS_ADMIN it takes UDPLANE_CHROOT."""
+    unprivileged = ["setpriv", "--bounding-set", "-sys_admin"]
+    flags = ["--socket-mode", "0666"]
+    for wrap, env, ways_out in ((), {}, 0), (unprivileged, {"UDPLANE_CHROOT": "1"}, 1):
+        with Net() as net, tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o755)
+            path = os.path.join(folder, "udplane.sock")
+            with Sidecar(net, *flags, path=path) as sidecar:
+                assert jailed(net, sidecar, path, flags, wrap, env) == ways_out
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -391,6 +392,50 @@ static void sigio(char **arg)
 	say("%d\n", cnt);
 }
 
+/* ---------------------------------------------------------------------------------------------------------
+ * root -- */
+
+/* Directories that can be reached from outside of the root, by a descriptor. */
+static int ways_out(void)
+{
+	int cnt = 0;
+
+	for (int fd = 3; fd < 10000; fd++) {
+		struct stat here, above;
+		int up;
+
+		if (fstat(fd, &here) || !S_ISDIR(here.st_mode))
+			continue;
+		up = openat(fd, "..", O_PATH);
+		cnt += up >= 0 && fstat(up, &above) == 0 && here.st_ino != above.st_ino;
+		close(up);
+	}
+	return cnt;
+}
+
+/* ADDR PORT DIR: after the first datagram it changes its root and its user, and says by which path
+ * each comes. */
+static void jail(char **arg)
+{
+	struct udplane_status st = {.size = sizeof(st)};
+	uint64_t fast;
+	char c;
+
+	open_bound(arg);
+	say("bound\n");
+	must(a->recv(s, &c, 1, 0) == 1, "recv");
+	must(chroot(arg[2]) == 0 && chdir("/") == 0, "chroot");
+	must(setgid(65534) == 0 && setuid(65534) == 0, "setuid");
+	say("%d\n", ways_out());
+	do {
+		udplane_get_status(s, &st);
+		fast = st.fast_rx;
+		must(a->recv(s, &c, 1, 0) == 1, "recv");
+		udplane_get_status(s, &st);
+		say(st.fast_rx > fast ? "fast\n" : "kernel\n");
+	} while (c != 'e');
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -400,7 +445,7 @@ int main(int argc, char **argv)
 	} programs[] = {
 		{"prefork", prefork, 4},  {"busy", busy, 2},	 {"inetd", inetd, 2},
 		{"daemon", daemonize, 4}, {"shutdown", shut, 2}, {"early", early, 2},
-		{"error", error, 4},	  {"sigio", sigio, 2},
+		{"error", error, 4},	  {"sigio", sigio, 2},	 {"jail", jail, 3},
 	};
 
 	for (size_t i = 0; argc > 2 && i < sizeof(programs) / sizeof(programs[0]); i++) {

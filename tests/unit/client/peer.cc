@@ -268,6 +268,16 @@ void Peer::Claim(Session *s, const struct udplane_claim *m)
 		close(p[0]);
 }
 
+pid_t Peer::ClientPid()
+{
+	std::lock_guard<std::recursive_mutex> lock(mutex_);
+	struct ucred cred = {};
+	socklen_t len = sizeof(cred);
+
+	getsockopt(sessions_.back()->fd, SOL_SOCKET, SO_PEERCRED, &cred, &len);
+	return cred.pid;
+}
+
 void Peer::HandleMessage(Session *s)
 {
 	union {

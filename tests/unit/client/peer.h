@@ -112,6 +112,7 @@ class Peer
 	std::vector<Request> Requests();
 	uint32_t Count(uint16_t type);
 	uint32_t Attaches() { return attaches_; }
+	pid_t ClientPid(); /* of the last connection */
 	std::vector<uint32_t> Socks(); /* claimed now, in order */
 
       private:

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Waiting as recv(2) waits, in a process that has signal handlers with SA_RESTART and others without.
+ *
+ * ppoll(2) ends after a handler of either kind, and which one has run is not to be known. To block the signals and to see by signalfd(2) which
+ * one has come is no way: those that are sent to the process would go to another thread than Linux chooses, and recv(2) would not end here.
+ * But read(2) of an eventfd ends or goes on as recv(2) does: the kernel itself decides, and the thread keeps its mask. So the kernel is
+ * asked to poll the descriptor (io_submit(2) with IOCB_CMD_POLL) and to count in an eventfd when it is readable; that is read.
+ *
+ * What it takes is kept in context.waiter[] and used again by whoever waits next, so nothing is left to a thread's end. A wait that a
+ * jump or a cancellation has ended leaves its thread's number there, and its poll under way, which the next one ends. A poll that is ended
+ * completes later: so the next wait has another eventfd, since a signal that came as read(2) returns for nothing would not end the call.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+#include "client/internal.h"
+
+#define EVENTS 8 /* of a poll and a timer, and of some that were cancelled */
+
+static bool take_from(struct waiter *w, uint32_t tid, uint32_t self)
+{
+	return __atomic_compare_exchange_n(&w->tid, &tid, self, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+static bool thread_has_ended(uint32_t tid)
+{
+	return syscall(SYS_tgkill, getpid(), tid, 0) && errno == ESRCH;
+}
+
+enum pick { PICK_MADE, PICK_LEFT, PICK_NEW };
+
+/* One that is made and free, or that this thread has jumped away from; one whose thread has ended; one to be made. */
+static bool pick(struct waiter *w, enum pick how, uint32_t self, uintptr_t frame)
+{
+	uint32_t tid = __atomic_load_n(&w->tid, __ATOMIC_RELAXED);
+
+	switch (how) {
+	case PICK_MADE:
+		if (tid == self)
+			return frame_is_gone(w->frame, frame);
+		return !tid && __atomic_load_n(&w->aio, __ATOMIC_RELAXED) && take_from(w, 0, self);
+	case PICK_LEFT:
+		return tid && tid != self && thread_has_ended(tid) && take_from(w, tid, self);
+	default:
+		return !tid && take_from(w, 0, self);
+	}
+}
+
+/* NULL: so many wait already. */
+static struct waiter *waiter_take(uintptr_t frame)
+{
+	uint32_t self = (uint32_t)syscall(SYS_gettid);
+
+	for (enum pick how = PICK_MADE; how <= PICK_NEW; how++) {
+		for (uint32_t i = 0; i < RESTART_WAITERS; i++) {
+			struct waiter *w = &context.waiter[i];
+
+			if (!pick(w, how, self, frame))
+				continue;
+			w->frame = frame;
+			return w;
+		}
+	}
+	return NULL;
+}
+
+static void cancel(struct waiter *w, struct iocb *cb, bool *under_way)
+{
+	struct io_event none;
+
+	if (*under_way)
+		syscall(SYS_io_cancel, w->aio, cb, &none);
+	*under_way = false;
+}
+
+/* What is under way counts in an eventfd that nobody reads any more. */
+static void waiter_end(struct waiter *w)
+{
+	cancel(w, &w->poll, &w->polling);
+	cancel(w, &w->timer, &w->timing);
+	own_close(&w->event_fd);
+	w->poll_round = 0;
+	w->timer_round = 0;
+	w->owed = 0;
+}
+
+static void waiter_drop(struct waiter *w)
+{
+	if (w->polling)
+		waiter_end(w);
+	w->frame = 0; /* a handler that comes while it is taken again does not take that for left behind */
+	__atomic_store_n(&w->tid, 0, __ATOMIC_RELEASE);
+}
+
+static int own_or_none(int fd)
+{
+	return fd < 0 ? fd : own_take(fd);
+}
+
+static bool waiter_make(struct waiter *w)
+{
+	if (!w->aio && syscall(SYS_io_setup, EVENTS, &w->aio)) {
+		w->aio = 0;
+		return false;
+	}
+	if (!w->polling && own_is(w->event_fd) && own_is(w->timer_fd))
+		return true;
+	waiter_end(w);
+	w->event_fd = own_or_none(eventfd(0, EFD_CLOEXEC));
+	if (!own_is(w->timer_fd))
+		w->timer_fd = own_or_none(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+	return w->event_fd >= 0 && w->timer_fd >= 0;
+}
+
+/* What the poll of this round has found; 0: nothing yet. */
+static int reap(struct waiter *w)
+{
+	struct io_event ev[EVENTS];
+	struct timespec none = {0, 0};
+	long n = syscall(SYS_io_getevents, w->aio, 0L, (long)EVENTS, ev, &none);
+	int revents = 0;
+
+	for (long i = 0; i < n; i++) {
+		if (ev[i].data == w->timer_round) {
+			w->timing = false;
+			w->owed++;
+		} else if (ev[i].data == w->poll_round) {
+			w->polling = false;
+			w->owed++;
+			revents = (int)ev[i].res;
+		}
+	}
+	return revents;
+}
+
+static int submit(struct waiter *w, struct iocb *cb, int fd, uint64_t *round)
+{
+	*round = ++w->round;
+	*cb = (struct iocb){.aio_data = *round,
+			    .aio_lio_opcode = IOCB_CMD_POLL,
+			    .aio_fildes = (uint32_t)fd,
+			    .aio_buf = POLLIN,
+			    .aio_flags = IOCB_FLAG_RESFD,
+			    .aio_resfd = (uint32_t)w->event_fd};
+	return syscall(SYS_io_submit, w->aio, 1L, &cb) == 1 ? 0 : -errno;
+}
+
+static int waiter_begin(struct waiter *w, int fd, uint64_t left_ns)
+{
+	struct itimerspec it = {.it_value = {(time_t)(left_ns / 1000000000u), (long)(left_ns % 1000000000u)}};
+	uint64_t cnt;
+	int err;
+
+	if (!waiter_make(w))
+		return -ENOSYS;
+	reap(w);
+	if (w->owed && raw_poll(w->event_fd, POLLIN)) /* the timer ran out while nobody waited */
+		raw_read(w->event_fd, &cnt, sizeof(cnt));
+	w->owed = 0;
+	if (timerfd_settime(w->timer_fd, 0, &it, NULL))
+		return -ENOSYS;
+	if (!w->timing) {
+		err = submit(w, &w->timer, w->timer_fd, &w->timer_round);
+		if (err)
+			return -ENOSYS;
+		w->timing = true;
+	}
+	err = submit(w, &w->poll, fd, &w->poll_round);
+	w->polling = !err;
+	return err == -EBADF ? err : err ? -ENOSYS : 0;
+}
+
+int restart_poll(struct pollfd *p, uint64_t left_ns)
+{
+	struct waiter *w = waiter_take((uintptr_t)__builtin_frame_address(0));
+	uint64_t cnt = 0;
+	ssize_t got;
+	int n;
+
+	p->revents = 0;
+	if (!w)
+		return -ENOSYS;
+	n = waiter_begin(w, p->fd, left_ns);
+	if (!n) {
+		got = read(w->event_fd, &cnt, sizeof(cnt)); /* as in ppoll(): it may not return */
+		n = got < 0 && errno == EINTR ? -EINTR : 0;
+		p->revents = (short)reap(w);
+		w->owed -= got == sizeof(cnt) ? cnt : 0;
+	}
+	waiter_drop(w);
+	if (n == -EBADF)
+		p->revents = POLLNVAL;
+	return p->revents ? 1 : n;
+}
+
+void restart_child(void)
+{
+	for (uint32_t i = 0; i < RESTART_WAITERS; i++) {
+		struct waiter *w = &context.waiter[i];
+
+		own_close(&w->event_fd);
+		own_close(&w->timer_fd);
+		*w = (struct waiter){.event_fd = -1, .timer_fd = -1}; /* polls are the parent's */
+	}
+}
