@@ -55,7 +55,8 @@ def balanced(ok):
 
 @case
 def the_rules_of_the_node_are_obeyed():
-    """kube-proxy translates and masquerades on the node, so Linux must see what comes in: it gets all of it, and the reason names the rule."""
+    """kube-proxy translates and masquerades on the node, so Linux must see what comes in: it gets all of it, and the
+    reason names the rule."""
     create(application("first", 6000), application("second", 6001))
     for name in ("first", "second"):
         assert "initContainers" not in get("pod", name)["spec"], name
