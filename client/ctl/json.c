@@ -10,7 +10,7 @@
 
 #include "client/ctl/format.h"
 #include "client/ctl/names.h"
-#include "deploy/preflight/preflight.h"
+#include "include/preflight/preflight.h"
 
 /* cJSON keeps numbers as double, which is exact to 2^53 only. */
 static void add_u64(cJSON *to, const char *name, uint64_t value)

@@ -5,12 +5,9 @@
 #include "client/ctl/args.h"
 #include "client/ctl/json.h"
 #include "client/ctl/verb.h"
-#include "deploy/preflight/af_xdp.h"
-#include "deploy/preflight/preflight.h"
-
-/* Of udplaned's default, 16384 frames of 2 KiB, and as in sidecar/device/vfio/target.h. */
-#define DEFAULT_BYTES (32u << 20)
-#define DEFAULT_DPDK_BYTES (20u << 20)
+#include "include/preflight/af_xdp.h"
+#include "include/preflight/memory_need.h"
+#include "include/preflight/preflight.h"
 
 static const char usage[] =
 	"Usage: udplanectl preflight --interface IF [--attach] [--json]\n"
@@ -50,7 +47,8 @@ static void check_interface(struct preflight *p, const char *interface, bool att
 
 int verb_preflight(const char *socket, int argc, char **argv)
 {
-	struct preflight_options o = {.hugepage_bytes = DEFAULT_BYTES, .dpdk_bytes = DEFAULT_DPDK_BYTES};
+	struct preflight_options o = {.hugepage_bytes = memory_need_frames(MEMORY_NEED_FRAMES, 0),
+				      .dpdk_bytes = memory_need_dpdk(MEMORY_NEED_FRAMES)};
 	const char *interface = NULL;
 	bool json = false, attach = false;
 	const struct flag flags[] = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* UDPLANE_COUNTER(ID, name, meaning): the device, filled by the control thread from the XDP program and the driver.
- * rx_seen = sum of rx_passed_* + rx_diverted;  rx_diverted = sum over workers of rx_frames + rx_lost_*. Append only. */
+ * rx_seen = sum of rx_passed_* + rx_diverted; rx_diverted = sum over workers of rx_frames + rx_lost_*. Append only. */
 UDPLANE_COUNTER(RX_SEEN, "rx_seen", "frames that reached the XDP program or the NIC's queues")
 UDPLANE_COUNTER(RX_DIVERTED, "rx_diverted", "frames taken from the kernel for a worker")
 UDPLANE_COUNTER(RX_PASSED_NOT_IP, "rx_passed_not_ip", "to the kernel: neither IPv4 nor IPv6 (ARP, VLAN, ...)")

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* UDPLANE_COUNTER(ID, name, meaning): one socket on one worker, written by that worker.
- * Matched frames = rx_delivered + rx_drop_ring_full + rx_drop_quota;  tx_taken = tx_sent + tx_slow + tx_drop. Append only. */
+ * Matched frames = rx_delivered + rx_drop_ring_full + rx_drop_quota; tx_taken = tx_sent + tx_slow + tx_drop. Append only. */
 UDPLANE_COUNTER(RX_DELIVERED, "rx_delivered", "datagrams put into its RX ring")
 UDPLANE_COUNTER(RX_BYTES, "rx_bytes", "their payload, bytes")
 UDPLANE_COUNTER(RX_DROP_RING_FULL, "rx_drop_ring_full", "dropped: its RX ring was full")

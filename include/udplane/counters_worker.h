@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* UDPLANE_COUNTER(ID, name, meaning): one worker, written by it alone.
- * rx_frames = rx_delivered + rx_passed + sum of rx_drop_*;  tx_taken = tx_sent + tx_slow + sum of tx_drop_*. Append only. */
+ * rx_frames = rx_delivered + rx_passed + sum of rx_drop_*; tx_taken = tx_sent + tx_slow + sum of tx_drop_*. Append only. */
 UDPLANE_COUNTER(RX_FRAMES, "rx_frames", "frames received from the device")
 UDPLANE_COUNTER(RX_DELIVERED, "rx_delivered", "datagrams put into a socket's RX ring")
 UDPLANE_COUNTER(RX_BYTES, "rx_bytes", "their payload, bytes")

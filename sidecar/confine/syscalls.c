@@ -30,49 +30,62 @@
 #define ARCH AUDIT_ARCH_AARCH64
 #endif
 
+/* Lists to be filled; clang-format would give each call an indentation of its own. */
+/* clang-format off */
+
 /* What a daemon does with files, memory, threads, time and sockets. Not here, among others: execve, ptrace, process_vm_readv, mount,
  * setns, unshare, pidfd_getfd, open_by_handle_at, init_module, kexec_load, keyctl, perf_event_open, userfaultfd, io_uring_setup. */
 #define DAEMON \
-	CALL(read) CALL(write) CALL(readv) CALL(writev) CALL(pread64) CALL(pwrite64) CALL(close) CALL(lseek) \
-	CALL(openat) CALL(fstat) CALL(newfstatat) CALL(statx) CALL(faccessat) CALL(faccessat2) CALL(readlinkat) \
-	CALL(unlinkat) CALL(mkdirat) CALL(renameat2) CALL(fchmod) CALL(fchmodat) CALL(fchown) CALL(fchownat) \
-	CALL(getdents64) CALL(getcwd) CALL(ftruncate) CALL(fallocate) CALL(flock) CALL(fsync) CALL(utimensat) \
-	CALL(statfs) CALL(fstatfs) CALL(symlinkat) CALL(linkat) CALL(close_range) CALL(sendfile) CALL(mmap) \
-	CALL(munmap) CALL(mremap) CALL(mprotect) CALL(madvise) CALL(brk) CALL(mlock) CALL(mlock2) CALL(munlock) \
-	CALL(mlockall) CALL(munlockall) CALL(mincore) CALL(msync) CALL(memfd_create) CALL(mbind) CALL(set_mempolicy) \
-	CALL(get_mempolicy) CALL(move_pages) CALL(futex) CALL(set_robust_list) CALL(get_robust_list) CALL(rseq) \
-	CALL(clone) CALL(exit) CALL(exit_group) CALL(gettid) CALL(getpid) CALL(getppid) CALL(set_tid_address) \
-	CALL(membarrier) CALL(sched_yield) CALL(sched_getaffinity) CALL(sched_setaffinity) CALL(sched_setscheduler) \
-	CALL(sched_getscheduler) CALL(sched_getparam) CALL(sched_setparam) CALL(sched_get_priority_max) \
-	CALL(sched_get_priority_min) CALL(sched_setattr) CALL(sched_getattr) CALL(getpriority) CALL(setpriority) \
-	CALL(getcpu) CALL(getrusage) CALL(times) CALL(rt_sigaction) CALL(rt_sigprocmask) CALL(rt_sigreturn) \
-	CALL(rt_sigpending) CALL(rt_sigtimedwait) CALL(rt_sigsuspend) CALL(sigaltstack) CALL(tgkill) CALL(tkill) \
-	CALL(kill) CALL(signalfd4) CALL(restart_syscall) CALL(clock_gettime) CALL(clock_getres) CALL(clock_nanosleep) \
-	CALL(nanosleep) CALL(gettimeofday) CALL(timerfd_create) CALL(timerfd_settime) CALL(timerfd_gettime) \
-	CALL(timer_create) CALL(timer_settime) CALL(timer_delete) CALL(timer_gettime) CALL(timer_getoverrun) \
-	CALL(setitimer) CALL(epoll_create1) CALL(epoll_ctl) CALL(epoll_pwait) CALL(epoll_pwait2) CALL(ppoll) \
-	CALL(pselect6) CALL(eventfd2) CALL(pipe2) CALL(dup) CALL(dup3) CALL(fcntl) CALL(ioctl) CALL(inotify_init1) \
-	CALL(inotify_add_watch) CALL(inotify_rm_watch) CALL(socket) CALL(socketpair) CALL(bind) CALL(listen) \
-	CALL(accept) CALL(accept4) CALL(connect) CALL(shutdown) CALL(getsockname) CALL(getpeername) CALL(getsockopt) \
-	CALL(setsockopt) CALL(sendto) CALL(recvfrom) CALL(sendmsg) CALL(recvmsg) CALL(sendmmsg) CALL(recvmmsg) \
-	CALL(getuid) CALL(geteuid) CALL(getgid) CALL(getegid) CALL(getgroups) CALL(getrandom) CALL(uname) CALL(sysinfo) \
-	CALL(prctl) CALL(capget) CALL(capset) CALL(prlimit64) CALL(getrlimit) CALL(setrlimit) CALL(umask) CALL(wait4) \
-	CALL(waitid)
+	CALL(read) CALL(write) CALL(readv) CALL(writev) CALL(pread64) CALL(pwrite64) CALL(close) \
+	CALL(lseek) CALL(openat) CALL(fstat) CALL(newfstatat) CALL(statx) CALL(faccessat) \
+	CALL(faccessat2) CALL(readlinkat) CALL(unlinkat) CALL(mkdirat) CALL(renameat2) \
+	CALL(fchmod) CALL(fchmodat) CALL(fchown) CALL(fchownat) CALL(getdents64) CALL(getcwd) \
+	CALL(ftruncate) CALL(fallocate) CALL(flock) CALL(fsync) CALL(utimensat) CALL(statfs) \
+	CALL(fstatfs) CALL(symlinkat) CALL(linkat) CALL(close_range) CALL(sendfile) CALL(mmap) \
+	CALL(munmap) CALL(mremap) CALL(mprotect) CALL(madvise) CALL(brk) CALL(mlock) \
+	CALL(mlock2) CALL(munlock) CALL(mlockall) CALL(munlockall) CALL(mincore) CALL(msync) \
+	CALL(memfd_create) CALL(mbind) CALL(set_mempolicy) CALL(get_mempolicy) CALL(move_pages) \
+	CALL(futex) CALL(set_robust_list) CALL(get_robust_list) CALL(rseq) CALL(clone) \
+	CALL(exit) CALL(exit_group) CALL(gettid) CALL(getpid) CALL(getppid) \
+	CALL(set_tid_address) CALL(membarrier) CALL(sched_yield) CALL(sched_getaffinity) \
+	CALL(sched_setaffinity) CALL(sched_setscheduler) CALL(sched_getscheduler) \
+	CALL(sched_getparam) CALL(sched_setparam) CALL(sched_get_priority_max) \
+	CALL(sched_get_priority_min) CALL(sched_setattr) CALL(sched_getattr) CALL(getpriority) \
+	CALL(setpriority) CALL(getcpu) CALL(getrusage) CALL(times) CALL(rt_sigaction) \
+	CALL(rt_sigprocmask) CALL(rt_sigreturn) CALL(rt_sigpending) CALL(rt_sigtimedwait) \
+	CALL(rt_sigsuspend) CALL(sigaltstack) CALL(tgkill) CALL(tkill) CALL(kill) \
+	CALL(signalfd4) CALL(restart_syscall) CALL(clock_gettime) CALL(clock_getres) \
+	CALL(clock_nanosleep) CALL(nanosleep) CALL(gettimeofday) CALL(timerfd_create) \
+	CALL(timerfd_settime) CALL(timerfd_gettime) CALL(timer_create) CALL(timer_settime) \
+	CALL(timer_delete) CALL(timer_gettime) CALL(timer_getoverrun) CALL(setitimer) \
+	CALL(epoll_create1) CALL(epoll_ctl) CALL(epoll_pwait) CALL(epoll_pwait2) CALL(ppoll) \
+	CALL(pselect6) CALL(eventfd2) CALL(pipe2) CALL(dup) CALL(dup3) CALL(fcntl) CALL(ioctl) \
+	CALL(inotify_init1) CALL(inotify_add_watch) CALL(inotify_rm_watch) CALL(socket) \
+	CALL(socketpair) CALL(bind) CALL(listen) CALL(accept) CALL(accept4) CALL(connect) \
+	CALL(shutdown) CALL(getsockname) CALL(getpeername) CALL(getsockopt) CALL(setsockopt) \
+	CALL(sendto) CALL(recvfrom) CALL(sendmsg) CALL(recvmsg) CALL(sendmmsg) CALL(recvmmsg) \
+	CALL(getuid) CALL(geteuid) CALL(getgid) CALL(getegid) CALL(getgroups) CALL(getrandom) \
+	CALL(uname) CALL(sysinfo) CALL(prctl) CALL(capget) CALL(capset) CALL(prlimit64) \
+	CALL(getrlimit) CALL(setrlimit) CALL(umask) CALL(wait4) CALL(waitid)
 
 /* Old names of the same. */
 #define DAEMON_X86 \
-	CALL(open) CALL(stat) CALL(lstat) CALL(access) CALL(readlink) CALL(unlink) CALL(mkdir) CALL(rmdir) CALL(rename) \
-	CALL(chmod) CALL(chown) CALL(getdents) CALL(poll) CALL(select) CALL(epoll_wait) CALL(epoll_create) \
-	CALL(eventfd) CALL(pipe) CALL(dup2) CALL(time) CALL(arch_prctl) CALL(signalfd) CALL(inotify_init) \
-	CALL(renameat)
+	CALL(open) CALL(stat) CALL(lstat) CALL(access) CALL(readlink) CALL(unlink) CALL(mkdir) \
+	CALL(rmdir) CALL(rename) CALL(chmod) CALL(chown) CALL(getdents) CALL(poll) CALL(select) \
+	CALL(epoll_wait) CALL(epoll_create) CALL(eventfd) CALL(pipe) CALL(dup2) CALL(time) \
+	CALL(arch_prctl) CALL(signalfd) CALL(inotify_init) CALL(renameat)
 
 #define KEEPER \
-	CALL(read) CALL(write) CALL(close) CALL(fstat) CALL(newfstatat) CALL(recvmsg) CALL(sendmsg) CALL(sendto) \
-	CALL(recvfrom) CALL(getsockopt) CALL(setsockopt) CALL(getsockname) CALL(getpeername) CALL(shutdown) CALL(mmap) \
-	CALL(munmap) CALL(mprotect) CALL(madvise) CALL(mremap) CALL(brk) CALL(futex) CALL(set_robust_list) CALL(rseq) \
-	CALL(clone) CALL(exit) CALL(exit_group) CALL(gettid) CALL(getpid) CALL(sched_yield) CALL(rt_sigaction) \
-	CALL(rt_sigprocmask) CALL(rt_sigreturn) CALL(restart_syscall) CALL(clock_gettime) CALL(clock_nanosleep) \
-	CALL(nanosleep) CALL(getrandom) CALL(prctl) CALL(tgkill)
+	CALL(read) CALL(write) CALL(close) CALL(fstat) CALL(newfstatat) CALL(recvmsg) \
+	CALL(sendmsg) CALL(sendto) CALL(recvfrom) CALL(getsockopt) CALL(setsockopt) \
+	CALL(getsockname) CALL(getpeername) CALL(shutdown) CALL(mmap) CALL(munmap) \
+	CALL(mprotect) CALL(madvise) CALL(mremap) CALL(brk) CALL(futex) CALL(set_robust_list) \
+	CALL(rseq) CALL(clone) CALL(exit) CALL(exit_group) CALL(gettid) CALL(getpid) \
+	CALL(sched_yield) CALL(rt_sigaction) CALL(rt_sigprocmask) CALL(rt_sigreturn) \
+	CALL(restart_syscall) CALL(clock_gettime) CALL(clock_nanosleep) CALL(nanosleep) \
+	CALL(getrandom) CALL(prctl) CALL(tgkill)
+
+/* clang-format on */
 
 #define CALL(name) SYS_##name,
 static const uint32_t daemon_calls[] = {

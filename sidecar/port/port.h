@@ -13,7 +13,7 @@
  * share (share.h). The order of insertion decides which member gets which flows, so workers that insert and remove in the same order
  * agree.
  *
- *   entry[family][port]: | connected | specific | rank | group, used | socket or group number |     4 bytes
+ *   entry[family][port]: | connected | specific | rank | group, used | socket or group number | 4 bytes
  *                           keys exist on this port     the wildcard socket, inline
  *
  * Cost: one array access for a port with a single wildcard socket; one more for a group; a probe of a hash table (key_hash.h) where

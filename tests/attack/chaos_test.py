@@ -7,7 +7,6 @@ UDPLANE_CHAOS_SECONDS (20) is its length; ten minutes is a night's. UDPLANE_CHAO
 import os
 import random
 import signal
-import socket
 import time
 
 from attack import *

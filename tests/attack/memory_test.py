@@ -136,7 +136,8 @@ with Sock(Here, bind=("{A4}", int(sys.argv[1])), fast=False) as s:
             print(h.said)
             assert h.said[-1]["answer_ms"] > 0, "udplaned is gone:\n" + sidecar.output()
             assert h.said[-1]["sessions"] >= 15 and "memory limit" in h.said[-2]["attach"], h.said
-            head = f"import sys; sys.path.insert(0, {os.path.dirname(os.path.abspath(sys.modules['harness'].__file__))!r})\nfrom harness import *\n"
+            folder = os.path.dirname(os.path.abspath(sys.modules['harness'].__file__))
+            head = f"import sys; sys.path.insert(0, {folder!r})\nfrom harness import *\n"
             out = subprocess.run(["ip", "netns", "exec", net.a, sys.executable, "-c", head + code, "9000"], input="", text=True,
                                  stdout=subprocess.PIPE).stdout
             assert out.startswith("0 no_memory"), out

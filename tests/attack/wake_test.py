@@ -9,8 +9,8 @@ def attack(net, how, expect_attached):
     victim = Victim(net, 5)
     attacker = start(net, "slow_wake", 3, how)
     assert attacker.stdout.readline() == "ready\n"
-    flood = subprocess.Popen(["ip", "netns", "exec", net.b, os.path.join(BIN, "tests", "integration", "numbers"), "send", A4, "6000", "2000"],
-                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    flood = subprocess.Popen(["ip", "netns", "exec", net.b, os.path.join(BIN, "tests", "integration", "numbers"), "send",
+                              A4, "6000", "2000"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     report = result(attacker)
     flood.communicate()
     print("   attacker:", report)

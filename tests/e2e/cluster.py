@@ -178,8 +178,8 @@ def admissions(manifest, count=200, concurrent=200):
     """Dry-run creations, `concurrent` at the same time; none may fail, and all must be injected. Returns the figures."""
     done = json.loads(on_node(os.path.join(ROOT, "tests", "e2e", "admissions.py"), NAMESPACE, str(count), str(concurrent),
                               text=json.dumps(manifest)))
-    print(f"{count} admissions, {concurrent} at the same time: {done['seconds']} s, median {done['median_ms']} ms, p99 {done['p99_ms']} ms, "
-          f"{len(done['failed'])} failed")
+    print(f"{count} admissions, {concurrent} at the same time: {done['seconds']} s, median {done['median_ms']} ms, "
+          f"p99 {done['p99_ms']} ms, {len(done['failed'])} failed")
     assert not done["failed"], done["failed"][0]
     assert done["injected"] == count, done
     return done

@@ -59,15 +59,15 @@ carriers()
 
 certificates()
 {
-	local modes="--set carrier=webhook --set webhook.certificates.mode"
-	assert_equal "cert-manager" 2 "$(template $modes=certManager | grep -c '^kind: \(Certificate\|Issuer\)$')"
-	template $modes=certManager | grep -q 'cert-manager.io/inject-ca-from: default/udplane-injector' || fail "no CA injection"
-	template $modes=provided --set webhook.certificates.secretName=mine --set webhook.certificates.caBundle=QUJD >"$work/provided"
+	local webhook=(--set carrier=webhook --set) mode=webhook.certificates.mode
+	assert_equal "cert-manager" 2 "$(template "${webhook[@]}" "$mode=certManager" | grep -c '^kind: \(Certificate\|Issuer\)$')"
+	template "${webhook[@]}" "$mode=certManager" | grep -q 'cert-manager.io/inject-ca-from: default/udplane-injector' || fail "no CA injection"
+	template "${webhook[@]}" "$mode=provided" --set webhook.certificates.secretName=mine --set webhook.certificates.caBundle=QUJD >"$work/provided"
 	grep -q 'secretName: mine' "$work/provided" && grep -q 'caBundle: QUJD' "$work/provided" || fail "provided: not used"
 	! grep -q '^kind: Secret$' "$work/provided" || fail "provided: a Secret of ours"
-	! template $modes=provided >/dev/null 2>&1 || fail "provided without names is taken"
+	! template "${webhook[@]}" "$mode=provided" >/dev/null 2>&1 || fail "provided without names is taken"
 	command -v openssl >/dev/null || skip "no openssl to look at the generated certificate"
-	template $modes=generated >"$work/generated"
+	template "${webhook[@]}" "$mode=generated" >"$work/generated"
 	sed -n 's/^  tls.crt: //p' "$work/generated" | base64 -d | openssl x509 -noout -ext subjectAltName |
 		grep -q DNS:udplane-injector.default.svc || fail "generated: not for the service's name"
 }

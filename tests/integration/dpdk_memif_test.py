@@ -145,7 +145,8 @@ def the_link_follows_the_other_side():
 @case
 def a_client_without_a_server_says_what_is_missing():
     with Pair() as (a, b):
-        sidecar = vfio(b.net, f"net_memif0,role=client,id=0,socket={WIRE},socket-abstract=no", "--frame-size", "2048", path=b.path, ready=False)
+        sidecar = vfio(b.net, f"net_memif0,role=client,id=0,socket={WIRE},socket-abstract=no", "--frame-size", "2048", path=b.path,
+                       ready=False)
         with sidecar:
             until(lambda: sidecar.proc.poll() is not None, 10, "its end")
             assert sidecar.proc.returncode == 1

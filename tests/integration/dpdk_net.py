@@ -16,7 +16,8 @@ BIG = 1 << 22  # socket buffers of those that are not under test
 
 
 class Wire(Net):
-    """A Net whose end va is a wire only: it has no address, and a bridge that is down takes every frame after the packet socket has seen it."""
+    """A Net whose end va is a wire only: it has no address, and a bridge that is down takes every frame after the
+    packet socket has seen it."""
 
     def __init__(self, mtu=1500):
         super().__init__()
@@ -140,7 +141,8 @@ def peers(net, ns, target, count):
 
 
 def exchange(socks, sizes, lossless=False):
-    """Each socket sends one datagram of each size in turn, and gets it back unchanged; at most 1 % may be lost. Returns how many came back."""
+    """Each socket sends one datagram of each size in turn, and gets it back unchanged; at most 1 % may be lost.
+    Returns how many came back."""
     poller = select.poll()
     by_fd = {s.fileno(): s for s in socks}
     for fd in by_fd:

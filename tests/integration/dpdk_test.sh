@@ -69,7 +69,7 @@ larger_mtu_on_the_tap_than_on_the_nic()
 	local before
 	before=$(counter tx_invalid)
 	ip -n "$ns_a" link set tap0 mtu 4000
-	! in_a ping -q -c 2 -i 0.2 -W 1 -M do -s 3000 10.99.0.2 || fail "3000 bytes went through"
+	! in_a ping -q -c 2 -i 0.2 -W 1 -M "do" -s 3000 10.99.0.2 || fail "3000 bytes went through"
 	(($(counter tx_invalid) >= before + 2)) || fail "not counted"
 	in_a ping -q -c 1 -W 2 10.99.0.2
 	ip -n "$ns_a" link set tap0 mtu 1500

@@ -1,8 +1,9 @@
-/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /* What a CNI's socket load balancer does to UDP: ClusterIP 10.96.0.10:53 <-> backend 10.99.0.2:5353, at the socket. And a classifier that
  * drops UDP. */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
+
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 

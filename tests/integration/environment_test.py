@@ -341,7 +341,8 @@ def anothers_masqueraded_flow_is_not_delivered_to_it():
                 sh("ip", "-n", ns, "link", "set", dev, "up")
             sh("ip", "-n", c, "route", "add", "default", "via", "10.244.0.1")
             sh("sysctl", "-qw", "net.ipv4.ip_forward=1", ns=net.a)
-            nft(net, 'table ip nat { chain post { type nat hook postrouting priority 100; oifname "va" ip saddr 10.244.0.0/24 masquerade; } }')
+            nft(net,
+                'table ip nat { chain post { type nat hook postrouting priority 100; oifname "va" ip saddr 10.244.0.0/24 masquerade; } }')
             with Sidecar(net) as sidecar, Bench(net, sidecar) as b:
                 b.becomes()
                 b.is_fast()
@@ -436,6 +437,7 @@ def traffic_control():
 
 GROUPS = next((line.split()[1] for line in open("/proc/mounts") if line.split()[2] == "cgroup2"), None)
 
+
 @case
 def a_socket_load_balancer():
     if not GROUPS:
@@ -517,7 +519,8 @@ for line in sys.stdin:
 @case
 def what_is_declared_harmless_is_not_looked_at():
     with Net() as net:
-        nft(net, "table inet f { chain in { type filter hook input priority 0; udp dport 5060 ct state new counter accept; policy drop; } }")
+        nft(net,
+            "table inet f { chain in { type filter hook input priority 0; udp dport 5060 ct state new counter accept; policy drop; } }")
         with Sidecar(net, "--trust-rules", "netfilter,ipsec") as sidecar, Bench(net, sidecar) as b:
             b.becomes()
 

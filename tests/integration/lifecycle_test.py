@@ -3,7 +3,6 @@
 """Processes come and go on both sides, at any moment, under load: what is lost, what is left behind."""
 import os
 import signal
-import socket
 import subprocess
 import time
 
@@ -150,6 +149,7 @@ def clients_killed_under_load_leave_nothing_behind():
                 victim.kill()
                 victim.wait()
                 start = time.monotonic()
+
                 # its ports are free for others within moments
                 def free():
                     try:

@@ -241,7 +241,6 @@ def idle_connections_do_not_keep_others_out():
 
 @case
 def holes_in_its_memory_harm_the_client_alone():
-    import mmap
     pages = int(open("/proc/sys/vm/nr_hugepages").read())
     with Net() as net, Sidecar(net) as sidecar, Sock(net, bind=(A4, 5998)) as bystander:
         bystander.timeout(5)

@@ -3,7 +3,6 @@
 """udplaned lives but does not run: stopped by a signal, frozen. The kernel serves both ways until it runs again."""
 import os
 import signal
-import socket
 import time
 
 from harness import *

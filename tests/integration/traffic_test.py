@@ -3,7 +3,6 @@
 """Datagrams of every kind between accelerated sockets and ordinary kernel sockets, and what else runs on the interface meanwhile."""
 import os
 import socket
-import subprocess
 import threading
 import time
 

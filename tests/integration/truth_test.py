@@ -15,7 +15,8 @@ RATE = 2000  # datagrams a second: enough to tell by, little for a busy machine
 
 
 class Stream:
-    """Numbered datagrams from a plain socket of namespace b, until told to stop; the receiving end checks that none is lost or overtaken."""
+    """Numbered datagrams from a plain socket of namespace b, until told to stop; the receiving end checks that none is
+    lost or overtaken."""
 
     def __init__(self, net, sock, rate=RATE, size=64, to=HERE):
         self.sock, self.sent, self.got, self.lost, self.turned = sock, 0, 0, 0, 0

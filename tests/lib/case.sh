@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2030,SC2031 # a case is a subshell and has a list of its own of what to clean up
 # For test scripts: `. "$(dirname "$0")/../lib/case.sh"`. Cases, cleaning up, waiting, and two namespaces joined by a veth pair.
 #
 #   require_root                       # or the whole script is skipped

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2154 # root, suites: of tests/run
 # What tests/run and the suites are made of. Sourced; the working directory is the repository.
 #
 # A suite calls bazel_suite, script_suite or fuzz_suite; these count into passed, failed and skipped.
@@ -26,6 +27,7 @@ runner_cleanup()
 {
 	local children
 	children=$(jobs -p)
+	# shellcheck disable=SC2086 # several
 	[[ -z $children ]] || kill $children 2>/dev/null
 	wait
 	# Whoever works here keeps his warm server; a machine that had none is left with none.
@@ -112,7 +114,9 @@ resolve_name() # NAME
 	fi
 	{
 		echo "tests/run: unknown NAME \"$name\"; allowed: ${suites[*]},"
+		# shellcheck disable=SC2046,SC2086 # all in one line
 		echo "a script:" $(scripts_in tests)
+		# shellcheck disable=SC2086
 		echo "or part of a Bazel label:" $names_known
 		show_tail "$logs/query.log" 5
 	} >&2
@@ -158,7 +162,9 @@ xml_counts() # FILE...
 # Runs Bazel tests in one configuration ("" for the default) and counts their cases.
 bazel_suite() # CONFIG TAG-FILTER FLAG-OR-PATTERN...
 {
-	local config=$1 filter=$2 log=bazel${1:+-$1}.log status line label state
+	local config=$1 filter=$2 status label state
+	local log=bazel${1:+-$1}.log
+	# shellcheck disable=SC2178
 	local testlogs=bazel-${config:+$config-}testlogs before=$failed
 	shift 2
 
@@ -276,7 +282,7 @@ run_script() # FILE
 	wait $pid
 	status=$?
 	wait $!
-	counts=($(grep -c '^PASS ' "$log") $(grep -c '^FAIL ' "$log") $(grep -c '^SKIP ' "$log"))
+	counts=("$(grep -c '^PASS ' "$log")" "$(grep -c '^FAIL ' "$log")" "$(grep -c '^SKIP ' "$log")")
 	count "${counts[@]}"
 	while read -r line; do
 		failures+=("$name: $line")
@@ -293,7 +299,7 @@ run_script() # FILE
 		((counts[0] + counts[1] + counts[2])) || count 1 0 0
 		status=$((counts[1] > 0))
 	fi
-	printf '   %s %s (%d s)\n' "$( ((status)) && echo FAIL || echo done)" "$script" $((SECONDS - start))
+	printf '   %s %s (%d s)\n' "$( ((status)) && echo FAIL || echo "done")" "$script" $((SECONDS - start))
 	((status == 0)) || show_tail "$log"
 }
 
@@ -305,6 +311,7 @@ fuzz_suite()
 	local labels label running=0
 	labels=$(bazel query --config=ci --keep_going 'attr(tags, "\bfuzz\b", kind(cc_binary, //...))' 2>"$logs/query.log")
 	[[ $labels ]] || return 0
+	# shellcheck disable=SC2086 # labels
 	if ! bazel_logged fuzz-build.log build --config=fuzz -- $labels; then
 		count_failure "build --config=fuzz"
 		show_build_errors "$logs/fuzz-build.log"

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2034,SC2154 # sourced by tests/run
 title_attack="hostile clients beside an honest one; and once more with udplaned under AddressSanitizer"
 
 suite_attack()

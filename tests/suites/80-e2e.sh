@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2034 # sourced by tests/run
 title_e2e="a Kubernetes cluster of one node: chart, injection, pods"
 suite_e2e()
 {

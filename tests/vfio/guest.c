@@ -16,6 +16,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
@@ -26,6 +27,7 @@
 #include <sys/io.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <termios.h>
 #include <time.h>
 #include <udplane/udplane.h>
 #include <unistd.h>
@@ -344,6 +346,21 @@ static int unprivileged(rlim_t kib, char **command)
 	return 1;
 }
 
+/* QEMU ends at once, with what it has of the console by then: the last lines got lost on a busy machine. */
+static int end_qemu(unsigned int status)
+{
+	int console = open("/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC);
+
+	if (console >= 0) {
+		tcdrain(console);
+		close(console);
+	}
+	if (ioperm(0xf4, 4, 1))
+		return 2;
+	outl(status, 0xf4);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && !strcmp(argv[1], "echo"))
@@ -358,10 +375,8 @@ int main(int argc, char **argv)
 		tcp_serve(atoi(argv[2]));
 	if (argc == 5 && !strcmp(argv[1], "tcp-get"))
 		return tcp_get(argv[2], atoi(argv[3]), (uint32_t)atoi(argv[4]));
-	if (argc == 3 && !strcmp(argv[1], "exit") && !ioperm(0xf4, 4, 1)) {
-		outl((unsigned)atoi(argv[2]), 0xf4);
-		return 0;
-	}
+	if (argc == 3 && !strcmp(argv[1], "exit"))
+		return end_qemu((unsigned)atoi(argv[2]));
 	fprintf(stderr, "guest: see the top of guest.c\n");
 	return 2;
 }

@@ -7,6 +7,7 @@
 set -euo pipefail
 
 abi=${1#linux-image-}
+abi=${abi%-unsigned}
 folder=$2
 series=$(cut -d. -f1-2 <<<"$abi") # 6.1 of 6.1.0-56-cloud-amd64
 common=${abi%-cloud-amd64}-common

@@ -43,8 +43,8 @@ sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
 ip link add br0 type bridge mcast_snooping 0
 ip link set br0 up
 for tap in {taps}; do
-	case $tap in *q) ip tuntap add dev $tap mode tap multi_queue vnet_hdr ;; *) ip tuntap add dev $tap mode tap vnet_hdr ;; esac
-	ip link set $tap master br0 up
+    case $tap in *q) ip tuntap add dev $tap mode tap multi_queue vnet_hdr ;; *) ip tuntap add dev $tap mode tap vnet_hdr ;; esac
+    ip link set $tap master br0 up
 done
 exec "$@"
 """

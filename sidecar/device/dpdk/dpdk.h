@@ -4,7 +4,7 @@
  *
  *   frames zone == external buffers of one mempool a worker; mbuf headers are private memory
  *   NIC queue w --rx_burst--> worker w --pass--> TAP lane w --> TAP thread --> kernel
- *   NIC queue w <--tx_burst-- worker w <---------- TAP lane 0 <-- TAP thread <-- kernel        (lane 0 only: worker 0)
+ *   NIC queue w <--tx_burst-- worker w <---------- TAP lane 0 <-- TAP thread <-- kernel (worker 0)
  *
  * Files: eal.c starts EAL; pool.c frames <-> mbufs; port.c configures the NIC; queue.c is the packet path; intr.c puts a worker to
  * sleep; event.c hears of link and removal; device.c is struct device_ops; plugin.c is what udplaned loads.

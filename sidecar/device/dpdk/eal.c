@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "include/preflight/memory_need.h"
 #include "sidecar/base/log.h"
 #include "sidecar/device/dpdk/dpdk.h"
 #include "sidecar/device/vfio/target.h"
@@ -123,8 +124,9 @@ static bool hugepages_for(uint64_t bytes)
  * larger, and takes what it finds: so DPDK takes its own at once. Whoever requires hugepages is told by the first that finds none. */
 static void add_memory(struct args *a, const struct config *cfg)
 {
-	uint64_t own = RTE_ALIGN_CEIL(vfio_dpdk_bytes(cfg->frames), (uint64_t)HUGEPAGE);
-	bool huge = cfg->hugepages == CONFIG_HUGEPAGES_AUTO && hugepages_for(vfio_frames_bytes(cfg) + own);
+	uint64_t own = RTE_ALIGN_CEIL(memory_need_dpdk(cfg->frames), (uint64_t)HUGEPAGE);
+	uint64_t frames = memory_need_frames(cfg->frames, cfg->frame_size);
+	bool huge = cfg->hugepages == CONFIG_HUGEPAGES_AUTO && hugepages_for(frames + own);
 	char mib[24];
 
 	if (cfg->hugepages == CONFIG_HUGEPAGES_REQUIRED) {

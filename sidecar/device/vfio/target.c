@@ -6,25 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "include/preflight/pci_address.h"
+
 #define PREFIX "PCIDEVICE_"
 #define ALLOWED "a PCI address such as 0000:03:02.1, or a DPDK virtual device such as net_null0,copy=1"
-
-/* DDDD:BB:SS.F or BB:SS.F, in hexadecimal. */
-static bool parse_pci(const char *s, char out[VFIO_TARGET_SIZE])
-{
-	unsigned dom = 0, bus, slot, fn;
-	int used = 0;
-
-	if (sscanf(s, "%4x:%2x:%2x.%1x%n", &dom, &bus, &slot, &fn, &used) != 4) {
-		dom = 0;
-		if (sscanf(s, "%2x:%2x.%1x%n", &bus, &slot, &fn, &used) != 3)
-			return false;
-	}
-	if (s[used] || slot > 0x1f || fn > 7)
-		return false;
-	snprintf(out, VFIO_TARGET_SIZE, "%04x:%02x:%02x.%x", dom, bus, slot, fn);
-	return true;
-}
 
 /* net_NAME, with arguments behind a comma. */
 static bool is_vdev(const char *s)
@@ -82,7 +67,7 @@ static int from_plugin(const struct config *cfg, char out[VFIO_TARGET_SIZE], cha
 		return -ENOENT;
 	}
 	snprintf(first, sizeof(first), "%.*s", (int)strcspn(hit->value, ","), hit->value);
-	if (parse_pci(first, out))
+	if (pci_address_parse(first, out))
 		return 0;
 	snprintf(text, text_len, "%.*s: \"%s\" is no PCI address", (int)name_len(hit), hit->name, first);
 	return -EINVAL;
@@ -93,7 +78,7 @@ int vfio_target(const struct config *cfg, char out[VFIO_TARGET_SIZE], bool *pci,
 	*pci = true;
 	if (!cfg->device[0])
 		return from_plugin(cfg, out, text, text_len);
-	if (parse_pci(cfg->device, out))
+	if (pci_address_parse(cfg->device, out))
 		return 0;
 	*pci = false;
 	snprintf(out, VFIO_TARGET_SIZE, "%s", cfg->device);

@@ -15,18 +15,6 @@ extern "C" {
 
 #define VFIO_TARGET_SIZE 256
 
-/* Bytes that DPDK takes for itself, beside the frames zone: EAL and a port's rings, and an mbuf for each frame. */
-static inline uint64_t vfio_dpdk_bytes(uint32_t frames)
-{
-	return (16u << 20) + 256ull * frames;
-}
-
-/* The frames zone, as far as it is known before the device is. */
-static inline uint64_t vfio_frames_bytes(const struct config *cfg)
-{
-	return (uint64_t)cfg->frames * (cfg->frame_size ? cfg->frame_size : 2048);
-}
-
 /*
  * The key `device`, else the first address in the PCIDEVICE_* variable of the key `resource` (of the only such variable, if the key is
  * empty). Writes a PCI address as 0000:03:02.1 with *pci true, or a DPDK virtual device with its arguments. 0; -ENOENT with text if

@@ -9,7 +9,8 @@
 #include <udplane/udplane.h>
 #include <unistd.h>
 
-#include "deploy/preflight/preflight.h"
+#include "include/preflight/memory_need.h"
+#include "include/preflight/preflight.h"
 #include "sidecar/base/log.h"
 #include "sidecar/device/vfio/plugin.h"
 #include "sidecar/device/vfio/target.h"
@@ -76,8 +77,8 @@ static int check(const struct config *cfg, const char *target, char *text, size_
 	int err = 0;
 
 	preflight_run(&p, &(struct preflight_options){.device = target,
-						      .hugepage_bytes = vfio_frames_bytes(cfg),
-						      .dpdk_bytes = vfio_dpdk_bytes(cfg->frames),
+						      .hugepage_bytes = memory_need_frames(cfg->frames, cfg->frame_size),
+						      .dpdk_bytes = memory_need_dpdk(cfg->frames),
 						      .hugepages_required = cfg->hugepages == CONFIG_HUGEPAGES_REQUIRED,
 						      .noiommu = cfg->vfio_noiommu == CONFIG_ON});
 	for (uint32_t i = 0; i < p.cnt; i++) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The worker on a net_null device against the bare driver, both on the worker's thread, in alternating windows of 100 ms.
 //
-//   dpdk_bench rx64 | rx1400 | tx64 | tx1400 | rx64_own | tx64_own | idle     one row as a JSON object; EAL starts once in a process
+//   dpdk_bench rx64 | rx1400 | tx64 | tx1400 | rx64_own | tx64_own | idle
+//       one row as a JSON object; EAL starts once in a process
 //
 // rx: net_null with copy=1 gives frames; a callback makes valid UDP of them (in both windows); the client, on another core, reads the
 // start of each payload and returns the frame. Bare: rte_eth_rx_burst and free. tx: the client writes payload and descriptor; the

@@ -67,13 +67,15 @@ class Pod:
 
     def rx(self, generator, peer_cpu, size, seconds):
         """Packets a second that reach the application out of a flood."""
-        sink = cluster.background("exec", "bench", "-c", "app", "--", "/app/sink", "--bind", f"{self.address}:{PORT}", "--spin", "--seconds",
+        sink = cluster.background("exec", "bench", "-c", "app", "--", "/app/sink", "--bind", f"{self.address}:{PORT}", "--spin",
+                                  "--seconds",
                                   str(seconds), "--json")
         try:
             for pid in cluster.until(lambda: cluster.processes("bench", "sink", "--spin"), 10, "the sink"):
                 os.sched_setaffinity(pid, {self.app_cpu})
             # Ends by itself soon after the sink: nobody outside could end a process in the node's namespace for processes.
-            flood = subprocess.Popen([*cluster.ENTER, generator, "--netns-interface", self.device, "--dst-mac", self.mac, "--src-ip", SOURCE,
+            flood = subprocess.Popen([*cluster.ENTER, generator, "--netns-interface", self.device, "--dst-mac", self.mac, "--src-ip",
+                                      SOURCE,
                                       "--dst-ip", self.address, "--dport", str(PORT), "--size", str(size), "--seconds", str(seconds + 1),
                                       "--cpu", peer_cpu], stdout=subprocess.DEVNULL)
             out, err = sink.communicate(timeout=seconds + 60)

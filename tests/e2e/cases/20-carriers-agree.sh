@@ -25,7 +25,7 @@ on_exit rm -rf "$work"
 
 create() # MANIFEST
 {
-	$KUBECTL create --namespace $namespace --dry-run=server --output json -f - <"$1"
+	$KUBECTL create --namespace "$namespace" --dry-run=server --output json -f - <"$1"
 }
 
 # A pod without what differs by nature: names of the moment, and the place of the token's volume, which comes between.
@@ -41,9 +41,10 @@ print(json.dumps(pod, indent=1, sort_keys=True))' <"$1"
 
 install() # VALUES-FILE...
 {
-	$HELM upgrade --install $release "$UDPLANE_ROOT/helm/udplane" --namespace $namespace --create-namespace \
+	$HELM upgrade --install "$release" "$UDPLANE_ROOT/helm/udplane" --namespace "$namespace" --create-namespace \
 		--set carrier=policy "${@/#/--values=}" >"$work/helm.log" 2>&1 || fail "helm: $(cat "$work/helm.log")"
-	wait_until 20 $KUBECTL get serviceaccount default --namespace $namespace || fail "no service account"
+	# shellcheck disable=SC2086 # a command with arguments
+	wait_until 20 $KUBECTL get serviceaccount default --namespace "$namespace" || fail "no service account"
 	# The first requests after a policy's change may miss it. full.yaml denies nothing that the defaults allow, hence two probes.
 	wait_until 30 takes_effect "$@" || fail "the policy does not take effect"
 }
@@ -57,8 +58,8 @@ takes_effect() # VALUES-FILE...
 
 uninstall()
 {
-	$HELM uninstall $release --namespace $namespace
-	$KUBECTL delete namespace $namespace --wait=false
+	$HELM uninstall "$release" --namespace "$namespace"
+	$KUBECTL delete namespace "$namespace" --wait=false
 }
 
 same_pods() # INJECTION
@@ -98,7 +99,7 @@ same_denials() # INJECTION
 
 injection_of() # OUT
 {
-	$KUBECTL get configmap $release-udplane-injection --namespace $namespace --output yaml >"$1"
+	$KUBECTL get configmap "$release-udplane-injection" --namespace "$namespace" --output yaml >"$1"
 }
 
 default_values()
@@ -113,7 +114,7 @@ default_denials() { same_denials "$work/injection.yaml"; }
 everything_on()
 {
 	# The namespace must be one that its selector takes; ServiceMonitor and PodMonitor are kinds that are not there.
-	$KUBECTL label namespace $namespace fast=yes env=prod --overwrite
+	$KUBECTL label namespace "$namespace" fast=yes env=prod --overwrite
 	sed '/^serviceMonitor/d; /^podMonitor/d' "$UDPLANE_ROOT/tests/helm/values/full.yaml" >"$work/full.yaml"
 	sed '/^# denied/d' "$corpus/denied/host-network.yaml" >"$work/selected.yaml"
 	install "$work/full.yaml"

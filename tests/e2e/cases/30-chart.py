@@ -41,7 +41,8 @@ def make_kinds():
                 "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": names[-1]},
                 "spec": {"group": group, "scope": "Namespaced", "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
                          "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {
-                             "type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}}}}]}}))
+                             "type": "object", "properties": {"spec": {"type": "object",
+                                                                       "x-kubernetes-preserve-unknown-fields": True}}}}}]}}))
     atexit.register(lambda: system("delete", "customresourcedefinitions", *names, check=False))
     system("wait", "--for=condition=Established", *(f"customresourcedefinition/{n}" for n in names), "--timeout=20s")
 
@@ -73,7 +74,8 @@ def everything_on():
 @case
 def sidecar_serves_metrics():
     """Prometheus' text format, with the names that are promised, and what udplanectl says at the same time."""
-    address, _ = create(pod("server", container("count", "/app/shared-sink", "--bind", f"0.0.0.0:{PORT}", volume_library=True), ports=str(PORT),
+    address, _ = create(pod("server", container("count", "/app/shared-sink", "--bind", f"0.0.0.0:{PORT}", volume_library=True),
+                            ports=str(PORT),
                             annotations={"mode": "latency"}), idle())
     spec = get("pod", "server")["spec"]
     assert [c["name"] for c in spec["initContainers"]] == ["udplane", "udplane-metrics"], spec["initContainers"]
@@ -116,7 +118,8 @@ def issue():
     issuer = found("issuer", certificate["issuerRef"]["name"])
     assert issuer["kind"] == certificate["issuerRef"]["kind"] and issuer["spec"] == {"selfSigned": {}}, issuer
     with tempfile.TemporaryDirectory() as made:
-        call(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1", "-subj", "/CN=stub",
+        call(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1", "-subj",
+              "/CN=stub",
               "-addext", "subjectAltName=" + ",".join("DNS:" + n for n in certificate["dnsNames"]), "-keyout", f"{made}/tls.key", "-out",
               f"{made}/tls.crt"])
         pem, key = (base64.b64encode(open(f"{made}/tls.{end}", "rb").read()).decode() for end in ("crt", "key"))
@@ -125,7 +128,8 @@ def issue():
     for kind in ("mutatingwebhookconfiguration", "validatingwebhookconfiguration"):
         asked = found(kind, "udplane")["metadata"]["annotations"]["cert-manager.io/inject-ca-from"]
         assert asked == f"{SYSTEM}/udplane-injector", asked
-        system("patch", kind, "udplane", "--type=json", "-p", json.dumps([{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": pem}]))
+        system("patch", kind, "udplane", "--type=json", "-p", json.dumps([{"op": "add", "path": "/webhooks/0/clientConfig/caBundle",
+                                                                           "value": pem}]))
     return certificate["secretName"]
 
 

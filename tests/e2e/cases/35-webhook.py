@@ -168,6 +168,7 @@ def carrier_changed():
     uninstall()
     kinds = "mutatingadmissionpolicies,mutatingadmissionpolicybindings,validatingadmissionpolicies,validatingadmissionpolicybindings," \
             "mutatingwebhookconfigurations,validatingwebhookconfigurations"
+
     def left():
         return system("get", kinds, "-o", "name", check=False) + system("get", "all,configmaps,secrets,serviceaccounts", "-l",
                                                                         "app.kubernetes.io/instance=udplane", "-o", "name")

@@ -28,6 +28,7 @@ h() { ip -n "$host" "$@"; }
 
 start_oracle() {
 	coproc ORACLE { exec ip netns exec "$host" "$oracle" "$1"; }
+	# shellcheck disable=SC2153 # the coprocess's
 	oracle_pid=$ORACLE_PID
 }
 
@@ -341,7 +342,7 @@ rp_filter() {
 # Which sources the kernel accepts: what the table calls valid must be. (Linux takes to the full check for good once a policy rule was
 # there, hence also before test_rules.)
 test_sources() {
-	begin sources$1
+	begin "sources$1"
 	must h addr add 192.0.2.1/32 dev lo
 	must h route add 198.51.100.0/24 dev d0
 	must h route add local 198.18.0.0/16 dev lo

@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 
+#include "include/preflight/memory_need.h"
 #include "tests/unit/config/load.h"
 
 namespace
@@ -60,7 +61,7 @@ TEST(Key, DefaultsAreDocumented)
 	EXPECT_EQ(UDPLANE_MODE_BALANCED, config->mode);
 	EXPECT_EQ(-1, config->spin_us);
 	EXPECT_EQ(CONFIG_YIELD_AUTO, config->yield);
-	EXPECT_EQ(16384u, config->frames);
+	EXPECT_EQ(MEMORY_NEED_FRAMES, config->frames);
 	EXPECT_EQ(0u, config->frame_size);
 	EXPECT_EQ(CONFIG_HUGEPAGES_AUTO, config->hugepages);
 	EXPECT_EQ(2048u, config->rx_ring_size);

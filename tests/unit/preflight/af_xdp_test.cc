@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What preflight_af_xdp() says of facts; how they are read is tests/integration/preflight_test.py's.
-#include "deploy/preflight/af_xdp.h"
+#include "include/preflight/af_xdp.h"
 
 #include <errno.h>
 #include <gtest/gtest.h>

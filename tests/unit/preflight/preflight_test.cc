@@ -8,7 +8,7 @@
 #include <fstream>
 #include <string>
 
-#include "deploy/preflight/preflight.h"
+#include "include/preflight/preflight.h"
 
 namespace {
 

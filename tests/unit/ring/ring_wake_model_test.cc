@@ -3,13 +3,14 @@
 // fence or signal at a time, on a machine whose stores wait in a buffer and become visible later (TSO as on x86; PSO, where stores to
 // different words also overtake each other, is weaker). A fence, and a swap, waits until the buffer is empty.
 //
-//   producer (worker)                          consumer (client)
-//     store prod                                 load prod: something there? take it, store cons
-//     fence                                      swap 1 into armed                  udplane_ring_arm
-//     load armed: not 1? done  \                 fence                              (arm, too)
-//     load cons: all taken? done > take_arm      load prod: something there? swap 0 into armed (disarm):
-//     swap 0: was 1? signal    /                    was 0? wait for the signal that comes; take it
-//                                                else sleep until the signal
+//   producer (worker)                     consumer (client)
+//     store prod                            load prod: something there? take it, store cons
+//     fence                                 swap 1 into armed       udplane_ring_arm
+//     load armed: not 1? done  \            fence                   (arm, too)
+//     load cons: all taken?     > take_arm  load prod: something there?
+//         done                  |               swap 0 into armed (disarm): was 0?
+//     swap 0: was 1? signal    /                wait for the signal that comes; take it
+//                                           else sleep until the signal
 //
 // Bad ends, searched for exhaustively: the consumer sleeps though entries are there and nobody will signal (a lost wake-up), and a
 // signal that nobody waits for is left over (wrong accounting). Each ingredient is then taken away to see that it is needed and that

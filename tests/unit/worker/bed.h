@@ -2,8 +2,8 @@
 // What a worker needs around it in a test, whatever device is below: a client made of plain memory, the control thread's orders, a route
 // table, and frames as they come by the wire. The world is always the same:
 //
-//   the peer, kPeerMac                                    the worker, whose client holds a UDP port
-//     192.0.2.2, 2001:db8::2, port 1000  ------------->     192.0.2.1/24, 2001:db8::1/64, interface 1
+//   the peer, kPeerMac                               the worker, whose client holds a UDP port
+//     192.0.2.2, 2001:db8::2, port 1000  ----------->  192.0.2.1/24, 2001:db8::1/64, interface 1
 //
 // One thread uses all of this; the worker has its own.
 #ifndef TESTS_UNIT_WORKER_BED_H

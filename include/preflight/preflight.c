@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "deploy/preflight/preflight.h"
+#include "include/preflight/preflight.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include "include/preflight/pci_address.h"
 
 #define HUGE_SIZE (2u << 20)
 #define LOCK_SPARE (96ull << 20) /* what EAL maps for DMA beyond its need, in ordinary pages up to 76 MiB, and room to spare */
@@ -28,7 +30,7 @@ struct run {
 	int group;       /* -1: none */
 	bool unprotected; /* no IOMMU */
 	char driver[64];
-	char address[16];
+	char address[PCI_ADDRESS_SIZE];
 };
 
 static void say(struct run *r, const char *name, enum preflight_verdict v, const char *fmt, ...)
@@ -142,21 +144,11 @@ static void driver_of(const struct run *r, const char *dev, char *out, size_t si
 
 /* ----------------------------------------------------------------------------------------------------- the checks -- */
 
-/* DDDD:BB:SS.F as sysfs has it, also from BB:SS.F: what udplaned takes. Its own code (sidecar/device/vfio/target.c) is not for
- * udplanectl, which has nothing of the sidecar. */
+/* Also completes BB:SS.F, as udplaned does. */
 static bool is_address(struct run *r)
 {
-	unsigned dom = 0, bus, slot, fn;
-	int used = 0;
-
-	if (sscanf(r->dev, "%4x:%2x:%2x.%1x%n", &dom, &bus, &slot, &fn, &used) != 4) {
-		dom = 0;
-		if (sscanf(r->dev, "%2x:%2x.%1x%n", &bus, &slot, &fn, &used) != 3)
-			return false;
-	}
-	if (r->dev[used] || slot > 0x1f || fn > 7)
+	if (!pci_address_parse(r->dev, r->address))
 		return false;
-	snprintf(r->address, sizeof(r->address), "%04x:%02x:%02x.%x", dom & 0xffff, bus & 0xff, slot, fn);
 	r->dev = r->address;
 	return true;
 }

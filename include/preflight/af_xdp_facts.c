@@ -18,7 +18,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "deploy/preflight/af_xdp.h"
+#include "include/preflight/af_xdp.h"
 
 #ifndef AF_XDP
 #define AF_XDP 44

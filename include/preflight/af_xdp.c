@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "deploy/preflight/af_xdp.h"
+#include "include/preflight/af_xdp.h"
 
 #include <errno.h>
 #include <linux/capability.h>

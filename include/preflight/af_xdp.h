@@ -9,12 +9,12 @@
  *
  * Threads: any, one at a time for an interface; memory is the caller's.
  */
-#ifndef DEPLOY_PREFLIGHT_AF_XDP_H
-#define DEPLOY_PREFLIGHT_AF_XDP_H
+#ifndef PREFLIGHT_AF_XDP_H
+#define PREFLIGHT_AF_XDP_H
 
 #include <net/if.h>
 
-#include "deploy/preflight/preflight.h"
+#include "include/preflight/preflight.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -5,8 +5,8 @@
  *
  * Threads: any; memory is the caller's.
  */
-#ifndef DEPLOY_PREFLIGHT_PREFLIGHT_H
-#define DEPLOY_PREFLIGHT_PREFLIGHT_H
+#ifndef PREFLIGHT_PREFLIGHT_H
+#define PREFLIGHT_PREFLIGHT_H
 
 #include <stdbool.h>
 #include <stdint.h>
