@@ -38,9 +38,9 @@ class Bench:
         self.plain.close()
         self.peer.close()
 
-    def row(self):
+    def row(self, port=FAST):
         rows = json.loads(self.sidecar.ctl("sockets", "--json")[1])["sockets"]
-        return next((r for r in rows if r["local"]["port"] == FAST), None)
+        return next((r for r in rows if r["local"]["port"] == port), None)
 
     def rx(self):
         return self.row()["reason"]
@@ -62,7 +62,10 @@ class Bench:
     def fast_with(self, other):
         """What goes to another peer, and comes from it, takes the fast path."""
         address = other.getsockname()
-        counted = lambda name: self.row()["counters"][name]
+
+        def counted(name):
+            return self.row()["counters"][name]
+
         sent, delivered = counted("tx_sent"), counted("rx_delivered")
         for _ in range(100):
             self.app.sendto(b"other", address)
@@ -318,9 +321,8 @@ def kube_proxy_by_sets_and_maps():
             assert fast == plain and fast is not True, (fast, plain)
             b.fast_with(other)
             # A NodePort's port belongs to the kernel.
-            with Sock(net, bind=("0.0.0.0", 5999), fast=False) as port:
-                row = lambda: next((r for r in json.loads(sidecar.ctl("sockets", "--json")[1])["sockets"] if r["local"]["port"] == 5999), None)
-                until(lambda: row() and row()["reason"] == "netfilter", 8, "the NodePort to be left to Linux")
+            with Sock(net, bind=("0.0.0.0", 5999), fast=False):
+                until(lambda: (b.row(5999) or {}).get("reason") == "netfilter", 8, "the NodePort to be left to Linux")
             nft(net, "delete table ip kube-proxy")
             nft_flush_flows(net)
             b.becomes()
