@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Coming to udplaned: connect, HELLO, WELCOME, mappings. Under context.ctl. */
+#include "client/internal.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -9,7 +10,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include "client/internal.h"
 
 static int connect_to(const char *path)
 {
@@ -31,7 +31,7 @@ static int connect_to(const char *path)
 	return fd >= 0 ? fd : -EBADF;
 }
 
-/* ------------------------------------------------------------------------------------------------------- mappings -- */
+/* --- mappings --- */
 
 /* As long as the file is: a mapping of huge pages can only be removed as a whole number of them. */
 int zone_map(struct zone *z, int fd, uint64_t len, int prot, int flags)
@@ -88,7 +88,7 @@ void attach_put(struct attach *a)
 	attach_put_many(a, 1);
 }
 
-/* --------------------------------------------------------------------------------------------------------- bounds -- */
+/* --- bounds --- */
 
 static bool power_of_two(uint64_t n, uint64_t min, uint64_t max)
 {
@@ -106,7 +106,8 @@ static const char *check_stats(const struct udplane_stats_zone *z, uint64_t len)
 	if (z->magic != UDPLANE_ABI_MAGIC)
 		return "the stats zone has another magic number";
 	if (z->worker_cnt > UDPLANE_MAX_WORKERS ||
-	    !inside(z->worker_off, (uint64_t)z->worker_cnt * sizeof(struct udplane_worker_zone), len))
+	    !inside(z->worker_off, (uint64_t)z->worker_cnt * sizeof(struct udplane_worker_zone),
+		    len))
 		return "the stats zone's workers lie outside of it";
 	if (z->socket_len < sizeof(struct udplane_socket_zone) || z->socket_len % 8 ||
 	    !inside(z->socket_off, (uint64_t)z->socket_max * z->socket_len, len))
@@ -120,24 +121,30 @@ static const char *check_lanes(const struct udplane_welcome *w)
 {
 	if (w->worker_cnt < 1 || w->worker_cnt > UDPLANE_MAX_WORKERS)
 		return "the number of workers is out of range";
-	if (!power_of_two(w->frame_size, 2048, 65536) || (uint64_t)w->frame_cnt * w->frame_size > w->frames_len || !w->frame_cnt)
+	if (!power_of_two(w->frame_size, 2048, 65536) ||
+	    (uint64_t)w->frame_cnt * w->frame_size > w->frames_len || !w->frame_cnt)
 		return "the frames do not fit their zone";
-	if (w->lane_len % 64 || !inside(w->lane_off, (uint64_t)w->worker_cnt * w->lane_len, w->channel_len))
+	if (w->lane_len % 64 ||
+	    !inside(w->lane_off, (uint64_t)w->worker_cnt * w->lane_len, w->channel_len))
 		return "the lanes do not fit the channel";
 	if (!power_of_two(w->tx_slot_cnt, 2, 1 << 20) ||
-	    !inside(w->tx_ring_off, sizeof(struct udplane_tx_ring) + (uint64_t)w->tx_slot_cnt * sizeof(struct udplane_tx_desc),
+	    !inside(w->tx_ring_off,
+		    sizeof(struct udplane_tx_ring) +
+			    (uint64_t)w->tx_slot_cnt * sizeof(struct udplane_tx_desc),
 		    w->lane_len))
 		return "the TX ring does not fit the lane";
 	if (!power_of_two(w->tx_slot_size, 2048, 65536) ||
 	    !inside(w->tx_payload_off, (uint64_t)w->tx_slot_cnt * w->tx_slot_size, w->lane_len))
 		return "the payload slots do not fit the lane";
 	if (!power_of_two(w->return_cnt, 2, 1 << 30) ||
-	    !inside(w->return_off, sizeof(struct udplane_return_ring) + (uint64_t)w->return_cnt * sizeof(uint32_t), w->lane_len))
+	    !inside(w->return_off,
+		    sizeof(struct udplane_return_ring) + (uint64_t)w->return_cnt * sizeof(uint32_t),
+		    w->lane_len))
 		return "the return ring does not fit the lane";
 	return NULL;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- lanes -- */
+/* --- lanes --- */
 
 static void lane_init(struct attach *a, const struct udplane_welcome *w, uint32_t i, int doorbell)
 {
@@ -147,13 +154,15 @@ static void lane_init(struct attach *a, const struct udplane_welcome *w, uint32_
 	struct lane *l = &a->lane[i];
 
 	udplane_ring_init(&l->tx, &tx->head, w->tx_slot_cnt, udplane_word_load(&tx->head.prod_idx));
-	udplane_ring_init(&l->ret, &ret->head, w->return_cnt, udplane_word_load(&ret->head.prod_idx));
+	udplane_ring_init(&l->ret, &ret->head, w->return_cnt,
+			  udplane_word_load(&ret->head.prod_idx));
 	l->desc = tx->desc;
 	l->payload = base + w->tx_payload_off;
 	l->frame = ret->frame;
 	l->doorbell = doorbell;
 	l->prefixes.seq = 1;
-	l->zone = (const void *)(a->stats_zone.addr + a->stats->worker_off + i * sizeof(struct udplane_worker_zone));
+	l->zone = (const void *)(a->stats_zone.addr + a->stats->worker_off +
+				 i * sizeof(struct udplane_worker_zone));
 }
 
 /* Maps what came with WELCOME. The descriptors that are kept are taken out of ans. */
@@ -188,7 +197,8 @@ static int take_zones(struct attach *a, struct control_answer *ans, const char *
 	if (err)
 		return err;
 	*text = "cannot map the channel";
-	err = zone_map(&a->channel, ans->fd[2], w->channel_len, PROT_READ | PROT_WRITE, MAP_POPULATE);
+	err = zone_map(&a->channel, ans->fd[2], w->channel_len, PROT_READ | PROT_WRITE,
+		       MAP_POPULATE);
 	if (err)
 		return err;
 	for (uint32_t i = 0; i < w->worker_cnt; i++) {
@@ -200,8 +210,11 @@ static int take_zones(struct attach *a, struct control_answer *ans, const char *
 
 static struct attach *attach_alloc(const struct udplane_welcome *w, const struct control *c)
 {
-	uint32_t lanes = w->backend == UDPLANE_BACKEND_KERNEL || w->worker_cnt > UDPLANE_MAX_WORKERS ? 0 : w->worker_cnt;
-	size_t len = (sizeof(struct attach) + lanes * sizeof(struct lane) + UDPLANE_LINE - 1) / UDPLANE_LINE * UDPLANE_LINE;
+	uint32_t lanes = w->backend == UDPLANE_BACKEND_KERNEL || w->worker_cnt > UDPLANE_MAX_WORKERS
+				 ? 0
+				 : w->worker_cnt;
+	size_t len = (sizeof(struct attach) + lanes * sizeof(struct lane) + UDPLANE_LINE - 1) /
+		     UDPLANE_LINE * UDPLANE_LINE;
 	struct attach *a = aligned_alloc(UDPLANE_LINE, len);
 
 	if (!a)
@@ -228,18 +241,15 @@ static uint32_t reason_of(int err)
 {
 	switch (err) {
 	case -EMFILE:
-	case -ENFILE:
-		return UDPLANE_REASON_DESCRIPTORS;
-	case -ENOMEM:
-		return UDPLANE_REASON_NO_MEMORY;
-	case -EPROTO:
-		return UDPLANE_REASON_BAD_MESSAGE;
-	default:
-		return UDPLANE_REASON_MEMORY_MAP;
+	case -ENFILE: return UDPLANE_REASON_DESCRIPTORS;
+	case -ENOMEM: return UDPLANE_REASON_NO_MEMORY;
+	case -EPROTO: return UDPLANE_REASON_BAD_MESSAGE;
+	default: return UDPLANE_REASON_MEMORY_MAP;
 	}
 }
 
-/* With the WELCOME in ans: an attachment, or NULL with the reason set. Takes the connection over in either case. */
+/* With the WELCOME in ans: an attachment, or NULL with the reason set. Takes the connection over in
+ * either case. */
 static struct attach *welcome(struct control_answer *ans, const struct control *c)
 {
 	struct udplane_welcome *w = &ans->u.welcome;
@@ -247,17 +257,19 @@ static struct attach *welcome(struct control_answer *ans, const struct control *
 	struct attach *a = NULL;
 	int err = -ENOMEM;
 
-	if (w->magic != UDPLANE_ABI_MAGIC || w->major != UDPLANE_ABI_MAJOR || w->status == -EPROTONOSUPPORT) {
-		context_set_reason(UDPLANE_REASON_VERSION, "library speaks ABI %d, udplaned %d%s%s", UDPLANE_ABI_MAJOR, w->major,
-				   w->text[0] ? ": " : "", w->text);
+	if (w->magic != UDPLANE_ABI_MAGIC || w->major != UDPLANE_ABI_MAJOR ||
+	    w->status == -EPROTONOSUPPORT) {
+		context_set_reason(UDPLANE_REASON_VERSION, "library speaks ABI %d, udplaned %d%s%s",
+				   UDPLANE_ABI_MAJOR, w->major, w->text[0] ? ": " : "", w->text);
 		close(c->fd);
 		return NULL;
 	}
 	if (w->status) {
-		context_set_reason(w->status == -ESHUTDOWN				? UDPLANE_REASON_LEAVING
-				   : w->status == -EDQUOT || w->status == -ENOMEM ? UDPLANE_REASON_NO_MEMORY
-										  : UDPLANE_REASON_TOO_MANY,
-				   "udplaned refuses: %s", w->text[0] ? w->text : strerror(-w->status));
+		context_set_reason(
+			w->status == -ESHUTDOWN			       ? UDPLANE_REASON_LEAVING
+			: w->status == -EDQUOT || w->status == -ENOMEM ? UDPLANE_REASON_NO_MEMORY
+								       : UDPLANE_REASON_TOO_MANY,
+			"udplaned refuses: %s", w->text[0] ? w->text : strerror(-w->status));
 		close(c->fd);
 		return NULL;
 	}
@@ -286,12 +298,14 @@ static int say_hello(void)
 
 	snprintf(hello.comm, sizeof(hello.comm), "%s", program_invocation_short_name);
 	if (talk.fd < 0) {
-		context_set_reason(UDPLANE_REASON_NO_SIDECAR, "%s: %s", context.path, strerror(-talk.fd));
+		context_set_reason(UDPLANE_REASON_NO_SIDECAR, "%s: %s", context.path,
+				   strerror(-talk.fd));
 		return talk.fd;
 	}
 	err = control_send(&talk, &hello, sizeof(hello), -1);
 	if (err) {
-		context_set_reason(UDPLANE_REASON_NO_SIDECAR, "%s: HELLO cannot be sent: %s", context.path, strerror(-err));
+		context_set_reason(UDPLANE_REASON_NO_SIDECAR, "%s: HELLO cannot be sent: %s",
+				   context.path, strerror(-err));
 		close(talk.fd);
 		return err;
 	}
@@ -307,22 +321,27 @@ void attach_forget_hello(void)
 	context.hello_ns = 0;
 }
 
-/* The answer, if it comes until then. A udplaned that does not run keeps the connection, which costs its clients nothing: they look whether
- * it has answered each time that an attachment is due. */
+/* The answer, if it comes until then. A udplaned that does not run keeps the connection, which
+ * costs its clients nothing: they look whether it has answered each time that an attachment is due.
+ */
 static struct attach *hear_welcome(uint64_t deadline_ns)
 {
 	struct control_answer ans;
 	struct attach *a;
-	int err = control_wait(&context.hello, UDPLANE_MSG_WELCOME, sizeof(struct udplane_welcome), deadline_ns, &ans);
+	int err = control_wait(&context.hello, UDPLANE_MSG_WELCOME, sizeof(struct udplane_welcome),
+			       deadline_ns, &ans);
 
 	if (err == -ETIMEDOUT && now_ns() - context.hello_ns < HELLO_PATIENCE_NS) {
-		context_set_reason(UDPLANE_REASON_NO_SIDECAR, "%s: udplaned does not answer: it is stopped, frozen or overloaded",
-				   context.path);
+		context_set_reason(
+			UDPLANE_REASON_NO_SIDECAR,
+			"%s: udplaned does not answer: it is stopped, frozen or overloaded",
+			context.path);
 		return NULL;
 	}
 	if (err) {
-		context_set_reason(err == -EPROTO ? UDPLANE_REASON_BAD_MESSAGE : UDPLANE_REASON_NO_SIDECAR,
-				   "%s: no proper answer to HELLO: %s", context.path, strerror(-err));
+		context_set_reason(
+			err == -EPROTO ? UDPLANE_REASON_BAD_MESSAGE : UDPLANE_REASON_NO_SIDECAR,
+			"%s: no proper answer to HELLO: %s", context.path, strerror(-err));
 		attach_forget_hello();
 		return NULL;
 	}
@@ -347,21 +366,23 @@ void attach_try(void)
 		return;
 	context.att = attach_once();
 	if (!context.att) {
-		uint64_t wait = context.attach_wait_ns ? 2 * context.attach_wait_ns : ATTACH_RETRY_NS;
+		uint64_t wait =
+			context.attach_wait_ns ? 2 * context.attach_wait_ns : ATTACH_RETRY_NS;
 
 		context.attach_wait_ns = wait < ATTACH_RETRY_MAX_NS ? wait : ATTACH_RETRY_MAX_NS;
 		context.next_attach_ns = now_ns() + context.attach_wait_ns;
 		return;
 	}
 	context.attach_wait_ns = 0;
-	context_log(1, "attached to %s: backend %u, %u workers", context.path, context.att->backend, context.att->worker_cnt);
+	context_log(1, "attached to %s: backend %u, %u workers", context.path, context.att->backend,
+		    context.att->worker_cnt);
 	if (context.att->backend == UDPLANE_BACKEND_KERNEL)
 		context_set_reason(UDPLANE_REASON_BACKEND_KERNEL, "%s", context.att->text);
 	else
 		context_set_reason(UDPLANE_REASON_NONE, "%s", "");
 }
 
-/* --------------------------------------------------------------------------------------------------------- watching -- */
+/* --- watching --- */
 
 void attach_look(struct attach *a, uint64_t now)
 {
@@ -370,7 +391,8 @@ void attach_look(struct attach *a, uint64_t now)
 	if (now - last < DEATH_CHECK_NS && last)
 		return;
 	__atomic_store_n(&a->checked_ns, now, __ATOMIC_RELAXED);
-	/* Not POLLIN alone: while another thread waits for an answer that is no news, but then it costs one look under ctl. */
+	/* Not POLLIN alone: while another thread waits for an answer that is no news, but then it
+	 * costs one look under ctl. */
 	if (!own_is(a->control.fd) || raw_poll(a->control.fd, POLLIN))
 		__atomic_store_n(&a->control.attn, 1, __ATOMIC_RELAXED);
 }

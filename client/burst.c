@@ -2,9 +2,11 @@
 /*
  * Burst calls: receive in place and release, reserve and submit.
  *
- * A packet's cookie says whose it is: the attachment and lane to which its frame goes back, or a private buffer. The attachment is
- * referenced once for each packet in the application's hands, so its frames stay mapped whatever becomes of socket and udplaned.
+ * A packet's cookie says whose it is: the attachment and lane to which its frame goes back, or a
+ * private buffer. The attachment is referenced once for each packet in the application's hands, so
+ * its frames stay mapped whatever becomes of socket and udplaned.
  */
+#include "client/internal.h"
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
@@ -12,18 +14,19 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include "client/internal.h"
 
-#define COOKIE_BUFFER 0x20u /* a struct pktbuf, aligned to 64; else a struct attach, aligned to 128 */
+/* a struct pktbuf, aligned to 64; else a struct attach, aligned to 128 */
+#define COOKIE_BUFFER 0x20u
 #define COOKIE_LANE   0x0fu
 #define COOKIE_BITS   0x3fu
 #define RESERVE_SIZE  2048u /* bytes of a private buffer: what a slot has at least */
 
 _Static_assert(UDPLANE_MAX_WORKERS <= COOKIE_LANE + 1, "a lane fits the cookie");
 
-/* --------------------------------------------------------------------------------------------------------- receive -- */
+/* --- receive --- */
 
-void rx_ring_pkt(struct attach *a, uint32_t lane, const struct udplane_rx_desc *d, struct udplane_pkt *p)
+void rx_ring_pkt(struct attach *a, uint32_t lane, const struct udplane_rx_desc *d,
+		 struct udplane_pkt *p)
 {
 	p->data = rx_payload(a, d);
 	p->len = d->len;
@@ -53,7 +56,10 @@ int rx_kernel_pkts(struct sock *s, struct udplane_pkt *pkts, uint32_t cnt)
 
 	for (uint32_t i = 0; i < have; i++) {
 		iov[i] = (struct iovec){.iov_base = buf[i]->data, .iov_len = PKTBUF_SIZE};
-		vec[i].msg_hdr = (struct msghdr){.msg_name = &name[i], .msg_namelen = sizeof(name[i]), .msg_iov = &iov[i], .msg_iovlen = 1};
+		vec[i].msg_hdr = (struct msghdr){.msg_name = &name[i],
+						 .msg_namelen = sizeof(name[i]),
+						 .msg_iov = &iov[i],
+						 .msg_iovlen = 1};
 	}
 	n = have ? raw_recvmmsg(s->kfd, vec, have, MSG_DONTWAIT) : -1;
 	if (n < 0)
@@ -73,7 +79,10 @@ int rx_kernel_pkts(struct sock *s, struct udplane_pkt *pkts, uint32_t cnt)
 
 int udplane_recv_burst(int fd, struct udplane_pkt *pkts, unsigned int cnt, int flags)
 {
-	struct rx_sink sink = {.pkts = pkts, .cnt = cnt, .flags = flags & UDPLANE_POLL ? MSG_DONTWAIT : flags, .poll = flags & UDPLANE_POLL};
+	struct rx_sink sink = {.pkts = pkts,
+			       .cnt = cnt,
+			       .flags = flags & UDPLANE_POLL ? MSG_DONTWAIT : flags,
+			       .poll = flags & UDPLANE_POLL};
 
 	if (!cnt || (flags & ~(MSG_DONTWAIT | UDPLANE_POLL)))
 		return set_errno(-EINVAL);
@@ -88,7 +97,8 @@ static uint32_t release_run(const struct udplane_pkt *pkts, uint32_t cnt)
 	uint32_t frames[BURST_MAX], n = 0;
 
 	for (; n < cnt && n < BURST_MAX && pkts[n].cookie == cookie; n++)
-		frames[n] = (uint32_t)((size_t)((const uint8_t *)pkts[n].data - a->frames.addr) >> a->frame_shift);
+		frames[n] = (uint32_t)((size_t)((const uint8_t *)pkts[n].data - a->frames.addr) >>
+				       a->frame_shift);
 	attach_return(a, cookie & COOKIE_LANE, frames, n);
 	attach_put_many(a, n);
 	return n;
@@ -107,7 +117,7 @@ void udplane_release(int fd, const struct udplane_pkt *pkts, unsigned int cnt)
 	}
 }
 
-/* ------------------------------------------------------------------------------------------------------------ send -- */
+/* --- send --- */
 
 static void offer(struct udplane_buf *b, void *data, uint32_t size)
 {
@@ -182,7 +192,9 @@ int udplane_reserve(int fd, struct udplane_buf *bufs, unsigned int cnt)
 			return set_errno(-EBADF);
 		err = !cnt ? -EINVAL : 0;
 		if (!err && s->burst_cnt)
-			err = pthread_equal(s->burst_owner, pthread_self()) ? -EINVAL : end && now_ns() >= end ? -EAGAIN : -EBUSY;
+			err = pthread_equal(s->burst_owner, pthread_self()) ? -EINVAL
+			      : end && now_ns() >= end			    ? -EAGAIN
+									    : -EBUSY;
 		if (err != -EBUSY)
 			break;
 		lock_drop(&s->tx_lock); /* another thread's: it will be quick */
@@ -203,16 +215,18 @@ int udplane_reserve(int fd, struct udplane_buf *bufs, unsigned int cnt)
 	return err ? set_errno(err) : (int)n;
 }
 
-static socklen_t name_of(const struct sock *s, const struct udplane_peer *peer, struct sockaddr_storage *ss)
+static socklen_t name_of(const struct sock *s, const struct udplane_peer *peer,
+			 struct sockaddr_storage *ss)
 {
 	if (!peer->family)
 		return 0;
 	/* An IPv6 destination on an IPv4 socket: let the kernel say what it thinks of it. */
-	return peer_to_name(s->domain == AF_INET && peer->family == AF_INET6 ? AF_INET6 : s->domain, peer, ss);
+	return peer_to_name(s->domain == AF_INET && peer->family == AF_INET6 ? AF_INET6 : s->domain,
+			    peer, ss);
 }
 
-/* Whether there may be room in the kernel socket's send buffer after all. What fills it may be a neighbour that does not answer, for seconds:
- * no burst call waits for that. *end: 0 at first. */
+/* Whether there may be room in the kernel socket's send buffer after all. What fills it may be a
+ * neighbour that does not answer, for seconds: no burst call waits for that. *end: 0 at first. */
 static bool kernel_room(struct sock *s, uint64_t *end)
 {
 	struct pollfd p = {.fd = s->kfd, .events = POLLOUT};
@@ -224,11 +238,13 @@ static bool kernel_room(struct sock *s, uint64_t *end)
 		*end = now_ns() + TX_FULL_WAIT_NS;
 	else if (now_ns() >= *end)
 		return false;
-	syscall(SYS_ppoll, &p, 1, &ms, NULL, 0); /* poll() is a cancellation point, and locks are held */
+	syscall(SYS_ppoll, &p, 1, &ms, NULL,
+		0); /* poll() is a cancellation point, and locks are held */
 	return true;
 }
 
-/* Never blocks for longer than TX_FULL_WAIT_NS: fewer than cnt, or -EAGAIN, if the kernel had no room in that time. */
+/* Never blocks for longer than TX_FULL_WAIT_NS: fewer than cnt, or -EAGAIN, if the kernel had no
+ * room in that time. */
 static int submit_kernel(struct sock *s, const struct udplane_buf *bufs, uint32_t cnt)
 {
 	struct sockaddr_storage name[BURST_MAX];
@@ -242,7 +258,10 @@ static int submit_kernel(struct sock *s, const struct udplane_buf *bufs, uint32_
 		socklen_t len = name_of(s, &bufs[i].peer, &name[i]);
 
 		iov[i] = (struct iovec){.iov_base = bufs[i].data, .iov_len = bufs[i].len};
-		vec[i].msg_hdr = (struct msghdr){.msg_name = len ? &name[i] : NULL, .msg_namelen = len, .msg_iov = &iov[i], .msg_iovlen = 1};
+		vec[i].msg_hdr = (struct msghdr){.msg_name = len ? &name[i] : NULL,
+						 .msg_namelen = len,
+						 .msg_iov = &iov[i],
+						 .msg_iovlen = 1};
 	}
 	while (done < cnt) {
 		n = raw_sendmmsg(s->kfd, vec + done, cnt - done, MSG_DONTWAIT);
@@ -269,7 +288,8 @@ static bool buf_fast(struct sock *s, struct lane *l, const struct udplane_buf *b
 	return dest_fast(s, l, d) && b->len <= tx_max_len(s->att, d);
 }
 
-/* Payloads are in slots base, base + 1, ... One that has to take the kernel path leaves a gap, which the next ones close. */
+/* Payloads are in slots base, base + 1, ... One that has to take the kernel path leaves a gap,
+ * which the next ones close. */
 static int submit_ring(struct sock *s, struct lane *l, const struct udplane_buf *bufs, uint32_t cnt)
 {
 	uint32_t ready = 0, i;
@@ -294,7 +314,8 @@ static int submit_ring(struct sock *s, struct lane *l, const struct udplane_buf 
 	return i > 1 ? (int)i - 1 : n;
 }
 
-/* Into the ring, if it is still what it was at reserve; else the kernel sends what lies in the slots. */
+/* Into the ring, if it is still what it was at reserve; else the kernel sends what lies in the
+ * slots. */
 static int submit(struct sock *s, const struct udplane_buf *bufs, uint32_t cnt)
 {
 	struct lane *l = s->burst_lane;

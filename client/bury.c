@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The end of an attachment, and the way to the next. Whatever the reason, sockets go on with the kernel: what is in their RX rings is
- * copied out, what udplaned has not taken from the TX rings is sent through their kernel sockets, in order. So the zones can be
- * unmapped as soon as the application holds no packet in place: the huge pages are wanted by the next udplaned.
+ * The end of an attachment, and the way to the next. Whatever the reason, sockets go on with the
+ * kernel: what is in their RX rings is copied out, what udplaned has not taken from the TX rings is
+ * sent through their kernel sockets, in order. So the zones can be unmapped as soon as the
+ * application holds no packet in place: the huge pages are wanted by the next udplaned.
  */
+#include "client/internal.h"
 #include <errno.h>
 #include <unistd.h>
-#include "client/internal.h"
 
 static void bury_sock(struct sock *s, void *arg)
 {
@@ -52,7 +53,8 @@ void attach_bury(struct attach *a)
 {
 	__atomic_store_n(&a->live, 0, __ATOMIC_SEQ_CST);
 	context.att = NULL;
-	context_set_reason(UDPLANE_REASON_NO_SIDECAR, "%s", a->control.goodbye ? "udplaned has left" : "udplaned is gone");
+	context_set_reason(UDPLANE_REASON_NO_SIDECAR, "%s",
+			   a->control.goodbye ? "udplaned has left" : "udplaned is gone");
 	table_each(bury_sock, a);
 	attach_close_fds(a);
 	context.attach_wait_ns = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Asking udplaned to divert a socket's port, telling it of changes, and giving the port back. */
+#include "client/internal.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +9,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "client/internal.h"
 
 void sock_set_reason(struct sock *s, uint32_t reason, const char *text)
 {
@@ -19,7 +19,7 @@ void sock_set_reason(struct sock *s, uint32_t reason, const char *text)
 	lock_drop(&s->tx_lock);
 }
 
-/* ------------------------------------------------------------------------------------------------------- addresses -- */
+/* --- addresses --- */
 
 /* Into a struct dest, as the TX descriptor has it. False: no address. */
 static bool dest_of_kernel(const struct sockaddr_storage *ss, struct dest *d)
@@ -46,7 +46,8 @@ bool sock_read_names(struct sock *s)
 
 	getsockname(s->kfd, (struct sockaddr *)&local, &len);
 	len = sizeof(peer);
-	connected = getpeername(s->kfd, (struct sockaddr *)&peer, &len) == 0 && dest_of_kernel(&peer, &there);
+	connected = getpeername(s->kfd, (struct sockaddr *)&peer, &len) == 0 &&
+		    dest_of_kernel(&peer, &there);
 	if (s->domain == AF_INET6)
 		getsockopt(s->kfd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &v_len);
 	dest_of_kernel(&local, &here);
@@ -61,7 +62,8 @@ bool sock_read_names(struct sock *s)
 		const struct sockaddr_in6 *in6 = (const void *)&peer;
 
 		s->peer = there;
-		s->peer_fast = dest_unicast(&there) && there.port_be && (!there.ipv6 || !in6->sin6_flowinfo);
+		s->peer_fast = dest_unicast(&there) && there.port_be &&
+			       (!there.ipv6 || !in6->sin6_flowinfo);
 	}
 	s->seen_seq = 1;
 	s->local_port_be = here.port_be;
@@ -80,7 +82,7 @@ static bool port_asked(const struct attach *a, uint16_t port_be)
 	return __atomic_load_n(&map[port >> 3], __ATOMIC_RELAXED) >> (port & 7) & 1;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- rings -- */
+/* --- rings --- */
 
 static int segment_add(struct attach *a, int fd, uint64_t len)
 {
@@ -96,7 +98,8 @@ static int segment_add(struct attach *a, int fd, uint64_t len)
 }
 
 /* Where the rings are; NULL with *err: -EPROTO or why they cannot be reached. */
-static uint8_t *find_rings(struct attach *a, const struct udplane_claimed *c, struct control_answer *ans, int *err)
+static uint8_t *find_rings(struct attach *a, const struct udplane_claimed *c,
+			   struct control_answer *ans, int *err)
 {
 	struct zone *z;
 	struct stat st;
@@ -123,21 +126,25 @@ static uint8_t *find_rings(struct attach *a, const struct udplane_claimed *c, st
 		*err = -ENOMEM;
 		return NULL;
 	}
-	if (c->ring_size < 2 || c->ring_size > 1 << 20 || (c->ring_size & (c->ring_size - 1)) || c->ring_off % 64 || c->ring_len % 64 ||
-	    c->ring_len < sizeof(struct udplane_rx_ring) + (uint64_t)c->ring_size * sizeof(struct udplane_rx_desc) ||
+	if (c->ring_size < 2 || c->ring_size > 1 << 20 || (c->ring_size & (c->ring_size - 1)) ||
+	    c->ring_off % 64 || c->ring_len % 64 ||
+	    c->ring_len < sizeof(struct udplane_rx_ring) +
+				  (uint64_t)c->ring_size * sizeof(struct udplane_rx_desc) ||
 	    c->ring_off > z->len || (uint64_t)c->ring_len * a->worker_cnt > z->len - c->ring_off)
 		return NULL;
 	return z->addr + c->ring_off;
 }
 
-static struct rxq *make_rxqs(const struct attach *a, const struct udplane_claimed *c, uint8_t *rings)
+static struct rxq *make_rxqs(const struct attach *a, const struct udplane_claimed *c,
+			     uint8_t *rings)
 {
 	struct rxq *rxq = calloc(a->worker_cnt, sizeof(*rxq));
 
 	for (uint32_t i = 0; rxq && i < a->worker_cnt; i++) {
 		struct udplane_rx_ring *shared = (void *)(rings + (size_t)i * c->ring_len);
 
-		udplane_ring_init(&rxq[i].ring, &shared->head, c->ring_size, udplane_word_load(&shared->head.cons_idx));
+		udplane_ring_init(&rxq[i].ring, &shared->head, c->ring_size,
+				  udplane_word_load(&shared->head.cons_idx));
 		rxq[i].desc = shared->desc;
 		rxq[i].shared = shared;
 	}
@@ -145,7 +152,8 @@ static struct rxq *make_rxqs(const struct attach *a, const struct udplane_claime
 }
 
 /* Takes rxq and wake_fd over. False: closed meanwhile, or not now. */
-static bool install(struct sock *s, struct attach *a, const struct udplane_claimed *c, struct rxq *rxq, int wake_fd)
+static bool install(struct sock *s, struct attach *a, const struct udplane_claimed *c,
+		    struct rxq *rxq, int wake_fd)
 {
 	struct epoll_event ev = {.events = EPOLLIN};
 	bool locked = sock_take_both(s), open;
@@ -161,7 +169,8 @@ static bool install(struct sock *s, struct attach *a, const struct udplane_claim
 		s->tokens = 0;
 		s->switched = false;
 		s->id = c->sock;
-		s->zone = (const void *)(a->stats_zone.addr + a->stats->socket_off + (size_t)c->sock * a->stats->socket_len);
+		s->zone = (const void *)(a->stats_zone.addr + a->stats->socket_off +
+					 (size_t)c->sock * a->stats->socket_len);
 		s->lane = &a->lane[c->sock % a->worker_cnt];
 		s->tx_shared = rxq[0].shared;
 		s->tx_used = false;
@@ -190,11 +199,12 @@ void claim_drop(struct sock *s, bool save)
 	s->tokens = 0;
 	s->peeked = s->peeked == PEEKED_RING ? PEEKED_NONE : s->peeked;
 	if (own_is(s->wake_fd))
-		epoll_ctl(s->fd, EPOLL_CTL_DEL, s->wake_fd, NULL); /* a forked child may hold it, too */
+		epoll_ctl(s->fd, EPOLL_CTL_DEL, s->wake_fd,
+			  NULL); /* a forked child may hold it, too */
 	own_close(&s->wake_fd);
 }
 
-/* ----------------------------------------------------------------------------------------------------------- verbs -- */
+/* --- verbs --- */
 
 static void refused(struct sock *s, uint32_t reason, const char *text)
 {
@@ -208,11 +218,13 @@ static void refused(struct sock *s, uint32_t reason, const char *text)
 
 static void send_release(struct attach *a, uint32_t sock, uint32_t reason, const char *text)
 {
-	struct udplane_sock_req req = {.msg.type = UDPLANE_MSG_RELEASE, .sock = sock, .reason = reason};
+	struct udplane_sock_req req = {
+		.msg.type = UDPLANE_MSG_RELEASE, .sock = sock, .reason = reason};
 	struct control_answer ans;
 
 	snprintf(req.text, sizeof(req.text), "%s", text);
-	if (!control_request(&a->control, &req, sizeof(req), -1, UDPLANE_MSG_DONE, sizeof(struct udplane_done), &ans))
+	if (!control_request(&a->control, &req, sizeof(req), -1, UDPLANE_MSG_DONE,
+			     sizeof(struct udplane_done), &ans))
 		control_close_fds(&ans);
 }
 
@@ -242,7 +254,8 @@ static void claimed(struct sock *s, struct attach *a, struct control_answer *ans
 		control_distrust(&a->control);
 		return;
 	}
-	refused(s, err == -EMFILE ? UDPLANE_REASON_DESCRIPTORS : UDPLANE_REASON_MEMORY_MAP, "the socket's rings cannot be mapped");
+	refused(s, err == -EMFILE ? UDPLANE_REASON_DESCRIPTORS : UDPLANE_REASON_MEMORY_MAP,
+		"the socket's rings cannot be mapped");
 	send_release(a, c->sock, UDPLANE_REASON_NONE, "");
 }
 
@@ -270,9 +283,13 @@ static void claim_ask(struct sock *s, struct attach *a)
 	req.local.port_be = s->local_port_be;
 	req.local.family = s->domain == AF_INET6 && !s->local_v4 ? AF_INET6 : AF_INET;
 	lock_drop(&s->tx_lock);
-	err = control_request(&a->control, &req, sizeof(req), s->kfd, UDPLANE_MSG_CLAIMED, sizeof(struct udplane_claimed), &ans);
+	err = control_request(&a->control, &req, sizeof(req), s->kfd, UDPLANE_MSG_CLAIMED,
+			      sizeof(struct udplane_claimed), &ans);
 	if (err) {
-		refused(s, err == -ETOOMANYREFS ? UDPLANE_REASON_DESCRIPTORS : UDPLANE_REASON_NO_SIDECAR, strerror(-err));
+		refused(s,
+			err == -ETOOMANYREFS ? UDPLANE_REASON_DESCRIPTORS
+					     : UDPLANE_REASON_NO_SIDECAR,
+			strerror(-err));
 		return;
 	}
 	if (ans.u.claimed.status)
@@ -286,7 +303,8 @@ void claim_try(struct sock *s)
 {
 	struct attach *a = context.att;
 
-	if (s->att || s->kernel_only || __atomic_load_n(&s->closed, __ATOMIC_RELAXED) || context.disabled || !s->bound) {
+	if (s->att || s->kernel_only || __atomic_load_n(&s->closed, __ATOMIC_RELAXED) ||
+	    context.disabled || !s->bound) {
 		sock_retry_at(s, UINT64_MAX);
 		return;
 	}
@@ -307,11 +325,13 @@ void claim_try(struct sock *s)
 	if (coarse_ns() < s->retry_ns)
 		return;
 	if (!sock_kernel_is(s)) {
-		refused(s, UDPLANE_REASON_DESCRIPTORS, "the program has closed the descriptor of the kernel socket");
+		refused(s, UDPLANE_REASON_DESCRIPTORS,
+			"the program has closed the descriptor of the kernel socket");
 		return;
 	}
 	if (!port_asked(a, s->local_port_be)) { /* spares every client socket a question */
-		refused(s, UDPLANE_REASON_NOT_ASKED, "the port is not among those that udplaned was asked to accelerate");
+		refused(s, UDPLANE_REASON_NOT_ASKED,
+			"the port is not among those that udplaned was asked to accelerate");
 		return;
 	}
 	claim_ask(s, a);
@@ -343,7 +363,9 @@ void claim_later(struct sock *s, uint32_t late, uint32_t reason, const char *tex
 
 void claim_late(struct sock *s, void *unused)
 {
-	uint32_t late = __atomic_load_n(&s->late, __ATOMIC_RELAXED) ? __atomic_exchange_n(&s->late, 0, __ATOMIC_ACQUIRE) : 0;
+	uint32_t late = __atomic_load_n(&s->late, __ATOMIC_RELAXED)
+				? __atomic_exchange_n(&s->late, 0, __ATOMIC_ACQUIRE)
+				: 0;
 
 	(void)unused;
 	if (late & LATE_CLOSE) {
@@ -383,11 +405,13 @@ void claim_update(struct sock *s)
 	}
 	keep_order(s);
 	if (!s->bound) {
-		claim_release(s, CLAIM_AGAIN, UDPLANE_REASON_NOT_BOUND, "the socket is not bound to a port any more");
+		claim_release(s, CLAIM_AGAIN, UDPLANE_REASON_NOT_BOUND,
+			      "the socket is not bound to a port any more");
 		return;
 	}
 	req.sock = s->id;
-	if (control_request(&a->control, &req, sizeof(req), -1, UDPLANE_MSG_DONE, sizeof(struct udplane_done), &ans))
+	if (control_request(&a->control, &req, sizeof(req), -1, UDPLANE_MSG_DONE,
+			    sizeof(struct udplane_done), &ans))
 		return; /* it will be buried */
 	control_close_fds(&ans);
 	if (ans.u.done.status) {
@@ -413,7 +437,8 @@ static void go_kernel(struct sock *s, uint32_t reason, const char *text)
 	context_log(1, "socket %d leaves the fast path: %s: %s", s->fd, reason_name(reason), text);
 }
 
-/* Frames that were returned while the worker slept would wait for its next packet; nobody else could have them till then. */
+/* Frames that were returned while the worker slept would wait for its next packet; nobody else
+ * could have them till then. */
 static void nudge(struct attach *a)
 {
 	for (uint32_t i = 0; i < a->worker_cnt; i++) {
@@ -429,14 +454,19 @@ static void nudge(struct attach *a)
 	}
 }
 
-/* What is in the rings is saved after the answer, when nothing more comes, and before the next claim, which may get the same rings. */
+/* What is in the rings is saved after the answer, when nothing more comes, and before the next
+ * claim, which may get the same rings. */
 void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const char *text)
 {
 	struct attach *a = s->att ? s->att : s->held;
 	bool rings = s->att != NULL, keep_row = end == CLAIM_KERNEL || end == CLAIM_SHARED;
 
 	if (!sock_take_both(s)) {
-		claim_later(s, end == CLAIM_KERNEL ? LATE_KERNEL : end == CLAIM_CLOSE ? LATE_CLOSE : LATE_UPDATE, reason, text);
+		claim_later(s,
+			    end == CLAIM_KERNEL	 ? LATE_KERNEL
+			    : end == CLAIM_CLOSE ? LATE_CLOSE
+						 : LATE_UPDATE,
+			    reason, text);
 		return;
 	}
 	if (end == CLAIM_KERNEL) {

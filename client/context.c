@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The process-wide context: environment, log, fork. */
+#include "client/internal.h"
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -10,11 +11,11 @@
 #include <sys/epoll.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include "client/internal.h"
 
-struct context context = {.ctl = PTHREAD_MUTEX_INITIALIZER, .share = {.fd = -1, .pipe = {-1, -1}}, .dir = {.fd = -1}};
+struct context context = {
+	.ctl = PTHREAD_MUTEX_INITIALIZER, .share = {.fd = -1, .pipe = {-1, -1}}, .dir = {.fd = -1}};
 
-/* ----------------------------------------------------------------------------------------------------------- lock -- */
+/* --- lock --- */
 
 static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
 
@@ -26,8 +27,8 @@ static bool is_fault(int signo)
 	return false;
 }
 
-/* May this thread be in a signal handler? Those run with their signal blocked, unless they have asked not to. (Those of sanitizers and
- * crash reporters have. They jump, or do not return.) */
+/* May this thread be in a signal handler? Those run with their signal blocked, unless they have
+ * asked not to. (Those of sanitizers and crash reporters have. They jump, or do not return.) */
 static bool in_handler(void)
 {
 	struct sigaction sa;
@@ -40,7 +41,8 @@ static bool in_handler(void)
 	for (int i = 1; i < NSIG; i++) {
 		if (sigismember(&mask, i) == 1)
 			return true;
-		if (!is_fault(i) && !sigaction(i, NULL, &sa) && (sa.sa_flags & SA_NODEFER) && sa.sa_handler != SIG_DFL && sa.sa_handler != SIG_IGN)
+		if (!is_fault(i) && !sigaction(i, NULL, &sa) && (sa.sa_flags & SA_NODEFER) &&
+		    sa.sa_handler != SIG_DFL && sa.sa_handler != SIG_IGN)
 			return true;
 	}
 	return false;
@@ -189,10 +191,10 @@ void context_set_reason(uint32_t reason, const char *format, ...)
 		context_log(1, "not attached: %s: %s", reason_name(reason), text);
 }
 
-/* ----------------------------------------------------------------------------------------------------------- fork -- */
+/* --- fork --- */
 
-/* No new socket and no half-said message in the child. A thread that forks from a signal handler inside the library must not hang.
- * This is per thread, but the lock lets in one alone. */
+/* No new socket and no half-said message in the child. A thread that forks from a signal handler
+ * inside the library must not hang. This is per thread, but the lock lets in one alone. */
 static struct ctl_state fork_state;
 static bool fork_table;
 
@@ -228,8 +230,9 @@ static void fork_parent(void)
 	ctl_unlock(&st);
 }
 
-/* The parent's rings and its epoll instance are not ours: a new instance takes the place of the inherited one, now, since the
- * application may give the descriptor to an epoll of its own before it calls us. */
+/* The parent's rings and its epoll instance are not ours: a new instance takes the place of the
+ * inherited one, now, since the application may give the descriptor to an epoll of its own before
+ * it calls us. */
 static void fork_child_sock(struct sock *s)
 {
 	struct epoll_event ev = {.events = EPOLLIN};
@@ -246,7 +249,8 @@ static void fork_child_sock(struct sock *s)
 	if (ep >= 0) {
 		int flags = table_fd_flags(s->fd);
 
-		epoll_ctl(ep, EPOLL_CTL_ADD, s->kfd, &(struct epoll_event){.events = RX_KERNEL_EVENTS});
+		epoll_ctl(ep, EPOLL_CTL_ADD, s->kfd,
+			  &(struct epoll_event){.events = RX_KERNEL_EVENTS});
 		if (s->queue)
 			epoll_ctl(ep, EPOLL_CTL_ADD, s->queue_fd, &ev);
 		dup3(ep, s->fd, flags);
@@ -268,7 +272,8 @@ static void fork_child_sock(struct sock *s)
 	if (s->held)
 		attach_put(s->held);
 	s->held = NULL;
-	s->lazy = !s->shared; /* else it is claimed when nobody else has it any more, be it to send */
+	s->lazy =
+		!s->shared; /* else it is claimed when nobody else has it any more, be it to send */
 	s->direct = 0;
 	s->rx_error = 0;
 	while ((b = s->saved) != NULL) { /* the parent's: there was no memory for a queue */
@@ -309,12 +314,13 @@ static void fork_child(void)
 		ctl_end(&st);
 }
 
-/* ----------------------------------------------------------------------------------------------------------- init -- */
+/* --- init --- */
 
 static void read_environment(void)
 {
 	const char *path = getenv("UDPLANE_SOCKET"), *spin = getenv("UDPLANE_SPIN_US");
-	const char *log = getenv("UDPLANE_LOG"), *off = getenv("UDPLANE_DISABLE"), *yield = getenv("UDPLANE_YIELD");
+	const char *log = getenv("UDPLANE_LOG"), *off = getenv("UDPLANE_DISABLE"),
+		   *yield = getenv("UDPLANE_YIELD");
 	const char *root = getenv("UDPLANE_CHROOT");
 
 	path = path && *path ? path : UDPLANE_DEFAULT_SOCKET;
@@ -330,8 +336,11 @@ static void read_environment(void)
 		context_set_reason(UDPLANE_REASON_USER, "UDPLANE_DISABLE is set");
 	} else if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
 		context.disabled = true;
-		context_set_reason(UDPLANE_REASON_NO_SIDECAR, "UDPLANE_SOCKET has %zu bytes, and a socket's path %zu at most: \"%.60s...\"", strlen(path),
-				   sizeof(((struct sockaddr_un *)0)->sun_path) - 1, path);
+		context_set_reason(UDPLANE_REASON_NO_SIDECAR,
+				   "UDPLANE_SOCKET has %zu bytes, and a socket's path %zu at most: "
+				   "\"%.60s...\"",
+				   strlen(path), sizeof(((struct sockaddr_un *)0)->sun_path) - 1,
+				   path);
 	}
 	if (!context.disabled)
 		context_set_reason(UDPLANE_REASON_NO_SIDECAR, "not tried yet");

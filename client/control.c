@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages to and from udplaned. One request at a time; everything here runs under context.ctl. */
+#include "client/internal.h"
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
-#include "client/internal.h"
 
 void control_close_fds(struct control_answer *ans)
 {
@@ -47,7 +47,8 @@ static void take_fds(struct msghdr *mh, struct control_answer *ans)
 			continue;
 		cnt = (uint32_t)((cm->cmsg_len - CMSG_LEN(0)) / sizeof(int));
 		for (uint32_t i = 0; i < cnt && ans->fd_cnt < CONTROL_MAX_FDS; i++)
-			memcpy(&ans->fd[ans->fd_cnt++], CMSG_DATA(cm) + i * sizeof(int), sizeof(int));
+			memcpy(&ans->fd[ans->fd_cnt++], CMSG_DATA(cm) + i * sizeof(int),
+			       sizeof(int));
 	}
 	ans->fds_cut = mh->msg_flags & MSG_CTRUNC;
 }
@@ -60,7 +61,10 @@ static int read_message(int fd, struct control_answer *ans)
 		struct cmsghdr align;
 	} control;
 	struct iovec iov = {.iov_base = ans->u.bytes, .iov_len = sizeof(ans->u.bytes)};
-	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)};
+	struct msghdr mh = {.msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = control.space,
+			    .msg_controllen = sizeof(control.space)};
 	ssize_t n;
 
 	memset(ans, 0, sizeof(*ans));
@@ -72,7 +76,8 @@ static int read_message(int fd, struct control_answer *ans)
 	if (n < 0)
 		return errno == ECONNRESET ? 0 : -errno;
 	take_fds(&mh, ans);
-	if (n && ((size_t)n < sizeof(ans->u.msg) || ans->u.msg.len != n || (mh.msg_flags & MSG_TRUNC))) {
+	if (n &&
+	    ((size_t)n < sizeof(ans->u.msg) || ans->u.msg.len != n || (mh.msg_flags & MSG_TRUNC))) {
 		control_close_fds(ans);
 		return -EPROTO;
 	}
@@ -89,7 +94,8 @@ static void end_text(struct control_answer *ans)
 		ans->u.done.text[UDPLANE_TEXT_LEN - 1] = 0;
 }
 
-int control_wait(struct control *c, uint16_t type, size_t min_len, uint64_t deadline, struct control_answer *ans)
+int control_wait(struct control *c, uint16_t type, size_t min_len, uint64_t deadline,
+		 struct control_answer *ans)
 {
 	uint64_t now;
 
@@ -133,14 +139,15 @@ int control_send(struct control *c, void *req, size_t len, int send_fd)
 	return c->failed || !own_is(c->fd) ? -ECONNRESET : send_request(c->fd, req, len, send_fd);
 }
 
-int control_request(struct control *c, void *req, size_t len, int send_fd, uint16_t type, size_t min_len,
-		    struct control_answer *ans)
+int control_request(struct control *c, void *req, size_t len, int send_fd, uint16_t type,
+		    size_t min_len, struct control_answer *ans)
 {
 	int err;
 
 	ans->fd_cnt = 0;
 	err = control_send(c, req, len, send_fd);
-	if (err == -ETOOMANYREFS) /* RLIMIT_NOFILE of descriptors in flight: not the connection's fault */
+	if (err ==
+	    -ETOOMANYREFS) /* RLIMIT_NOFILE of descriptors in flight: not the connection's fault */
 		return err;
 	if (!err)
 		err = control_wait(c, type, min_len, now_ns() + CONTROL_DEADLINE_NS, ans);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Destinations. What is not certain to be plain unicast out of udplaned's device goes to the kernel, which sends it or says why not:
- * so errors come from the call that caused them. A doubt costs speed, never correctness.
+ * Destinations. What is not certain to be plain unicast out of udplaned's device goes to the
+ * kernel, which sends it or says why not: so errors come from the call that caused them. A doubt
+ * costs speed, never correctness.
  */
-#include <string.h>
 #include "client/internal.h"
+#include <string.h>
 
 static bool link_local(const struct dest *d)
 {
@@ -20,7 +21,8 @@ bool dest_unicast(const struct dest *d)
 	return d->addr[0] != 0xff && memcmp(d->addr, loopback, 16) && memcmp(d->addr, zero, 16);
 }
 
-/* Can the socket send there at all, as far as families go? Sockets bound to an address of one family cannot cross to the other. */
+/* Can the socket send there at all, as far as families go? Sockets bound to an address of one
+ * family cannot cross to the other. */
 static bool family_fits(const struct sock *s, const struct dest *d)
 {
 	if (s->domain == AF_INET)
@@ -43,7 +45,8 @@ bool dest_of_name(const struct sock *s, const void *name, socklen_t len, struct 
 		d->port_be = in->sin_port;
 		return d->port_be != 0;
 	}
-	if (len < sizeof(*in6) || in6->sin6_family != AF_INET6 || in6->sin6_flowinfo || !in6->sin6_port)
+	if (len < sizeof(*in6) || in6->sin6_family != AF_INET6 || in6->sin6_flowinfo ||
+	    !in6->sin6_port)
 		return false;
 	d->port_be = in6->sin6_port;
 	d->ipv6 = !IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
@@ -70,20 +73,23 @@ bool dest_of_peer(const struct sock *s, const struct udplane_peer *p, struct des
 
 socklen_t dest_to_name(int domain, const struct dest *d, struct sockaddr_storage *ss)
 {
-	struct udplane_peer p = {.port_be = d->port_be, .family = d->ipv6 ? AF_INET6 : AF_INET, .scope_id = d->scope_id};
+	struct udplane_peer p = {.port_be = d->port_be,
+				 .family = d->ipv6 ? AF_INET6 : AF_INET,
+				 .scope_id = d->scope_id};
 
 	memcpy(p.addr, d->addr, 16);
 	return peer_to_name(domain, &p, ss);
 }
 
-/* ------------------------------------------------------------------------------------------------------- prefixes -- */
+/* --- prefixes --- */
 
 static bool prefixes_copy(struct prefix_set *set, const struct udplane_stats_zone *z)
 {
 	for (int i = 0; i < 8; i++) {
 		uint32_t seq = udplane_seq_read(&z->prefix_seq);
 
-		set->cnt = z->prefix_cnt < UDPLANE_MAX_PREFIXES ? z->prefix_cnt : UDPLANE_MAX_PREFIXES;
+		set->cnt =
+			z->prefix_cnt < UDPLANE_MAX_PREFIXES ? z->prefix_cnt : UDPLANE_MAX_PREFIXES;
 		memcpy(set->prefix, (const void *)z->prefix, sizeof(set->prefix));
 		if (!udplane_seq_retry(&z->prefix_seq, seq)) {
 			set->seq = seq;
@@ -108,7 +114,8 @@ static bool same_prefix(const uint8_t *a, const uint8_t *b, uint32_t bits)
 /* The network or broadcast address of an IPv4 prefix: all host bits equal. */
 static bool edge_of(const uint8_t *addr, uint32_t len)
 {
-	uint32_t a = (uint32_t)addr[0] << 24 | (uint32_t)addr[1] << 16 | (uint32_t)addr[2] << 8 | addr[3];
+	uint32_t a = (uint32_t)addr[0] << 24 | (uint32_t)addr[1] << 16 | (uint32_t)addr[2] << 8 |
+		     addr[3];
 	uint32_t host = len >= 31 ? 0 : UINT32_MAX >> len;
 
 	return host && ((a & host) == 0 || (a & host) == host);
@@ -122,8 +129,8 @@ static bool prefixes_allow(const struct prefix_set *set, const struct dest *d)
 	for (uint32_t i = 0; i < set->cnt; i++) {
 		const struct udplane_prefix *p = &set->prefix[i];
 
-		if (p->family == family && p->len <= (d->ipv6 ? 128 : 32) && (!best || p->len > best->len) &&
-		    same_prefix(p->addr, d->addr, p->len))
+		if (p->family == family && p->len <= (d->ipv6 ? 128 : 32) &&
+		    (!best || p->len > best->len) && same_prefix(p->addr, d->addr, p->len))
 			best = p;
 	}
 	return best && !best->slow && !(best->on_link && edge_of(d->addr, best->len));
@@ -135,7 +142,8 @@ static bool judge(struct sock *s, struct lane *l, const struct dest *d)
 		return false;
 	if (link_local(d) && d->scope_id != (uint32_t)s->att->stats->ifindex)
 		return false;
-	if (udplane_load32(&s->zone->tx_reason)) /* rules or programs that only the kernel applies; prefix_seq changes with it */
+	/* rules or programs that only the kernel applies; prefix_seq changes with it */
+	if (udplane_load32(&s->zone->tx_reason))
 		return false;
 	return s->local_any || memcmp(s->local, d->addr, 16); /* to itself */
 }
@@ -146,8 +154,8 @@ bool dest_fast(struct sock *s, struct lane *l, const struct dest *d)
 
 	if (unlikely(l->prefixes.seq != seq) && !prefixes_copy(&l->prefixes, s->att->stats))
 		return false;
-	if (likely(s->seen_seq == l->prefixes.seq && s->seen.ipv6 == d->ipv6 && !memcmp(s->seen.addr, d->addr, 16) &&
-		   s->seen.scope_id == d->scope_id))
+	if (likely(s->seen_seq == l->prefixes.seq && s->seen.ipv6 == d->ipv6 &&
+		   !memcmp(s->seen.addr, d->addr, 16) && s->seen.scope_id == d->scope_id))
 		return s->seen_fast;
 	s->seen = *d;
 	s->seen_seq = l->prefixes.seq;

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The directory of the control socket, for a process that its path does not lead there any more: after chroot(2).
+ * The directory of the control socket, for a process that its path does not lead there any more:
+ * after chroot(2).
  *
- * Whoever takes over a process in a new root could leave it through a descriptor of a directory outside. So what is kept is a detached mount
- * of this one directory, which has nothing above it. That takes CAP_SYS_ADMIN; an ordinary descriptor is for who asks for it
- * (UDPLANE_CHROOT). Under a seccomp filter no mount is made: many kill who tries.
+ * Whoever takes over a process in a new root could leave it through a descriptor of a directory
+ * outside. So what is kept is a detached mount of this one directory, which has nothing above it.
+ * That takes CAP_SYS_ADMIN; an ordinary descriptor is for who asks for it (UDPLANE_CHROOT). Under a
+ * seccomp filter no mount is made: many kill who tries.
  *
- * A socket's name is looked up from the working directory, which is the process's. So a thread that does not share it (clone(2) without
- * CLONE_FS) goes there, connects, and ends, while this one waits (CLONE_VFORK). As a thread it has the process's id, which udplaned
- * reports, and nobody has to wait for it.
+ * A socket's name is looked up from the working directory, which is the process's. So a thread that
+ * does not share it (clone(2) without CLONE_FS) goes there, connects, and ends, while this one
+ * waits (CLONE_VFORK). As a thread it has the process's id, which udplaned reports, and nobody has
+ * to wait for it.
  */
+#include "client/internal.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -20,15 +24,14 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include "client/internal.h"
 
 #ifndef SYS_open_tree
 #define SYS_open_tree 428
 #endif
-#define TREE_CLONE     1          /* OPEN_TREE_CLONE, which old headers do not have */
-#define CAP_SYS_ADMIN  21
-#define STATUS_SIZE    4096
-#define ERRAND_STACK   (64 << 10) /* a seccomp filter may have a handler run on it */
+#define TREE_CLONE    1 /* OPEN_TREE_CLONE, which old headers do not have */
+#define CAP_SYS_ADMIN 21
+#define STATUS_SIZE   4096
+#define ERRAND_STACK  (64 << 10) /* a seccomp filter may have a handler run on it */
 
 /* Has the thread the capability, and no seccomp filter, as far as can be known? */
 static bool may_mount(void)
@@ -42,7 +45,8 @@ static bool may_mount(void)
 		close(fd);
 	status[n > 0 ? n : 0] = 0;
 	caps = strstr(status, "\nCapEff:");
-	return caps && (strtoull(caps + 8, NULL, 16) >> CAP_SYS_ADMIN & 1) && strstr(status, "\nSeccomp:\t0");
+	return caps && (strtoull(caps + 8, NULL, 16) >> CAP_SYS_ADMIN & 1) &&
+	       strstr(status, "\nSeccomp:\t0");
 }
 
 static bool is_of(int fd, const struct dir *d)
@@ -88,8 +92,8 @@ void dir_keep(bool sure)
 
 	if (fd < 0)
 		return;
-	if (fstat(fd, &st) ||
-	    (context.dir.known && (!sure || is_of(fd, &context.dir)) && (context.dir.fd < 0 || dir_is_kept()))) {
+	if (fstat(fd, &st) || (context.dir.known && (!sure || is_of(fd, &context.dir)) &&
+			       (context.dir.fd < 0 || dir_is_kept()))) {
 		close(fd);
 		return;
 	}
@@ -102,10 +106,13 @@ void dir_keep(bool sure)
 	}
 	if (fd >= 0)
 		close(fd);
-	context.dir = (struct dir){.fd = kept >= 0 ? own_move(kept) : -1, .known = true, .dev = st.st_dev, .ino = st.st_ino};
+	context.dir = (struct dir){.fd = kept >= 0 ? own_move(kept) : -1,
+				   .known = true,
+				   .dev = st.st_dev,
+				   .ino = st.st_ino};
 }
 
-/* ---------------------------------------------------------------------------------------------------------- errand -- */
+/* --- errand --- */
 
 struct errand {
 	int dir, fd;
@@ -113,19 +120,26 @@ struct errand {
 	int err; /* -errno; 1: it has not been run */
 };
 
-/* In a thread of its own that shares everything with the one that waits, errno too, but not the working directory. */
+/* In a thread of its own that shares everything with the one that waits, errno too, but not the
+ * working directory. */
 #if defined(__clang__) || __GNUC__ >= 8
 __attribute__((no_sanitize("address", "undefined", "thread")))
 #endif
-static void errand_run(struct errand *e)
+static void
+errand_run(struct errand *e)
 {
-	stack_t none = {.ss_flags = SS_DISABLE}; /* it inherits the one that this thread may be on */
+	stack_t none = {.ss_flags =
+				SS_DISABLE}; /* it inherits the one that this thread may be on */
 
 	syscall(SYS_sigaltstack, &none, NULL);
-	e->err = syscall(SYS_fchdir, e->dir) || syscall(SYS_connect, e->fd, &e->name, sizeof(e->name)) ? -errno : 0;
+	e->err = syscall(SYS_fchdir, e->dir) ||
+				 syscall(SYS_connect, e->fd, &e->name, sizeof(e->name))
+			 ? -errno
+			 : 0;
 }
 
-#define ERRAND_FLAGS (CLONE_VM | CLONE_SIGHAND | CLONE_THREAD | CLONE_FILES | CLONE_SYSVSEM | CLONE_VFORK)
+#define ERRAND_FLAGS \
+	(CLONE_VM | CLONE_SIGHAND | CLONE_THREAD | CLONE_FILES | CLONE_SYSVSEM | CLONE_VFORK)
 
 /* Runs it, and returns when its thread has ended. (musl's clone() makes no threads.) */
 static long errand_thread(struct errand *e, void *stack_end)
@@ -149,7 +163,8 @@ static long errand_thread(struct errand *e, void *stack_end)
 			 "hlt\n"
 			 "1:"
 			 : "+r"(ret)
-			 : "D"((long)ERRAND_FLAGS), "S"(stack_end), "d"(0L), "r"(r10), "r"(r8), "r"(run), "r"(arg), [exit] "i"(SYS_exit)
+			 : "D"((long)ERRAND_FLAGS), "S"(stack_end), "d"(0L), "r"(r10), "r"(r8),
+			   "r"(run), "r"(arg), [exit] "i"(SYS_exit)
 			 : "rcx", "r11", "memory", "cc");
 	return ret;
 #elif defined(__aarch64__)
@@ -172,7 +187,8 @@ static long errand_thread(struct errand *e, void *stack_end)
 			 "svc #0\n"
 			 "1:"
 			 : "+r"(ret)
-			 : "r"(stack), "r"(x2), "r"(x3), "r"(x4), "r"(nr), "r"(run), "r"(arg), [exit] "i"(SYS_exit)
+			 : "r"(stack), "r"(x2), "r"(x3), "r"(x4), "r"(nr), "r"(run),
+			   "r"(arg), [exit] "i"(SYS_exit)
 			 : "memory", "cc");
 	return ret;
 #else
@@ -184,7 +200,8 @@ static long errand_thread(struct errand *e, void *stack_end)
 
 int dir_connect(int fd, int err)
 {
-	struct errand e = {.dir = context.dir.fd, .fd = fd, .name = {.sun_family = AF_UNIX}, .err = 1};
+	struct errand e = {
+		.dir = context.dir.fd, .fd = fd, .name = {.sun_family = AF_UNIX}, .err = 1};
 	const char *slash = strrchr(context.path, '/'), *name = slash ? slash + 1 : context.path;
 	int there = dir_open();
 	bool useless = is_of(there, &context.dir); /* the path leads there, and nobody listens */
@@ -195,7 +212,8 @@ int dir_connect(int fd, int err)
 	if (useless || !dir_is_kept())
 		return err;
 	memcpy(e.name.sun_path, name, strnlen(name, sizeof(e.name.sun_path) - 1));
-	stack = mmap(NULL, ERRAND_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+	stack = mmap(NULL, ERRAND_STACK, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 	if (stack == MAP_FAILED)
 		return err;
 	errand_thread(&e, stack + ERRAND_STACK);

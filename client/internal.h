@@ -1,48 +1,55 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside libudplane. One process-wide context; in it the attachment to udplaned, if there is one, and a table of sockets by
- * descriptor.
+ * Inside libudplane. One process-wide context; in it the attachment to udplaned, if there is one,
+ * and a table of sockets by descriptor.
  *
  *   context ──> attach (refs) ──> lane per worker: TX ring, return ring, doorbell
  *      └─ table[fd] ──> sock ──> attach (a reference while claimed), rxq per worker: RX ring
  *
  * Locks, in the order in which they are taken:
  *
- *   context.ctl     control messages, attach, bury, claim, release; may be held for a second. Never taken under another lock.
- *   sock.rx_lock    everything that receiving needs; also makes sure that the sock is not closed meanwhile
+ *   context.ctl     control messages, attach, bury, claim, release; may be held for a second.
+ *                   Never taken under another lock.
+ *   sock.rx_lock    everything that receiving needs; also makes sure that the sock is not closed
+ *                   meanwhile
  *   sock.tx_lock    everything that sending needs; likewise
- *   lane.tx_lock    TX ring;  lane.ret_lock  return ring;  context.table_lock, context.buf_lock, context.info_lock
+ *   lane.tx_lock    TX ring;  lane.ret_lock  return ring;  context.table_lock, context.buf_lock,
+ *                                                          context.info_lock
  *
- * A call locks one side of one socket. What takes long (a system call that blocks) first enters itself as a visitor and lets go of the
- * lock. sock memory is never returned to the system, so a thread that finds a stale pointer in the table may lock it and look.
+ * A call locks one side of one socket. What takes long (a system call that blocks) first enters
+ * itself as a visitor and lets go of the lock. sock memory is never returned to the system, so a
+ * thread that finds a stale pointer in the table may lock it and look.
  *
- * Signals: send and receive calls may run in a handler that has interrupted any call of this library, and a handler may leave one by
- * siglongjmp(3). So no lock is waited for without end: lock_take() says no if the thread holds the lock already, or cannot have it in
- * good time (its holder may wait for what an interrupted call holds), and the datagram takes the kernel path. A lock that a jump has
- * left behind is recognised by its owner. Under context.ctl signals are blocked. Threads are cancelled where they wait, as visitors,
- * and hold nothing there; all other system calls are no cancellation points (raw_*).
+ * Signals: send and receive calls may run in a handler that has interrupted any call of this
+ * library, and a handler may leave one by siglongjmp(3). So no lock is waited for without end:
+ * lock_take() says no if the thread holds the lock already, or cannot have it in good time (its
+ * holder may wait for what an interrupted call holds), and the datagram takes the kernel path. A
+ * lock that a jump has left behind is recognised by its owner. Under context.ctl signals are
+ * blocked. Threads are cancelled where they wait, as visitors, and hold nothing there; all other
+ * system calls are no cancellation points (raw_*).
  *
  * Inside, functions return 0 or a count, or -errno; errno is set at the public edge alone.
  */
 #ifndef UDPLANE_CLIENT_INTERNAL_H
 #define UDPLANE_CLIENT_INTERNAL_H
 
+#include "client/lock.h"
+#include "client/raw.h"
 #include <linux/aio_abi.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <poll.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
-#include <netinet/in.h>
-#include "client/lock.h"
-#include "client/raw.h"
 #include <udplane/abi.h>
 #include <udplane/ring.h>
-#pragma GCC visibility push(default) /* the rest of the library is compiled with -fvisibility=hidden */
+#include <unistd.h>
+#pragma GCC visibility push( \
+	default) /* the rest of the library is compiled with -fvisibility=hidden */
 #include <udplane/udplane.h>
 #pragma GCC visibility pop
 
@@ -53,60 +60,75 @@ extern "C" {
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-/* -------------------------------------------------------------------------------------------------------- tunables -- */
+/* --- tunables --- */
 
-/* Receiving: the kernel socket is looked at whenever the rings are empty and after so many datagrams from them. A look at an empty
- * one costs 0.2-0.45 us (docs/measurements.md): 5 ns a datagram. */
+/* Receiving: the kernel socket is looked at whenever the rings are empty and after so many
+ * datagrams from them. A look at an empty one costs 0.2-0.45 us (docs/measurements.md): 5 ns a
+ * datagram. */
 #define RX_KERNEL_EVERY 64
-/* Spinning: a look at the kernel socket so often, counted across calls (at once, if the last look found something). */
-#define RX_SPIN_KERNEL_NS       30000
-#define RX_SPIN_KERNEL_EARLY_NS 20000 /* when a wait begins, and an answer is not likely to have come yet */
-#define RX_SPIN_DEFAULT_US      50
-/* A sleeper looks whether its socket is still the one that it sleeps on: close does not wait for ever for a thread that may have left. */
+/* Spinning: a look at the kernel socket so often, counted across calls (at once, if the last look
+ * found something). */
+#define RX_SPIN_KERNEL_NS 30000
+/* when a wait begins, and an answer is not likely to have come yet */
+#define RX_SPIN_KERNEL_EARLY_NS 20000
+#define RX_SPIN_DEFAULT_US	50
+/* A sleeper looks whether its socket is still the one that it sleeps on: close does not wait for
+ * ever for a thread that may have left. */
 #define RX_SLEEP_MAX_NS 10000000000ull
-/* Which signals have handlers is looked at before a sleep, if that was done longer ago: it costs 10-20 us. */
+/* Which signals have handlers is looked at before a sleep, if that was done longer ago: it costs
+ * 10-20 us. */
 #define HANDLERS_AGE_NS 100000000ull
-/* At the switch to the fast path the kernel's queue is emptied first; more than this is new traffic, not the queue. */
+/* At the switch to the fast path the kernel's queue is emptied first; more than this is new
+ * traffic, not the queue. */
 #define RX_SWITCH_MAX 65536
 /* Frames are returned in batches of this, or when the ring is empty. */
-#define RX_BACK 32
+#define RX_BACK	    32
 #define RX_PREFETCH 4
 
-/* Sending while the worker sleeps (mode balanced): waking it costs 40-100 us on a virtual machine, a send through the kernel ~2 us
- * (docs/measurements.md). So only what looks like a burst wakes it: this many datagrams in one call, or this many within the window. */
-#define TX_ENGAGE_BURST     8
-#define TX_ENGAGE_CNT       16
+/* Sending while the worker sleeps (mode balanced): waking it costs 40-100 us on a virtual machine,
+ * a send through the kernel ~2 us (docs/measurements.md). So only what looks like a burst wakes it:
+ * this many datagrams in one call, or this many within the window. */
+#define TX_ENGAGE_BURST	    8
+#define TX_ENGAGE_CNT	    16
 #define TX_ENGAGE_WINDOW_NS 200000
-/* Receiving through the kernel: this many without an empty look between them, or this many within the window, whatever the socket. */
-#define RX_ENGAGE_RUN       4
-#define RX_ENGAGE_CNT       8
+/* Receiving through the kernel: this many without an empty look between them, or this many within
+ * the window, whatever the socket. */
+#define RX_ENGAGE_RUN	    4
+#define RX_ENGAGE_CNT	    8
 #define RX_ENGAGE_WINDOW_NS 100000
 #define RX_ENGAGE_AGAIN_NS  1000000 /* not more often than this */
-#define POWERSAVE_FACTOR    4       /* counts above in mode powersave */
+#define POWERSAVE_FACTOR    4	    /* counts above in mode powersave */
 
 #define TX_FULL_WAIT_NS 1000000 /* a full TX ring is waited for, then the kernel path */
-#define TX_FULL_WAIT_NONBLOCK_NS 50000 /* on behalf of who does not want to wait: for what the worker sends in one or two rounds */
-#define TX_ERROR_TICKS  100000  /* connected sockets: look for a pending error so often, in ticks(): 20-100 us */
-#define DEATH_CHECK_NS  1000000 /* look at the control socket at most so often */
+/* on behalf of who does not want to wait: for what the worker sends in one or two rounds */
+#define TX_FULL_WAIT_NONBLOCK_NS 50000
+/* connected sockets: look for a pending error so often, in ticks(): 20-100 us */
+#define TX_ERROR_TICKS	  100000
+#define DEATH_CHECK_NS	  1000000 /* look at the control socket at most so often */
 #define DEATH_CHECK_TICKS 2000000
 
-#define RESEND_DEADLINE_NS  100000000ull /* to wait for room in kernel sockets, for all that a dead udplaned left */
-/* A udplaned that does not run (stopped, frozen) must not stop us: what it has not answered by then is the kernel's. */
+/* to wait for room in kernel sockets, for all that a dead udplaned left */
+#define RESEND_DEADLINE_NS 100000000ull
+/* A udplaned that does not run (stopped, frozen) must not stop us: what it has not answered by then
+ * is the kernel's. */
 #define CONTROL_DEADLINE_NS 300000000ull
-#define HELLO_DEADLINE_NS   250000000ull   /* later answers to HELLO are waited for without waiting, */
-#define HELLO_PATIENCE_NS   10000000000ull /* for so long; then there is a new connection */
-#define TX_STALL_NS         80000000ull    /* a worker that has taken nothing for so long does not run */
+/* later answers to HELLO are waited for without waiting, */
+#define HELLO_DEADLINE_NS 250000000ull
+#define HELLO_PATIENCE_NS 10000000000ull /* for so long; then there is a new connection */
+/* a worker that has taken nothing for so long does not run */
+#define TX_STALL_NS	    80000000ull
 #define LOCK_PATIENCE_NS    100000000ull /* locks are held for less than a microsecond */
-#define ATTACH_RETRY_NS     100000000ull /* grows by doubling to the next */
+#define ATTACH_RETRY_NS	    100000000ull /* grows by doubling to the next */
 #define ATTACH_RETRY_MAX_NS 1000000000ull
-#define CLAIM_RETRY_NS      1000000000ull /* after a refusal that may pass; grows by doubling to the next */
-#define CLAIM_RETRY_MAX_NS  30000000000ull
+/* after a refusal that may pass; grows by doubling to the next */
+#define CLAIM_RETRY_NS	   1000000000ull
+#define CLAIM_RETRY_MAX_NS 30000000000ull
 
 #define PKTBUF_SIZE 65536 /* any datagram */
-#define PKTBUF_KEEP 64    /* free ones kept */
-#define BURST_MAX   64    /* datagrams in one reserve, and in one look at the kernel socket */
+#define PKTBUF_KEEP 64	  /* free ones kept */
+#define BURST_MAX   64	  /* datagrams in one reserve, and in one look at the kernel socket */
 
-/* ----------------------------------------------------------------------------------------------------------- time -- */
+/* --- time --- */
 
 static inline uint64_t clock_ns(clockid_t id)
 {
@@ -134,9 +156,10 @@ static inline uint64_t ticks(void)
 #endif
 }
 
-/* ------------------------------------------------------------------------------------------------------- pointers -- */
+/* --- pointers --- */
 
-/* What no process has mapped: the first page, and on x86 what lies above all user addresses. Free, but not all that would fault. */
+/* What no process has mapped: the first page, and on x86 what lies above all user addresses. Free,
+ * but not all that would fault. */
 static inline bool pointer_is_bad(const void *p)
 {
 #if defined(__x86_64__)
@@ -146,7 +169,7 @@ static inline bool pointer_is_bad(const void *p)
 #endif
 }
 
-/* ------------------------------------------------------------------------------------------------------ attachment -- */
+/* --- attachment --- */
 
 struct zone {
 	uint8_t *addr; /* NULL: not mapped */
@@ -167,14 +190,17 @@ struct lane {
 	struct udplane_tx_desc *desc;
 	uint8_t *payload;
 	uint64_t checked_ticks; /* control socket last looked at */
-	uint64_t window_ns;     /* sends while the worker slept: since when, how many */
+	uint64_t window_ns;	/* sends while the worker slept: since when, how many */
 	uint32_t window_cnt;
-	uint32_t stall_cons;    /* the worker's index */
-	uint64_t stall_ns;      /* since when it has not moved though there is something to take; 0: it has */
-	bool stalled;           /* for too long: the worker does not run, and what is sent takes the kernel's way */
+	uint32_t stall_cons; /* the worker's index */
+	/* since when it has not moved though there is something to take; 0: it has */
+	uint64_t stall_ns;
+	/* for too long: the worker does not run, and what is sent takes the kernel's way */
+	bool stalled;
 	struct prefix_set prefixes;
-	bool reserved;         /* the slots from tx.idx on are in the application's hands, between reserve and submit */
-	bool reserved_long;    /* for longer than is waited for */
+	/* the slots from tx.idx on are in the application's hands, between reserve and submit */
+	bool reserved;
+	bool reserved_long; /* for longer than is waited for */
 	pthread_t reserved_by;
 
 	struct lock ret_lock __attribute__((aligned(UDPLANE_LINE)));
@@ -188,18 +214,19 @@ struct lane {
 /* The control socket. Under context.ctl, but for what is atomic. */
 struct control {
 	int fd;
-	uint32_t seq;    /* of the last request */
-	uint32_t attn;   /* atomic: it has news, or something is wrong */
+	uint32_t seq;	 /* of the last request */
+	uint32_t attn;	 /* atomic: it has news, or something is wrong */
 	uint32_t broken; /* atomic: a ring holds what cannot be */
-	bool goodbye;    /* udplaned took leave */
-	bool failed;     /* it broke the protocol, or did not answer */
-	bool silent;     /* it did not answer: its worker may be alive */
+	bool goodbye;	 /* udplaned took leave */
+	bool failed;	 /* it broke the protocol, or did not answer */
+	bool silent;	 /* it did not answer: its worker may be alive */
 };
 
 /* One connection to one udplaned. Made and buried under context.ctl. */
 struct attach {
-	uint32_t refs;  /* atomic: the context, claimed sockets, packets in the application's hands */
-	uint32_t live;  /* atomic: 0 once buried: rings are not to be written any more */
+	uint32_t
+		refs; /* atomic: the context, claimed sockets, packets in the application's hands */
+	uint32_t live; /* atomic: 0 once buried: rings are not to be written any more */
 	struct control control;
 	uint32_t backend, mode, worker_cnt;
 	uint32_t frame_cnt, frame_size, frame_shift;
@@ -217,7 +244,7 @@ struct attach {
 	struct lane lane[]; /* [worker_cnt] */
 } __attribute__((aligned(UDPLANE_LINE)));
 
-/* ---------------------------------------------------------------------------------------------------------- socket -- */
+/* --- socket --- */
 
 struct dest {
 	uint8_t addr[16]; /* IPv6, or IPv4 in the first four bytes */
@@ -226,13 +253,15 @@ struct dest {
 	uint32_t scope_id;
 };
 
-/* A datagram in private memory: of the kernel path in the burst calls, or saved from rings that went away. */
+/* A datagram in private memory: of the kernel path in the burst calls, or saved from rings that
+ * went away. */
 struct pktbuf {
 	struct pktbuf *next;
 	struct udplane_peer peer;
 	uint32_t len;
-	bool small;    /* not of the pool */
-	bool switched; /* it came with UDPLANE_RX_SWITCHED: the kernel socket is to be emptied before */
+	bool small; /* not of the pool */
+	/* it came with UDPLANE_RX_SWITCHED: the kernel socket is to be emptied before */
+	bool switched;
 	uint8_t data[] __attribute__((aligned(64)));
 };
 
@@ -241,93 +270,104 @@ struct rxq {
 	struct udplane_ring ring; /* consumer */
 	const struct udplane_rx_desc *desc;
 	struct udplane_rx_ring *shared;
-	bool armed; /* the arm was set and the ring then seen empty: the next datagram brings a token */
+	/* the arm was set and the ring then seen empty: the next datagram brings a token */
+	bool armed;
 	bool taken; /* datagrams were taken since */
 	uint32_t back_cnt;
-	uint32_t back_sure; /* of these: taken from the ring for good; more only while datagrams are being copied out */
+	/* of these: taken from the ring for good; more only while datagrams are being copied out */
+	uint32_t back_sure;
 	uint32_t back[RX_BACK]; /* frames to be returned */
 };
 
-/* A call that is in a system call on the socket's descriptors, without a lock. It may never come back: a handler jumps out of it, or the
- * thread is cancelled. So these are entered by name, and not just counted. All atomic. */
+/* A call that is in a system call on the socket's descriptors, without a lock. It may never come
+ * back: a handler jumps out of it, or the thread is cancelled. So these are entered by name, and
+ * not just counted. All atomic. */
 struct visitor {
 	uintptr_t thread; /* thread_id(); 0: free */
 	uintptr_t frame;
 	uintptr_t tid_of; /* whose tid it is */
-	uint32_t tid;     /* 0: not known */
-	bool sleeps;      /* in ppoll(2), which does no harm to whatever has the descriptor's number later */
+	uint32_t tid;	  /* 0: not known */
+	/* in ppoll(2), which does no harm to whatever has the descriptor's number later */
+	bool sleeps;
 };
 
-/* What a call in a signal handler could not do, since it had interrupted one that holds a lock of the socket. */
+/* What a call in a signal handler could not do, since it had interrupted one that holds a lock of
+ * the socket. */
 enum late { LATE_UPDATE = 1, LATE_KERNEL = 2, LATE_CLOSE = 4 };
 
 #define RCVTIMEO_NO_WAIT 1 /* what a negative SO_RCVTIMEO means */
-#define SOCK_ENDED 0x80000000u
-#define VISITORS 16 /* more at a time are counted */
+#define SOCK_ENDED	 0x80000000u
+#define VISITORS	 16 /* more at a time are counted */
 
 enum peeked { PEEKED_NONE, PEEKED_KERNEL, PEEKED_RING };
 
 struct sock {
 	/* --- receive side: under rx_lock --- */
 	struct lock rx_lock;
-	int fd, kfd; /* constant: the epoll descriptor handed out; the kernel socket */
+	int fd, kfd;	 /* constant: the epoll descriptor handed out; the kernel socket */
 	uint64_t cookie; /* constant: of the kernel socket */
 	uint16_t domain;
-	bool fd_gone;     /* the program has closed fd itself, and its number is somebody else's */
-	bool closed;      /* changes under both locks; atomic for those who hold neither */
+	bool fd_gone;	  /* the program has closed fd itself, and its number is somebody else's */
+	bool closed;	  /* changes under both locks; atomic for those who hold neither */
 	bool kernel_only; /* for good; changes under context.ctl and both locks */
-	uint32_t pad;     /* so that a compiler does not fetch these two together with what follows */
-	bool nonblock;    /* atomic */
+	uint32_t pad;  /* so that a compiler does not fetch these two together with what follows */
+	bool nonblock; /* atomic */
 	bool self_signal; /* the kernel socket's writability is watched, which makes fd readable */
-	bool switched;    /* a datagram marked UDPLANE_RX_SWITCHED was taken since the claim */
+	bool switched;	  /* a datagram marked UDPLANE_RX_SWITCHED was taken since the claim */
 	bool error_queue; /* an option was set that fills the error queue; atomic */
 	bool kernel_hot;  /* the last look at the kernel socket found something */
-	uint8_t peeked;   /* enum peeked: where the next datagram must come from, since it was shown already */
-	uint8_t yield;    /* spin with sched_yield */
+	/* enum peeked: where the next datagram must come from, since it was shown already */
+	uint8_t peeked;
+	uint8_t yield; /* spin with sched_yield */
 	uint32_t waits;
 	uint32_t rxq_cnt, rxq_next;
 	struct rxq *rxq;
 	struct attach *att; /* while claimed; changes under context.ctl and both locks */
 	uint64_t looked_ns; /* when a spinner last looked at the kernel socket */
-	uint32_t polls; /* calls with UDPLANE_POLL */
+	uint32_t polls;	    /* calls with UDPLANE_POLL */
 	uint32_t ring_run;  /* datagrams from rings since the last look at the kernel socket */
-	uint32_t tokens;    /* bytes in the wake socket, or on their way into it, that belong to arms long taken */
+	/* bytes in the wake socket, or on their way into it, that belong to arms long taken */
+	uint32_t tokens;
 	uint32_t switch_run;
 	uint32_t kernel_run; /* datagrams from the kernel since the last empty look */
-	int rx_error;       /* to be reported by the next call */
+	int rx_error;	     /* to be reported by the next call */
 	int wake_fd;
 	struct pktbuf *saved, **saved_end;
 	struct shared_queue *queue; /* what was unread at a fork(); not while saved has anything */
 	int queue_fd;
 	uint32_t direct; /* atomic; visitors beyond VISITORS that wait in the kernel's own call */
-	bool shared;     /* since a fork() other processes may have the socket open; changes under context.ctl and rx_lock */
+	/* since a fork() other processes may have the socket open; changes under context.ctl and
+	 * rx_lock */
+	bool shared;
 	uint64_t rcvtimeo_ns; /* atomic; 0: for ever; RCVTIMEO_NO_WAIT */
 	uint64_t fast_rx, kernel_rx, engages;
 
 	/* --- send side: under tx_lock --- */
 	struct lock tx_lock __attribute__((aligned(UDPLANE_LINE)));
-	uint32_t id;           /* at udplaned; changes under both locks */
-	struct lane *lane;     /* NULL: nothing goes through a ring */
-	struct udplane_rx_ring *tx_shared; /* while lane is set: of worker 0, for the counters there */
+	uint32_t id;	   /* at udplaned; changes under both locks */
+	struct lane *lane; /* NULL: nothing goes through a ring */
+	struct udplane_rx_ring
+		*tx_shared; /* while lane is set: of worker 0, for the counters there */
 	const struct udplane_socket_zone *zone;
 	bool connected, v6only, local_any, local_v4;
-	bool more;             /* MSG_MORE: the kernel holds part of a datagram */
-	struct dest peer;      /* connected: where to */
-	bool peer_fast;        /* as far as can be known without prefixes */
+	bool more;	  /* MSG_MORE: the kernel holds part of a datagram */
+	struct dest peer; /* connected: where to */
+	bool peer_fast;	  /* as far as can be known without prefixes */
 	uint16_t local_port_be;
-	uint8_t local[16];     /* as in struct dest */
-	struct dest seen;      /* last destination judged, with prefixes of seen_seq */
+	uint8_t local[16]; /* as in struct dest */
+	struct dest seen;  /* last destination judged, with prefixes of seen_seq */
 	uint32_t seen_seq;
 	bool seen_fast;
-	uint32_t tx_end;       /* index behind the last entry in the lane's TX ring */
+	uint32_t tx_end; /* index behind the last entry in the lane's TX ring */
 	bool tx_used;
-	uint64_t error_ticks;  /* last looked for a pending error */
-	bool test_cancel;      /* the next call is a cancellation point */
+	uint64_t error_ticks; /* last looked for a pending error */
+	bool test_cancel;     /* the next call is a cancellation point */
 	uint64_t fast_tx, kernel_tx, kernel_tx_full;
-	uint64_t aside_tx;     /* atomic: sent through the kernel without tx_lock, and not in kernel_tx yet */
-	pthread_t burst_owner; /* between reserve and submit, both of one thread */
-	uint32_t burst_cnt;    /* entries reserved; 0: none are */
-	struct lane *burst_lane; /* NULL: they are in burst_buf */
+	/* atomic: sent through the kernel without tx_lock, and not in kernel_tx yet */
+	uint64_t aside_tx;
+	pthread_t burst_owner;	  /* between reserve and submit, both of one thread */
+	uint32_t burst_cnt;	  /* entries reserved; 0: none are */
+	struct lane *burst_lane;  /* NULL: they are in burst_buf */
 	struct attach *burst_att; /* of burst_lane: referenced, so that the slots stay mapped */
 	struct pktbuf *burst_buf[BURST_MAX];
 
@@ -335,22 +375,24 @@ struct sock {
 	struct visitor visitor[VISITORS] __attribute__((aligned(UDPLANE_LINE)));
 
 	/* --- under context.ctl, but for reading --- */
-	uint32_t refs; /* atomic; SOCK_ENDED: the descriptors are closed, or about to be */
+	uint32_t refs;	     /* atomic; SOCK_ENDED: the descriptors are closed, or about to be */
 	struct attach *held; /* released with a reason: the row in stats stays until close */
-	bool bound;         /* has a port; atomic */
-	bool lazy;          /* claim at a receive call only; atomic */
-	uint64_t retry_ns;  /* atomic: when to think about attaching and claiming again; UINT64_MAX: never */
+	bool bound;	     /* has a port; atomic */
+	bool lazy;	     /* claim at a receive call only; atomic */
+	/* atomic: when to think about attaching and claiming again; UINT64_MAX: never */
+	uint64_t retry_ns;
 	uint64_t claim_wait_ns;
-	uint32_t late;      /* atomic: enum late */
+	uint32_t late; /* atomic: enum late */
 	uint32_t late_reason;
 	char late_text[UDPLANE_TEXT_LEN];
-	int *options;       /* while shared: values of options that only the kernel path honours */
-	uint32_t reason;    /* under tx_lock */
+	int *options;	 /* while shared: values of options that only the kernel path honours */
+	uint32_t reason; /* under tx_lock */
 	char text[UDPLANE_TEXT_LEN];
 	struct sock *next_free;
 } __attribute__((aligned(UDPLANE_LINE)));
 
-/* While context.ctl is held, this thread's signals are blocked and its cancellation is put off. What faults is not blocked. */
+/* While context.ctl is held, this thread's signals are blocked and its cancellation is put off.
+ * What faults is not blocked. */
 struct ctl_state {
 	sigset_t mask;
 	int cancel;
@@ -364,16 +406,16 @@ struct share {
 	int fd; /* the file with the locks; -1: not made yet */
 	dev_t dev;
 	ino_t ino;
-	bool lost; /* it cannot be known */
-	bool all;  /* one lock for whatever this process has */
+	bool lost;   /* it cannot be known */
+	bool all;    /* one lock for whatever this process has */
 	int pipe[2]; /* of the fork under way */
-	int *birth; /* read ends: of children that may not have locked yet */
+	int *birth;  /* read ends: of children that may not have locked yet */
 	uint32_t birth_cnt;
 };
 
 /* The control socket's directory: dir.c. Under context.ctl. */
 struct dir {
-	int fd;     /* -1: not kept */
+	int fd;	    /* -1: not kept */
 	bool known; /* dev and ino are those of what is kept, or may not be */
 	dev_t dev;
 	ino_t ino;
@@ -381,11 +423,11 @@ struct dir {
 
 /* What a wait takes that SA_RESTART decides about: restart.c. Its thread's, but for tid. */
 struct waiter {
-	uint32_t tid; /* atomic; 0: free */
+	uint32_t tid;	      /* atomic; 0: free */
 	bool polling, timing; /* poll and timer are under way */
 	int event_fd, timer_fd;
 	uintptr_t frame;
-	aio_context_t aio; /* 0: not made yet; atomic */
+	aio_context_t aio;			 /* 0: not made yet; atomic */
 	uint64_t round, poll_round, timer_round; /* aio_data */
 	uint64_t owed; /* completions seen, but not in event_fd's counts yet */
 	struct iocb poll, timer;
@@ -393,16 +435,17 @@ struct waiter {
 #define RESTART_WAITERS 64 /* more that wait at a time do without */
 
 struct context {
-	pthread_mutex_t ctl; /* by ctl_lock() alone */
-	uintptr_t ctl_owner; /* atomic: thread_id() */
+	pthread_mutex_t ctl;		   /* by ctl_lock() alone */
+	uintptr_t ctl_owner;		   /* atomic: thread_id() */
 	const struct ctl_state *ctl_state; /* ctl */
-	uint32_t late;            /* atomic: some socket has something to be done */
+	uint32_t late;			   /* atomic: some socket has something to be done */
 	struct share share;
-	struct attach *att;       /* ctl */
-	uint64_t next_attach_ns;  /* ctl */
-	uint64_t attach_wait_ns;  /* ctl */
-	struct control hello;     /* ctl: a connection whose HELLO has not been answered yet; hello_ns 0: none */
-	uint64_t hello_ns;        /* ctl */
+	struct attach *att;	 /* ctl */
+	uint64_t next_attach_ns; /* ctl */
+	uint64_t attach_wait_ns; /* ctl */
+	/* ctl: a connection whose HELLO has not been answered yet; hello_ns 0: none */
+	struct control hello;
+	uint64_t hello_ns; /* ctl */
 	uint64_t spin_ns;
 	int yield; /* UDPLANE_YIELD: 1, 0; -1: by the CPUs that there are */
 	int log;
@@ -428,10 +471,12 @@ struct context {
 
 extern struct context context;
 void context_init(void);
-/* For tests: forgets the attachment and reads the environment again. No other thread may be in the library. */
+/* For tests: forgets the attachment and reads the environment again. No other thread may be in the
+ * library. */
 void context_reset(void);
 void context_log(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void context_set_reason(uint32_t reason, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void context_set_reason(uint32_t reason, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 const char *reason_name(uint32_t reason);
 
 void ctl_lock(struct ctl_state *st);
@@ -456,7 +501,8 @@ static inline struct sock *table_get(int fd)
 	return likely(slot != NULL) ? __atomic_load_n(slot, __ATOMIC_ACQUIRE) : NULL;
 }
 
-/* Makes the receive side whole again, after a jump out of a call in the midst of it. rx_lock held. */
+/* Makes the receive side whole again, after a jump out of a call in the midst of it. rx_lock held.
+ */
 void rx_recover(struct sock *s);
 static inline bool sock_take_rx(struct sock *s)
 {
@@ -466,14 +512,15 @@ static inline bool sock_take_rx(struct sock *s)
 		rx_recover(s);
 	return got != LOCK_BUSY;
 }
-/* For what is rare and must not be left undone: false only if this thread holds the lock in a call that is interrupted, or another has
- * kept it for seconds. Both, or neither. */
+/* For what is rare and must not be left undone: false only if this thread holds the lock in a call
+ * that is interrupted, or another has kept it for seconds. Both, or neither. */
 bool lock_insist(struct lock *l);
 bool sock_insist_rx(struct sock *s);
 bool sock_take_both(struct sock *s);
 void sock_drop_both(struct sock *s);
 
-/* The socket with its receive or send side locked, or NULL: EBADF, or LOCK_BUSY, which sock_get() tells from it. */
+/* The socket with its receive or send side locked, or NULL: EBADF, or LOCK_BUSY, which sock_get()
+ * tells from it. */
 static inline struct sock *sock_lock_rx(int fd)
 {
 	struct sock *s = table_get(fd);
@@ -506,7 +553,7 @@ static inline void sock_ref(struct sock *s)
 	__atomic_fetch_add(&s->refs, 1, __ATOMIC_RELAXED);
 }
 void sock_unref(struct sock *s); /* the last one closes the descriptors */
-struct sock *sock_get(int fd);   /* referenced, not locked, in any state of the locks; NULL: EBADF */
+struct sock *sock_get(int fd); /* referenced, not locked, in any state of the locks; NULL: EBADF */
 
 /* A system call on the socket, with no lock held; the sock stays what it is till visit_end(). */
 struct visit {
@@ -514,7 +561,8 @@ struct visit {
 	struct visitor *entry; /* NULL: counted */
 	uintptr_t frame;
 };
-/* Call it with a lock or reference held. may_end: the system call may wait, and so be where the thread ends. */
+/* Call it with a lock or reference held. may_end: the system call may wait, and so be where the
+ * thread ends. */
 void visit_enter(struct sock *s, struct visit *v, uintptr_t frame, bool may_end);
 static inline void visit_begin(struct sock *s, struct visit *v, bool may_end)
 {
@@ -522,15 +570,19 @@ static inline void visit_begin(struct sock *s, struct visit *v, bool may_end)
 }
 void visit_may_end(struct visit *v); /* changes that */
 void visit_sleeps(struct visit *v);  /* sock_leave_sleepers() may end it */
-/* False: another call of this thread (a handler's) has closed the socket meanwhile, and it must not be touched any more. */
+/* False: another call of this thread (a handler's) has closed the socket meanwhile, and it must not
+ * be touched any more. */
 bool visit_end(struct visit *v);
 bool visit_lasts(const struct visit *v);
-/* Closing waits no longer for who sleeps on the epoll descriptor, or has jumped out of that: it will find out by itself. */
+/* Closing waits no longer for who sleeps on the epoll descriptor, or has jumped out of that: it
+ * will find out by itself. */
 void sock_leave_sleepers(struct sock *s);
-bool sock_awaited(struct sock *s); /* by others than this thread in the kernel's own call, where rings do not wake them. rx_lock held */
+/* by others than this thread in the kernel's own call, where rings do not wake them. rx_lock
+ * held */
+bool sock_awaited(struct sock *s);
 bool sock_visited(struct sock *s); /* by others than this thread, as far as can be told */
 struct sock *sock_create(int fd, int kfd, int domain); /* referenced by the table; NULL: ENOMEM */
-bool sock_fd_is(const struct sock *s); /* is fd still the epoll instance of kfd? */
+bool sock_fd_is(const struct sock *s);		       /* is fd still the epoll instance of kfd? */
 int table_insert(struct sock *s);
 /* Calls fn for each open socket, referenced. */
 void table_each(void (*fn)(struct sock *s, void *arg), void *arg);
@@ -541,11 +593,12 @@ int table_fd_flags(int fd); /* O_CLOEXEC or 0, as the descriptor has it */
 /* --- own.c: descriptors that only we know --- */
 
 int own_move(int fd); /* to a high number; the one that it has now */
-int own_take(int fd); /* the same, and own_is() will know it; -1: that is not possible, and it is closed */
+/* the same, and own_is() will know it; -1: that is not possible, and it is closed */
+int own_take(int fd);
 bool own_is(int fd);
-void own_close(int *fd); /* if it is; -1 then */
-uint64_t own_cookie(int fd); /* of a socket; 0: it is none */
-bool sock_kernel_is(const struct sock *s); /* is kfd still the socket? */
+void own_close(int *fd);				   /* if it is; -1 then */
+uint64_t own_cookie(int fd);				   /* of a socket; 0: it is none */
+bool sock_kernel_is(const struct sock *s);		   /* is kfd still the socket? */
 bool lane_ring_doorbell(struct attach *a, struct lane *l); /* true: rung */
 
 /* --- control.c: messages, under context.ctl --- */
@@ -573,13 +626,15 @@ static inline void control_distrust(struct control *c)
 }
 /* Sends req (its msg.seq and len are set here) with send_fd (or -1). 0 or -errno. */
 int control_send(struct control *c, void *req, size_t len, int send_fd);
-/* Waits for the answer to the last request, until deadline_ns. 0; -ETIMEDOUT: it may be asked for again; another -errno: the connection is
- * no longer usable. */
-int control_wait(struct control *c, uint16_t type, size_t min_len, uint64_t deadline_ns, struct control_answer *ans);
-/* Both. Sends req (its msg.seq and len are set here) with send_fd (or -1) and waits for the answer of the given type and at least min_len
- * bytes. 0; or -errno, and the connection is no longer usable. */
-int control_request(struct control *c, void *req, size_t len, int send_fd, uint16_t type, size_t min_len,
-		    struct control_answer *ans);
+/* Waits for the answer to the last request, until deadline_ns. 0; -ETIMEDOUT: it may be asked for
+ * again; another -errno: the connection is no longer usable. */
+int control_wait(struct control *c, uint16_t type, size_t min_len, uint64_t deadline_ns,
+		 struct control_answer *ans);
+/* Both. Sends req (its msg.seq and len are set here) with send_fd (or -1) and waits for the answer
+ * of the given type and at least min_len bytes. 0; or -errno, and the connection is no longer
+ * usable. */
+int control_request(struct control *c, void *req, size_t len, int send_fd, uint16_t type,
+		    size_t min_len, struct control_answer *ans);
 void control_close_fds(struct control_answer *ans);
 /* Reads what came unasked. True: udplaned has left or is dead. */
 bool control_dead(struct control *c);
@@ -588,7 +643,8 @@ bool control_dead(struct control *c);
 
 /* Closes a connection whose HELLO has not been answered. ctl. */
 void attach_forget_hello(void);
-/* Attaches if that is due. Sets context.att, or the reason why not and when to try again. Under ctl. */
+/* Attaches if that is due. Sets context.att, or the reason why not and when to try again. Under
+ * ctl. */
 void attach_try(void);
 void attach_put(struct attach *a);
 void attach_put_many(struct attach *a, uint32_t cnt);
@@ -598,26 +654,31 @@ int zone_map(struct zone *z, int fd, uint64_t len, int prot, int flags);
 /* Rate-limited look at the control socket; sets control.attn if there is news. Any thread. */
 void attach_look(struct attach *a, uint64_t now);
 bool attach_awake(const struct attach *a); /* any worker */
-bool attach_engaged(const struct attach *a); /* every worker: what the kernel delivers now is not from their queues */
+/* every worker: what the kernel delivers now is not from their queues */
+bool attach_engaged(const struct attach *a);
 
 /* --- dir.c: the control socket's directory after chroot(), under ctl --- */
 
-/* Keeps the directory that the path leads to, if none is kept yet; sure: udplaned was reached by this path. */
+/* Keeps the directory that the path leads to, if none is kept yet; sure: udplaned was reached by
+ * this path. */
 void dir_keep(bool sure);
-/* Connects fd from the directory that is kept, if the path does not lead there any more. 0; -errno; err: it was not tried. */
+/* Connects fd from the directory that is kept, if the path does not lead there any more. 0; -errno;
+ * err: it was not tried. */
 int dir_connect(int fd, int err);
 void dir_forget(void);
 
 /* --- bury.c: the end of an attachment, under ctl --- */
 
 void attach_bury(struct attach *a);
-/* What is due: notices death, attaches, claims s (may be NULL) unless it is lazy and may_claim is false. Call it without locks, s
- * referenced. If block is false it returns at once if another thread is at it. */
+/* What is due: notices death, attaches, claims s (may be NULL) unless it is lazy and may_claim is
+ * false. Call it without locks, s referenced. If block is false it returns at once if another
+ * thread is at it. */
 void maintain(struct sock *s, bool may_claim, bool block);
 
 static inline bool attach_news(const struct attach *a)
 {
-	return __atomic_load_n(&a->control.attn, __ATOMIC_RELAXED) || udplane_load32(&a->stats->state) > UDPLANE_STATE_RUNNING;
+	return __atomic_load_n(&a->control.attn, __ATOMIC_RELAXED) ||
+	       udplane_load32(&a->stats->state) > UDPLANE_STATE_RUNNING;
 }
 /* Is something due? Any lock held. Cheap for claimed sockets. */
 static inline bool sock_news(const struct sock *s)
@@ -662,42 +723,46 @@ static inline void sock_retry_at(struct sock *s, uint64_t at)
 void share_prepare(void); /* the fork is about to come, ctl held: sockets go to the kernel path */
 void share_parent(void);
 void share_child(void); /* table_each_raw() holds */
-/* May a socket that was shared be claimed? If nobody else has it any more it is ours alone again. Under ctl. */
+/* May a socket that was shared be claimed? If nobody else has it any more it is ours alone again.
+ * Under ctl. */
 bool share_resume(struct sock *s);
 void share_forget(struct sock *s); /* it closes in this process */
-/* A copy of the next datagram that was unread at the fork, taken out unless peek; NULL: none is left, s->queue is gone. rx_lock held. */
+/* A copy of the next datagram that was unread at the fork, taken out unless peek; NULL: none is
+ * left, s->queue is gone. rx_lock held. */
 struct pktbuf *share_queue_get(struct sock *s, bool peek);
 int share_queue_next_len(struct sock *s); /* its length, or -EAGAIN */
 void share_queue_drop(struct sock *s);
 
 /* --- wait.c: readiness and blocking, under rx_lock --- */
 
-/* Call it before rx_lock is dropped, if anything was received or looked for: leaves fd readable exactly if there is something. */
+/* Call it before rx_lock is dropped, if anything was received or looked for: leaves fd readable
+ * exactly if there is something. */
 void rx_settle(struct sock *s);
 #define RX_KERNEL_EVENTS (EPOLLIN | EPOLLET) /* of the kernel socket in the epoll instance */
-/* Nothing but errors is left in the kernel socket: it does not make fd readable any more until something comes. True: there is more. */
+/* Nothing but errors is left in the kernel socket: it does not make fd readable any more until
+ * something comes. True: there is more. */
 bool rx_hide_error(struct sock *s);
 void rx_show_error(struct sock *s); /* if there is any: readable again */
-void rx_disarm(struct sock *s); /* takes the arms back: the worker signals nobody */
+void rx_disarm(struct sock *s);	    /* takes the arms back: the worker signals nobody */
 void rx_set_self_signal(struct sock *s, bool on);
 bool rx_ready(struct sock *s); /* something in rings or saved */
 
 struct rx_wait {
 	uint64_t deadline_ns; /* 0: none */
 	uint64_t spin_end_ns; /* 0: not spinning (any more) */
-	bool hup; /* shutdown() was called on the socket, by whatever road */
+	bool hup;	      /* shutdown() was called on the socket, by whatever road */
 	bool begun;
 };
-/* Waits until a receive is worth another try: 0; or -EAGAIN (time is up), -EINTR, each after a last try.
- * Drops rx_lock while it sleeps. -EBADF: closed meanwhile, and rx_lock is not held. */
+/* Waits until a receive is worth another try: 0; or -EAGAIN (time is up), -EINTR, each after a last
+ * try. Drops rx_lock while it sleeps. -EBADF: closed meanwhile, and rx_lock is not held. */
 int rx_wait(struct sock *s, struct rx_wait *w);
 /* Will a wait spin first? */
 bool rx_would_spin(const struct sock *s);
 
 /* --- restart.c --- */
 
-/* As ppoll(2) for POLLIN, but that a handler with SA_RESTART does not end it. 1; 0: at the latest after left_ns; -EINTR; -ENOSYS: this
- * is not to be had. */
+/* As ppoll(2) for POLLIN, but that a handler with SA_RESTART does not end it. 1; 0: at the latest
+ * after left_ns; -EINTR; -ENOSYS: this is not to be had. */
 int restart_poll(struct pollfd *p, uint64_t left_ns);
 void restart_child(void); /* table_each_raw() holds */
 
@@ -707,13 +772,13 @@ void restart_child(void); /* table_each_raw() holds */
 struct rx_sink {
 	struct mmsghdr *vec;
 	struct udplane_pkt *pkts; /* if vec is NULL */
-	uint32_t done;            /* entries filled */
+	uint32_t done;		  /* entries filled */
 	uint32_t cnt;
 	int flags;
 	bool poll; /* UDPLANE_POLL */
 };
-/* Fills at least one entry of the sink, waiting for it if socket and flags say so. How many; -errno. Sets MSG_DONTWAIT in sink->flags
- * if it would not wait. */
+/* Fills at least one entry of the sink, waiting for it if socket and flags say so. How many;
+ * -errno. Sets MSG_DONTWAIT in sink->flags if it would not wait. */
 int rx_call(int fd, struct rx_sink *sink);
 /* Datagrams in a ring, at least as far as min(want, all). */
 static inline uint32_t rx_avail(struct sock *s, struct rxq *q, uint32_t want)
@@ -726,7 +791,8 @@ static inline uint32_t rx_avail(struct sock *s, struct rxq *q, uint32_t want)
 	return 0;
 }
 /* Descriptor i from the ring's index on. False: it makes no sense; skip it. */
-static inline bool rx_load(const struct sock *s, const struct rxq *q, uint32_t i, struct udplane_rx_desc *d)
+static inline bool rx_load(const struct sock *s, const struct rxq *q, uint32_t i,
+			   struct udplane_rx_desc *d)
 {
 	*d = q->desc[udplane_ring_slot(&q->ring, q->ring.idx + i)];
 	return d->frame < s->att->frame_cnt && (uint32_t)d->offset + d->len <= s->att->frame_size &&
@@ -739,7 +805,8 @@ static inline const uint8_t *rx_payload(const struct attach *a, const struct udp
 /* Asks for the payload of descriptor i, which the worker's core has in its cache. */
 static inline void rx_prefetch(const struct sock *s, const struct rxq *q, uint32_t i)
 {
-	__builtin_prefetch(rx_payload(s->att, &q->desc[udplane_ring_slot(&q->ring, q->ring.idx + i)]));
+	__builtin_prefetch(
+		rx_payload(s->att, &q->desc[udplane_ring_slot(&q->ring, q->ring.idx + i)]));
 }
 void rx_source(const struct attach *a, const struct udplane_rx_desc *d, struct udplane_peer *peer);
 /* Gives cnt ring entries back. */
@@ -749,27 +816,33 @@ bool rx_flush_back(struct attach *a, struct rxq *q, uint32_t lane);
 bool attach_return(struct attach *a, uint32_t lane, const uint32_t *frames, uint32_t cnt);
 /* Empties a ring that goes away, into s->saved if save. Both locks held. */
 void rx_drain(struct sock *s, uint32_t lane, bool save);
-/* Before a socket changes its path: everything that has come so far goes to s->saved in its order, as far as the kernel socket holds
- * something older than the rings do; what comes into it from now on is newer. rx_lock held. */
+/* Before a socket changes its path: everything that has come so far goes to s->saved in its order,
+ * as far as the kernel socket holds something older than the rings do; what comes into it from now
+ * on is newer. rx_lock held. */
 void rx_to_saved(struct sock *s);
-void rx_saved_first(struct sock *s); /* all of s->saved is older than what is in the kernel socket */
+void rx_saved_first(
+	struct sock *s); /* all of s->saved is older than what is in the kernel socket */
 /* After a look at the kernel socket that brought cnt datagrams of asked, or -errno. */
 void rx_kernel_looked(struct sock *s, int cnt, uint32_t asked, int flags);
 /* burst.c: gives up what is reserved, if anything. tx_lock held, but in a forked child. */
 void burst_cancel(struct sock *s);
-/* burst.c: up to cnt datagrams from the kernel socket into private buffers, without waiting; -errno. */
+/* burst.c: up to cnt datagrams from the kernel socket into private buffers, without waiting;
+ * -errno. */
 int rx_kernel_pkts(struct sock *s, struct udplane_pkt *pkts, uint32_t cnt);
 void rx_saved_pkt(struct pktbuf *b, struct udplane_pkt *p);
-void rx_ring_pkt(struct attach *a, uint32_t lane, const struct udplane_rx_desc *d, struct udplane_pkt *p);
+void rx_ring_pkt(struct attach *a, uint32_t lane, const struct udplane_rx_desc *d,
+		 struct udplane_pkt *p);
 /* Must the kernel socket be looked at before the rings? */
 static inline bool rx_kernel_due(const struct sock *s)
 {
-	return s->peeked == PEEKED_KERNEL || (s->ring_run >= RX_KERNEL_EVERY && s->peeked != PEEKED_RING);
+	return s->peeked == PEEKED_KERNEL ||
+	       (s->ring_run >= RX_KERNEL_EVERY && s->peeked != PEEKED_RING);
 }
-/* A datagram marked UDPLANE_RX_SWITCHED is next: may it be taken? emptied: the kernel socket was found empty in this call. */
+/* A datagram marked UDPLANE_RX_SWITCHED is next: may it be taken? emptied: the kernel socket was
+ * found empty in this call. */
 bool rx_switch(struct sock *s, bool emptied);
-/* Length of the next datagram, which stays the next; -EAGAIN: none, or one that comes after what is in the kernel socket, unless that
- * is known to be empty. */
+/* Length of the next datagram, which stays the next; -EAGAIN: none, or one that comes after what is
+ * in the kernel socket, unless that is known to be empty. */
 int rx_next_len(struct sock *s, bool emptied);
 
 /* --- dest.c: where a datagram goes, and whether it may go through a ring. tx_lock held --- */
@@ -816,7 +889,8 @@ void tx_resend(struct sock *s, struct attach *a);
 
 /* --- kernel.c --- */
 
-uint32_t pktbufs_get(struct pktbuf **out, uint32_t cnt); /* with room for PKTBUF_SIZE; how many there were */
+uint32_t pktbufs_get(struct pktbuf **out,
+		     uint32_t cnt);	   /* with room for PKTBUF_SIZE; how many there were */
 struct pktbuf *pktbuf_small(uint32_t len); /* with room for len, never kept */
 void pktbuf_put(struct pktbuf *b);
 void peer_of_name(const struct sockaddr_storage *ss, struct udplane_peer *peer);
@@ -825,12 +899,15 @@ int set_errno(int err); /* err < 0: sets errno and returns -1; else err */
 
 /* --- option.c --- */
 
-/* What is kept of the socket here but may have been changed through another descriptor: O_NONBLOCK, SO_RCVTIMEO. */
+/* What is kept of the socket here but may have been changed through another descriptor: O_NONBLOCK,
+ * SO_RCVTIMEO. */
 void sock_read_flags(struct sock *s);
-/* The values now of all options that matter; NULL: no memory. The name of one that has changed since, or NULL; frees what was read. */
+/* The values now of all options that matter; NULL: no memory. The name of one that has changed
+ * since, or NULL; frees what was read. */
 int *options_read(const struct sock *s);
 const char *options_changed(struct sock *s);
-/* Moves the socket to the kernel path, or tells udplaned, if an option that was just set asks for it. */
+/* Moves the socket to the kernel path, or tells udplaned, if an option that was just set asks for
+ * it. */
 void option_was_set(struct sock *s, int level, int name, const void *value, socklen_t len);
 
 #ifdef __cplusplus

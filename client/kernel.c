@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Small things around the kernel path: addresses in both forms, private buffers. */
+#include "client/internal.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "client/internal.h"
 
 int set_errno(int err)
 {
@@ -63,7 +63,7 @@ socklen_t peer_to_name(int domain, const struct udplane_peer *peer, struct socka
 	return sizeof(*in6);
 }
 
-/* --------------------------------------------------------------------------------------------------------- buffers -- */
+/* --- buffers --- */
 
 struct pktbuf *pktbuf_small(uint32_t len)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Locks that know their owner: a signal handler may find one held by the call that it has interrupted, or left behind by a jump. */
+/* Locks that know their owner: a signal handler may find one held by the call that it has
+ * interrupted, or left behind by a jump. */
 #ifndef UDPLANE_CLIENT_LOCK_H
 #define UDPLANE_CLIENT_LOCK_H
 
@@ -11,8 +12,8 @@
 extern "C" {
 #endif
 
-/* Of the calling thread; never 0. Where both C libraries keep a pointer to the thread's own data; no thread-local variable, which costs
- * a call in a library that was loaded by dlopen(3). */
+/* Of the calling thread; never 0. Where both C libraries keep a pointer to the thread's own data;
+ * no thread-local variable, which costs a call in a library that was loaded by dlopen(3). */
 static inline uintptr_t thread_id(void)
 {
 #if defined(__x86_64__)
@@ -27,8 +28,8 @@ static inline uintptr_t thread_id(void)
 #endif
 }
 
-/* One locked instruction to take, a plain store to drop. Held for well under a microsecond, but for a spinning receiver, who
- * leaves when it sees waiters. */
+/* One locked instruction to take, a plain store to drop. Held for well under a microsecond, but for
+ * a spinning receiver, who leaves when it sees waiters. */
 struct lock {
 	uintptr_t owner; /* thread_id(); 0: free */
 	uintptr_t frame; /* stack frame of the function that took it */
@@ -36,27 +37,34 @@ struct lock {
 };
 
 enum lock_result {
-	LOCK_BUSY,   /* not taken: this thread holds it, in a call that a handler has interrupted; or somebody else for too long */
+	/* not taken: this thread holds it, in a call that a handler has interrupted; or somebody
+	 * else for too long */
+	LOCK_BUSY,
 	LOCK_TAKEN,
-	LOCK_STOLEN, /* taken over from a call of this thread that a jump out of a handler has ended */
+	/* taken over from a call of this thread that a jump out of a handler has ended */
+	LOCK_STOLEN,
 };
 
 enum lock_result lock_wait(struct lock *l, uintptr_t frame);
-/* Is what this thread has noted in that frame the past's, left behind by a jump? False if it may be a call that is interrupted now. */
+/* Is what this thread has noted in that frame the past's, left behind by a jump? False if it may be
+ * a call that is interrupted now. */
 bool frame_is_gone(uintptr_t noted, uintptr_t frame);
 
 static inline bool lock_try(struct lock *l)
 {
 	uintptr_t none = 0;
 
-	if (!__atomic_compare_exchange_n(&l->owner, &none, thread_id(), false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+	if (!__atomic_compare_exchange_n(&l->owner, &none, thread_id(), false, __ATOMIC_ACQUIRE,
+					 __ATOMIC_RELAXED))
 		return false;
 	l->frame = (uintptr_t)__builtin_frame_address(0);
 	return true;
 }
 static inline enum lock_result lock_take(struct lock *l)
 {
-	return __builtin_expect(lock_try(l), 1) ? LOCK_TAKEN : lock_wait(l, (uintptr_t)__builtin_frame_address(0));
+	return __builtin_expect(lock_try(l), 1)
+		       ? LOCK_TAKEN
+		       : lock_wait(l, (uintptr_t)__builtin_frame_address(0));
 }
 static inline void lock_drop(struct lock *l)
 {

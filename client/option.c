@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Socket options. The kernel always gets them; here it is decided what becomes of the fast path. Known to be harmless, or known to have
- * no effect with the value given: it stays. Changes who may receive or send: udplaned looks at the socket again. Everything else, known
- * or not: the kernel path for good, where the option does what it says.
+ * Socket options. The kernel always gets them; here it is decided what becomes of the fast path.
+ * Known to be harmless, or known to have no effect with the value given: it stays. Changes who may
+ * receive or send: udplaned looks at the socket again. Everything else, known or not: the kernel
+ * path for good, where the option does what it says.
  */
+#include "client/internal.h"
 #include <asm/socket.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
-#include "client/internal.h"
 
 /* The C library's headers clash with some of the kernel's, and are older than others. */
 #ifndef IP_RECVERR_RFC4884
@@ -22,12 +23,12 @@
 #define IP_LOCAL_PORT_RANGE 51
 #endif
 #ifndef UDP_CORK
-#define UDP_CORK 1
-#define UDP_ENCAP 100
+#define UDP_CORK	 1
+#define UDP_ENCAP	 100
 #define UDP_NO_CHECK6_TX 101
 #define UDP_NO_CHECK6_RX 102
-#define UDP_SEGMENT 103
-#define UDP_GRO 104
+#define UDP_SEGMENT	 103
+#define UDP_GRO		 104
 #endif
 
 enum effect {
@@ -44,11 +45,26 @@ struct option {
 	const char *text;
 };
 
-#define KEEP(level, name)         {level, name, OPTION_KEEP, 0, #name}
-#define VALUE(level, name, value) {level, name, OPTION_VALUE, value, #name}
-#define OFF(level, name)          {level, name, OPTION_VALUE, 0, #name} /* not VALUE(): that would expand the name */
-#define VERIFY(level, name)       {level, name, OPTION_VERIFY, 0, #name}
-#define FILTER(level, name)       {level, name, OPTION_FILTER, 0, #name}
+#define KEEP(level, name)                          \
+	{                                          \
+		level, name, OPTION_KEEP, 0, #name \
+	}
+#define VALUE(level, name, value)                       \
+	{                                               \
+		level, name, OPTION_VALUE, value, #name \
+	}
+#define OFF(level, name)                            \
+	{                                           \
+		level, name, OPTION_VALUE, 0, #name \
+	} /* not VALUE(): that would expand the name */
+#define VERIFY(level, name)                          \
+	{                                            \
+		level, name, OPTION_VERIFY, 0, #name \
+	}
+#define FILTER(level, name)                          \
+	{                                            \
+		level, name, OPTION_FILTER, 0, #name \
+	}
 
 static const struct option options[] = {
 	/* buffers: the ring does not depend on them; timeouts are ours to keep, see below */
@@ -225,7 +241,9 @@ static void read_timeout(struct sock *s)
 	socklen_t len = sizeof(tv);
 
 	if (getsockopt(s->kfd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len) == 0)
-		__atomic_store_n(&s->rcvtimeo_ns, (uint64_t)tv.tv_sec * 1000000000u + (uint64_t)tv.tv_usec * 1000u, __ATOMIC_RELAXED);
+		__atomic_store_n(&s->rcvtimeo_ns,
+				 (uint64_t)tv.tv_sec * 1000000000u + (uint64_t)tv.tv_usec * 1000u,
+				 __ATOMIC_RELAXED);
 }
 
 void sock_read_flags(struct sock *s)
@@ -298,11 +316,10 @@ static bool fills_error_queue(int level, int name)
 {
 	switch (level) {
 	case SOL_SOCKET:
-		return name == SO_ZEROCOPY || name == SO_TIMESTAMPING_OLD || name == SO_TIMESTAMPING_NEW || name == SO_TXTIME;
-	case IPPROTO_IP:
-		return name == IP_RECVERR;
-	case IPPROTO_IPV6:
-		return name == IPV6_RECVERR;
+		return name == SO_ZEROCOPY || name == SO_TIMESTAMPING_OLD ||
+		       name == SO_TIMESTAMPING_NEW || name == SO_TXTIME;
+	case IPPROTO_IP: return name == IP_RECVERR;
+	case IPPROTO_IPV6: return name == IPV6_RECVERR;
 	}
 	return false;
 }
@@ -316,17 +333,23 @@ void option_was_set(struct sock *s, int level, int name, const void *value, sock
 
 	if (level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_RCVTIMEO_NEW))
 		read_timeout(s);
-	/* Where net.ipv4.ip_no_pmtu_disc is set, it is IP_PMTUDISC_DONT from the start: udplaned looks. */
+	/* Where net.ipv4.ip_no_pmtu_disc is set, it is IP_PMTUDISC_DONT from the start: udplaned
+	 * looks. */
 	if (level == IPPROTO_IP && name == IP_MTU_DISCOVER && (unsigned)value_of(value, len) <= 1) {
 		verify(s);
 		return;
 	}
-	if (level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_RCVTIMEO_NEW) && negative_timeout(value, len))
+	if (level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_RCVTIMEO_NEW) &&
+	    negative_timeout(value, len))
 		__atomic_store_n(&s->rcvtimeo_ns, RCVTIMEO_NO_WAIT, __ATOMIC_RELAXED);
-	if (o && (o->effect == OPTION_KEEP || (o->effect == OPTION_VALUE && value_of(value, len) == o->value)))
+	if (o && (o->effect == OPTION_KEEP ||
+		  (o->effect == OPTION_VALUE && value_of(value, len) == o->value)))
 		return;
 	if (!o || o->effect != OPTION_VERIFY) {
-		to_kernel(s, o && o->effect == OPTION_FILTER ? UDPLANE_REASON_FILTER : UDPLANE_REASON_OPTION, o, level, name);
+		to_kernel(s,
+			  o && o->effect == OPTION_FILTER ? UDPLANE_REASON_FILTER
+							  : UDPLANE_REASON_OPTION,
+			  o, level, name);
 		return;
 	}
 	verify(s);

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Descriptors of our own in somebody else's program: kernel sockets, the control socket, doorbells, wake sockets. They get high numbers, out of
- * the way of programs that expect low ones and of daemons that close "all" up to 1023. A program may still close any number and
- * open a file in its place, so none is written to, read from, passed on or closed before it is known again: by its signal number for
- * SIGIO, which belongs to the open file and which nobody else sets to this value; kernel sockets, where that is the application's, by
- * their cookie.
+ * Descriptors of our own in somebody else's program: kernel sockets, the control socket, doorbells,
+ * wake sockets. They get high numbers, out of the way of programs that expect low ones and of
+ * daemons that close "all" up to 1023. A program may still close any number and open a file in its
+ * place, so none is written to, read from, passed on or closed before it is known again: by its
+ * signal number for SIGIO, which belongs to the open file and which nobody else sets to this value;
+ * kernel sockets, where that is the application's, by their cookie.
  */
+#include "client/internal.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#include "client/internal.h"
 
 #define OWN_SIGNO 57
-#define OWN_BASE  4096 /* not higher: a table of descriptors is as long as its highest, and copied by fork */
+/* not higher: a table of descriptors is as long as its highest, and copied by fork */
+#define OWN_BASE 4096
 
 static int base(void)
 {
@@ -75,6 +77,7 @@ bool lane_ring_doorbell(struct attach *a, struct lane *l)
 {
 	if (own_is(l->doorbell))
 		return raw_write(l->doorbell, &(uint64_t){1}, 8) == 8;
-	control_distrust(&a->control); /* the program has closed it: a new attachment brings another */
+	control_distrust(
+		&a->control); /* the program has closed it: a new attachment brings another */
 	return false;
 }

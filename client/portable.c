@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See portable.h. */
 #include <errno.h>
 #include <stdarg.h>
@@ -11,12 +11,12 @@
 /* Of the crt: names this library, so that glibc forgets the handlers when it is closed. */
 extern void *__dso_handle HIDDEN;
 
-/* Each libc has one of them. Weak, so that it may be missing; another name here than in <pthread.h>, or glibc's static wrapper
- * would come along. */
-extern int of_glibc(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso) __asm__("__register_atfork")
-	__attribute__((weak));
-extern int of_musl(void (*prepare)(void), void (*parent)(void), void (*child)(void)) __asm__("pthread_atfork")
-	__attribute__((weak));
+/* Each libc has one of them. Weak, so that it may be missing; another name here than in
+ * <pthread.h>, or glibc's static wrapper would come along. */
+extern int of_glibc(void (*prepare)(void), void (*parent)(void), void (*child)(void),
+		    void *dso) __asm__("__register_atfork") __attribute__((weak));
+extern int of_musl(void (*prepare)(void), void (*parent)(void),
+		   void (*child)(void)) __asm__("pthread_atfork") __attribute__((weak));
 
 int portable_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) HIDDEN;
 int portable_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
@@ -30,8 +30,8 @@ int portable_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(v
 
 int __snprintf_chk(char *out, size_t size, int flag, size_t room, const char *format, ...) HIDDEN
 	__attribute__((format(printf, 5, 6)));
-int __vsnprintf_chk(char *out, size_t size, int flag, size_t room, const char *format, va_list args) HIDDEN
-	__attribute__((format(printf, 5, 0)));
+int __vsnprintf_chk(char *out, size_t size, int flag, size_t room, const char *format,
+		    va_list args) HIDDEN __attribute__((format(printf, 5, 0)));
 void *__memcpy_chk(void *to, const void *from, size_t len, size_t room) HIDDEN;
 void *__memmove_chk(void *to, const void *from, size_t len, size_t room) HIDDEN;
 void *__memset_chk(void *to, int byte, size_t len, size_t room) HIDDEN;

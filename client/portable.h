@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Included by the compiler before each file of libudplane.so (not of libudplane.a, whose user links against his own libc). It is
- * built on today's glibc and must load under glibc 2.17 and under musl, so:
+ * Included by the compiler before each file of libudplane.so (not of libudplane.a, whose user links
+ * against his own libc). It is built on today's glibc and must load under glibc 2.17 and under
+ * musl, so:
  *
  *   symbols that are younger than 2.17     here, by the system call or an older interface
- *   pthread_*, which glibc 2.34 moved      portable_pthread.c: where they were, under their old version
+ *   pthread_*, which glibc 2.34 moved      portable_pthread.c: where they were, under their old
+ *                                          version
  *   what musl does not have                portable.c
  *
  * tests/unit/client/portable_test.sh names a symbol that is in none of them.
@@ -18,7 +20,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Before 2.33 it was a macro around __fxstat. The kernel's struct is glibc's and musl's on 64 bits. */
+/* Before 2.33 it was a macro around __fxstat. The kernel's struct is glibc's and musl's on 64 bits.
+ */
 static inline int portable_fstat(int fd, struct stat *st)
 {
 	return (int)syscall(SYS_fstat, fd, st);
@@ -33,8 +36,8 @@ static inline int portable_memfd_create(const char *name, unsigned int flags)
 #define memfd_create portable_memfd_create
 
 /* glibc's is a static wrapper around __register_atfork, which musl does not have. */
-__attribute__((visibility("hidden"))) int portable_atfork(void (*prepare)(void), void (*parent)(void),
-							   void (*child)(void));
+__attribute__((visibility("hidden"))) int
+portable_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 #define pthread_atfork portable_atfork
 
 #endif

@@ -1,22 +1,23 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Linked against, never loaded: a libpthread.so.0 as glibc had it before 2.34 moved it into libc.so.6 and gave each symbol a new
- * version. libudplane.so finds these here first, and so asks for the old library and version: new glibcs still have both, and
- * musl takes its own libc for any library of that name.
+ * Linked against, never loaded: a libpthread.so.0 as glibc had it before 2.34 moved it into
+ * libc.so.6 and gave each symbol a new version. libudplane.so finds these here first, and so asks
+ * for the old library and version: new glibcs still have both, and musl takes its own libc for any
+ * library of that name.
  */
 #if defined(__x86_64__)
-#define FIRST "GLIBC_2.2.5"
+#define FIRST	       "GLIBC_2.2.5"
 #define SINCE(version) version
 #else /* ports that came with 2.17 */
-#define FIRST "GLIBC_2.17"
+#define FIRST	       "GLIBC_2.17"
 #define SINCE(version) "GLIBC_2.17"
 #endif
 
-#define OLD(name, version)                                                                                                     \
-	void old_##name(void);                                                                                                 \
-	void old_##name(void)                                                                                                  \
-	{                                                                                                                      \
-	}                                                                                                                      \
+#define OLD(name, version)     \
+	void old_##name(void); \
+	void old_##name(void)  \
+	{                      \
+	}                      \
 	__asm__(".symver old_" #name "," #name "@@" version)
 
 OLD(pthread_create, FIRST);

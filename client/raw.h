@@ -15,8 +15,8 @@
 extern "C" {
 #endif
 
-/* As those of libc, but no cancellation points: a thread must not end while it holds a lock. ThreadSanitizer sees what orders two
- * threads in libc's calls only. */
+/* As those of libc, but no cancellation points: a thread must not end while it holds a lock.
+ * ThreadSanitizer sees what orders two threads in libc's calls only. */
 #ifdef __SANITIZE_THREAD__
 #define RAW(name, ...) name(__VA_ARGS__)
 #else

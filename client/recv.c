@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Receiving. Order of sources: what was saved from rings that went away; the rings; the kernel socket, whenever the rings are empty,
- * every RX_KERNEL_EVERY datagrams, and before a datagram marked UDPLANE_RX_SWITCHED. A call that returns less than it was asked for
- * has found all of them empty, as edge-triggered programs expect.
+ * Receiving. Order of sources: what was saved from rings that went away; the rings; the kernel
+ * socket, whenever the rings are empty, every RX_KERNEL_EVERY datagrams, and before a datagram
+ * marked UDPLANE_RX_SWITCHED. A call that returns less than it was asked for has found all of them
+ * empty, as edge-triggered programs expect.
  */
+#include "client/internal.h"
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#include "client/internal.h"
 
-/* ---------------------------------------------------------------------------------------------------------- frames -- */
+/* --- frames --- */
 
 bool attach_return(struct attach *a, uint32_t lane, const uint32_t *frames, uint32_t cnt)
 {
@@ -21,7 +22,8 @@ bool attach_return(struct attach *a, uint32_t lane, const uint32_t *frames, uint
 	if (!lock_insist(&l->ret_lock))
 		return false;
 	free = udplane_ring_free(&l->ret, cnt);
-	if (likely(free != UDPLANE_RING_CORRUPT && free >= cnt && __atomic_load_n(&a->live, __ATOMIC_RELAXED))) {
+	if (likely(free != UDPLANE_RING_CORRUPT && free >= cnt &&
+		   __atomic_load_n(&a->live, __ATOMIC_RELAXED))) {
 		for (uint32_t i = 0; i < cnt; i++)
 			l->frame[udplane_ring_slot(&l->ret, l->ret.idx + i)] = frames[i];
 		udplane_ring_publish(&l->ret, cnt);
@@ -46,8 +48,9 @@ static inline void rx_back(struct sock *s, struct rxq *q, uint32_t frame)
 		q->back[q->back_cnt++] = frame;
 }
 
-/* How many of n datagrams may be taken now, so that their frames can be put down. None are returned from within: a fault in the
- * application's buffer, from which its handler jumps, must find them either in the ring or here. */
+/* How many of n datagrams may be taken now, so that their frames can be put down. None are returned
+ * from within: a fault in the application's buffer, from which its handler jumps, must find them
+ * either in the ring or here. */
 static inline uint32_t rx_room_back(struct sock *s, struct rxq *q, uint32_t n)
 {
 	uint32_t lane = (uint32_t)(q - s->rxq), room = RX_BACK - q->back_cnt;
@@ -84,7 +87,8 @@ void rx_source(const struct attach *a, const struct udplane_rx_desc *d, struct u
 		return;
 	}
 	peer->family = AF_INET6;
-	memcpy(peer->addr, rx_payload(a, d) - 40, 16); /* IPv6 header at -48, source 8 bytes in it */
+	memcpy(peer->addr, rx_payload(a, d) - 40,
+	       16); /* IPv6 header at -48, source 8 bytes in it */
 	if (peer->addr[0] == 0xfe && (peer->addr[1] & 0xc0) == 0x80)
 		peer->scope_id = (uint32_t)a->stats->ifindex;
 }
@@ -123,19 +127,21 @@ void rx_drain(struct sock *s, uint32_t lane, bool save)
 	rx_flush_back(s->att, q, lane);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- engage -- */
+/* --- engage --- */
 
 static void rx_ring_doorbells(struct sock *s)
 {
 	struct attach *a = s->att;
 
 	for (uint32_t i = 0; i < a->worker_cnt; i++)
-		if (!udplane_load32(&a->lane[i].zone->engaged) && lane_ring_doorbell(a, &a->lane[i]))
+		if (!udplane_load32(&a->lane[i].zone->engaged) &&
+		    lane_ring_doorbell(a, &a->lane[i]))
 			s->engages++;
 	udplane_store64(&s->rxq[0].shared->engages, s->engages);
 }
 
-/* The kernel has delivered cnt datagrams of a claimed socket. Often enough to wake the worker for them? */
+/* The kernel has delivered cnt datagrams of a claimed socket. Often enough to wake the worker for
+ * them? */
 static void rx_engage(struct sock *s, uint32_t cnt)
 {
 	struct attach *a = s->att;
@@ -151,7 +157,8 @@ static void rx_engage(struct sock *s, uint32_t cnt)
 		__atomic_store_n(&a->rx_window_cnt, 0, __ATOMIC_RELAXED);
 	}
 	seen = __atomic_add_fetch(&a->rx_window_cnt, cnt, __ATOMIC_RELAXED);
-	if (seen < RX_ENGAGE_CNT * factor && s->kernel_run < RX_ENGAGE_RUN * factor && a->mode != UDPLANE_MODE_LATENCY)
+	if (seen < RX_ENGAGE_CNT * factor && s->kernel_run < RX_ENGAGE_RUN * factor &&
+	    a->mode != UDPLANE_MODE_LATENCY)
 		return;
 	if (now - __atomic_load_n(&a->rx_rang_ns, __ATOMIC_RELAXED) < RX_ENGAGE_AGAIN_NS)
 		return;
@@ -159,7 +166,7 @@ static void rx_engage(struct sock *s, uint32_t cnt)
 	rx_ring_doorbells(s);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- kernel -- */
+/* --- kernel --- */
 
 void rx_kernel_looked(struct sock *s, int cnt, uint32_t asked, int flags)
 {
@@ -183,7 +190,9 @@ void rx_kernel_looked(struct sock *s, int cnt, uint32_t asked, int flags)
 	}
 	if (cnt < (int)asked)
 		s->kernel_run = 0;
-	if (cnt <= 0 && s->att) /* nothing by either path while the worker should be serving: is it alive? At most once a ms */
+	/* nothing by either path while the worker should be serving: is it alive? At most once a
+	 * ms */
+	if (cnt <= 0 && s->att)
 		attach_look(s->att, now_ns());
 }
 
@@ -196,13 +205,15 @@ bool rx_switch(struct sock *s, bool emptied)
 	return true;
 }
 
-/* recvmmsg(2), but for one datagram the call that is quicker. How many, or -errno. A cancellation point only if it may wait. */
+/* recvmmsg(2), but for one datagram the call that is quicker. How many, or -errno. A cancellation
+ * point only if it may wait. */
 static int kernel_recv(int kfd, struct mmsghdr *vec, uint32_t cnt, int flags, bool may_wait)
 {
 	ssize_t n;
 
 	if (cnt != 1) {
-		n = may_wait ? recvmmsg(kfd, vec, cnt, flags, NULL) : raw_recvmmsg(kfd, vec, cnt, flags);
+		n = may_wait ? recvmmsg(kfd, vec, cnt, flags, NULL)
+			     : raw_recvmmsg(kfd, vec, cnt, flags);
 		return n < 0 ? -errno : (int)n;
 	}
 	flags &= ~MSG_WAITFORONE;
@@ -228,7 +239,7 @@ static int rx_kernel(struct sock *s, struct rx_sink *k)
 	return n;
 }
 
-/* -------------------------------------------------------------------------------------------------------- delivery -- */
+/* --- delivery --- */
 
 static size_t scatter(const struct msghdr *h, const uint8_t *data, size_t len)
 {
@@ -244,8 +255,8 @@ static size_t scatter(const struct msghdr *h, const uint8_t *data, size_t len)
 	return done;
 }
 
-static inline void deliver(const struct sock *s, struct mmsghdr *m, int flags, const uint8_t *data, uint32_t len,
-			   const struct udplane_peer *peer)
+static inline void deliver(const struct sock *s, struct mmsghdr *m, int flags, const uint8_t *data,
+			   uint32_t len, const struct udplane_peer *peer)
 {
 	struct msghdr *h = &m->msg_hdr;
 	size_t n;
@@ -307,7 +318,8 @@ static uint32_t rx_queue(struct sock *s, struct rx_sink *k)
 	return 1;
 }
 
-static inline void rx_one(struct sock *s, struct rxq *q, const struct udplane_rx_desc *d, struct rx_sink *k, uint32_t at)
+static inline void rx_one(struct sock *s, struct rxq *q, const struct udplane_rx_desc *d,
+			  struct rx_sink *k, uint32_t at)
 {
 	struct udplane_peer peer;
 	struct mmsghdr *m;
@@ -325,7 +337,8 @@ static inline void rx_one(struct sock *s, struct rxq *q, const struct udplane_rx
 }
 
 /* From one ring; *took: entries consumed. */
-static uint32_t rx_ring(struct sock *s, struct rxq *q, struct rx_sink *k, bool emptied, uint32_t *took)
+static uint32_t rx_ring(struct sock *s, struct rxq *q, struct rx_sink *k, bool emptied,
+			uint32_t *took)
 {
 	uint32_t cnt = k->flags & MSG_PEEK ? 1 : k->cnt - k->done;
 	uint32_t n = rx_avail(s, q, cnt), done = 0, i;
@@ -379,8 +392,8 @@ static uint32_t rx_rings(struct sock *s, struct rx_sink *k, bool emptied)
 	return done;
 }
 
-/* Fills the sink without waiting. How many entries; -EAGAIN or another errno if none. rings_only: a caller who will spin is not kept
- * from it by a look at the kernel socket that is not due. */
+/* Fills the sink without waiting. How many entries; -EAGAIN or another errno if none. rings_only: a
+ * caller who will spin is not kept from it by a look at the kernel socket that is not due. */
 static int rx_take(struct sock *s, struct rx_sink *k, bool rings_only)
 {
 	bool emptied = false;
@@ -428,7 +441,8 @@ int rx_next_len(struct sock *s, bool emptied)
 		struct udplane_rx_desc d;
 
 		if (rx_avail(s, &s->rxq[s->rxq_next], 1)) {
-			if (!rx_load(s, &s->rxq[s->rxq_next], 0, &d) || ((d.flags & UDPLANE_RX_SWITCHED) && !emptied))
+			if (!rx_load(s, &s->rxq[s->rxq_next], 0, &d) ||
+			    ((d.flags & UDPLANE_RX_SWITCHED) && !emptied))
 				return -EAGAIN;
 			s->peeked = PEEKED_RING;
 			return d.len;
@@ -439,7 +453,7 @@ int rx_next_len(struct sock *s, bool emptied)
 	return -EAGAIN;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- calls -- */
+/* --- calls --- */
 
 /* The socket, its receive side locked, after what was due is done; NULL: EBADF. */
 static struct sock *rx_enter(int fd)
@@ -458,11 +472,13 @@ static struct sock *rx_enter(int fd)
 
 static bool would_wait(const struct sock *s, int flags)
 {
-	return !(flags & MSG_DONTWAIT) && (s->shared || !__atomic_load_n(&s->nonblock, __ATOMIC_RELAXED));
+	return !(flags & MSG_DONTWAIT) &&
+	       (s->shared || !__atomic_load_n(&s->nonblock, __ATOMIC_RELAXED));
 }
 
-/* The receive side is not to be had. By this thread itself, in a call that a handler has interrupted: what is in the kernel socket, and no
- * waiting, since that call cannot go on. Otherwise the holder will come back, though later than it should. */
+/* The receive side is not to be had. By this thread itself, in a call that a handler has
+ * interrupted: what is in the kernel socket, and no waiting, since that call cannot go on.
+ * Otherwise the holder will come back, though later than it should. */
 static int rx_aside(int fd, const struct rx_sink *k)
 {
 	struct sock *s = sock_get(fd);
@@ -482,7 +498,8 @@ static int rx_aside(int fd, const struct rx_sink *k)
 	return n;
 }
 
-/* A receive that found nothing hides the error queue; who reads from that sees that there is more. */
+/* A receive that found nothing hides the error queue; who reads from that sees that there is more.
+ */
 static void direct_error(struct sock *s, int n, int flags)
 {
 	bool read = n >= 0 && (flags & MSG_ERRQUEUE);
@@ -523,7 +540,8 @@ static bool odd_arguments(const struct mmsghdr *m)
 {
 	const struct msghdr *h = &m->msg_hdr;
 
-	if (h->msg_iovlen > UIO_MAXIOV || (h->msg_iovlen && pointer_is_bad(h->msg_iov)) || (h->msg_name && (int)h->msg_namelen < 0))
+	if (h->msg_iovlen > UIO_MAXIOV || (h->msg_iovlen && pointer_is_bad(h->msg_iov)) ||
+	    (h->msg_name && (int)h->msg_namelen < 0))
 		return true;
 	for (size_t i = 0; i < h->msg_iovlen; i++)
 		if (h->msg_iov[i].iov_len > SSIZE_MAX || (intptr_t)h->msg_iov[i].iov_base < 0)
@@ -542,7 +560,8 @@ static bool rx_is_direct(struct sock *s, const struct mmsghdr *vec, int flags)
 	return odd_arguments(vec);
 }
 
-/* UDPLANE_POLL: no signals wanted, so no system call on either side but a look at the kernel socket now and then. rx_lock held, dropped. */
+/* UDPLANE_POLL: no signals wanted, so no system call on either side but a look at the kernel socket
+ * now and then. rx_lock held, dropped. */
 static int rx_poll(struct sock *s, struct rx_sink *k)
 {
 	bool look = s->polls++ % RX_KERNEL_EVERY == 0 || s->kernel_hot;
@@ -572,14 +591,16 @@ static int rx_try(int fd, struct rx_sink *k)
 
 	if (!s)
 		return rx_aside(fd, k);
-	if (unlikely(rx_kernel_due(s)) && s->rxq_cnt) { /* a system call is due anyway: a thread that never has to wait is cancelled here */
+	if (unlikely(rx_kernel_due(s)) && s->rxq_cnt) {
+		/* a system call is due anyway: a thread that never has to wait is cancelled here */
 		lock_drop(&s->rx_lock);
 		pthread_testcancel();
 		s = sock_lock_rx(fd);
 		if (!s)
 			return rx_aside(fd, k);
 	}
-	if (__atomic_load_n(&s->nonblock, __ATOMIC_RELAXED) && !s->shared) /* else another process may have changed it */
+	if (__atomic_load_n(&s->nonblock, __ATOMIC_RELAXED) &&
+	    !s->shared) /* else another process may have changed it */
 		k->flags |= MSG_DONTWAIT;
 	if (rx_is_direct(s, k->vec, k->flags))
 		return rx_direct(s, k->vec, k->cnt, k->flags);
@@ -596,7 +617,10 @@ static int rx_try(int fd, struct rx_sink *k)
 				attach_look(s->att, now_ns());
 			break;
 		}
-		if (wait.hup || rx_is_direct(s, k->vec, k->flags)) /* shut down, or moved to the kernel path while we slept */
+		if (wait.hup ||
+		    rx_is_direct(
+			    s, k->vec,
+			    k->flags)) /* shut down, or moved to the kernel path while we slept */
 			return k->vec ? rx_direct(s, k->vec, k->cnt, k->flags) : rx_end(s);
 		err = rx_wait(s, &wait);
 		if (err == -EBADF)
@@ -617,12 +641,14 @@ static bool bad_buffers(const struct msghdr *h)
 	if (pointer_is_bad(h->msg_iov))
 		return false; /* odd, or there are none */
 	for (size_t i = 0; i < h->msg_iovlen && i < UIO_MAXIOV; i++)
-		if (pointer_is_bad(h->msg_iov[i].iov_base) && h->msg_iov[i].iov_len && (intptr_t)h->msg_iov[i].iov_base >= 0)
+		if (pointer_is_bad(h->msg_iov[i].iov_base) && h->msg_iov[i].iov_len &&
+		    (intptr_t)h->msg_iov[i].iov_base >= 0)
 			return true;
 	return false;
 }
 
-/* The first message with a buffer that cannot be, or the first but one that the kernel would refuse: those before it are received. */
+/* The first message with a buffer that cannot be, or the first but one that the kernel would
+ * refuse: those before it are received. */
 static uint32_t first_bad(const struct rx_sink *k)
 {
 	for (uint32_t i = 0; k->vec && i < k->cnt; i++) {
@@ -646,7 +672,8 @@ static int rx_bad(int fd, struct rx_sink *k, uint32_t bad)
 		return rx_call(fd, k);
 	}
 	n = rx_call(fd, &none);
-	if (n == 1 && m.msg_len == 0 && !k->vec->msg_hdr.msg_name) { /* an empty one needs no buffer */
+	if (n == 1 && m.msg_len == 0 &&
+	    !k->vec->msg_hdr.msg_name) { /* an empty one needs no buffer */
 		k->vec->msg_len = 0;
 		return 1;
 	}
@@ -679,11 +706,15 @@ static void rx_keep_error(int fd, int err)
 	lock_drop(&s->rx_lock);
 }
 
-ssize_t udplane_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *from, socklen_t *fromlen)
+ssize_t udplane_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *from,
+			 socklen_t *fromlen)
 {
 	struct iovec iov = {.iov_base = buf, .iov_len = len < INT_MAX ? len : INT_MAX};
 	bool bad = from && pointer_is_bad(fromlen);
-	struct mmsghdr m = {.msg_hdr = {.msg_name = bad ? NULL : from, .msg_namelen = from && !bad ? *fromlen : 0, .msg_iov = &iov, .msg_iovlen = 1}};
+	struct mmsghdr m = {.msg_hdr = {.msg_name = bad ? NULL : from,
+					.msg_namelen = from && !bad ? *fromlen : 0,
+					.msg_iov = &iov,
+					.msg_iovlen = 1}};
 	struct rx_sink sink = {.vec = &m, .cnt = 1, .flags = flags};
 	int n;
 
@@ -716,9 +747,10 @@ ssize_t udplane_recvmsg(int fd, struct msghdr *msg, int flags)
 	return (ssize_t)m.msg_len;
 }
 
-/* As Linux: the timeout is looked at after each datagram alone (here: after each few that were there at once), and an error after the
- * first datagram is reported by the next call. */
-int udplane_recvmmsg(int fd, struct mmsghdr *vec, unsigned int cnt, int flags, struct timespec *timeout)
+/* As Linux: the timeout is looked at after each datagram alone (here: after each few that were
+ * there at once), and an error after the first datagram is reported by the next call. */
+int udplane_recvmmsg(int fd, struct mmsghdr *vec, unsigned int cnt, int flags,
+		     struct timespec *timeout)
 {
 	uint64_t end = 0, now = 0;
 	struct rx_sink sink;
@@ -731,8 +763,10 @@ int udplane_recvmmsg(int fd, struct mmsghdr *vec, unsigned int cnt, int flags, s
 		if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= 1000000000)
 			return set_errno(-EINVAL);
 		now = now_ns();
-		end = (uint64_t)timeout->tv_sec > UINT64_MAX / 4000000000u ? UINT64_MAX / 2
-									   : (uint64_t)timeout->tv_sec * 1000000000u + (uint64_t)timeout->tv_nsec;
+		end = (uint64_t)timeout->tv_sec > UINT64_MAX / 4000000000u
+			      ? UINT64_MAX / 2
+			      : (uint64_t)timeout->tv_sec * 1000000000u +
+					(uint64_t)timeout->tv_nsec;
 		end += now;
 	}
 	while (done < cnt) {

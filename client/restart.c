@@ -1,28 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Waiting as recv(2) waits, in a process that has signal handlers with SA_RESTART and others without.
+ * Waiting as recv(2) waits, in a process that has signal handlers with SA_RESTART and others
+ * without.
  *
- * ppoll(2) ends after a handler of either kind, and which one has run is not to be known. To block the signals and to see by signalfd(2) which
- * one has come is no way: those that are sent to the process would go to another thread than Linux chooses, and recv(2) would not end here.
- * But read(2) of an eventfd ends or goes on as recv(2) does: the kernel itself decides, and the thread keeps its mask. So the kernel is
- * asked to poll the descriptor (io_submit(2) with IOCB_CMD_POLL) and to count in an eventfd when it is readable; that is read.
+ * ppoll(2) ends after a handler of either kind, and which one has run is not to be known. To block
+ * the signals and to see by signalfd(2) which one has come is no way: those that are sent to the
+ * process would go to another thread than Linux chooses, and recv(2) would not end here. But
+ * read(2) of an eventfd ends or goes on as recv(2) does: the kernel itself decides, and the thread
+ * keeps its mask. So the kernel is asked to poll the descriptor (io_submit(2) with IOCB_CMD_POLL)
+ * and to count in an eventfd when it is readable; that is read.
  *
- * What it takes is kept in context.waiter[] and used again by whoever waits next, so nothing is left to a thread's end. A wait that a
- * jump or a cancellation has ended leaves its thread's number there, and its poll under way, which the next one ends. A poll that is ended
- * completes later: so the next wait has another eventfd, since a signal that came as read(2) returns for nothing would not end the call.
+ * What it takes is kept in context.waiter[] and used again by whoever waits next, so nothing is
+ * left to a thread's end. A wait that a jump or a cancellation has ended leaves its thread's number
+ * there, and its poll under way, which the next one ends. A poll that is ended completes later: so
+ * the next wait has another eventfd, since a signal that came as read(2) returns for nothing would
+ * not end the call.
  */
+#include "client/internal.h"
 #include <errno.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
-#include "client/internal.h"
 
 #define EVENTS 8 /* of a poll and a timer, and of some that were cancelled */
 
 static bool take_from(struct waiter *w, uint32_t tid, uint32_t self)
 {
-	return __atomic_compare_exchange_n(&w->tid, &tid, self, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+	return __atomic_compare_exchange_n(&w->tid, &tid, self, false, __ATOMIC_ACQUIRE,
+					   __ATOMIC_RELAXED);
 }
 
 static bool thread_has_ended(uint32_t tid)
@@ -32,7 +38,8 @@ static bool thread_has_ended(uint32_t tid)
 
 enum pick { PICK_MADE, PICK_LEFT, PICK_NEW };
 
-/* One that is made and free, or that this thread has jumped away from; one whose thread has ended; one to be made. */
+/* One that is made and free, or that this thread has jumped away from; one whose thread has ended;
+ * one to be made. */
 static bool pick(struct waiter *w, enum pick how, uint32_t self, uintptr_t frame)
 {
 	uint32_t tid = __atomic_load_n(&w->tid, __ATOMIC_RELAXED);
@@ -44,8 +51,7 @@ static bool pick(struct waiter *w, enum pick how, uint32_t self, uintptr_t frame
 		return !tid && __atomic_load_n(&w->aio, __ATOMIC_RELAXED) && take_from(w, 0, self);
 	case PICK_LEFT:
 		return tid && tid != self && thread_has_ended(tid) && take_from(w, tid, self);
-	default:
-		return !tid && take_from(w, 0, self);
+	default: return !tid && take_from(w, 0, self);
 	}
 }
 
@@ -91,7 +97,8 @@ static void waiter_drop(struct waiter *w)
 {
 	if (w->polling)
 		waiter_end(w);
-	w->frame = 0; /* a handler that comes while it is taken again does not take that for left behind */
+	/* a handler that comes while it is taken again does not take that for left behind */
+	w->frame = 0;
 	__atomic_store_n(&w->tid, 0, __ATOMIC_RELEASE);
 }
 
@@ -111,7 +118,8 @@ static bool waiter_make(struct waiter *w)
 	waiter_end(w);
 	w->event_fd = own_or_none(eventfd(0, EFD_CLOEXEC));
 	if (!own_is(w->timer_fd))
-		w->timer_fd = own_or_none(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+		w->timer_fd =
+			own_or_none(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
 	return w->event_fd >= 0 && w->timer_fd >= 0;
 }
 
@@ -150,7 +158,8 @@ static int submit(struct waiter *w, struct iocb *cb, int fd, uint64_t *round)
 
 static int waiter_begin(struct waiter *w, int fd, uint64_t left_ns)
 {
-	struct itimerspec it = {.it_value = {(time_t)(left_ns / 1000000000u), (long)(left_ns % 1000000000u)}};
+	struct itimerspec it = {
+		.it_value = {(time_t)(left_ns / 1000000000u), (long)(left_ns % 1000000000u)}};
 	uint64_t cnt;
 	int err;
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Before a socket changes its path, what has come so far goes into private memory, in the order in which it came. */
+/* Before a socket changes its path, what has come so far goes into private memory, in the order in
+ * which it came. */
+#include "client/internal.h"
 #include <errno.h>
 #include <string.h>
-#include "client/internal.h"
 
-/* Where in s->saved belongs what is in the kernel socket, if it is older than something that lies with us; else NULL. */
+/* Where in s->saved belongs what is in the kernel socket, if it is older than something that lies
+ * with us; else NULL. */
 static struct pktbuf **kernel_place(struct sock *s)
 {
 	struct pktbuf **at;
@@ -17,19 +19,22 @@ static struct pktbuf **kernel_place(struct sock *s)
 	for (uint32_t i = 0; i < s->rxq_cnt; i++) {
 		struct udplane_rx_desc d;
 
-		if (rx_avail(s, &s->rxq[i], 1) && rx_load(s, &s->rxq[i], 0, &d) && (d.flags & UDPLANE_RX_SWITCHED))
+		if (rx_avail(s, &s->rxq[i], 1) && rx_load(s, &s->rxq[i], 0, &d) &&
+		    (d.flags & UDPLANE_RX_SWITCHED))
 			return s->saved_end;
 	}
 	/* The first one since the claim, which is marked, may be on its way. */
 	return s->rxq_cnt && !s->switched && attach_engaged(s->att) ? s->saved_end : NULL;
 }
 
-/* The next datagram of the kernel socket in private memory, or NULL: none, or an error, which is kept to be reported. */
+/* The next datagram of the kernel socket in private memory, or NULL: none, or an error, which is
+ * kept to be reported. */
 static struct pktbuf *save_kernel_one(struct sock *s, struct pktbuf *room)
 {
 	struct sockaddr_storage name = {0};
 	struct iovec iov = {.iov_base = room->data, .iov_len = PKTBUF_SIZE};
-	struct msghdr h = {.msg_name = &name, .msg_namelen = sizeof(name), .msg_iov = &iov, .msg_iovlen = 1};
+	struct msghdr h = {
+		.msg_name = &name, .msg_namelen = sizeof(name), .msg_iov = &iov, .msg_iovlen = 1};
 	struct pktbuf *b;
 	ssize_t n = raw_recvmsg(s->kfd, &h, MSG_DONTWAIT);
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sending. Through the TX ring goes what is plain: no control data, no flag with a meaning, a destination that leaves by udplaned's
- * device, a length that fits one packet; and only while a worker is awake, or a burst makes it worth waking it. Everything else takes
- * the kernel socket, and its result.
+ * Sending. Through the TX ring goes what is plain: no control data, no flag with a meaning, a
+ * destination that leaves by udplaned's device, a length that fits one packet; and only while a
+ * worker is awake, or a burst makes it worth waking it. Everything else takes the kernel socket,
+ * and its result.
  */
+#include "client/internal.h"
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -11,9 +13,8 @@
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#include "client/internal.h"
 
-/* ------------------------------------------------------------------------------------------------------------ ring -- */
+/* --- ring --- */
 
 void tx_count_kernel(struct sock *s, uint32_t cnt)
 {
@@ -46,7 +47,9 @@ static bool worth_waking(const struct attach *a, struct lane *l, uint32_t cnt)
 	if (a->mode == UDPLANE_MODE_LATENCY || cnt >= TX_ENGAGE_BURST * factor)
 		return true;
 	if (udplane_load32(&l->zone->engaged))
-		return true; /* the kernel is no shorter way: with a NIC of udplaned's own it leads through the worker */
+		/* the kernel is no shorter way: with a NIC of udplaned's own it leads through
+		 * the worker */
+		return true;
 	if (udplane_word_load(&l->tx.head->cons_idx) != l->tx.idx)
 		return true; /* it was rung already: keep the order */
 	now = now_ns();
@@ -58,7 +61,8 @@ static bool worth_waking(const struct attach *a, struct lane *l, uint32_t cnt)
 	return l->window_cnt >= TX_ENGAGE_CNT * factor;
 }
 
-/* Has the worker stood still for long, though there is something to take? It lives, but does not run: SIGSTOP, a frozen control group. */
+/* Has the worker stood still for long, though there is something to take? It lives, but does not
+ * run: SIGSTOP, a frozen control group. */
 static void look_for_stall(struct lane *l, uint64_t now)
 {
 	uint32_t cons = udplane_word_load(&l->tx.head->cons_idx);
@@ -96,8 +100,8 @@ static void look_for_trouble(struct attach *a, struct sock *s, struct lane *l)
 	look_for_stall(l, now);
 }
 
-/* Another thread writes into the slots: it will be quick. This thread itself will not, so what it sends meanwhile takes the kernel path.
- * Lane locked, but while waiting. */
+/* Another thread writes into the slots: it will be quick. This thread itself will not, so what it
+ * sends meanwhile takes the kernel path. Lane locked, but while waiting. */
 static bool tx_wait_reserved(struct lane *l)
 {
 	uint64_t end;
@@ -108,7 +112,8 @@ static bool tx_wait_reserved(struct lane *l)
 	while (l->reserved && now_ns() < end) {
 		lock_drop(&l->tx_lock);
 		sched_yield();
-		while (!lock_take(&l->tx_lock)) /* it was had a moment ago: nothing interrupted holds it */
+		while (!lock_take(
+			&l->tx_lock)) /* it was had a moment ago: nothing interrupted holds it */
 			;
 	}
 	l->reserved_long = l->reserved;
@@ -119,12 +124,14 @@ static bool tx_served(const struct sock *s)
 {
 	uint32_t state = udplane_load32(&s->zone->state);
 
-	return (state == UDPLANE_SOCKET_ACTIVE || state == UDPLANE_SOCKET_PENDING) && likely(!udplane_load32(&s->zone->tx_reason));
+	return (state == UDPLANE_SOCKET_ACTIVE || state == UDPLANE_SOCKET_PENDING) &&
+	       likely(!udplane_load32(&s->zone->tx_reason));
 }
 
 bool tx_alive(const struct sock *s)
 {
-	return tx_served(s) && !attach_news(s->att) && __atomic_load_n(&s->att->live, __ATOMIC_RELAXED);
+	return tx_served(s) && !attach_news(s->att) &&
+	       __atomic_load_n(&s->att->live, __ATOMIC_RELAXED);
 }
 
 struct lane *tx_open(struct sock *s, uint32_t cnt)
@@ -162,7 +169,8 @@ static uint32_t tx_free(struct sock *s, struct lane *l, uint32_t want)
 	return 0;
 }
 
-/* A little room at a time makes small batches: waits for a quarter of the ring or what is wanted. */
+/* A little room at a time makes small batches: waits for a quarter of the ring or what is wanted.
+ */
 uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want, int flags)
 {
 	uint32_t n = tx_free(s, l, want), enough = want < l->tx.size / 4 ? want : l->tx.size / 4;
@@ -180,7 +188,9 @@ uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want, int flags)
 	if (!n) {
 		s->kernel_tx_full++;
 		udplane_store64(&s->tx_shared->kernel_tx_full, s->kernel_tx_full);
-		__atomic_store_n(&s->att->checked_ns, 0, __ATOMIC_RELAXED); /* now, or this would overtake what a dead one left */
+		__atomic_store_n(
+			&s->att->checked_ns, 0,
+			__ATOMIC_RELAXED); /* now, or this would overtake what a dead one left */
 		attach_look(s->att, now_ns());
 	}
 	return n < want ? n : want;
@@ -205,12 +215,13 @@ void tx_publish(struct sock *s, struct lane *l, uint32_t cnt)
 	s->tx_used = true;
 	s->tx_end = l->tx.idx;
 	s->fast_tx += cnt;
-	udplane_fence(); /* pairs with the worker's, between its `awake` = 0 and its last look at the ring */
+	/* pairs with the worker's, between its `awake` = 0 and its last look at the ring */
+	udplane_fence();
 	if (unlikely(!udplane_load32(&l->zone->awake)) && lane_ring_doorbell(s->att, l))
 		udplane_store64(&s->tx_shared->engages, ++s->engages);
 }
 
-/* --------------------------------------------------------------------------------------------------------- resending -- */
+/* --- resending --- */
 
 static void resend_one(struct sock *s, const struct udplane_tx_desc *t, const uint8_t *payload)
 {
@@ -224,14 +235,16 @@ static void resend_one(struct sock *s, const struct udplane_tx_desc *t, const ui
 		d.scope_id = (uint32_t)s->att->stats->ifindex;
 	len = dest_to_name(s->domain, &d, &ss);
 	for (int i = 0; i < 10; i++) {
-		if (sendto(s->kfd, payload, t->len, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&ss, len) >= 0) {
+		if (sendto(s->kfd, payload, t->len, MSG_DONTWAIT | MSG_NOSIGNAL,
+			   (struct sockaddr *)&ss, len) >= 0) {
 			s->kernel_tx++;
 			s->fast_tx--;
 			return;
 		}
 		if (errno == EAGAIN && now_ns() < s->att->resend_until_ns)
 			poll(&p, 1, 10);
-		else if (errno != EINTR && errno != ECONNREFUSED) /* the latter: an old error, now taken */
+		else if (errno != EINTR &&
+			 errno != ECONNREFUSED) /* the latter: an old error, now taken */
 			return;
 	}
 }
@@ -243,7 +256,9 @@ void tx_resend(struct sock *s, struct attach *a)
 
 	if (!s->tx_used || !sock_kernel_is(s))
 		return;
-	if (a->control.silent) { /* its worker may be about to send them: udplaned empties the ring when it finds us gone */
+	if (a->control.silent) {
+		/* its worker may be about to send them: udplaned empties the ring when it finds
+		 * us gone */
 		s->tx_used = false;
 		return;
 	}
@@ -258,7 +273,8 @@ void tx_resend(struct sock *s, struct attach *a)
 			uint32_t slot = udplane_ring_slot(&l->tx, cons + i);
 
 			if (l->desc[slot].sock == s->id)
-				resend_one(s, &l->desc[slot], l->payload + ((size_t)slot << a->tx_slot_shift));
+				resend_one(s, &l->desc[slot],
+					   l->payload + ((size_t)slot << a->tx_slot_shift));
 		}
 		context_log(2, "socket %d: %u TX entries were left", s->fd, cnt);
 	}
@@ -266,7 +282,7 @@ void tx_resend(struct sock *s, struct attach *a)
 	lock_drop(&l->tx_lock);
 }
 
-/* -------------------------------------------------------------------------------------------------------- messages -- */
+/* --- messages --- */
 
 static size_t gather(uint8_t *to, const struct msghdr *h)
 {
@@ -304,14 +320,16 @@ static bool bad_buffers(const struct msghdr *h)
 }
 
 /* May this message go through the ring? */
-static bool msg_fast(struct sock *s, struct lane *l, const struct msghdr *h, struct dest *d, uint32_t *len)
+static bool msg_fast(struct sock *s, struct lane *l, const struct msghdr *h, struct dest *d,
+		     uint32_t *len)
 {
 	size_t max, n;
 
 	if (unlikely(h->msg_controllen || h->msg_iovlen > 64 || bad_buffers(h)))
 		return false;
 	if (h->msg_name) {
-		if (unlikely(pointer_is_bad(h->msg_name)) || !dest_of_name(s, h->msg_name, h->msg_namelen, d))
+		if (unlikely(pointer_is_bad(h->msg_name)) ||
+		    !dest_of_name(s, h->msg_name, h->msg_namelen, d))
 			return false;
 	} else {
 		if (!s->connected || !s->peer_fast)
@@ -326,9 +344,10 @@ static bool msg_fast(struct sock *s, struct lane *l, const struct msghdr *h, str
 	return n <= max;
 }
 
-/* Sends messages from the first on through the ring, as many as may go and fit. Returns how many; *slow: how many follow that belong
- * to the kernel path. tx_lock held. */
-static uint32_t tx_ring_msgs(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags, uint32_t *slow)
+/* Sends messages from the first on through the ring, as many as may go and fit. Returns how many;
+ * *slow: how many follow that belong to the kernel path. tx_lock held. */
+static uint32_t tx_ring_msgs(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags,
+			     uint32_t *slow)
 {
 	struct lane *l = tx_open(s, cnt);
 	uint32_t n = 0, room, len;
@@ -353,7 +372,8 @@ static uint32_t tx_ring_msgs(struct sock *s, struct mmsghdr *vec, uint32_t cnt, 
 	}
 	tx_publish(s, l, n);
 rest:
-	for (*slow = 0; n + *slow < cnt && !msg_fast(s, l, &vec[n + *slow].msg_hdr, &d, &len); ++*slow)
+	for (*slow = 0; n + *slow < cnt && !msg_fast(s, l, &vec[n + *slow].msg_hdr, &d, &len);
+	     ++*slow)
 		;
 	if (!n && !*slow)
 		*slow = 1; /* no room in time */
@@ -367,7 +387,8 @@ static int tx_kernel_msgs(int kfd, struct mmsghdr *vec, uint32_t cnt, int flags,
 	ssize_t n;
 
 	if (cnt > 1) {
-		int m = may_wait ? sendmmsg(kfd, vec, cnt, flags) : raw_sendmmsg(kfd, vec, cnt, flags);
+		int m = may_wait ? sendmmsg(kfd, vec, cnt, flags)
+				 : raw_sendmmsg(kfd, vec, cnt, flags);
 
 		return m < 0 ? -errno : m;
 	}
@@ -378,7 +399,7 @@ static int tx_kernel_msgs(int kfd, struct mmsghdr *vec, uint32_t cnt, int flags,
 	return 1;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- calls -- */
+/* --- calls --- */
 
 struct sock *tx_enter(int fd)
 {
@@ -406,7 +427,8 @@ void tx_bound_by_send(struct sock *s)
 	maintain(s, false, true);
 }
 
-/* In most cases a send does not wait, and costs one system call; if it would, another that waits, and is a cancellation point. */
+/* In most cases a send does not wait, and costs one system call; if it would, another that waits,
+ * and is a cancellation point. */
 static int tx_kernel_send(struct visit *v, struct mmsghdr *vec, uint32_t cnt, int flags)
 {
 	struct sock *s = v->s;
@@ -414,7 +436,8 @@ static int tx_kernel_send(struct visit *v, struct mmsghdr *vec, uint32_t cnt, in
 	int n;
 
 	n = tx_kernel_msgs(s->kfd, vec, cnt, flags | MSG_DONTWAIT, false);
-	if (n == (int)cnt || (n < 0 && n != -EAGAIN) || (flags & MSG_DONTWAIT) || __atomic_load_n(&s->nonblock, __ATOMIC_RELAXED))
+	if (n == (int)cnt || (n < 0 && n != -EAGAIN) || (flags & MSG_DONTWAIT) ||
+	    __atomic_load_n(&s->nonblock, __ATOMIC_RELAXED))
 		return n;
 	visit_may_end(v);
 	done = n > 0 ? (uint32_t)n : 0;
@@ -447,7 +470,8 @@ static int tx_slow(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags)
 	s->test_cancel = true;
 	lock_drop(&s->tx_lock);
 	if (news)
-		maintain(s, false, false); /* what a dead udplaned has not taken goes out before this */
+		maintain(s, false,
+			 false); /* what a dead udplaned has not taken goes out before this */
 	n = tx_kernel_send(&v, vec, cnt, flags);
 	if (n > 0 && unlikely(!__atomic_load_n(&s->bound, __ATOMIC_RELAXED)))
 		tx_bound_by_send(s);
@@ -457,8 +481,8 @@ static int tx_slow(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags)
 	return n;
 }
 
-/* The send side is not to be had: this thread has it, in a call that a handler has interrupted, or its holder is stuck. The kernel
- * socket needs no lock of ours. */
+/* The send side is not to be had: this thread has it, in a call that a handler has interrupted, or
+ * its holder is stuck. The kernel socket needs no lock of ours. */
 static int tx_aside(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
 {
 	struct sock *s = sock_get(fd);
@@ -513,14 +537,19 @@ static int tx_call(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
 	return (int)done;
 }
 
-ssize_t udplane_sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *to, socklen_t tolen)
+ssize_t udplane_sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *to,
+		       socklen_t tolen)
 {
 	struct iovec iov = {.iov_base = (void *)buf, .iov_len = len < INT_MAX ? len : INT_MAX};
-	struct mmsghdr m = {.msg_hdr = {.msg_name = (void *)to, .msg_namelen = to ? tolen : 0, .msg_iov = &iov, .msg_iovlen = 1}};
+	struct mmsghdr m = {.msg_hdr = {.msg_name = (void *)to,
+					.msg_namelen = to ? tolen : 0,
+					.msg_iov = &iov,
+					.msg_iovlen = 1}};
 	int n;
 
 	if (to && !tolen)
-		m.msg_hdr.msg_namelen = 1; /* to sendmsg(2), 0 would mean no address; to sendto(2) both are too short */
+		/* to sendmsg(2), 0 would mean no address; to sendto(2) both are too short */
+		m.msg_hdr.msg_namelen = 1;
 	n = tx_call(fd, &m, 1, flags);
 	return n < 0 ? set_errno(n) : (ssize_t)m.msg_len;
 }

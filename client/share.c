@@ -2,16 +2,21 @@
 /*
  * Sockets that several processes have open after fork().
  *
- * In Linux they have one queue, from which any of them may take any datagram at any time, whichever of them waits, is busy, or never reads.
- * Only the kernel's queue is that. So before a fork every claim is given back, and what lies with us goes into memory that both processes
- * have (struct shared_queue, beside it an eventfd that makes their descriptors readable). From then on the socket is as Linux has it, for
- * both, until one process alone has it open (the child executes another program or ends, the parent of a daemon ends, one of them closes
- * it): then that one may claim it again.
+ * In Linux they have one queue, from which any of them may take any datagram at any time, whichever
+ * of them waits, is busy, or never reads. Only the kernel's queue is that. So before a fork every
+ * claim is given back, and what lies with us goes into memory that both processes have (struct
+ * shared_queue, beside it an eventfd that makes their descriptors readable). From then on the
+ * socket is as Linux has it, for both, until one process alone has it open (the child executes
+ * another program or ends, the parent of a daemon ends, one of them closes it): then that one may
+ * claim it again.
  *
- * Who has it open is told by POSIX locks, which are a process's own, which the kernel ends with the process, and which go with execve(2) since
- * the file is closed there: on one anonymous file for all who descend from each other, the byte at the socket's SO_COOKIE. A child locks before
- * it closes its end of the pipe that its parent made for its birth; until then the parent takes it for a holder of everything.
+ * Who has it open is told by POSIX locks, which are a process's own, which the kernel ends with the
+ * process, and which go with execve(2) since the file is closed there: on one anonymous file for
+ * all who descend from each other, the byte at the socket's SO_COOKIE. A child locks before it
+ * closes its end of the pipe that its parent made for its birth; until then the parent takes it for
+ * a holder of everything.
  */
+#include "client/internal.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -23,11 +28,12 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "client/internal.h"
 
-#define SHARE_RETRY_NS     10000000ull /* to look whether a socket is ours alone; grows by doubling to the next */
+/* to look whether a socket is ours alone; grows by doubling to the next */
+#define SHARE_RETRY_NS	   10000000ull
 #define SHARE_RETRY_MAX_NS 1000000000ull
-#define SHARE_SOCKETS      1024 /* more than these share one lock: the kernel looks through a process's locks one by one */
+/* more than these share one lock: the kernel looks through a process's locks one by one */
+#define SHARE_SOCKETS 1024
 
 struct record {
 	struct udplane_peer peer;
@@ -39,13 +45,14 @@ struct record {
 struct shared_queue {
 	uint32_t head; /* atomic: records before it are taken */
 	uint32_t cnt;
-	size_t size;   /* of the mapping */
+	size_t size; /* of the mapping */
 	struct record record[];
 };
 
-/* ---------------------------------------------------------------------------------------------------------- locks -- */
+/* --- locks --- */
 
-/* Not another file under the number of ours, if the program has closed descriptors that it does not know. */
+/* Not another file under the number of ours, if the program has closed descriptors that it does not
+ * know. */
 static bool file_is_ours(void)
 {
 	struct share *f = &context.share;
@@ -61,7 +68,8 @@ static bool file_open(void)
 	struct stat st;
 
 	if (f->lost || f->fd >= 0) {
-		f->lost |= !file_is_ours(); /* descendants have the old one: a new one would not tell of them */
+		/* descendants have the old one: a new one would not tell of them */
+		f->lost |= !file_is_ours();
 		return !f->lost;
 	}
 	f->fd = memfd_create("udplane-share", MFD_CLOEXEC);
@@ -78,7 +86,8 @@ static bool lock_call(int cmd, short type, uint64_t byte, struct flock *l)
 {
 	uint64_t mask = sizeof(off_t) == 8 ? INT64_MAX : INT32_MAX;
 
-	*l = (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)(byte & mask), .l_len = 1};
+	*l = (struct flock){
+		.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)(byte & mask), .l_len = 1};
 	if (cmd == F_SETLK && context.share.all) {
 		l->l_start = 0;
 		l->l_len = 0; /* whatever there may be */
@@ -125,7 +134,7 @@ void share_forget(struct sock *s)
 	s->options = NULL;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- queue -- */
+/* --- queue --- */
 
 /* What the queue holds at its head, which may be taken by others meanwhile; NULL: it is empty. */
 static const struct record *queue_head(const struct shared_queue *q, uint32_t *head)
@@ -139,9 +148,11 @@ static bool queue_take(struct sock *s, uint32_t head)
 	struct shared_queue *q = s->queue;
 	uint64_t one;
 
-	if (!__atomic_compare_exchange_n(&q->head, &head, head + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+	if (!__atomic_compare_exchange_n(&q->head, &head, head + 1, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_RELAXED))
 		return false;
-	if (head + 1 == q->cnt && raw_read(s->queue_fd, &one, sizeof(one)) < 0) /* nothing to read any more, for all who have it */
+	if (head + 1 == q->cnt && raw_read(s->queue_fd, &one, sizeof(one)) <
+					  0) /* nothing to read any more, for all who have it */
 		context_log(2, "socket %d: the queue at fork(): %s", s->fd, strerror(errno));
 	return true;
 }
@@ -179,7 +190,8 @@ void share_queue_drop(struct sock *s)
 {
 	if (!s->queue)
 		return;
-	epoll_ctl(s->fd, EPOLL_CTL_DEL, s->queue_fd, NULL); /* others hold it, too: to close it is not enough */
+	epoll_ctl(s->fd, EPOLL_CTL_DEL, s->queue_fd,
+		  NULL); /* others hold it, too: to close it is not enough */
 	close(s->queue_fd);
 	munmap(s->queue, s->queue->size);
 	s->queue = NULL;
@@ -239,7 +251,8 @@ static void saved_to_queue(struct sock *s)
 	}
 	to = (uint8_t *)&q->record[q->cnt];
 	for (uint32_t i = 0; (b = s->saved) != NULL; i++) {
-		q->record[i] = (struct record){.peer = b->peer, .len = b->len, .off = (uint32_t)(to - (uint8_t *)q)};
+		q->record[i] = (struct record){
+			.peer = b->peer, .len = b->len, .off = (uint32_t)(to - (uint8_t *)q)};
 		memcpy(to, b->data, b->len);
 		to += b->len;
 		s->saved = b->next;
@@ -251,7 +264,7 @@ static void saved_to_queue(struct sock *s)
 	epoll_ctl(s->fd, EPOLL_CTL_ADD, fd, &ev);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ fork -- */
+/* --- fork --- */
 
 static void count_one(struct sock *s, void *arg)
 {
@@ -264,7 +277,8 @@ static void prepare_sock(struct sock *s, void *arg)
 	(void)arg;
 	if (!context.share.lost && !share_lock(s))
 		context.share.lost = true;
-	claim_release(s, CLAIM_SHARED, UDPLANE_REASON_PROCESSES, "it is open in several processes since a fork()");
+	claim_release(s, CLAIM_SHARED, UDPLANE_REASON_PROCESSES,
+		      "it is open in several processes since a fork()");
 	__atomic_store_n(&s->shared, true, __ATOMIC_RELAXED);
 	if (sock_insist_rx(s)) { /* else a handler forks that has interrupted a receive */
 		queue_to_saved(s);
@@ -336,7 +350,7 @@ void share_child(void)
 	f->pipe[0] = f->pipe[1] = -1;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- resume -- */
+/* --- resume --- */
 
 /* Other processes may have changed what we remember of the socket. */
 static bool catch_up(struct sock *s)
@@ -378,7 +392,8 @@ bool share_resume(struct sock *s)
 
 		s->claim_wait_ns = wait < SHARE_RETRY_MAX_NS ? wait : SHARE_RETRY_MAX_NS;
 		sock_retry_at(s, now_ns() + s->claim_wait_ns);
-		sock_set_reason(s, UDPLANE_REASON_PROCESSES, "it is open in several processes since a fork()");
+		sock_set_reason(s, UDPLANE_REASON_PROCESSES,
+				"it is open in several processes since a fork()");
 		return false;
 	}
 	s->claim_wait_ns = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A socket's life: create, bind, connect, close, and what concerns its descriptors. */
+#include "client/internal.h"
 #include <asm/ioctls.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +12,6 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-#include "client/internal.h"
 
 #define CLOSE_WAIT_NS 100000000ull /* for calls of other threads to leave */
 
@@ -45,7 +45,8 @@ static void hide(struct sock *s)
 	sock_drop_both(s);
 }
 
-/* A socket whose descriptor was closed by close(2), and has been given out anew. NULL: there is none. */
+/* A socket whose descriptor was closed by close(2), and has been given out anew. NULL: there is
+ * none. */
 static void forget(struct sock *s)
 {
 	struct ctl_state st;
@@ -67,7 +68,8 @@ int udplane_socket(int domain, int type, int protocol)
 
 	if (domain != AF_INET && domain != AF_INET6)
 		return set_errno(-EAFNOSUPPORT);
-	if ((type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != SOCK_DGRAM || (protocol && protocol != IPPROTO_UDP))
+	if ((type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != SOCK_DGRAM ||
+	    (protocol && protocol != IPPROTO_UDP))
 		return set_errno(-EPROTONOSUPPORT);
 	context_init();
 	err = open_fds(domain, type, fds);
@@ -135,9 +137,9 @@ int udplane_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)
 	return set_errno(err);
 }
 
-/* Both locks taken, of an open socket; or NULL: there is none, or it is *late, as a call of this thread that is interrupted holds a lock
- * of it. What another thread has reserved it may be writing into: its submit is waited for, though
- * not for ever, as it may be dead. */
+/* Both locks taken, of an open socket; or NULL: there is none, or it is *late, as a call of this
+ * thread that is interrupted holds a lock of it. What another thread has reserved it may be writing
+ * into: its submit is waited for, though not for ever, as it may be dead. */
 static struct sock *lock_to_close(int fd, struct sock **late)
 {
 	uint64_t until = now_ns() + CLOSE_WAIT_NS;
@@ -151,7 +153,9 @@ static struct sock *lock_to_close(int fd, struct sock **late)
 			*late = s;
 			return NULL;
 		}
-		if (table_get(fd) == s && (!s->burst_cnt || pthread_equal(s->burst_owner, pthread_self()) || now_ns() > until))
+		if (table_get(fd) == s &&
+		    (!s->burst_cnt || pthread_equal(s->burst_owner, pthread_self()) ||
+		     now_ns() > until))
 			return s;
 		sock_drop_both(s);
 		sched_yield();
@@ -189,7 +193,8 @@ int udplane_close(int fd)
 		claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
 		ctl_unlock(&st);
 	}
-	/* So that the number is free on return. Not for ever: a thread may be in a system call that goes on, or have jumped out of it. */
+	/* So that the number is free on return. Not for ever: a thread may be in a system call that
+	 * goes on, or have jumped out of it. */
 	until = now_ns() + CLOSE_WAIT_NS;
 	while (sock_visited(s) && now_ns() < until)
 		sched_yield();
@@ -260,7 +265,8 @@ static void flags_were_set(struct sock *s)
 
 	sock_read_flags(s);
 	if (flags >= 0 && (flags & O_ASYNC))
-		leave_fast_path(s, UDPLANE_REASON_OPTION, "O_ASYNC was set: only the kernel sends SIGIO");
+		leave_fast_path(s, UDPLANE_REASON_OPTION,
+				"O_ASYNC was set: only the kernel sends SIGIO");
 }
 
 int udplane_fcntl(int fd, int cmd, ...)
@@ -284,22 +290,17 @@ int udplane_fcntl(int fd, int cmd, ...)
 	case F_GETOWN_EX:
 	case F_SETOWN_EX:
 	case F_GETSIG:
-	case F_SETSIG:
-		r = fcntl(s->kfd, cmd, arg);
-		break;
+	case F_SETSIG: r = fcntl(s->kfd, cmd, arg); break;
 	case F_GETFD:
-	case F_SETFD:
-		r = fcntl(s->fd, cmd, arg);
-		break;
-	default:
-		r = -1;
-		errno = EINVAL;
+	case F_SETFD: r = fcntl(s->fd, cmd, arg); break;
+	default: r = -1; errno = EINVAL;
 	}
 	r = r == -1 && errno ? -errno : r;
 	if (cmd == F_SETFL && r >= 0)
 		flags_were_set(s);
 	sock_unref(s);
-	return cmd == F_GETOWN ? r : set_errno(r); /* that may be a process group, which is negative */
+	return cmd == F_GETOWN ? r
+			       : set_errno(r); /* that may be a process group, which is negative */
 }
 
 /* FIONREAD: length of the next datagram, wherever it is. */
@@ -328,7 +329,8 @@ static int next_len(struct sock *s, void *arg)
 
 static bool wants_stamps(unsigned long request)
 {
-	return request == SIOCGSTAMP_OLD || request == SIOCGSTAMPNS_OLD || request == SIOCGSTAMP_NEW || request == SIOCGSTAMPNS_NEW;
+	return request == SIOCGSTAMP_OLD || request == SIOCGSTAMPNS_OLD ||
+	       request == SIOCGSTAMP_NEW || request == SIOCGSTAMPNS_NEW;
 }
 
 int udplane_ioctl(int fd, unsigned long request, void *arg)
@@ -345,7 +347,9 @@ int udplane_ioctl(int fd, unsigned long request, void *arg)
 	if (request == FIONBIO || request == FIOASYNC)
 		flags_were_set(s);
 	if (wants_stamps(request))
-		leave_fast_path(s, UDPLANE_REASON_OPTION, "SIOCGSTAMP was asked for: only the kernel keeps the time of the last datagram");
+		leave_fast_path(s, UDPLANE_REASON_OPTION,
+				"SIOCGSTAMP was asked for: only the kernel keeps the time of the "
+				"last datagram");
 	sock_unref(s);
 	return set_errno(r);
 }
@@ -362,7 +366,7 @@ int udplane_kernel_fd(int fd)
 	return kfd;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- status -- */
+/* --- status --- */
 
 /* Why not, in the words of whoever knows best. tx_lock held. */
 static void explain(const struct sock *s, struct udplane_status *st)

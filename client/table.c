@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sockets by descriptor. Reading takes no lock: chunks are never freed, and sock memory stays sock memory. */
+/* Sockets by descriptor. Reading takes no lock: chunks are never freed, and sock memory stays sock
+ * memory. */
+#include "client/internal.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
-#include "client/internal.h"
 
 static struct sock *sock_alloc(void)
 {
@@ -35,7 +36,8 @@ static void sock_recycle(struct sock *s)
 	lock_drop(&context.table_lock);
 }
 
-/* A thread with a stale pointer may be looking at its locks: these are taken for the change and never reset. */
+/* A thread with a stale pointer may be looking at its locks: these are taken for the change and
+ * never reset. */
 struct sock *sock_create(int fd, int kfd, int domain)
 {
 	struct sock *s = sock_alloc();
@@ -44,9 +46,12 @@ struct sock *sock_create(int fd, int kfd, int domain)
 		return NULL;
 	if (!sock_take_both(s))
 		return NULL; /* an interrupted call looks at it */
-	memset((char *)s + offsetof(struct sock, fd), 0, offsetof(struct sock, tx_lock) - offsetof(struct sock, fd));
-	memset((char *)s + offsetof(struct sock, id), 0, offsetof(struct sock, visitor) - offsetof(struct sock, id));
-	memset((char *)s + offsetof(struct sock, held), 0, sizeof(*s) - offsetof(struct sock, held));
+	memset((char *)s + offsetof(struct sock, fd), 0,
+	       offsetof(struct sock, tx_lock) - offsetof(struct sock, fd));
+	memset((char *)s + offsetof(struct sock, id), 0,
+	       offsetof(struct sock, visitor) - offsetof(struct sock, id));
+	memset((char *)s + offsetof(struct sock, held), 0,
+	       sizeof(*s) - offsetof(struct sock, held));
 	s->fd = fd;
 	s->kfd = kfd;
 	s->cookie = own_cookie(kfd);
@@ -74,7 +79,8 @@ bool sock_fd_is(const struct sock *s)
 
 static void sock_destroy(struct sock *s)
 {
-	bool locked = sock_take_both(s); /* against whoever has a stale pointer, and will leave it alone */
+	bool locked = sock_take_both(
+		s); /* against whoever has a stale pointer, and will leave it alone */
 	struct pktbuf *b;
 
 	share_forget(s);
@@ -95,7 +101,7 @@ static void sock_destroy(struct sock *s)
 	sock_recycle(s);
 }
 
-/* --------------------------------------------------------------------------------------------------- who is inside -- */
+/* --- who is inside --- */
 
 bool lock_insist(struct lock *l)
 {
@@ -148,7 +154,8 @@ static void leave(struct sock *s)
 {
 	uint32_t none = 0;
 
-	if (!has_visitors(s) && __atomic_compare_exchange_n(&s->refs, &none, SOCK_ENDED, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+	if (!has_visitors(s) && __atomic_compare_exchange_n(&s->refs, &none, SOCK_ENDED, false,
+							    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 		sock_destroy(s);
 }
 
@@ -170,7 +177,8 @@ struct sock *sock_get(int fd)
 	do {
 		if (!refs || refs == SOCK_ENDED)
 			return NULL;
-	} while (!__atomic_compare_exchange_n(&s->refs, &refs, refs + 1, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+	} while (!__atomic_compare_exchange_n(&s->refs, &refs, refs + 1, true, __ATOMIC_SEQ_CST,
+					      __ATOMIC_RELAXED));
 	if (table_get(fd) == s)
 		return s;
 	sock_unref(s);
@@ -186,8 +194,11 @@ void visit_enter(struct sock *s, struct visit *v, uintptr_t frame, bool may_end)
 		struct visitor *e = &s->visitor[i];
 		uintptr_t thread = __atomic_load_n(&e->thread, __ATOMIC_RELAXED);
 
-		if (thread == self ? frame_is_gone(__atomic_load_n(&e->frame, __ATOMIC_RELAXED), frame) :
-		    !thread && __atomic_compare_exchange_n(&e->thread, &thread, self, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+		if (thread == self
+			    ? frame_is_gone(__atomic_load_n(&e->frame, __ATOMIC_RELAXED), frame)
+			    : !thread && __atomic_compare_exchange_n(&e->thread, &thread, self,
+								     false, __ATOMIC_SEQ_CST,
+								     __ATOMIC_RELAXED)) {
 			v->entry = e;
 			break;
 		}
@@ -232,14 +243,16 @@ bool visit_end(struct visit *v)
 		sock_unref(v->s);
 		return true;
 	}
-	if (!visit_lasts(v) || !__atomic_compare_exchange_n(&v->entry->thread, &self, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+	if (!visit_lasts(v) || !__atomic_compare_exchange_n(&v->entry->thread, &self, 0, false,
+							    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 		return false;
 	if (__atomic_load_n(&v->s->refs, __ATOMIC_SEQ_CST) == 0)
 		leave(v->s);
 	return true;
 }
 
-/* This thread's own are calls that it has left, or that a handler, which is what runs now, has interrupted: these will see it. */
+/* This thread's own are calls that it has left, or that a handler, which is what runs now, has
+ * interrupted: these will see it. */
 static bool visitor_gone(const struct visitor *e, uintptr_t thread)
 {
 	uint32_t tid;
@@ -259,7 +272,8 @@ void sock_leave_sleepers(struct sock *s)
 		uintptr_t thread = __atomic_load_n(&e->thread, __ATOMIC_SEQ_CST);
 
 		if (thread && __atomic_load_n(&e->sleeps, __ATOMIC_RELAXED))
-			__atomic_compare_exchange_n(&e->thread, &thread, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+			__atomic_compare_exchange_n(&e->thread, &thread, 0, false, __ATOMIC_SEQ_CST,
+						    __ATOMIC_RELAXED);
 	}
 }
 
@@ -269,7 +283,8 @@ bool sock_awaited(struct sock *s)
 		struct visitor *e = &s->visitor[i];
 		uintptr_t thread = __atomic_load_n(&e->thread, __ATOMIC_SEQ_CST);
 
-		if (thread && !__atomic_load_n(&e->sleeps, __ATOMIC_RELAXED) && !visitor_gone(e, thread))
+		if (thread && !__atomic_load_n(&e->sleeps, __ATOMIC_RELAXED) &&
+		    !visitor_gone(e, thread))
 			return true;
 	}
 	return __atomic_load_n(&s->direct, __ATOMIC_RELAXED) != 0;
@@ -286,7 +301,8 @@ bool sock_visited(struct sock *s)
 		if (!thread)
 			continue;
 		if (visitor_gone(e, thread))
-			__atomic_compare_exchange_n(&e->thread, &thread, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+			__atomic_compare_exchange_n(&e->thread, &thread, 0, false, __ATOMIC_SEQ_CST,
+						    __ATOMIC_RELAXED);
 		else
 			any = true;
 	}

@@ -2,22 +2,27 @@
 /*
  * Readiness and blocking.
  *
- * The descriptor that the application polls is an epoll descriptor over the kernel socket and the wake socket. It is readable exactly
- * if there is something to read, which takes some bookkeeping:
+ * The descriptor that the application polls is an epoll descriptor over the kernel socket and the
+ * wake socket. It is readable exactly if there is something to read, which takes some bookkeeping:
  *
- *   - All rings empty: all are armed and the wake socket is empty. The next datagram of a ring then brings a byte ("token").
- *   - A ring is not empty and was armed when it was empty (rxq.armed): its token is in the wake socket or about to be. It stays there until
- *     the rings are empty again, whoever takes the datagrams and how many at a time.
- *   - A ring is not empty and was not armed (a spinner takes the arms back, so that the worker signals nobody): the library makes
- *     itself readable, by watching the kernel socket for writability, which it has. That costs two system calls, so it is a last resort.
+ *   - All rings empty: all are armed and the wake socket is empty. The next datagram of a ring then
+ * brings a byte ("token").
+ *   - A ring is not empty and was armed when it was empty (rxq.armed): its token is in the wake
+ * socket or about to be. It stays there until the rings are empty again, whoever takes the
+ * datagrams and how many at a time.
+ *   - A ring is not empty and was not armed (a spinner takes the arms back, so that the worker
+ * signals nobody): the library makes itself readable, by watching the kernel socket for
+ * writability, which it has. That costs two system calls, so it is a last resort.
  *
- * The kernel socket also makes the descriptor readable while its error queue holds something, which a receive does not take. So that this
- * does not go on for ever it is watched edge-triggered, and the edge is taken (rx_hide_error) by a receive that finds nothing else: nobody
- * but us waits on this epoll instance itself, and what only polls it does not take edges.
+ * The kernel socket also makes the descriptor readable while its error queue holds something, which
+ * a receive does not take. So that this does not go on for ever it is watched edge-triggered, and
+ * the edge is taken (rx_hide_error) by a receive that finds nothing else: nobody but us waits on
+ * this epoll instance itself, and what only polls it does not take edges.
  *
- * Tokens are counted (sock.tokens): one for each arm found taken by the worker. Exactly so many are read when the rings are empty, so
- * that a token of a later arm is never eaten.
+ * Tokens are counted (sock.tokens): one for each arm found taken by the worker. Exactly so many are
+ * read when the rings are empty, so that a token of a later arm is never eaten.
  */
+#include "client/internal.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -25,7 +30,6 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <unistd.h>
-#include "client/internal.h"
 
 void rx_set_self_signal(struct sock *s, bool on)
 {
@@ -95,7 +99,10 @@ static void rx_eat_tokens(struct sock *s)
 	char buf[64];
 
 	for (int i = 0; s->tokens && i < 32; i++) {
-		ssize_t n = own_is(s->wake_fd) ? raw_read(s->wake_fd, buf, s->tokens < sizeof(buf) ? s->tokens : sizeof(buf)) : 0;
+		ssize_t n = own_is(s->wake_fd)
+				    ? raw_read(s->wake_fd, buf,
+					       s->tokens < sizeof(buf) ? s->tokens : sizeof(buf))
+				    : 0;
 
 		if (n > 0) {
 			s->tokens -= (uint32_t)n;
@@ -149,7 +156,7 @@ void rx_settle(struct sock *s)
 		rx_eat_tokens(s);
 }
 
-/* -------------------------------------------------------------------------------------------------------- spinning -- */
+/* --- spinning --- */
 
 /* Has the spinner a core to itself? Fewer CPUs than workers, this thread and whoever else: no. */
 static bool must_yield(struct sock *s)
@@ -159,7 +166,8 @@ static bool must_yield(struct sock *s)
 	if (context.yield >= 0)
 		return context.yield;
 	if (s->waits++ % 4096 == 0)
-		s->yield = sched_getaffinity(0, sizeof(set), &set) || (uint32_t)CPU_COUNT(&set) < s->att->worker_cnt + 2;
+		s->yield = sched_getaffinity(0, sizeof(set), &set) ||
+			   (uint32_t)CPU_COUNT(&set) < s->att->worker_cnt + 2;
 	return s->yield;
 }
 
@@ -221,18 +229,20 @@ static bool rx_spin(struct sock *s, struct rx_wait *w)
 	}
 }
 
-/* -------------------------------------------------------------------------------------------------------- sleeping -- */
+/* --- sleeping --- */
 
 enum handlers { HANDLERS_RESTART = 1, HANDLERS_END = 2, HANDLERS_BOTH = 3 };
 
-/* Of which kinds are the process's handlers: recv(2) goes on after one with SA_RESTART, and ends after others. */
+/* Of which kinds are the process's handlers: recv(2) goes on after one with SA_RESTART, and ends
+ * after others. */
 static uint32_t handlers_look(uint64_t now)
 {
 	struct sigaction sa;
 	uint32_t kinds = 0;
 
 	for (int i = 1; i < NSIG; i++) {
-		if (i == SIGSEGV || i == SIGBUS || i == SIGFPE || i == SIGILL || i == SIGABRT || i == SIGTRAP || i == SIGSYS)
+		if (i == SIGSEGV || i == SIGBUS || i == SIGFPE || i == SIGILL || i == SIGABRT ||
+		    i == SIGTRAP || i == SIGSYS)
 			continue; /* of crash reporters; they do not come from outside */
 		if (sigaction(i, NULL, &sa) || sa.sa_handler == SIG_DFL || sa.sa_handler == SIG_IGN)
 			continue;
@@ -253,9 +263,10 @@ static uint32_t handlers_known(uint64_t now)
 }
 
 /*
- * ppoll(2), which ends after any handler. So if all handlers have SA_RESTART, the caller goes on; if none has, it ends; if there are both
- * kinds, the kernel decides (restart.c). A timed receive ends after any handler, as Linux's does. Where both kinds were not there yet
- * a moment ago, EINTR: a program with such a mixture must expect it.
+ * ppoll(2), which ends after any handler. So if all handlers have SA_RESTART, the caller goes on;
+ * if none has, it ends; if there are both kinds, the kernel decides (restart.c). A timed receive
+ * ends after any handler, as Linux's does. Where both kinds were not there yet a moment ago, EINTR:
+ * a program with such a mixture must expect it.
  */
 static int rx_poll_fd(struct pollfd *p, uint64_t now, uint64_t left, bool timed)
 {
@@ -272,14 +283,16 @@ static int rx_poll_fd(struct pollfd *p, uint64_t now, uint64_t left, bool timed)
 	return n == -EINTR && !timed && handlers_look(now) == HANDLERS_RESTART ? -ERESTART : n;
 }
 
-/* The thread held no lock of the library a moment ago, but perhaps in a call that this one, a handler's, has interrupted. */
+/* The thread held no lock of the library a moment ago, but perhaps in a call that this one, a
+ * handler's, has interrupted. */
 static void rx_lock_again(struct sock *s)
 {
 	while (!sock_take_rx(s))
 		sched_yield();
 }
 
-/* After shutdown() the descriptor is readable for good, and only a call that would wait returns 0. */
+/* After shutdown() the descriptor is readable for good, and only a call that would wait returns 0.
+ */
 static bool is_shut(const struct sock *s)
 {
 	return raw_poll(s->kfd, POLLRDHUP) & (POLLRDHUP | POLLHUP);
@@ -296,7 +309,8 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 	rx_settle(s);
 	if (rx_ready(s) || (s->error_queue && rx_hide_error(s)))
 		return 0;
-	flags = fcntl(s->kfd, F_GETFL); /* another process may share the socket and have changed it */
+	flags = fcntl(s->kfd,
+		      F_GETFL); /* another process may share the socket and have changed it */
 	if (flags >= 0 && (flags & O_NONBLOCK))
 		return -EAGAIN;
 	if (w->deadline_ns) {
@@ -304,7 +318,8 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 			return -EAGAIN;
 		left = w->deadline_ns - now;
 	}
-	if (!s->att && __atomic_load_n(&s->retry_ns, __ATOMIC_RELAXED) != UINT64_MAX && left > ATTACH_RETRY_MAX_NS) {
+	if (!s->att && __atomic_load_n(&s->retry_ns, __ATOMIC_RELAXED) != UINT64_MAX &&
+	    left > ATTACH_RETRY_MAX_NS) {
 		left = ATTACH_RETRY_MAX_NS; /* has udplaned come (back)? */
 		capped = true;
 	}
@@ -328,7 +343,9 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 		maintain(s, true, false);
 		rx_lock_again(s);
 	}
-	if (visit_lasts(&v) && !s->closed && !(n > 0 && (p.revents & POLLNVAL))) { /* the latter: close(2) instead of udplane_close() */
+	if (visit_lasts(&v) && !s->closed &&
+	    !(n > 0 &&
+	      (p.revents & POLLNVAL))) { /* the latter: close(2) instead of udplane_close() */
 		w->hup = n > 0 && is_shut(s);
 		visit_end(&v);
 		return err;

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * udplaned is two processes, and the keeper (sidecar/keeper). The parent does nothing but wait. It has the capabilities that opening a
- * device takes, which the child gives up once that is done; so when a device is to be opened anew, the parent starts another child: to a
- * supervisor it is the same process.
+ * udplaned is two processes, and the keeper (sidecar/keeper). The parent does nothing but wait. It
+ * has the capabilities that opening a device takes, which the child gives up once that is done; so
+ * when a device is to be opened anew, the parent starts another child: to a supervisor it is the
+ * same process.
  */
+#include "sidecar/base/log.h"
+#include "sidecar/config/config.h"
+#include "sidecar/control/control.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,21 +17,16 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "sidecar/base/log.h"
-#include "sidecar/config/config.h"
-#include "sidecar/control/control.h"
 
-#define AGAIN 75 /* exit status of a child that shall be followed by another one; EX_TEMPFAIL of sysexits.h */
+/* exit status of a child that shall be followed by another one; EX_TEMPFAIL of sysexits.h */
+#define AGAIN 75
 
 static int run(struct config *cfg)
 {
 	switch (control_run(cfg)) {
-	case CONTROL_STOPPED:
-		return 0;
-	case CONTROL_RESTART:
-		return AGAIN;
-	default:
-		return 1;
+	case CONTROL_STOPPED: return 0;
+	case CONTROL_RESTART: return AGAIN;
+	default: return 1;
 	}
 }
 
@@ -44,7 +43,8 @@ static pid_t start_child(struct config *cfg, const sigset_t *mask)
 	exit(run(cfg));
 }
 
-/* Until the child has ended; returns its status. Signals go on to it. Also reaps others: in a container we are the init process. */
+/* Until the child has ended; returns its status. Signals go on to it. Also reaps others: in a
+ * container we are the init process. */
 static int wait_child(pid_t child, const sigset_t *set)
 {
 	siginfo_t si;

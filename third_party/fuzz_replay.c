@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Feeds the empty input, then each file named on the command line, to a libFuzzer target built without libFuzzer. */
+/* Feeds the empty input, then each file named on the command line, to a libFuzzer target built
+ * without libFuzzer. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,7 +15,8 @@ static int replay(const char *path)
 	long size = -1;
 	int ret = -1;
 
-	if (!file || fseek(file, 0, SEEK_END) || (size = ftell(file)) < 0 || fseek(file, 0, SEEK_SET))
+	if (!file || fseek(file, 0, SEEK_END) || (size = ftell(file)) < 0 ||
+	    fseek(file, 0, SEEK_SET))
 		goto cleanup;
 	/* Exactly as long as the input, so that ASan sees a read past its end. */
 	data = malloc(size ? (size_t)size : 1);

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "client/ctl/json.h"
 
 #include <arpa/inet.h>
@@ -338,7 +338,8 @@ static void add_health_socket(cJSON *list, const struct health_socket *h)
 	add_path(o, "send", &h->tx);
 }
 
-int json_health(FILE *out, bool ok, const char *text, const struct health_socket *sockets, uint32_t cnt)
+int json_health(FILE *out, bool ok, const char *text, const struct health_socket *sockets,
+		uint32_t cnt)
 {
 	cJSON *root = cJSON_CreateObject(), *list;
 

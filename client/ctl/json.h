@@ -22,7 +22,8 @@ int json_device(FILE *out, const struct snapshot *s);
 struct preflight;
 int json_preflight(FILE *out, const struct preflight *p);
 /* ok: the exit status is 0; text: what is the case. */
-int json_health(FILE *out, bool ok, const char *text, const struct health_socket *sockets, uint32_t cnt);
+int json_health(FILE *out, bool ok, const char *text, const struct health_socket *sockets,
+		uint32_t cnt);
 int json_verdict(FILE *out, const struct verdict *v);
 
 #ifdef __cplusplus

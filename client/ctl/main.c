@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* udplanectl: what udplaned does, and why. Reads its stats zone; the packet path does not notice.
  */
 #include <stdio.h>

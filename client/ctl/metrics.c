@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "client/ctl/metrics.h"
 
 #include <arpa/inet.h>
@@ -44,7 +44,7 @@ static void print_gauge(FILE *out, const char *name, const char *help, uint64_t 
 	fprintf(out, "%s %" PRIu64 "\n", name, value);
 }
 
-/* ------------------------------------------------------------------- families out of the tables -- */
+/* --- families out of the tables --- */
 
 /* Prints the labels of sample i and returns its counters; NULL behind the last one. */
 typedef const uint64_t *sample_at(FILE *out, const struct snapshot *s, uint32_t i);
@@ -128,7 +128,7 @@ static void print_family(FILE *out, const struct snapshot *s, const struct famil
 	}
 }
 
-/* --------------------------------------------------------------------------------- what is no counter -- */
+/* --- what is no counter --- */
 
 static void print_info(FILE *out, const struct snapshot *s)
 {
@@ -153,7 +153,8 @@ static void print_memory(FILE *out, const struct snapshot *s)
 
 static void print_refused(FILE *out, const struct snapshot *s)
 {
-	print_head(out, "udplane_refused_total", "counter", "sockets left to the kernel, by reason");
+	print_head(out, "udplane_refused_total", "counter",
+		   "sockets left to the kernel, by reason");
 	for (uint32_t i = UDPLANE_REASON_NONE + 1; i < UDPLANE_REASON_CNT; i++)
 		fprintf(out, "udplane_refused_total{reason=\"%s\"} %" PRIu64 "\n", reason_name(i),
 			s->refused[i]);
@@ -192,7 +193,8 @@ static const struct client_counter {
 	 offsetof(struct snapshot_socket, engages)},
 };
 
-static void print_client_counter(FILE *out, const struct snapshot *s, const struct client_counter *c)
+static void print_client_counter(FILE *out, const struct snapshot *s,
+				 const struct client_counter *c)
 {
 	print_head(out, c->name, "counter", c->help);
 	for (uint32_t i = 0; i < s->socket_cnt; i++) {
@@ -224,7 +226,8 @@ void metrics_print(FILE *out, const struct snapshot *s)
 	print_gauge(out, "udplane_uptime_seconds", "since udplaned started",
 		    s->now_ns > s->start_ns ? (s->now_ns - s->start_ns) / 1000000000 : 0);
 	print_gauge(out, "udplane_attached",
-		    "1 while datagrams of claimed ports can come to the workers; 0: `udplanectl stats` says why not",
+		    "1 while datagrams of claimed ports can come to the workers; 0: `udplanectl "
+		    "stats` says why not",
 		    s->attached);
 	print_memory(out, s);
 	print_worker_state(out, s);

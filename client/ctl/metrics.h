@@ -4,8 +4,8 @@
  *
  * Names are made of the counter tables in include/udplane, to which one only appends, so they stay:
  * udplane_device_*, udplane_worker_* {worker}, udplane_socket_* {id, address, port, comm},
- * udplane_control_*, udplane_refused_total {reason}. A counter's name ends in _total; one whose help
- * starts with "gauge: " is a gauge. A socket's series ends with the socket.
+ * udplane_control_*, udplane_refused_total {reason}. A counter's name ends in _total; one whose
+ * help starts with "gauge: " is a gauge. A socket's series ends with the socket.
  */
 #ifndef UDPLANE_CLIENT_CTL_METRICS_H
 #define UDPLANE_CLIENT_CTL_METRICS_H

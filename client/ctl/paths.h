@@ -24,9 +24,8 @@
 extern "C" {
 #endif
 
-#define PATH_FEW                                                                                   \
-	10 /* datagrams: fewer say nothing about a path (the first ones wait for a neighbour, ...) \
-	    */
+/* datagrams: fewer say nothing about a path (the first ones wait for a neighbour, ...) */
+#define PATH_FEW  10
 #define PATH_TEXT 400
 
 enum path_kind {
@@ -40,8 +39,8 @@ enum path_kind {
 struct path {
 	enum path_kind kind;
 	uint64_t fast, kernel; /* datagrams, also those that were dropped on that path */
-	const char *cause; /* "none", a name of paths.c's tables or of reasons.h: of what took the
-			      kernel path */
+	/* "none", a name of paths.c's tables or of reasons.h: of what took the kernel path */
+	const char *cause;
 	char text[PATH_TEXT]; /* in words; "" if there is nothing to say */
 	const char *todo;     /* "": nothing */
 };

@@ -63,14 +63,15 @@ struct snapshot {
 	char backend_text[UDPLANE_TEXT_LEN + 1], mode_text[UDPLANE_TEXT_LEN + 1];
 	uint32_t socket_max, worker_cnt, socket_cnt, prefix_cnt;
 	struct udplane_prefix prefix[UDPLANE_MAX_PREFIXES];
-	char route_note[UDPLANE_TEXT_LEN + 1]; /* why some destinations take the kernel path; "": nothing to say */
+	char route_note[UDPLANE_TEXT_LEN +
+			1]; /* why some destinations take the kernel path; "": nothing to say */
 	uint64_t device_counter[UDPLANE_DEVICE_COUNTER_CNT];
 	uint64_t control_counter[UDPLANE_CONTROL_COUNTER_CNT];
 	uint64_t refused[UDPLANE_REASON_CNT];
 	uint8_t ports[SNAPSHOT_PORTS_SIZE];
 	struct snapshot_worker worker[UDPLANE_MAX_WORKERS];
 	struct snapshot_socket *sockets; /* those that are not free, by id */
-	bool attached; /* datagrams of claimed ports can come to the workers */
+	bool attached;			 /* datagrams of claimed ports can come to the workers */
 	uint32_t trouble_cnt;
 	char trouble[UDPLANE_TEXT_LEN + 1];
 	uint64_t host_counter[UDPLANE_HOST_COUNTER_CNT];
@@ -95,8 +96,8 @@ static inline bool snapshot_has_port(const struct snapshot *s, uint16_t port)
 /* received = delivered + passed + dropped + in_flight, for the device and its workers. */
 struct conservation {
 	uint64_t received, delivered, passed, dropped;
-	int64_t in_flight; /* in queues; below 0 when the workers went on while the device's
-			      counters were copied */
+	/* in queues; below 0 when the workers went on while the device's counters were copied */
+	int64_t in_flight;
 };
 struct conservation snapshot_conservation(const struct snapshot *s);
 

@@ -23,9 +23,11 @@ int verb_preflight(const char *socket, int argc, char **argv);
 int verb_metrics(const char *socket, int argc, char **argv);
 int verb_why(const char *socket, int argc, char **argv);
 
-/* What verbs have in common that know no flag but --json: one snapshot, given to view, whose result is 0 or -errno. */
+/* What verbs have in common that know no flag but --json: one snapshot, given to view, whose result
+ * is 0 or -errno. */
 typedef int verb_view(const struct snapshot *s, bool json);
-int verb_show(const char *name, const char *usage, const char *socket, int argc, char **argv, verb_view *view);
+int verb_show(const char *name, const char *usage, const char *socket, int argc, char **argv,
+	      verb_view *view);
 
 long verb_now_ms(void); /* CLOCK_MONOTONIC */
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 // udplanectl device: the device that udplaned drives, and its counters.
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 // udplanectl health: the answer is the exit status, for probes.
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,11 +18,14 @@
 
 static const char usage[] =
 	"Usage: udplanectl health [--quiet] [--ready [SECONDS]] [--accelerated] [--json]\n"
-	"Exit status 0 if udplaned answers and runs, else 1, within 2 seconds. For probes and hooks.\n"
+	"Exit status 0 if udplaned answers and runs, else 1, within 2 seconds. For probes and "
+	"hooks.\n"
 	"\n"
-	"  --ready              wait 2 seconds, or SECONDS, for it to come up instead of failing at\n"
+	"  --ready              wait 2 seconds, or SECONDS, for it to come up instead of failing "
+	"at\n"
 	"                       once\n"
-	"  --accelerated        exit status 0 only if, besides, every claimed socket of the ports asked\n"
+	"  --accelerated        exit status 0 only if, besides, every claimed socket of the ports "
+	"asked\n"
 	"                       for is carried by the fast path when it has traffic\n"
 	"  --json               for programs\n"
 	"  --quiet              print nothing\n" //
@@ -59,7 +62,8 @@ static bool look(struct health *h, long left_ms)
 	return runs;
 }
 
-/* The claimed sockets of asked-for ports, into *list, which the caller frees. Returns how many; *bad: of them not carried. */
+/* The claimed sockets of asked-for ports, into *list, which the caller frees. Returns how many;
+ * *bad: of them not carried. */
 static uint32_t list_sockets(const struct snapshot *s, struct health_socket **list, uint32_t *bad)
 {
 	uint32_t cnt = 0;
@@ -80,12 +84,17 @@ static void print_sockets(const struct health_socket *list, uint32_t cnt, uint32
 	char local[FORMAT_ADDR_SIZE];
 
 	if (!bad)
-		printf("ok: %u claimed socket%s, and whatever traffic they have takes the fast path\n", cnt, cnt == 1 ? "" : "s");
+		printf("ok: %u claimed socket%s, and whatever traffic they have takes the fast "
+		       "path\n",
+		       cnt, cnt == 1 ? "" : "s");
 	else
-		fprintf(stderr, "udplanectl health: %u of %u claimed sockets are on the kernel path\n", bad, cnt);
+		fprintf(stderr,
+			"udplanectl health: %u of %u claimed sockets are on the kernel path\n", bad,
+			cnt);
 	for (uint32_t i = 0; i < cnt; i++)
 		if (!list[i].ok)
-			fprintf(stderr, "  %s pid %d (%s): %s: %s\n", format_addr(local, &list[i].socket->local), list[i].socket->pid,
+			fprintf(stderr, "  %s pid %d (%s): %s: %s\n",
+				format_addr(local, &list[i].socket->local), list[i].socket->pid,
 				list[i].socket->comm, list[i].reason, list[i].text);
 }
 
@@ -106,9 +115,14 @@ static int check_sockets(const struct health *h)
 	cnt = list_sockets(&s, &list, &bad);
 	none = s.backend == UDPLANE_BACKEND_KERNEL || !list;
 	if (h->json)
-		json_health(stdout, !none && !bad, none ? s.backend_text : s.trouble[0] ? s.trouble : h->text, list, list ? cnt : 0);
+		json_health(stdout, !none && !bad,
+			    none	   ? s.backend_text
+			    : s.trouble[0] ? s.trouble
+					   : h->text,
+			    list, list ? cnt : 0);
 	else if (none && !h->quiet)
-		fprintf(stderr, "udplanectl health: no socket is accelerated: %s\n", s.backend_text);
+		fprintf(stderr, "udplanectl health: no socket is accelerated: %s\n",
+			s.backend_text);
 	else if (!h->quiet)
 		print_sockets(list, cnt, bad);
 	free(list);

@@ -1,7 +1,7 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One request at a time, each answered and closed within REQUEST_MS: whoever scrapes comes every some
- * seconds. What is served is what everybody in the pod can read anyway.
+ * One request at a time, each answered and closed within REQUEST_MS: whoever scrapes comes every
+ * some seconds. What is served is what everybody in the pod can read anyway.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -42,7 +42,7 @@ static int print_once(const char *socket)
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------- serving -- */
+/* --- serving --- */
 
 /* A udplaned that is not there is no error of the scrape: udplane_up says it. */
 static char *render(const char *socket, size_t *len)

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 // udplanectl ports: which ports may be accelerated, and which are.
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 // udplanectl preflight: is this machine fit for AF_XDP on an interface, or for a NIC by VFIO?
 #include <stdio.h>
 
@@ -12,15 +12,20 @@
 static const char usage[] =
 	"Usage: udplanectl preflight --interface IF [--attach] [--json]\n"
 	"       udplanectl preflight [--device ADDR] [--noiommu] [--json]\n"
-	"Is this machine, or container, fit for the backend af_xdp on an interface, or vfio? Says for\n"
-	"each thing that matters: ok, or what to do. Needs no udplaned. Exit status: 0 fit (warnings\n"
+	"Is this machine, or container, fit for the backend af_xdp on an interface, or vfio? Says "
+	"for\n"
+	"each thing that matters: ok, or what to do. Needs no udplaned. Exit status: 0 fit "
+	"(warnings\n"
 	"or not), 1 not.\n"
-	"af_xdp: kernel, capabilities, locked memory, the interface's kind, MTU, queues, XDP program\n"
-	"and native XDP, hugepages, CPUs. vfio: IOMMU, group, driver, device nodes, locked memory,\n"
+	"af_xdp: kernel, capabilities, locked memory, the interface's kind, MTU, queues, XDP "
+	"program\n"
+	"and native XDP, hugepages, CPUs. vfio: IOMMU, group, driver, device nodes, locked "
+	"memory,\n"
 	"TAP, hugepages, CPUs.\n"
 	"\n"
 	"  --interface IF       of this network namespace, such as eth0\n"
-	"  --attach             attach an XDP program for a moment to a NIC, too, whose driver may take\n"
+	"  --attach             attach an XDP program for a moment to a NIC, too, whose driver may "
+	"take\n"
 	"                       the link down for it; veth and the like are tried without\n"
 	"  --device ADDR        PCI address such as 0000:03:02.1; without: the machine alone\n"
 	"  --noiommu            as udplaned with vfio_noiommu on\n"
@@ -34,7 +39,8 @@ static void print_checks(const struct preflight *p)
 		       p->check[i].name, p->check[i].text);
 }
 
-static void check_interface(struct preflight *p, const char *interface, bool attach, struct preflight_options *o)
+static void check_interface(struct preflight *p, const char *interface, bool attach,
+			    struct preflight_options *o)
 {
 	struct af_xdp_facts facts;
 
@@ -52,12 +58,9 @@ int verb_preflight(const char *socket, int argc, char **argv)
 	const char *interface = NULL;
 	bool json = false, attach = false;
 	const struct flag flags[] = {
-		{"interface", FLAG_TEXT, &interface, 0},
-		{"attach", FLAG_SWITCH, &attach, 0},
-		{"device", FLAG_TEXT, &o.device, 0},
-		{"noiommu", FLAG_SWITCH, &o.noiommu, 0},
-		{"json", FLAG_SWITCH, &json, 0},
-		{0},
+		{"interface", FLAG_TEXT, &interface, 0}, {"attach", FLAG_SWITCH, &attach, 0},
+		{"device", FLAG_TEXT, &o.device, 0},	 {"noiommu", FLAG_SWITCH, &o.noiommu, 0},
+		{"json", FLAG_SWITCH, &json, 0},	 {0},
 	};
 	struct args a = {"preflight", usage, flags, &socket, NULL, NULL};
 	struct preflight p;
@@ -66,7 +69,8 @@ int verb_preflight(const char *socket, int argc, char **argv)
 	if (ret)
 		return verb_args_status(ret);
 	if (interface && (o.device || o.noiommu)) {
-		fprintf(stderr, "udplanectl: preflight: --interface is of backend af_xdp, --device and --noiommu of vfio: ask for one of them\n");
+		fprintf(stderr, "udplanectl: preflight: --interface is of backend af_xdp, --device "
+				"and --noiommu of vfio: ask for one of them\n");
 		return EXIT_USAGE;
 	}
 	if (interface)

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 // What verbs share that show one snapshot of the counters: options, attaching, printing.
 #include <stdio.h>
 #include <time.h>
@@ -15,7 +15,8 @@ long verb_now_ms(void)
 	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-int verb_show(const char *name, const char *usage, const char *socket, int argc, char **argv, verb_view *view)
+int verb_show(const char *name, const char *usage, const char *socket, int argc, char **argv,
+	      verb_view *view)
 {
 	bool json = false;
 	const struct flag flags[] = {{"json", FLAG_SWITCH, &json, 0}, {0}};

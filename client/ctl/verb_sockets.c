@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 // udplanectl sockets: one line for each socket that is known to udplaned.
 #include <stdio.h>
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 // udplanectl stats: everything that udplaned counts, once or again and again.
 #include <errno.h>
 #include <poll.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 // udplanectl why: why a port is accelerated, or why it is not.
 #include <stdio.h>
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "client/ctl/verdict.h"
 
 #include <arpa/inet.h>
@@ -111,9 +111,11 @@ static void claimed_but(struct verdict *v)
 	const struct path *bad = rx ? &v->rx : &v->tx;
 
 	v->reason = bad->cause;
-	say(v->text, "claimed, but %s%s%s", v->rx.text, rx && tx ? "; and " : "", tx ? v->tx.text : "");
+	say(v->text, "claimed, but %s%s%s", v->rx.text, rx && tx ? "; and " : "",
+	    tx ? v->tx.text : "");
 	if (!rx)
-		say(v->text, "claimed and %s, but %s", v->rx.kind == PATH_IDLE ? "diverted" : "received by the fast path", v->tx.text);
+		say(v->text, "claimed and %s, but %s",
+		    v->rx.kind == PATH_IDLE ? "diverted" : "received by the fast path", v->tx.text);
 	say(v->todo, "%s", bad->todo);
 }
 
@@ -143,13 +145,15 @@ static void diverted(struct verdict *v, const struct snapshot *s, const struct f
 	} else if (v->rx.kind == PATH_RESTING || (v->rx.kind == PATH_IDLE && !any_engaged(s))) {
 		rests(v, s);
 	} else if (v->rx.kind == PATH_IDLE && v->tx.kind == PATH_IDLE) {
-		say(v->text, "%s; too little traffic in the last seconds to see it", s->backend_text);
+		say(v->text, "%s; too little traffic in the last seconds to see it",
+		    s->backend_text);
 	} else {
 		say(v->text, "%s", s->backend_text);
 	}
 }
 
-void verdict_of_socket(struct health_socket *h, const struct snapshot *s, const struct snapshot_socket *k)
+void verdict_of_socket(struct health_socket *h, const struct snapshot *s,
+		       const struct snapshot_socket *k)
 {
 	const struct path *bad;
 
@@ -159,7 +163,8 @@ void verdict_of_socket(struct health_socket *h, const struct snapshot *s, const 
 	path_receive(&h->rx, s, k->recent);
 	path_send(&h->tx, s, k->recent, k);
 	if (k->state != UDPLANE_SOCKET_ACTIVE) {
-		snprintf(h->text, sizeof(h->text), "%s", k->text[0] ? k->text : reason_help(k->reason));
+		snprintf(h->text, sizeof(h->text), "%s",
+			 k->text[0] ? k->text : reason_help(k->reason));
 		return;
 	}
 	h->ok = path_is_good(&h->rx) && path_is_good(&h->tx);
@@ -167,13 +172,15 @@ void verdict_of_socket(struct health_socket *h, const struct snapshot *s, const 
 		return;
 	bad = path_is_good(&h->rx) ? &h->tx : &h->rx;
 	h->reason = bad->cause;
-	snprintf(h->text, sizeof(h->text), "%s: %s", bad == &h->rx ? "receives" : "sends", bad->text);
+	snprintf(h->text, sizeof(h->text), "%s: %s", bad == &h->rx ? "receives" : "sends",
+		 bad->text);
 }
 
 static void no_device(struct verdict *v, const struct snapshot *s)
 {
 	v->reason = reason_name(UDPLANE_REASON_BACKEND_KERNEL);
-	say(v->text, "udplaned runs without a device: %s%s%s", s->backend_text, s->mode_text[0] ? "; " : "", s->mode_text);
+	say(v->text, "udplaned runs without a device: %s%s%s", s->backend_text,
+	    s->mode_text[0] ? "; " : "", s->mode_text);
 	say(v->todo, "remove that cause and restart udplaned; sockets work at kernel speed "
 		     "meanwhile");
 }
@@ -317,7 +324,8 @@ static void print_socket(FILE *out, const struct snapshot_socket *k)
 
 static void print_path(FILE *out, const char *what, const struct path *p, bool said)
 {
-	fprintf(out, "  %s: %" PRIu64 " by the fast path, %" PRIu64 " by the kernel", what, p->fast, p->kernel);
+	fprintf(out, "  %s: %" PRIu64 " by the fast path, %" PRIu64 " by the kernel", what, p->fast,
+		p->kernel);
 	if (p->text[0] && !said)
 		fprintf(out, ": %s: %s", p->cause, p->text);
 	fputc('\n', out);
@@ -329,19 +337,25 @@ static void print_paths(FILE *out, const struct verdict *v, const struct snapsho
 	print_path(out, "received", &v->rx, !path_is_good(&v->rx));
 	print_path(out, "sent", &v->tx, !path_is_good(&v->tx));
 	fprintf(out,
-		"  Linux counts in this network namespace: %s received %" PRIu64 " packets (the XDP program saw %" PRIu64
-		"), kernel sockets %" PRIu64 " datagrams, sent %" PRIu64 "\n",
-		s->ifname, s->recent_host[UDPLANE_HOST_INTERFACE_RX], s->recent_device[UDPLANE_DEVICE_RX_SEEN],
-		s->recent_host[UDPLANE_HOST_UDP_IN], s->recent_host[UDPLANE_HOST_UDP_OUT]);
+		"  Linux counts in this network namespace: %s received %" PRIu64
+		" packets (the XDP program saw %" PRIu64 "), kernel sockets %" PRIu64
+		" datagrams, sent %" PRIu64 "\n",
+		s->ifname, s->recent_host[UDPLANE_HOST_INTERFACE_RX],
+		s->recent_device[UDPLANE_DEVICE_RX_SEEN], s->recent_host[UDPLANE_HOST_UDP_IN],
+		s->recent_host[UDPLANE_HOST_UDP_OUT]);
 }
 
 void verdict_print(FILE *out, const struct verdict *v, const struct verdict_input *in)
 {
 	const struct snapshot *s = in->snapshot;
 	bool partly = v->diverted && !v->accelerated &&
-		      (v->rx.kind == PATH_FAST || v->rx.kind == PATH_MIXED || v->tx.kind == PATH_FAST || v->tx.kind == PATH_MIXED);
+		      (v->rx.kind == PATH_FAST || v->rx.kind == PATH_MIXED ||
+		       v->tx.kind == PATH_FAST || v->tx.kind == PATH_MIXED);
 
-	fprintf(out, "port %u is %saccelerated", v->port, v->accelerated ? "" : partly ? "only partly " : "not ");
+	fprintf(out, "port %u is %saccelerated", v->port,
+		v->accelerated ? ""
+		: partly       ? "only partly "
+			       : "not ");
 	if (strcmp(v->reason, reason_name(UDPLANE_REASON_NONE)))
 		fprintf(out, ": %s", v->reason);
 	fprintf(out, "\n  %s\n", v->text);

@@ -24,8 +24,8 @@ void view_sockets(FILE *out, const struct snapshot *s);
 struct port_use {
 	uint16_t port;
 	uint32_t socket_cnt, active_cnt, plain_cnt;
-	uint32_t reason;  /* of the first socket that is not active, or UDPLANE_REASON_NONE */
-	const char *text; /* its text, in the snapshot */
+	uint32_t reason;    /* of the first socket that is not active, or UDPLANE_REASON_NONE */
+	const char *text;   /* its text, in the snapshot */
 	uint32_t stray_cnt; /* active, and yet the kernel carries them: paths.h */
 };
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 // The tables of sockets and counters, for people.
 #include "client/ctl/view.h"
 
@@ -332,7 +332,8 @@ static void socket_line(struct table *t, const struct socket_row *r, const struc
 	if (s->state != UDPLANE_SOCKET_ACTIVE)
 		table_cell(t, "%s", reason_name(s->reason));
 	else
-		table_cell(t, "%s%s", s->tx_reason ? "sends by kernel: " : "", s->tx_reason ? reason_name(s->tx_reason) : "");
+		table_cell(t, "%s%s", s->tx_reason ? "sends by kernel: " : "",
+			   s->tx_reason ? reason_name(s->tx_reason) : "");
 }
 
 static void socket_rest(struct table *t, const struct socket_row *rows, uint32_t cnt,
@@ -389,12 +390,13 @@ void view_sockets(FILE *out, const struct snapshot *s)
 			fprintf(out, "%s: %s\n", format_addr(local, &s->sockets[i].local),
 				s->sockets[i].text);
 		if (s->sockets[i].state == UDPLANE_SOCKET_ACTIVE && s->sockets[i].tx_reason)
-			fprintf(out, "%s: sends by the kernel: %s\n", format_addr(local, &s->sockets[i].local),
-				s->sockets[i].tx_text);
+			fprintf(out, "%s: sends by the kernel: %s\n",
+				format_addr(local, &s->sockets[i].local), s->sockets[i].tx_text);
 	}
 }
 
-/* Each path by what is counted beside udplaned, so that a claim that does nothing is seen here, too. */
+/* Each path by what is counted beside udplaned, so that a claim that does nothing is seen here,
+ * too. */
 static void view_recent(FILE *out, const struct snapshot *s)
 {
 	uint64_t sum[UDPLANE_RECENT_COUNTER_CNT] = {0};
@@ -403,16 +405,19 @@ static void view_recent(FILE *out, const struct snapshot *s)
 		for (int c = 0; c < UDPLANE_RECENT_COUNTER_CNT; c++)
 			sum[c] += s->sockets[i].recent[c];
 	fprintf(out,
-		"last %.1f s: claimed sockets received %" PRIu64 " by the fast path, %" PRIu64 " by the kernel, sent %" PRIu64
-		" and %" PRIu64 "\n",
-		(double)s->recent_ns / 1e9, sum[UDPLANE_RECENT_RX_FAST] + sum[UDPLANE_RECENT_RX_FAST_LOST],
-		sum[UDPLANE_RECENT_RX_KERNEL] + sum[UDPLANE_RECENT_RX_KERNEL_LOST], sum[UDPLANE_RECENT_TX_FAST],
+		"last %.1f s: claimed sockets received %" PRIu64 " by the fast path, %" PRIu64
+		" by the kernel, sent %" PRIu64 " and %" PRIu64 "\n",
+		(double)s->recent_ns / 1e9,
+		sum[UDPLANE_RECENT_RX_FAST] + sum[UDPLANE_RECENT_RX_FAST_LOST],
+		sum[UDPLANE_RECENT_RX_KERNEL] + sum[UDPLANE_RECENT_RX_KERNEL_LOST],
+		sum[UDPLANE_RECENT_TX_FAST],
 		sum[UDPLANE_RECENT_TX_KERNEL] + sum[UDPLANE_RECENT_TX_SLOW]);
 	fprintf(out,
-		"           Linux: %s received %" PRIu64 " packets, other interfaces %" PRIu64 "; kernel sockets %" PRIu64
-		" datagrams, sent %" PRIu64 "\n",
-		s->ifname[0] ? s->ifname : "no interface", s->recent_host[UDPLANE_HOST_INTERFACE_RX],
-		s->recent_host[UDPLANE_HOST_OTHER_RX], s->recent_host[UDPLANE_HOST_UDP_IN], s->recent_host[UDPLANE_HOST_UDP_OUT]);
+		"           Linux: %s received %" PRIu64 " packets, other interfaces %" PRIu64
+		"; kernel sockets %" PRIu64 " datagrams, sent %" PRIu64 "\n",
+		s->ifname[0] ? s->ifname : "no interface",
+		s->recent_host[UDPLANE_HOST_INTERFACE_RX], s->recent_host[UDPLANE_HOST_OTHER_RX],
+		s->recent_host[UDPLANE_HOST_UDP_IN], s->recent_host[UDPLANE_HOST_UDP_OUT]);
 }
 
 static void view_conservation(FILE *out, const struct snapshot *s)

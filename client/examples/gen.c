@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * udplane-gen: sends as fast as it can, or as told. Shows the burst calls for sending:
  * udplane_reserve() hands out room in shared memory, the program writes its datagrams there,

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * udplane-pingpong: how long a datagram takes there and back. Shows the POSIX-like calls: they are
  * those of every UDP program with `udplane_` in front, see CALL in common.h.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * udplane-sink: receives as fast as it can, and counts. Shows the burst calls: udplane_recv_burst()
  * hands out datagrams where they lie, udplane_release() gives them back. Two more ways of receiving
@@ -21,8 +21,9 @@
 
 #include "client/examples/common.h"
 
-#define BURST	    64
-#define ROOM	    2048 /* bytes for each datagram that is copied; of longer ones the rest is cut off */
+#define BURST 64
+/* bytes for each datagram that is copied; of longer ones the rest is cut off */
+#define ROOM	    2048
 #define LOOK_MS	    20 /* how often to look at the clock when nothing comes */
 #define WINDOWS_MAX 1000000
 
@@ -206,7 +207,8 @@ static void run_spin(struct flow *flows, unsigned int cnt)
 		int got = 0;
 
 		for (unsigned int i = 0; i < cnt; i++)
-			got += take(&flows[i], use_kernel || opt.recvmmsg ? MSG_DONTWAIT : UDPLANE_POLL);
+			got += take(&flows[i],
+				    use_kernel || opt.recvmmsg ? MSG_DONTWAIT : UDPLANE_POLL);
 		if (!got)
 			sched_yield();
 	}

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 // udplane-injector: the command line of the webhook server and of the tools beside it.
 #include <errno.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reading: libyaml's document of nodes, each with the place of its text, becomes a cJSON tree.
  * Every item made from a node is marked FROM_TEXT, and an object or array keeps its node's number

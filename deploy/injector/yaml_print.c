@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 // Prints a document of yaml.h.
 #include <ctype.h>
 #include <stdlib.h>

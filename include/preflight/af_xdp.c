@@ -6,9 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MTU_ONE_PAGE                                                                               \
-	3506 /* what veth and most drivers attach a program for, unless it takes frames of several \
-		buffers */
+/* what veth and most drivers attach a program for, unless it takes frames of several buffers */
+#define MTU_ONE_PAGE	3506
 #define FRAME_BYTES	1792 /* of the default frame_size, 2 KiB, without the headroom */
 #define QUEUES_MAX	64   /* XDP_QUEUES of the sidecar */
 #define ETHERNET_HEADER 14
@@ -94,8 +93,7 @@ static void judge_capabilities(struct preflight *p, const struct af_xdp_facts *f
 			      (unsigned long long)(2 * bytes >> 10));
 }
 
-/* ------------------------------------------------------------------------------------------------------
- * interface -- */
+/* --- interface --- */
 
 /* Devices made of others: AF_XDP binds in generic mode at best, and where frames go round it, to
  * none. */

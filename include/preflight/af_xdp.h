@@ -45,8 +45,8 @@ struct af_xdp_facts {
 	char master_kind[32];  /* "bridge", ... */
 	uint32_t xdp_id;       /* of the XDP program attached; 0: none */
 	char xdp_name[32];     /* "" unknown */
-	int rp_filter; /* the larger of "all" and the interface's: 0 off, 1 strict, 2 loose; -1
-			  unknown */
+	/* the larger of "all" and the interface's: 0 off, 1 strict, 2 loose; -1 unknown */
+	int rp_filter;
 
 	enum af_xdp_try try_;
 	int try_err;

@@ -31,8 +31,7 @@ static void copy(char *to, size_t size, const char *from)
 	snprintf(to, size, "%.*s", (int)size - 1, from);
 }
 
-/* --------------------------------------------------------------------------------------------------------
- * machine -- */
+/* --- machine --- */
 
 static uint64_t effective_capabilities(void)
 {
@@ -81,8 +80,7 @@ static int read_rp_filter(const char *root, const char *name)
 	return value;
 }
 
-/* ------------------------------------------------------------------------------------------------------
- * interface -- */
+/* --- interface --- */
 
 /* Calls f for each attribute of a block. */
 static void attributes(const struct rtattr *a, int len,
@@ -196,8 +194,7 @@ static void read_ethtool(struct af_xdp_facts *f)
 		close(fd);
 }
 
-/* ------------------------------------------------------------------------------------------------------------
- * BPF -- */
+/* --- BPF --- */
 
 static int bpf(int command, union bpf_attr *attr, size_t size)
 {

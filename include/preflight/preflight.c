@@ -16,18 +16,19 @@
 #include "include/preflight/pci_address.h"
 
 #define HUGE_SIZE (2u << 20)
-#define LOCK_SPARE (96ull << 20) /* what EAL maps for DMA beyond its need, in ordinary pages up to 76 MiB, and room to spare */
-#define MIB (1ull << 20)
+/* what EAL maps for DMA beyond its need, in ordinary pages up to 76 MiB, and room to spare */
+#define LOCK_SPARE	  (96ull << 20)
+#define MIB		  (1ull << 20)
 #define CAP_NET_ADMIN_BIT 12
-#define CAP_IPC_LOCK_BIT 14
-#define MEMBERS_SHOWN 4
+#define CAP_IPC_LOCK_BIT  14
+#define MEMBERS_SHOWN	  4
 
 struct run {
 	struct preflight *p;
 	const struct preflight_options *o;
 	const char *root;
-	const char *dev; /* NULL: none */
-	int group;       /* -1: none */
+	const char *dev;  /* NULL: none */
+	int group;	  /* -1: none */
 	bool unprotected; /* no IOMMU */
 	char driver[64];
 	char address[PCI_ADDRESS_SIZE];
@@ -36,10 +37,11 @@ struct run {
 static void say(struct run *r, const char *name, enum preflight_verdict v, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
-static void add(struct preflight *p, const char *name, enum preflight_verdict v, const char *fmt, va_list ap)
-	__attribute__((format(printf, 4, 0)));
+static void add(struct preflight *p, const char *name, enum preflight_verdict v, const char *fmt,
+		va_list ap) __attribute__((format(printf, 4, 0)));
 
-static void add(struct preflight *p, const char *name, enum preflight_verdict v, const char *fmt, va_list ap)
+static void add(struct preflight *p, const char *name, enum preflight_verdict v, const char *fmt,
+		va_list ap)
 {
 	struct preflight_check *k = &p->check[p->cnt];
 
@@ -51,7 +53,8 @@ static void add(struct preflight *p, const char *name, enum preflight_verdict v,
 	vsnprintf(k->text, sizeof(k->text), fmt, ap);
 }
 
-void preflight_add(struct preflight *p, const char *name, enum preflight_verdict v, const char *fmt, ...)
+void preflight_add(struct preflight *p, const char *name, enum preflight_verdict v, const char *fmt,
+		   ...)
 {
 	va_list ap;
 
@@ -84,9 +87,10 @@ enum preflight_verdict preflight_worst(const struct preflight *p)
 	return worst;
 }
 
-/* ---------------------------------------------------------------------------------------------------- small reads -- */
+/* --- small reads --- */
 
-static void path_of(const struct run *r, char out[PATH_MAX], const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void path_of(const struct run *r, char out[PATH_MAX], const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 static void path_of(const struct run *r, char out[PATH_MAX], const char *fmt, ...)
 {
@@ -142,7 +146,7 @@ static void driver_of(const struct run *r, const char *dev, char *out, size_t si
 	link_name(path, out, size);
 }
 
-/* ----------------------------------------------------------------------------------------------------- the checks -- */
+/* --- the checks --- */
 
 /* Also completes BB:SS.F, as udplaned does. */
 static bool is_address(struct run *r)
@@ -163,7 +167,9 @@ static bool check_exists(struct run *r)
 		say(r, "device", PREFLIGHT_OK, "%s is there", r->dev);
 		return true;
 	}
-	say(r, "device", PREFLIGHT_BAD, "there is no PCI device %s: `lspci -D` lists them; allowed: DOMAIN:BUS:SLOT.FUNCTION such as 0000:03:02.1",
+	say(r, "device", PREFLIGHT_BAD,
+	    "there is no PCI device %s: `lspci -D` lists them; allowed: DOMAIN:BUS:SLOT.FUNCTION "
+	    "such as 0000:03:02.1",
 	    r->dev);
 	return false;
 }
@@ -171,7 +177,8 @@ static bool check_exists(struct run *r)
 /* Drivers of vendors whose DPDK driver works beside the kernel's. */
 static bool is_bifurcated(const char *driver)
 {
-	return !strcmp(driver, "mlx5_core") || !strcmp(driver, "mlx4_core") || !strcmp(driver, "mana");
+	return !strcmp(driver, "mlx5_core") || !strcmp(driver, "mlx4_core") ||
+	       !strcmp(driver, "mana");
 }
 
 /* Such a driver shares the NIC by the kernel's verbs: no IOMMU, group or VFIO is asked for. */
@@ -184,7 +191,9 @@ static void check_verbs(struct run *r)
 	if (!access(path, F_OK))
 		say(r, "verbs", PREFLIGHT_OK, "/dev/infiniband is there");
 	else
-		say(r, "verbs", PREFLIGHT_BAD, "there is no /dev/infiniband: load ib_uverbs and the driver's module for it (mlx5_ib) on the host, and give the container its nodes");
+		say(r, "verbs", PREFLIGHT_BAD,
+		    "there is no /dev/infiniband: load ib_uverbs and the driver's module for it "
+		    "(mlx5_ib) on the host, and give the container its nodes");
 }
 
 static void check_driver(struct run *r)
@@ -192,12 +201,17 @@ static void check_driver(struct run *r)
 	if (!strcmp(r->driver, "vfio-pci"))
 		say(r, "driver", PREFLIGHT_OK, "%s", r->driver);
 	else if (!r->driver[0])
-		say(r, "driver", PREFLIGHT_BAD, "%s has no driver: bind it with `deploy/bind-vfio %s` on the host", r->dev, r->dev);
+		say(r, "driver", PREFLIGHT_BAD,
+		    "%s has no driver: bind it with `deploy/bind-vfio %s` on the host", r->dev,
+		    r->dev);
 	else if (!strcmp(r->driver, "igb_uio") || !strcmp(r->driver, "uio_pci_generic"))
-		say(r, "driver", PREFLIGHT_WARN, "%s: no IOMMU protects memory from the device; prefer `deploy/bind-vfio %s`", r->driver, r->dev);
+		say(r, "driver", PREFLIGHT_WARN,
+		    "%s: no IOMMU protects memory from the device; prefer `deploy/bind-vfio %s`",
+		    r->driver, r->dev);
 	else
 		say(r, "driver", PREFLIGHT_BAD,
-		    "the kernel's driver %s has %s: bind it to vfio-pci with `deploy/bind-vfio %s` on the host; its interface then leaves the kernel",
+		    "the kernel's driver %s has %s: bind it to vfio-pci with `deploy/bind-vfio %s` "
+		    "on the host; its interface then leaves the kernel",
 		    r->driver, r->dev, r->dev);
 }
 
@@ -218,16 +232,25 @@ static void check_iommu(struct run *r)
 	read_line(path, name, sizeof(name));
 	unsafe = name[0] == 'Y' || name[0] == '1';
 	if (!r->unprotected)
-		say(r, "iommu", PREFLIGHT_OK, "group %d%s", r->group, r->o->noiommu ? "; there is an IOMMU, so vfio_noiommu changes nothing" : "");
+		say(r, "iommu", PREFLIGHT_OK, "group %d%s", r->group,
+		    r->o->noiommu ? "; there is an IOMMU, so vfio_noiommu changes nothing" : "");
 	else if (r->o->noiommu && unsafe)
-		say(r, "iommu", PREFLIGHT_WARN, "none, and vfio_noiommu is on as asked: %s can read and write all memory of this machine", r->dev);
+		say(r, "iommu", PREFLIGHT_WARN,
+		    "none, and vfio_noiommu is on as asked: %s can read and write all memory of "
+		    "this machine",
+		    r->dev);
 	else if (r->o->noiommu && unable)
-		say(r, "iommu", PREFLIGHT_BAD, "none, and this kernel is built without CONFIG_VFIO_NOIOMMU (Debian's are), which vfio_noiommu needs");
+		say(r, "iommu", PREFLIGHT_BAD,
+		    "none, and this kernel is built without CONFIG_VFIO_NOIOMMU (Debian's are), "
+		    "which vfio_noiommu needs");
 	else if (r->o->noiommu)
-		say(r, "iommu", PREFLIGHT_BAD, "none; for vfio_noiommu the host must allow it: modprobe vfio enable_unsafe_noiommu_mode=1");
+		say(r, "iommu", PREFLIGHT_BAD,
+		    "none; for vfio_noiommu the host must allow it: modprobe vfio "
+		    "enable_unsafe_noiommu_mode=1");
 	else
 		say(r, "iommu", PREFLIGHT_BAD,
-		    "none: enable VT-d or AMD-Vi in the firmware and boot with intel_iommu=on (Intel) or iommu=pt; a virtual machine needs a virtual "
+		    "none: enable VT-d or AMD-Vi in the firmware and boot with intel_iommu=on "
+		    "(Intel) or iommu=pt; a virtual machine needs a virtual "
 		    "IOMMU; or accept the risk with vfio_noiommu=on");
 }
 
@@ -246,18 +269,23 @@ static void check_group(struct run *r)
 			continue;
 		all++;
 		driver_of(r, e->d_name, driver, sizeof(driver));
-		if (!driver[0] || !strcmp(driver, "vfio-pci") || !strcmp(driver, "pcieport") || !strcmp(driver, "pci-stub"))
+		if (!driver[0] || !strcmp(driver, "vfio-pci") || !strcmp(driver, "pcieport") ||
+		    !strcmp(driver, "pci-stub"))
 			continue;
 		if (bad++ < MEMBERS_SHOWN)
-			snprintf(others + strlen(others), sizeof(others) - strlen(others), " %.16s (%.16s)", e->d_name, driver);
+			snprintf(others + strlen(others), sizeof(others) - strlen(others),
+				 " %.16s (%.16s)", e->d_name, driver);
 	}
 	if (d)
 		closedir(d);
 	if (bad)
-		say(r, "group", PREFLIGHT_BAD, "other devices of group %d have kernel drivers:%s; bind them to vfio-pci, too, or use another slot",
+		say(r, "group", PREFLIGHT_BAD,
+		    "other devices of group %d have kernel drivers:%s; bind them to vfio-pci, too, "
+		    "or use another slot",
 		    r->group, others);
 	else
-		say(r, "group", PREFLIGHT_OK, "%d other device%s in it, none with a kernel driver", all, all == 1 ? "" : "s");
+		say(r, "group", PREFLIGHT_OK, "%d other device%s in it, none with a kernel driver",
+		    all, all == 1 ? "" : "s");
 }
 
 static void check_node(struct run *r, const char *what, const char *name)
@@ -273,9 +301,11 @@ static void check_node(struct run *r, const char *what, const char *name)
 		return;
 	}
 	say(r, what, PREFLIGHT_BAD, "/dev/vfio/%s: %s; %s", name, strerror(errno),
-	    errno == ENOENT  ? "load vfio-pci on the host, and give the container /dev/vfio (a device plugin does, or privileged)"
-	    : errno == EBUSY ? "another process drives the device: stop it"
-			     : "the container needs the device and permission to read and write it");
+	    errno == ENOENT ? "load vfio-pci on the host, and give the container /dev/vfio (a "
+			      "device plugin does, or privileged)"
+	    : errno == EBUSY
+		    ? "another process drives the device: stop it"
+		    : "the container needs the device and permission to read and write it");
 }
 
 static void check_nodes(struct run *r)
@@ -308,7 +338,8 @@ static uint64_t capabilities(const struct run *r)
 static void check_memlock(struct run *r, uint64_t caps)
 {
 	struct rlimit lim = {RLIM_INFINITY, RLIM_INFINITY};
-	uint64_t need = (2 * r->o->hugepage_bytes + r->o->dpdk_bytes + LOCK_SPARE + MIB - 1) & ~(MIB - 1);
+	uint64_t need =
+		(2 * r->o->hugepage_bytes + r->o->dpdk_bytes + LOCK_SPARE + MIB - 1) & ~(MIB - 1);
 
 	getrlimit(RLIMIT_MEMLOCK, &lim);
 	if (caps >> CAP_IPC_LOCK_BIT & 1)
@@ -317,7 +348,8 @@ static void check_memlock(struct run *r, uint64_t caps)
 		say(r, "memlock", PREFLIGHT_OK, "RLIMIT_MEMLOCK suffices");
 	else
 		say(r, "memlock", PREFLIGHT_BAD,
-		    "RLIMIT_MEMLOCK is %llu KiB, and memory for DMA is locked: add CAP_IPC_LOCK, or raise the limit to %llu MiB",
+		    "RLIMIT_MEMLOCK is %llu KiB, and memory for DMA is locked: add CAP_IPC_LOCK, "
+		    "or raise the limit to %llu MiB",
 		    (unsigned long long)lim.rlim_max >> 10, (unsigned long long)(need / MIB));
 }
 
@@ -329,9 +361,12 @@ static void check_tap(struct run *r, uint64_t caps)
 	path_of(r, path, "/dev/net/tun");
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
-		say(r, "tap", PREFLIGHT_BAD, "/dev/net/tun: %s; load the module tun, and give the container the device", strerror(errno));
+		say(r, "tap", PREFLIGHT_BAD,
+		    "/dev/net/tun: %s; load the module tun, and give the container the device",
+		    strerror(errno));
 	else if (!(caps >> CAP_NET_ADMIN_BIT & 1))
-		say(r, "tap", PREFLIGHT_BAD, "no CAP_NET_ADMIN: the TAP for the kernel's traffic cannot be made");
+		say(r, "tap", PREFLIGHT_BAD,
+		    "no CAP_NET_ADMIN: the TAP for the kernel's traffic cannot be made");
 	else
 		say(r, "tap", PREFLIGHT_OK, "/dev/net/tun and CAP_NET_ADMIN");
 	if (fd >= 0)
@@ -342,7 +377,8 @@ static void check_tap(struct run *r, uint64_t caps)
 static void check_hugepages(struct run *r)
 {
 	char path[PATH_MAX], list[120] = "";
-	long free_pages = 0, want = (long)((r->o->hugepage_bytes + r->o->dpdk_bytes + HUGE_SIZE - 1) / HUGE_SIZE);
+	long free_pages = 0,
+	     want = (long)((r->o->hugepage_bytes + r->o->dpdk_bytes + HUGE_SIZE - 1) / HUGE_SIZE);
 	struct dirent *e;
 	DIR *d;
 
@@ -353,12 +389,17 @@ static void check_hugepages(struct run *r)
 
 		if (strncmp(e->d_name, "node", 4) || e->d_name[4] < '0' || e->d_name[4] > '9')
 			continue;
-		path_of(r, path, "/sys/devices/system/node/%.32s/hugepages/hugepages-2048kB/nr_hugepages", e->d_name);
+		path_of(r, path,
+			"/sys/devices/system/node/%.32s/hugepages/hugepages-2048kB/nr_hugepages",
+			e->d_name);
 		total = read_number(path, 0);
-		path_of(r, path, "/sys/devices/system/node/%.32s/hugepages/hugepages-2048kB/free_hugepages", e->d_name);
+		path_of(r, path,
+			"/sys/devices/system/node/%.32s/hugepages/hugepages-2048kB/free_hugepages",
+			e->d_name);
 		left = read_number(path, 0);
 		free_pages += left;
-		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%.12s: %ld free of %ld", list[0] ? ", " : "", e->d_name, left, total);
+		snprintf(list + strlen(list), sizeof(list) - strlen(list),
+			 "%s%.12s: %ld free of %ld", list[0] ? ", " : "", e->d_name, left, total);
 	}
 	if (d)
 		closedir(d);
@@ -366,8 +407,9 @@ static void check_hugepages(struct run *r)
 		say(r, "hugepages", PREFLIGHT_OK, "%s (2 MiB)", list);
 	else
 		say(r, "hugepages", r->o->hugepages_required ? PREFLIGHT_BAD : PREFLIGHT_WARN,
-		    "%s, and %ld of 2 MiB are wanted: sysctl vm.nr_hugepages=%ld on the host%s", list[0] ? list : "none", want ? want : 1,
-		    want ? want * 2 : 64, r->o->hugepages_required ? "" : "; ordinary pages are used, at a lower speed");
+		    "%s, and %ld of 2 MiB are wanted: sysctl vm.nr_hugepages=%ld on the host%s",
+		    list[0] ? list : "none", want ? want : 1, want ? want * 2 : 64,
+		    r->o->hugepages_required ? "" : "; ordinary pages are used, at a lower speed");
 }
 
 static void check_cpuset(struct run *r)
@@ -389,16 +431,23 @@ static void check_cpuset(struct run *r)
 
 		for (; a <= b && a < CPU_SETSIZE; a++)
 			if (CPU_ISSET((size_t)a, &allowed)) {
-				say(r, "cpuset", PREFLIGHT_OK, "%d CPUs, some on the device's NUMA node %ld", CPU_COUNT(&allowed), node);
+				say(r, "cpuset", PREFLIGHT_OK,
+				    "%d CPUs, some on the device's NUMA node %ld",
+				    CPU_COUNT(&allowed), node);
 				return;
 			}
 	}
 	if (node >= 0)
-		say(r, "cpuset", PREFLIGHT_WARN, "no CPU of the device's NUMA node %ld is allowed here: slower; widen the cpuset", node);
+		say(r, "cpuset", PREFLIGHT_WARN,
+		    "no CPU of the device's NUMA node %ld is allowed here: slower; widen the "
+		    "cpuset",
+		    node);
 	else
-		say(r, "cpuset", CPU_COUNT(&allowed) > 1 ? PREFLIGHT_OK : PREFLIGHT_WARN, "%d CPU%s allowed%s", CPU_COUNT(&allowed),
-		    CPU_COUNT(&allowed) == 1 ? "" : "s",
-		    CPU_COUNT(&allowed) > 1 ? "" : ": a worker and its clients share it; give the pod two");
+		say(r, "cpuset", CPU_COUNT(&allowed) > 1 ? PREFLIGHT_OK : PREFLIGHT_WARN,
+		    "%d CPU%s allowed%s", CPU_COUNT(&allowed), CPU_COUNT(&allowed) == 1 ? "" : "s",
+		    CPU_COUNT(&allowed) > 1
+			    ? ""
+			    : ": a worker and its clients share it; give the pod two");
 }
 
 static void check_device(struct run *r)
@@ -414,7 +463,8 @@ static void check_device(struct run *r)
 	check_driver(r);
 	if (r->group >= 0)
 		check_group(r);
-	/* A kernel driver has it: the nodes cannot be there yet, and saying so would only hide the cause. */
+	/* A kernel driver has it: the nodes cannot be there yet, and saying so would only hide the
+	 * cause. */
 	if (!strcmp(r->driver, "vfio-pci"))
 		check_nodes(r);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Is this machine, or container, fit to give a device to udplaned by VFIO (af_xdp.h: by AF_XDP)? Reads /sys, /proc and /dev and says for each thing that
- * matters: ok, or what to do. Changes nothing. Shared by `udplanectl preflight` and udplaned, which runs it at its start.
+ * Is this machine, or container, fit to give a device to udplaned by VFIO (af_xdp.h: by AF_XDP)?
+ * Reads /sys, /proc and /dev and says for each thing that matters: ok, or what to do. Changes
+ * nothing. Shared by `udplanectl preflight` and udplaned, which runs it at its start.
  *
  * Threads: any; memory is the caller's.
  */
@@ -15,7 +16,7 @@
 extern "C" {
 #endif
 
-#define PREFLIGHT_MAX 40
+#define PREFLIGHT_MAX  40
 #define PREFLIGHT_TEXT 320
 
 enum preflight_verdict { PREFLIGHT_OK, PREFLIGHT_WARN, PREFLIGHT_BAD };
@@ -32,12 +33,12 @@ struct preflight {
 };
 
 struct preflight_options {
-	const char *device;      /* PCI address 0000:03:02.1; NULL or "": the machine alone */
-	const char *root;        /* "" or NULL: /; tests have a tree of their own */
+	const char *device;	 /* PCI address 0000:03:02.1; NULL or "": the machine alone */
+	const char *root;	 /* "" or NULL: /; tests have a tree of their own */
 	uint64_t hugepage_bytes; /* of the frames zone; 0: just say what there is */
-	uint64_t dpdk_bytes;     /* that DPDK takes beside it */
+	uint64_t dpdk_bytes;	 /* that DPDK takes beside it */
 	bool hugepages_required;
-	bool noiommu;            /* asked for by name */
+	bool noiommu; /* asked for by name */
 };
 
 /* All that backend vfio wants. */
@@ -45,8 +46,8 @@ void preflight_run(struct preflight *p, const struct preflight_options *o);
 /* Of the machine alone: hugepages and CPUs, for any backend. Adds to p. */
 void preflight_memory(struct preflight *p, const struct preflight_options *o);
 /* Adds a check; one too many is left out. */
-void preflight_add(struct preflight *p, const char *name, enum preflight_verdict v, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
+void preflight_add(struct preflight *p, const char *name, enum preflight_verdict v, const char *fmt,
+		   ...) __attribute__((format(printf, 4, 5)));
 const char *preflight_verdict_name(enum preflight_verdict v); /* "ok", "warn", "bad" */
 /* The worst of all. */
 enum preflight_verdict preflight_worst(const struct preflight *p);

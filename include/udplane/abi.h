@@ -5,22 +5,26 @@
  * both sides may be built by different compilers, in different containers, at different times.
  *
  *   zone      created by  mapped by clients  holds
- *   frames    udplaned    read-only          packet buffers: the UMEM or DPDK pool. Descriptors name them by index.
- *   channel   udplaned    read-write         of one process: a lane per worker (TX ring, payload slots,
+ *   frames    udplaned    read-only          packet buffers: the UMEM or DPDK pool. Descriptors
+ *                                            name them by index.
+ *   channel   udplaned    read-write         of one process: a lane per worker (TX ring, payload
+ *                                            slots,
  *                                            return ring), and RX rings
- *   segment   udplaned    read-write         more RX rings of the same process, 2 MiB each, created as
+ *   segment   udplaned    read-write         more RX rings of the same process, 2 MiB each,
+ *                                            created as
  *                                            sockets are claimed
- *   stats     udplaned    read-only          identity, health, all counters, the workers' sleep flags
+ *   stats     udplaned    read-only          identity, health, all counters, the workers' sleep
+ *                                            flags
  *
- * All zones are memfds sealed against shrinking and growing. Frames and stats are also sealed against
- * writing by anyone but udplaned.
+ * All zones are memfds sealed against shrinking and growing. Frames and stats are also sealed
+ * against writing by anyone but udplaned.
  *
- * Writers: each 128-byte line below has one writer, which its comment names. udplaned trusts nothing
- * that a client can write. A client trusts udplaned, which is privileged over it anyway.
+ * Writers: each 128-byte line below has one writer, which its comment names. udplaned trusts
+ * nothing that a client can write. A client trusts udplaned, which is privileged over it anyway.
  *
  * Versions: udplaned refuses a different major version in UDPLANE_MSG_WELCOME (status
- * -EPROTONOSUPPORT, with a text). A minor version only adds fields at the end of messages and zones;
- * readers use the sizes that the messages give.
+ * -EPROTONOSUPPORT, with a text). A minor version only adds fields at the end of messages and
+ * zones; readers use the sizes that the messages give.
  *
  * Addresses and ports named _be are in network byte order, everything else is in host byte order.
  */
@@ -34,10 +38,10 @@
 #define UDPLANE_ABI_MAJOR 1
 #define UDPLANE_ABI_MINOR 1
 
-#define UDPLANE_LINE 128        /* two cache lines: adjacent-line prefetch pairs them on x86 */
-#define UDPLANE_MAX_WORKERS 16
-#define UDPLANE_MAX_PREFIXES 64 /* in udplane_stats_zone.prefix */
-#define UDPLANE_TEXT_LEN 160    /* reasons for people, NUL-terminated */
+#define UDPLANE_LINE	     128 /* two cache lines: adjacent-line prefetch pairs them on x86 */
+#define UDPLANE_MAX_WORKERS  16
+#define UDPLANE_MAX_PREFIXES 64	 /* in udplane_stats_zone.prefix */
+#define UDPLANE_TEXT_LEN     160 /* reasons for people, NUL-terminated */
 
 #ifdef __cplusplus
 #define UDPLANE_STATIC_ASSERT(c, m) static_assert(c, m)
@@ -45,7 +49,7 @@
 #define UDPLANE_STATIC_ASSERT(c, m) _Static_assert(c, m)
 #endif
 
-/* ---------------------------------------------------------------------------------------------------------- rings -- */
+/* --- rings --- */
 
 /* The control words of a ring. Its entries follow at offset sizeof(struct udplane_ring_head); their
  * number is a power of two. Indices run through all of 2^32; entry i is at i & (size - 1). The size
@@ -56,51 +60,54 @@ struct udplane_ring_head {
 	uint8_t pad0[UDPLANE_LINE - 4];
 	/* consumer's line */
 	uint32_t cons_idx; /* entries taken in total */
-	uint32_t armed;    /* 1: the consumer may sleep; the producer exchanges 0 and signals (ring.h) */
+	/* 1: the consumer may sleep; the producer exchanges 0 and signals (ring.h) */
+	uint32_t armed;
 	uint8_t pad1[UDPLANE_LINE - 8];
 };
 UDPLANE_STATIC_ASSERT(sizeof(struct udplane_ring_head) == 256, "ring head");
 UDPLANE_STATIC_ASSERT(offsetof(struct udplane_ring_head, cons_idx) == 128, "consumer's line");
 
-/* RX descriptor, from a worker to a client. The headers stay in the frame in front of the payload, and
- * have no options: UDP at offset - 8, IPv4 at offset - 28, IPv6 at offset - 48. */
+/* RX descriptor, from a worker to a client. The headers stay in the frame in front of the payload,
+ * and have no options: UDP at offset - 8, IPv4 at offset - 28, IPv6 at offset - 48. */
 struct udplane_rx_desc {
-	uint32_t frame;       /* index in the frames zone */
-	uint16_t offset;      /* of the payload from the frame's start, bytes */
-	uint16_t len;         /* of the payload, bytes */
-	uint32_t src4_be;     /* IPv4 source address; an IPv6 one is read from the frame */
+	uint32_t frame;	  /* index in the frames zone */
+	uint16_t offset;  /* of the payload from the frame's start, bytes */
+	uint16_t len;	  /* of the payload, bytes */
+	uint32_t src4_be; /* IPv4 source address; an IPv6 one is read from the frame */
 	uint16_t src_port_be;
-	uint16_t flags;       /* UDPLANE_RX_* */
+	uint16_t flags; /* UDPLANE_RX_* */
 };
 UDPLANE_STATIC_ASSERT(sizeof(struct udplane_rx_desc) == 16, "four to a cache line");
 
-#define UDPLANE_RX_IPV6 0x0001     /* an IPv6 datagram, otherwise IPv4 */
+#define UDPLANE_RX_IPV6 0x0001 /* an IPv6 datagram, otherwise IPv4 */
 /* The first datagram since the worker engaged: empty the kernel socket before taking this one. */
 #define UDPLANE_RX_SWITCHED 0x0002
 
-/* TX descriptor, from a client to a worker. The payload is in the payload slot with the number of the
- * ring entry, so a client cannot name memory. */
+/* TX descriptor, from a client to a worker. The payload is in the payload slot with the number of
+ * the ring entry, so a client cannot name memory. */
 struct udplane_tx_desc {
-	uint32_t sock;        /* id from CLAIMED; must belong to this channel */
-	uint16_t len;         /* of the payload, bytes */
+	uint32_t sock; /* id from CLAIMED; must belong to this channel */
+	uint16_t len;  /* of the payload, bytes */
 	uint16_t dst_port_be;
-	uint16_t flags;       /* UDPLANE_TX_* */
+	uint16_t flags; /* UDPLANE_TX_* */
 	uint16_t pad;
 	uint32_t pad1;
-	uint8_t dst[16];      /* IPv6, or IPv4 in the first four bytes */
+	uint8_t dst[16]; /* IPv6, or IPv4 in the first four bytes */
 };
 UDPLANE_STATIC_ASSERT(sizeof(struct udplane_tx_desc) == 32, "two to a cache line");
 
 #define UDPLANE_TX_IPV6 0x0001
 
-/* RX ring of one (socket, worker): head, then the line on which the client reports, then descriptors. */
+/* RX ring of one (socket, worker): head, then the line on which the client reports, then
+ * descriptors. */
 struct udplane_rx_ring {
 	struct udplane_ring_head head;
 	/* client's line: shown in stats as "client says", used for nothing else */
-	uint64_t kernel_rx;      /* datagrams received through the kernel socket */
-	uint64_t kernel_tx;      /* datagrams that the library sent through the kernel socket */
-	uint64_t kernel_tx_full; /* of these, datagrams sent that way because the TX ring was full */
-	uint64_t engages;        /* doorbells rung to wake the fast path */
+	uint64_t kernel_rx; /* datagrams received through the kernel socket */
+	uint64_t kernel_tx; /* datagrams that the library sent through the kernel socket */
+	uint64_t
+		kernel_tx_full; /* of these, datagrams sent that way because the TX ring was full */
+	uint64_t engages;	/* doorbells rung to wake the fast path */
 	uint8_t pad[UDPLANE_LINE - 32];
 	struct udplane_rx_desc desc[];
 };
@@ -108,8 +115,8 @@ UDPLANE_STATIC_ASSERT(offsetof(struct udplane_rx_ring, desc) == 384, "descriptor
 
 /* TX ring and return ring of a lane. */
 struct udplane_tx_ring {
-	struct udplane_ring_head head; /* client produces, worker consumes; armed is unused, see
-				        * udplane_worker_zone.awake */
+	/* client produces, worker consumes; armed is unused, see * udplane_worker_zone.awake */
+	struct udplane_ring_head head;
 	struct udplane_tx_desc desc[];
 };
 
@@ -118,22 +125,24 @@ struct udplane_return_ring {
 	uint32_t frame[];
 };
 
-/* ------------------------------------------------------------------------------------------------------- messages -- */
+/* --- messages --- */
 
-/* The control socket is SOCK_SEQPACKET, with one message per packet. A client sends HELLO first, then
- * one request at a time. Each request gets one answer with the same seq. GOODBYE is the only message
- * that udplaned sends without a request (seq 0). */
+/* The control socket is SOCK_SEQPACKET, with one message per packet. A client sends HELLO first,
+ * then one request at a time. Each request gets one answer with the same seq. GOODBYE is the only
+ * message that udplaned sends without a request (seq 0). */
 #define UDPLANE_DEFAULT_SOCKET "/run/udplane/udplane.sock"
 
 enum udplane_msg_type {
-	UDPLANE_MSG_HELLO = 1,    /* client: struct udplane_hello */
-	UDPLANE_MSG_WELCOME = 2,  /* udplaned: struct udplane_welcome, + descriptors, see there */
-	UDPLANE_MSG_CLAIM = 3,    /* client: struct udplane_claim, + the bound kernel socket */
-	UDPLANE_MSG_CLAIMED = 4,  /* udplaned: struct udplane_claimed, + wake socket [+ segment] */
-	UDPLANE_MSG_UPDATE = 5,   /* client: struct udplane_sock_req: the socket's addresses have changed (connect) */
-	UDPLANE_MSG_RELEASE = 6,  /* client: struct udplane_sock_req: the socket closes, or leaves the fast path */
-	UDPLANE_MSG_DONE = 7,     /* udplaned: struct udplane_done, the answer to UPDATE and RELEASE */
-	UDPLANE_MSG_GOODBYE = 8,  /* udplaned exits: RX rings stay readable, TX rings are empty */
+	UDPLANE_MSG_HELLO = 1,	 /* client: struct udplane_hello */
+	UDPLANE_MSG_WELCOME = 2, /* udplaned: struct udplane_welcome, + descriptors, see there */
+	UDPLANE_MSG_CLAIM = 3,	 /* client: struct udplane_claim, + the bound kernel socket */
+	UDPLANE_MSG_CLAIMED = 4, /* udplaned: struct udplane_claimed, + wake socket [+ segment] */
+	/* client: struct udplane_sock_req: the socket's addresses have changed (connect) */
+	UDPLANE_MSG_UPDATE = 5,
+	UDPLANE_MSG_RELEASE =
+		6, /* client: struct udplane_sock_req: the socket closes, or leaves the fast path */
+	UDPLANE_MSG_DONE = 7, /* udplaned: struct udplane_done, the answer to UPDATE and RELEASE */
+	UDPLANE_MSG_GOODBYE = 8, /* udplaned exits: RX rings stay readable, TX rings are empty */
 };
 
 struct udplane_msg {
@@ -147,8 +156,8 @@ struct udplane_hello {
 	uint64_t magic;
 	uint16_t major, minor;
 	uint32_t flags; /* UDPLANE_HELLO_* */
-	/* Since 1.1: name of the program, NUL-terminated. Used only if /proc does not tell, which is so
-	 * in another PID namespace. */
+	/* Since 1.1: name of the program, NUL-terminated. Used only if /proc does not tell, which
+	 * is so in another PID namespace. */
 	char comm[16];
 };
 #define UDPLANE_HELLO_LEN_MIN 24 /* 1.0 */
@@ -157,66 +166,73 @@ struct udplane_hello {
 
 UDPLANE_STATIC_ASSERT(offsetof(struct udplane_hello, comm) == UDPLANE_HELLO_LEN_MIN, "1.0's HELLO");
 
-/* Answer to HELLO. Its descriptors, in order: stats; then, unless the backend is kernel or the client
- * an observer: frames, channel, doorbell[worker_cnt] (eventfds; writing 8 bytes wakes that worker). */
+/* Answer to HELLO. Its descriptors, in order: stats; then, unless the backend is kernel or the
+ * client an observer: frames, channel, doorbell[worker_cnt] (eventfds; writing 8 bytes wakes that
+ * worker). */
 struct udplane_welcome {
 	struct udplane_msg msg;
 	uint64_t magic;
 	uint16_t major, minor;
-	int32_t status;            /* 0, or -errno with a text */
-	uint64_t stats_len;        /* bytes */
+	int32_t status;	    /* 0, or -errno with a text */
+	uint64_t stats_len; /* bytes */
 	uint64_t frames_len;
 	uint64_t channel_len;
-	uint32_t backend;          /* enum udplane_backend */
-	uint32_t mode;             /* enum udplane_mode */
-	uint32_t worker_cnt;       /* lanes */
+	uint32_t backend;    /* enum udplane_backend */
+	uint32_t mode;	     /* enum udplane_mode */
+	uint32_t worker_cnt; /* lanes */
 	uint32_t frame_cnt;
-	uint32_t frame_size;       /* bytes, a power of two */
-	uint32_t lane_len;         /* bytes; lane i of the channel is at lane_off + i * lane_len */
+	uint32_t frame_size; /* bytes, a power of two */
+	uint32_t lane_len;   /* bytes; lane i of the channel is at lane_off + i * lane_len */
 	uint32_t lane_off;
-	uint32_t tx_ring_off;      /* of struct udplane_tx_ring in the lane */
-	uint32_t tx_slot_cnt;      /* its entries */
-	uint32_t tx_payload_off;   /* of payload slot 0 in the lane; slot i is tx_slot_size further each */
-	uint32_t tx_slot_size;     /* bytes, a power of two */
-	uint32_t return_off;       /* of struct udplane_return_ring in the lane */
-	uint32_t return_cnt;       /* its entries: one per frame, so it cannot overflow */
+	uint32_t tx_ring_off; /* of struct udplane_tx_ring in the lane */
+	uint32_t tx_slot_cnt; /* its entries */
+	/* of payload slot 0 in the lane; slot i is tx_slot_size further each */
+	uint32_t tx_payload_off;
+	uint32_t tx_slot_size; /* bytes, a power of two */
+	uint32_t return_off;   /* of struct udplane_return_ring in the lane */
+	uint32_t return_cnt;   /* its entries: one per frame, so it cannot overflow */
 	uint32_t channel_id;
 	char text[UDPLANE_TEXT_LEN];
 };
 
 /* An address as messages and stats carry it. */
 struct udplane_addr {
-	uint8_t addr[16];     /* IPv6, or IPv4 in the first four bytes */
+	uint8_t addr[16]; /* IPv6, or IPv4 in the first four bytes */
 	uint16_t port_be;
-	uint8_t family;       /* 0 (none), AF_INET or AF_INET6 */
+	uint8_t family; /* 0 (none), AF_INET or AF_INET6 */
 	uint8_t pad;
-	uint32_t scope_id;    /* IPv6 link-local: interface index */
+	uint32_t scope_id; /* IPv6 link-local: interface index */
 };
 UDPLANE_STATIC_ASSERT(sizeof(struct udplane_addr) == 24, "address");
 
 struct udplane_claim {
 	struct udplane_msg msg;
-	struct udplane_addr local; /* address that the client has bound; refused if the kernel's differs */
+	struct udplane_addr
+		local; /* address that the client has bound; refused if the kernel's differs */
 };
 
 struct udplane_claimed {
 	struct udplane_msg msg;
-	int32_t status;           /* 0, or -errno: the socket stays on the kernel path, for the reason given */
-	uint32_t reason;          /* enum udplane_reason */
-	uint32_t sock;            /* id for TX descriptors, UPDATE and RELEASE; index in the stats zone */
-	uint32_t segment;         /* place of its RX rings: 0 the channel, n the n-th segment sent */
-	uint32_t ring_off;        /* there, of worker 0's struct udplane_rx_ring; worker i's is at i * ring_len more */
-	uint32_t ring_len;        /* bytes */
-	uint32_t ring_size;       /* descriptors in each, a power of two */
-	uint32_t segment_len;     /* bytes; not 0 if a new segment follows the wake socket */
+	/* 0, or -errno: the socket stays on the kernel path, for the reason given */
+	int32_t status;
+	uint32_t reason;  /* enum udplane_reason */
+	uint32_t sock;	  /* id for TX descriptors, UPDATE and RELEASE; index in the stats zone */
+	uint32_t segment; /* place of its RX rings: 0 the channel, n the n-th segment sent */
+	/* there, of worker 0's struct udplane_rx_ring; worker i's is at i * ring_len more */
+	uint32_t ring_off;
+	uint32_t ring_len;    /* bytes */
+	uint32_t ring_size;   /* descriptors in each, a power of two */
+	uint32_t segment_len; /* bytes; not 0 if a new segment follows the wake socket */
 	char text[UDPLANE_TEXT_LEN];
 };
 
 struct udplane_sock_req { /* UPDATE, RELEASE */
 	struct udplane_msg msg;
 	uint32_t sock;
-	uint32_t reason;                /* RELEASE: enum udplane_reason; UDPLANE_REASON_NONE if the socket closes */
-	char text[UDPLANE_TEXT_LEN];    /* RELEASE with a reason: shown by `why` while the client lives */
+	uint32_t
+		reason; /* RELEASE: enum udplane_reason; UDPLANE_REASON_NONE if the socket closes */
+	/* RELEASE with a reason: shown by `why` while the client lives */
+	char text[UDPLANE_TEXT_LEN];
 };
 
 struct udplane_done {
@@ -231,11 +247,24 @@ UDPLANE_STATIC_ASSERT(sizeof(struct udplane_welcome) <= UDPLANE_MSG_MAX, "messag
 UDPLANE_STATIC_ASSERT(sizeof(struct udplane_claimed) <= UDPLANE_MSG_MAX, "message size");
 UDPLANE_STATIC_ASSERT(sizeof(struct udplane_sock_req) <= UDPLANE_MSG_MAX, "message size");
 
-/* ---------------------------------------------------------------------------------------------------------- stats -- */
+/* --- stats --- */
 
-enum udplane_backend { UDPLANE_BACKEND_KERNEL = 0, UDPLANE_BACKEND_AF_XDP = 1, UDPLANE_BACKEND_VFIO = 2 };
-enum udplane_mode { UDPLANE_MODE_BALANCED = 0, UDPLANE_MODE_LATENCY = 1, UDPLANE_MODE_POWERSAVE = 2 };
-enum udplane_state { UDPLANE_STATE_STARTING = 0, UDPLANE_STATE_RUNNING = 1, UDPLANE_STATE_LEAVING = 2, UDPLANE_STATE_GONE = 3 };
+enum udplane_backend {
+	UDPLANE_BACKEND_KERNEL = 0,
+	UDPLANE_BACKEND_AF_XDP = 1,
+	UDPLANE_BACKEND_VFIO = 2
+};
+enum udplane_mode {
+	UDPLANE_MODE_BALANCED = 0,
+	UDPLANE_MODE_LATENCY = 1,
+	UDPLANE_MODE_POWERSAVE = 2
+};
+enum udplane_state {
+	UDPLANE_STATE_STARTING = 0,
+	UDPLANE_STATE_RUNNING = 1,
+	UDPLANE_STATE_LEAVING = 2,
+	UDPLANE_STATE_GONE = 3
+};
 
 /* Reasons why a socket or a claim is not accelerated; reasons.h has names and texts. */
 enum udplane_reason {
@@ -288,9 +317,10 @@ enum udplane_recent_counter {
 
 /* One per worker. Written by the worker. */
 struct udplane_worker_zone {
-	uint32_t awake;    /* 1: it polls its rings; 0: it sleeps, ring its doorbell. Pairs with udplane_fence() */
-	uint32_t engaged;  /* 1: claimed ports are diverted to it; 0: the kernel delivers */
-	int32_t cpu;       /* that it is pinned to, or -1 */
+	/* 1: it polls its rings; 0: it sleeps, ring its doorbell. Pairs with udplane_fence() */
+	uint32_t awake;
+	uint32_t engaged; /* 1: claimed ports are diverted to it; 0: the kernel delivers */
+	int32_t cpu;	  /* that it is pinned to, or -1 */
 	uint32_t pad0;
 	uint8_t pad1[UDPLANE_LINE - 16];
 	uint64_t counter[32];
@@ -308,25 +338,27 @@ enum udplane_socket_state {
 /* One per claimed socket. The control thread writes it under seq, which is odd meanwhile. */
 struct udplane_socket_zone {
 	uint32_t seq;
-	uint32_t state;      /* enum udplane_socket_state */
-	uint32_t reason;     /* enum udplane_reason */
+	uint32_t state;	 /* enum udplane_socket_state */
+	uint32_t reason; /* enum udplane_reason */
 	uint32_t channel_id;
-	int32_t pid;         /* of the client, as udplaned's pid namespace sees it */
-	uint32_t flags;      /* UDPLANE_SOCKET_F_* */
+	int32_t pid;	/* of the client, as udplaned's pid namespace sees it */
+	uint32_t flags; /* UDPLANE_SOCKET_F_* */
 	struct udplane_addr local, peer;
-	uint64_t cookie;     /* SO_COOKIE */
-	uint64_t client[4];  /* copied from the client's line: kernel_rx, kernel_tx, kernel_tx_full, engages */
+	uint64_t cookie; /* SO_COOKIE */
+	/* copied from the client's line: kernel_rx, kernel_tx, kernel_tx_full, engages */
+	uint64_t client[4];
 	char comm[16];
 	char text[UDPLANE_TEXT_LEN];
-	uint32_t tx_reason;  /* enum udplane_reason why it sends by the kernel path while it receives by
-			      * the fast path; NONE if it sends by the fast path */
+	/* enum udplane_reason why it sends by the kernel path while it receives * by the fast
+	 * path; NONE if it sends by the fast path */
+	uint32_t tx_reason;
 	char tx_text[UDPLANE_TEXT_LEN];
 	uint8_t pad[60];
 	uint64_t recent[16]; /* enum udplane_recent_counter, in the last recent_ns; not under seq */
 };
 UDPLANE_STATIC_ASSERT(UDPLANE_RECENT_COUNTER_CNT <= 16, "recent counters");
 UDPLANE_STATIC_ASSERT(sizeof(struct udplane_socket_zone) == 5 * UDPLANE_LINE, "socket zone");
-#define UDPLANE_SOCKET_F_REUSEPORT 0x1
+#define UDPLANE_SOCKET_F_REUSEPORT  0x1
 #define UDPLANE_SOCKET_F_DUAL_STACK 0x2 /* an IPv6 wildcard that also takes IPv4 */
 
 /* Per (socket, worker), written by that worker. */
@@ -336,59 +368,66 @@ struct udplane_socket_counters {
 UDPLANE_STATIC_ASSERT(UDPLANE_SOCKET_COUNTER_CNT <= 16, "socket counters");
 
 /* A destination prefix, and whether it is reached through our device as plain unicast. The longest
- * prefix that contains a destination decides. The library itself sends to other destinations through
- * the kernel, so that errors such as ENETUNREACH and EACCES come from the call that caused them. */
+ * prefix that contains a destination decides. The library itself sends to other destinations
+ * through the kernel, so that errors such as ENETUNREACH and EACCES come from the call that caused
+ * them. */
 struct udplane_prefix {
-	uint8_t addr[16];  /* IPv6, or IPv4 in the first four bytes */
-	uint8_t family;    /* AF_INET or AF_INET6 */
-	uint8_t len;       /* bits */
-	uint8_t on_link;   /* 1: its IPv4 broadcast and network addresses are no plain unicast */
-	uint8_t slow;      /* 1: the kernel path: unreachable, or not evaluated */
+	uint8_t addr[16]; /* IPv6, or IPv4 in the first four bytes */
+	uint8_t family;	  /* AF_INET or AF_INET6 */
+	uint8_t len;	  /* bits */
+	uint8_t on_link;  /* 1: its IPv4 broadcast and network addresses are no plain unicast */
+	uint8_t slow;	  /* 1: the kernel path: unreachable, or not evaluated */
 };
 
 /* Start of the stats zone. */
 struct udplane_stats_zone {
 	uint64_t magic;
 	uint16_t major, minor;
-	uint32_t state;            /* enum udplane_state; written by the control thread */
+	uint32_t state; /* enum udplane_state; written by the control thread */
 	uint32_t backend, mode;
 	uint32_t worker_cnt, socket_max;
-	uint32_t worker_off;       /* of struct udplane_worker_zone[worker_cnt] */
-	uint32_t socket_off;       /* of struct udplane_socket_zone[socket_max] */
-	uint32_t socket_len;       /* bytes of one */
-	uint32_t counters_off;     /* of struct udplane_socket_counters[socket_max][worker_cnt] */
-	uint32_t ports_off;        /* of the configured ports: bitmap, 8192 bytes, bit p & 7 of byte p >> 3 */
-	uint32_t socket_high;      /* entries at and above have never been used */
+	uint32_t worker_off;   /* of struct udplane_worker_zone[worker_cnt] */
+	uint32_t socket_off;   /* of struct udplane_socket_zone[socket_max] */
+	uint32_t socket_len;   /* bytes of one */
+	uint32_t counters_off; /* of struct udplane_socket_counters[socket_max][worker_cnt] */
+	/* of the configured ports: bitmap, 8192 bytes, bit p & 7 of byte p >> 3 */
+	uint32_t ports_off;
+	uint32_t socket_high; /* entries at and above have never been used */
 	int32_t pid;
-	int32_t ifindex;           /* of the device */
-	uint32_t mtu;              /* of the device, bytes of IP packet */
-	uint32_t prefix_seq;       /* odd while prefix[] is written */
+	int32_t ifindex;     /* of the device */
+	uint32_t mtu;	     /* of the device, bytes of IP packet */
+	uint32_t prefix_seq; /* odd while prefix[] is written */
 	uint32_t prefix_cnt;
-	uint64_t start_ns;         /* CLOCK_MONOTONIC */
-	uint64_t refresh_ns;       /* CLOCK_MONOTONIC, of the last refresh of device and client counters */
-	uint64_t hugepage_bytes;   /* gauge: in all zones */
-	uint64_t page_bytes;       /* gauge: in ordinary pages, for want of hugepages */
+	uint64_t start_ns; /* CLOCK_MONOTONIC */
+	uint64_t
+		refresh_ns; /* CLOCK_MONOTONIC, of the last refresh of device and client counters */
+	uint64_t hugepage_bytes; /* gauge: in all zones */
+	uint64_t page_bytes;	 /* gauge: in ordinary pages, for want of hugepages */
 	char version[32];
 	char ifname[16];
-	char device[64];           /* driver, queues, e.g. "veth, 1 queue, native, copy" */
+	char device[64]; /* driver, queues, e.g. "veth, 1 queue, native, copy" */
 	char backend_text[UDPLANE_TEXT_LEN]; /* why this backend */
 	char mode_text[UDPLANE_TEXT_LEN];    /* attach mode and its reason; fallbacks of memory */
 	struct udplane_prefix prefix[UDPLANE_MAX_PREFIXES];
 	uint64_t device_counter[48];
 	uint64_t control_counter[48];
-	uint64_t refused[32];      /* claims refused, by enum udplane_reason */
-	uint32_t info_off;         /* of the device's facts, lines "name\tvalue\n" and a NUL; 0 if there are none */
-	uint32_t info_size;        /* bytes available there */
-	uint32_t info_seq;         /* odd while the facts are written */
-	uint32_t text_seq;         /* odd while device, mode_text and trouble are written */
-	uint32_t attached;         /* 1: workers can receive; 0: the kernel receives everything, see trouble */
-	uint32_t trouble_cnt;      /* times that trouble has been set */
-	char trouble[UDPLANE_TEXT_LEN];       /* what is wrong with the device now, or "" */
-	uint64_t host_counter[16];            /* enum udplane_host_counter */
-	uint64_t recent_ns;                   /* span of all recent counters; it ends at refresh_ns */
-	uint64_t recent_device_counter[48];   /* growth of device_counter in that span; 0 for gauges */
+	uint64_t refused[32]; /* claims refused, by enum udplane_reason */
+	/* of the device's facts, lines "name\tvalue\n" and a NUL; 0 if there are none */
+	uint32_t info_off;
+	uint32_t info_size; /* bytes available there */
+	uint32_t info_seq;  /* odd while the facts are written */
+	uint32_t text_seq;  /* odd while device, mode_text and trouble are written */
+	/* 1: workers can receive; 0: the kernel receives everything, see trouble */
+	uint32_t attached;
+	uint32_t trouble_cnt;		/* times that trouble has been set */
+	char trouble[UDPLANE_TEXT_LEN]; /* what is wrong with the device now, or "" */
+	uint64_t host_counter[16];	/* enum udplane_host_counter */
+	uint64_t recent_ns;		/* span of all recent counters; it ends at refresh_ns */
+	uint64_t
+		recent_device_counter[48]; /* growth of device_counter in that span; 0 for gauges */
 	uint64_t recent_host_counter[16];
-	char route_note[UDPLANE_TEXT_LEN]; /* under prefix_seq: why some destinations take the kernel path */
+	/* under prefix_seq: why some destinations take the kernel path */
+	char route_note[UDPLANE_TEXT_LEN];
 };
 UDPLANE_STATIC_ASSERT(UDPLANE_DEVICE_COUNTER_CNT <= 48, "device counters");
 UDPLANE_STATIC_ASSERT(UDPLANE_CONTROL_COUNTER_CNT <= 48, "control counters");

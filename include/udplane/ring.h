@@ -31,14 +31,17 @@
 
 /* The private view of one end. */
 struct udplane_ring {
-	volatile struct udplane_ring_head *head; /* the peer may write at any time; each word is read once */
+	volatile struct udplane_ring_head
+		*head; /* the peer may write at any time; each word is read once */
 	uint32_t size; /* entries, a power of two, at most 2^30 */
 	uint32_t idx;  /* own index: next entry to fill or to take */
 	uint32_t peer; /* the peer's index when last read */
 };
 
 /* Initializes a view. start: first index, 0 except in tests. The creator has zeroed the memory. */
-static inline void udplane_ring_init(struct udplane_ring *r, volatile struct udplane_ring_head *head, uint32_t size, uint32_t start)
+static inline void udplane_ring_init(struct udplane_ring *r,
+				     volatile struct udplane_ring_head *head, uint32_t size,
+				     uint32_t start)
 {
 	r->head = head;
 	r->size = size;
@@ -59,7 +62,8 @@ static inline uint32_t udplane_ring_free(struct udplane_ring *r, uint32_t want)
 	uint32_t used = r->idx - r->peer;
 
 	if (r->size - used < want) {
-		uint32_t cons = __atomic_load_n(&r->head->cons_idx, __ATOMIC_ACQUIRE); /* pairs with ring_consume */
+		uint32_t cons = __atomic_load_n(&r->head->cons_idx,
+						__ATOMIC_ACQUIRE); /* pairs with ring_consume */
 
 		used = r->idx - cons;
 		if (used > r->size)
@@ -84,7 +88,8 @@ static inline uint32_t udplane_ring_avail(struct udplane_ring *r, uint32_t want)
 	uint32_t cnt = r->peer - r->idx;
 
 	if (cnt < want) {
-		uint32_t prod = __atomic_load_n(&r->head->prod_idx, __ATOMIC_ACQUIRE); /* pairs with ring_publish */
+		uint32_t prod = __atomic_load_n(&r->head->prod_idx,
+						__ATOMIC_ACQUIRE); /* pairs with ring_publish */
 
 		cnt = prod - r->idx;
 		if (cnt > r->size)
@@ -106,7 +111,8 @@ static inline void udplane_ring_consume(struct udplane_ring *r, uint32_t cnt)
  * producer has consumed that arm, and its signal has arrived or is on its way. */
 static inline bool udplane_ring_arm(struct udplane_ring *r)
 {
-	bool standing = __atomic_exchange_n(&r->head->armed, 1, __ATOMIC_SEQ_CST) == 1; /* pairs with udplane_fence + ring_take_arm */
+	bool standing = __atomic_exchange_n(&r->head->armed, 1, __ATOMIC_SEQ_CST) ==
+			1; /* pairs with udplane_fence + ring_take_arm */
 
 	/* The exchange alone does not order its store before the check of the ring that follows
 	 * (C11; on arm64 swpal and ldapr). */
@@ -144,7 +150,8 @@ static inline bool udplane_ring_take_arm(struct udplane_ring *r)
 		return false;
 	if (__atomic_load_n(&r->head->cons_idx, __ATOMIC_RELAXED) == r->idx)
 		return false;
-	return __atomic_exchange_n(&r->head->armed, 0, __ATOMIC_SEQ_CST) == 1; /* pairs with ring_arm */
+	return __atomic_exchange_n(&r->head->armed, 0, __ATOMIC_SEQ_CST) ==
+	       1; /* pairs with ring_arm */
 }
 
 /* Returns a ring's control word, by one load. */
@@ -180,7 +187,8 @@ static inline void udplane_store64(uint64_t *p, uint64_t v)
 static inline void udplane_seq_begin(uint32_t *seq)
 {
 	__atomic_store_n(seq, __atomic_load_n(seq, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* orders the odd number before the data; pairs with seq_retry */
+	__atomic_thread_fence(
+		__ATOMIC_SEQ_CST); /* orders the odd number before the data; pairs with seq_retry */
 }
 static inline void udplane_seq_end(uint32_t *seq)
 {

@@ -13,8 +13,8 @@
  * calls do not know it. It never reports POLLOUT; to wait for room to send, use
  * udplane_kernel_fd().
  *
- * Threads may share a socket. After fork() parent and child may both use it, by the kernel path until
- * one of them has it alone.
+ * Threads may share a socket. After fork() parent and child may both use it, by the kernel path
+ * until one of them has it alone.
  *
  * Unless noted otherwise, calls return -1 and set errno on failure. The library prints nothing
  * unless UDPLANE_LOG is set.
@@ -31,11 +31,11 @@
 #ifndef UDPLANE_UDPLANE_H
 #define UDPLANE_UDPLANE_H
 
+#include <netinet/in.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
-#include <netinet/in.h>
 #include <time.h>
 
 #ifdef __cplusplus
@@ -48,9 +48,9 @@ struct mmsghdr; /* defined by <sys/socket.h> with _GNU_SOURCE */
 
 /* ---- POSIX-like calls ---- */
 
-/* As socket(2), for UDP. domain: AF_INET or AF_INET6. type: SOCK_DGRAM, optionally with SOCK_NONBLOCK
- * and SOCK_CLOEXEC. protocol: 0 or IPPROTO_UDP. Fails with EAFNOSUPPORT or EPROTONOSUPPORT for
- * anything else. */
+/* As socket(2), for UDP. domain: AF_INET or AF_INET6. type: SOCK_DGRAM, optionally with
+ * SOCK_NONBLOCK and SOCK_CLOEXEC. protocol: 0 or IPPROTO_UDP. Fails with EAFNOSUPPORT or
+ * EPROTONOSUPPORT for anything else. */
 int udplane_socket(int domain, int type, int protocol);
 
 /* As bind(2); then asks udplaned to accelerate the port. If udplaned refuses, the call still
@@ -63,9 +63,9 @@ int udplane_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 /* As setsockopt(2). An option that the fast path cannot honour moves the socket to the kernel path
  * permanently; see udplane_sockopt(3). */
 int udplane_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
-/* As fcntl(2), for F_GETFL, F_SETFL (O_NONBLOCK), F_GETFD, F_SETFD, and the owner and signal commands
- * (F_GETOWN, F_SETOWN, their _EX forms, F_GETSIG, F_SETSIG), which go to the kernel socket. Fails with
- * EINVAL for other commands. */
+/* As fcntl(2), for F_GETFL, F_SETFL (O_NONBLOCK), F_GETFD, F_SETFD, and the owner and signal
+ * commands (F_GETOWN, F_SETOWN, their _EX forms, F_GETSIG, F_SETSIG), which go to the kernel
+ * socket. Fails with EINVAL for other commands. */
 int udplane_fcntl(int fd, int cmd, ...);
 /* As ioctl(2). FIONREAD and FIONBIO cover both paths; other requests go to the kernel socket. */
 int udplane_ioctl(int fd, unsigned long request, void *arg);
@@ -73,19 +73,22 @@ int udplane_shutdown(int fd, int how);
 int udplane_close(int fd);
 
 ssize_t udplane_send(int fd, const void *buf, size_t len, int flags);
-ssize_t udplane_sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *to, socklen_t tolen);
+ssize_t udplane_sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *to,
+		       socklen_t tolen);
 ssize_t udplane_sendmsg(int fd, const struct msghdr *msg, int flags);
 int udplane_sendmmsg(int fd, struct mmsghdr *vec, unsigned int cnt, int flags);
 ssize_t udplane_recv(int fd, void *buf, size_t len, int flags);
-ssize_t udplane_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *from, socklen_t *fromlen);
+ssize_t udplane_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *from,
+			 socklen_t *fromlen);
 ssize_t udplane_recvmsg(int fd, struct msghdr *msg, int flags);
-int udplane_recvmmsg(int fd, struct mmsghdr *vec, unsigned int cnt, int flags, struct timespec *timeout);
+int udplane_recvmmsg(int fd, struct mmsghdr *vec, unsigned int cnt, int flags,
+		     struct timespec *timeout);
 
 /* ---- burst calls ---- */
 
 /* An address of either family. Avoids copying sockaddrs. */
 struct udplane_peer {
-	uint8_t addr[16];  /* IPv6, or IPv4 in the first four bytes; network byte order */
+	uint8_t addr[16]; /* IPv6, or IPv4 in the first four bytes; network byte order */
 	uint16_t port_be;
 	uint16_t family;   /* AF_INET or AF_INET6 */
 	uint32_t scope_id; /* IPv6 link-local: interface index; else 0 */
@@ -94,10 +97,10 @@ struct udplane_peer {
 /* A received datagram in place. data is valid and read-only until udplane_release(). */
 struct udplane_pkt {
 	const void *data;
-	uint32_t len;      /* bytes */
-	uint32_t flags;    /* UDPLANE_PKT_* */
+	uint32_t len;		  /* bytes */
+	uint32_t flags;		  /* UDPLANE_PKT_* */
 	struct udplane_peer peer; /* sender */
-	uint64_t cookie;   /* private to the library */
+	uint64_t cookie;	  /* private to the library */
 };
 #define UDPLANE_PKT_KERNEL 0x1 /* received by the kernel path */
 
@@ -119,11 +122,12 @@ void udplane_release(int fd, const struct udplane_pkt *pkts, unsigned int cnt);
 
 /* A datagram to send, built in place. */
 struct udplane_buf {
-	void *data;        /* buffer provided by the library */
-	uint32_t size;     /* bytes of that buffer, at least 1472 */
-	uint32_t len;      /* set by the caller: bytes to send; 0 is allowed */
-	struct udplane_peer peer; /* set by the caller: destination; family 0 means the connected peer */
-	uint64_t cookie;   /* private to the library */
+	void *data;    /* buffer provided by the library */
+	uint32_t size; /* bytes of that buffer, at least 1472 */
+	uint32_t len;  /* set by the caller: bytes to send; 0 is allowed */
+	struct udplane_peer
+		peer;	 /* set by the caller: destination; family 0 means the connected peer */
+	uint64_t cookie; /* private to the library */
 };
 
 /* Reserves buffers for up to cnt datagrams and returns how many it reserved, in the order in which
@@ -140,10 +144,10 @@ int udplane_submit(int fd, struct udplane_buf *bufs, unsigned int cnt);
 /* ---- status ---- */
 
 struct udplane_status {
-	uint32_t size;         /* sizeof(struct udplane_status), set by the caller */
-	int accelerated;       /* 1 if the fast path receives for it */
-	char reason[32];       /* otherwise the reason, named as by `udplanectl why` */
-	char text[160];        /* the reason in words */
+	uint32_t size;	 /* sizeof(struct udplane_status), set by the caller */
+	int accelerated; /* 1 if the fast path receives for it */
+	char reason[32]; /* otherwise the reason, named as by `udplanectl why` */
+	char text[160];	 /* the reason in words */
 	uint64_t fast_rx, kernel_rx, fast_tx, kernel_tx; /* datagrams of this process, per path */
 };
 int udplane_get_status(int fd, struct udplane_status *st);

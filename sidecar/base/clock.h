@@ -15,7 +15,8 @@ static inline uint64_t clock_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* CPU time of the calling thread in nanoseconds: stands still while another thread has the core. A system call, 0.2 us. */
+/* CPU time of the calling thread in nanoseconds: stands still while another thread has the core. A
+ * system call, 0.2 us. */
 static inline uint64_t clock_thread_ns(void)
 {
 	struct timespec now;

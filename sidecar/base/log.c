@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "sidecar/base/log.h"
 
 #include <errno.h>
@@ -80,7 +80,8 @@ void log_write(enum log_level level, const char *format, ...)
 	if (len > LOG_LINE_MAX - 1)
 		len = LOG_LINE_MAX - 1;
 	for (i = start; i < len; i++)
-		if (line[i] < ' ' || line[i] > '~') /* C1 too, as a byte or in UTF-8: some terminals obey both */
+		if (line[i] < ' ' ||
+		    line[i] > '~') /* C1 too, as a byte or in UTF-8: some terminals obey both */
 			line[i] = '?';
 	line[len++] = '\n';
 	if (write(STDERR_FILENO, line, len) < 0) {

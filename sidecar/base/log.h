@@ -7,8 +7,8 @@
  * Under journald (JOURNAL_STREAM set) a line starts with the syslog priority "<N>" instead of the
  * time, which journald adds itself. Any thread may log; a line is one write(2), so lines never mix.
  * It costs a system call: never log on the packet path. What is not printable ASCII in a
- * message is replaced (a client cannot forge a line, nor talk to a terminal), and a message longer than LOG_LINE_MAX is cut. errno is
- * left as it was.
+ * message is replaced (a client cannot forge a line, nor talk to a terminal), and a message longer
+ * than LOG_LINE_MAX is cut. errno is left as it was.
  *
  * The level is the one mutable global here: a logger handed through every call would only hide that
  * it is one.

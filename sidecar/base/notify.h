@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sd_notify(3) without libsystemd: tells the service manager named by NOTIFY_SOCKET, if there is one. */
+/* sd_notify(3) without libsystemd: tells the service manager named by NOTIFY_SOCKET, if there is
+ * one. */
 #ifndef UDPLANE_SIDECAR_BASE_NOTIFY_H
 #define UDPLANE_SIDECAR_BASE_NOTIFY_H
 

@@ -1,61 +1,67 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a socket that a client passed really is, asked of the kernel: nothing that the client says is believed. claim_verify() wants the
- * lock of the socket, which a client can hold for as long as it likes: the keeper calls it (sidecar/keeper). The rest is the control
- * thread's.
+ * What a socket that a client passed really is, asked of the kernel: nothing that the client says
+ * is believed. claim_verify() wants the lock of the socket, which a client can hold for as long as
+ * it likes: the keeper calls it (sidecar/keeper). The rest is the control thread's.
  */
 #ifndef SIDECAR_CLAIM_CLAIM_H
 #define SIDECAR_CLAIM_CLAIM_H
 
-#include <stdbool.h>
-#include <stdint.h>
-#include <udplane/abi.h>
 #include "sidecar/config/port_set.h"
 #include "sidecar/device/device.h"
 #include "sidecar/port/port.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <udplane/abi.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 struct claim_rules {
-	uint64_t netns_cookie;         /* of the namespace that the device is in */
-	int ifindex;                   /* of the device */
-	const struct port_set *ports;  /* asked for; NULL: claim_verify() is not to look */
+	uint64_t netns_cookie;	      /* of the namespace that the device is in */
+	int ifindex;		      /* of the device */
+	const struct port_set *ports; /* asked for; NULL: claim_verify() is not to look */
 };
 
 struct claim {
 	struct port_key key;
-	uint64_t cookie;     /* SO_COOKIE: the same for every descriptor of one kernel socket */
-	bool reuse;          /* SO_REUSEADDR or SO_REUSEPORT: others may bind beside it */
+	uint64_t cookie; /* SO_COOKIE: the same for every descriptor of one kernel socket */
+	bool reuse;	 /* SO_REUSEADDR or SO_REUSEPORT: others may bind beside it */
 	bool reuseport;
-	bool bound_device;   /* SO_BINDTODEVICE to our device */
-	bool no_df;          /* IP_PMTUDISC_DONT: by option, or by net.ipv4.ip_no_pmtu_disc when it was made */
-	int domain;          /* AF_INET or AF_INET6: of the socket; an AF_INET6 one may have an AF_INET key */
-	bool dual_stack;     /* an AF_INET6 wildcard that takes IPv4, too */
+	bool bound_device; /* SO_BINDTODEVICE to our device */
+	/* IP_PMTUDISC_DONT: by option, or by net.ipv4.ip_no_pmtu_disc when it was made */
+	bool no_df;
+	/* AF_INET or AF_INET6: of the socket; an AF_INET6 one may have an AF_INET key */
+	int domain;
+	bool dual_stack;		 /* an AF_INET6 wildcard that takes IPv4, too */
 	struct udplane_addr local, peer; /* for stats; peer.family 0: not connected */
 };
 
 /* Fills *c. UDPLANE_REASON_NONE; or why it cannot be accelerated, with text. */
-enum udplane_reason claim_verify(int fd, const struct claim_rules *rules, struct claim *c, char *text, size_t text_len);
+enum udplane_reason claim_verify(int fd, const struct claim_rules *rules, struct claim *c,
+				 char *text, size_t text_len);
 
 /* Is it bound to a port that is not among these? With text. */
-bool claim_not_asked(const struct claim *c, const struct port_set *ports, char *text, size_t text_len);
+bool claim_not_asked(const struct claim *c, const struct port_set *ports, char *text,
+		     size_t text_len);
 
 /* SO_NETNS_COOKIE of the caller's network namespace. 0 or -errno. */
 int claim_netns_cookie(uint64_t *cookie);
 
-/* The device claims that divert c's datagrams: one, or two for a dual-stack wildcard. Returns how many. */
+/* The device claims that divert c's datagrams: one, or two for a dual-stack wildcard. Returns how
+ * many. */
 uint32_t claim_device(const struct claim *c, struct device_claim out[2]);
 
-/* ---- conflict.c: sockets that do not use udplane, on the same port; asked by NETLINK_SOCK_DIAG (sock_diag(7)) ---- */
+/* ---- conflict.c: sockets that do not use udplane, on the same port; asked by NETLINK_SOCK_DIAG
+ * (sock_diag(7)) ---- */
 
 /* A UDP socket that the kernel lists. */
 struct claim_other {
-	uint64_t cookie;     /* SO_COOKIE */
-	int ifindex;         /* SO_BINDTODEVICE; 0: none */
+	uint64_t cookie; /* SO_COOKIE */
+	int ifindex;	 /* SO_BINDTODEVICE; 0: none */
 	uint16_t port_be, peer_port_be;
-	uint8_t family;      /* AF_INET or AF_INET6: of the addresses */
+	uint8_t family; /* AF_INET or AF_INET6: of the addresses */
 	bool wildcard, connected, v6only;
 	uint8_t addr[16], peer[16]; /* IPv4 in the first four bytes */
 };
@@ -71,21 +77,23 @@ int claim_diag_open(void); /* a netlink socket, or -errno */
 
 /* A listing in steps: a port of 10 000 sockets takes some 10 ms. */
 struct claim_scan {
-	int nl;            /* claim_diag_open; nothing else may be asked there meanwhile */
+	int nl; /* claim_diag_open; nothing else may be asked there meanwhile */
 	uint32_t seq;
-	uint16_t port_be;  /* 0: every port */
-	uint8_t family;    /* being listed now */
+	uint16_t port_be; /* 0: every port */
+	uint8_t family;	  /* being listed now */
 	bool running;
 	uint64_t messages; /* answers of the kernel that were read: what it has cost */
 };
 
 /* 0 or -errno. *s: all zero, or of an earlier scan that has ended. */
 int claim_scan_begin(struct claim_scan *s, int nl, uint16_t port_be);
-/* Reads one answer of the kernel (32 KiB at most) and calls found() for each socket in it. 1: there is more; 0: that was all; -errno. */
-int claim_scan_step(struct claim_scan *s, void (*found)(void *arg, const struct claim_other *o), void *arg);
+/* Reads one answer of the kernel (32 KiB at most) and calls found() for each socket in it. 1: there
+ * is more; 0: that was all; -errno. */
+int claim_scan_step(struct claim_scan *s, void (*found)(void *arg, const struct claim_other *o),
+		    void *arg);
 
-/* Whom Linux gives a datagram from key's peer to key's address that comes by that interface: one question, one answer, whatever the
- * number of sockets. 0, -ENOENT: nobody, or -errno. */
+/* Whom Linux gives a datagram from key's peer to key's address that comes by that interface: one
+ * question, one answer, whatever the number of sockets. 0, -ENOENT: nobody, or -errno. */
 int claim_winner(int nl, const struct port_key *key, int ifindex, struct claim_other *winner);
 
 #ifdef __cplusplus

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Linux lets several sockets share a port (SO_REUSEADDR, SO_REUSEPORT). If one of them does not use udplane, datagrams that are
- * its by Linux's lookup must reach it: then ours stay with the kernel, too, until it is gone.
+ * Linux lets several sockets share a port (SO_REUSEADDR, SO_REUSEPORT). If one of them does not use
+ * udplane, datagrams that are its by Linux's lookup must reach it: then ours stay with the kernel,
+ * too, until it is gone.
  */
+#include "sidecar/claim/claim.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/inet_diag.h>
@@ -14,10 +16,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "sidecar/claim/claim.h"
 
-#define DIAG_ESTABLISHED 1 /* TCP_ESTABLISHED: a connected UDP socket */
-#define ANSWER_LEN 32768   /* netlink fills no more in one go of a dump */
+#define DIAG_ESTABLISHED 1     /* TCP_ESTABLISHED: a connected UDP socket */
+#define ANSWER_LEN	 32768 /* netlink fills no more in one go of a dump */
 
 int claim_diag_open(void)
 {
@@ -31,7 +32,8 @@ struct diag_request {
 	struct inet_diag_req_v2 req;
 };
 
-static int send_request(int nl, struct diag_request *m, uint8_t family, uint16_t flags, uint32_t seq)
+static int send_request(int nl, struct diag_request *m, uint8_t family, uint16_t flags,
+			uint32_t seq)
 {
 	m->nlh.nlmsg_len = sizeof(*m);
 	m->nlh.nlmsg_type = SOCK_DIAG_BY_FAMILY;
@@ -71,7 +73,8 @@ static void read_other(const struct inet_diag_msg *d, size_t len, struct claim_o
 	o->peer_port_be = d->id.idiag_dport;
 	read_addr(d->idiag_family, d->id.idiag_dst, o->peer);
 	o->wildcard = !memcmp(o->addr, zero, 16);
-	for (len -= sizeof(*d); len >= sizeof(*a) && a->rta_len >= sizeof(*a) && a->rta_len <= len;) {
+	for (len -= sizeof(*d);
+	     len >= sizeof(*a) && a->rta_len >= sizeof(*a) && a->rta_len <= len;) {
 		size_t step = RTA_ALIGN(a->rta_len);
 
 		if (a->rta_type == INET_DIAG_SKV6ONLY && a->rta_len > sizeof(*a))
@@ -96,23 +99,26 @@ bool claim_overlaps(const struct claim_other *o, const struct claim *c, int ifin
 	if (!((c4 && o4) || (c6 && o6)))
 		return false;
 	if (o->wildcard)
-		return c_wild && !(c->key.family == AF_INET && o->family == AF_INET6); /* AF_INET beats a dual-stack socket */
+		return c_wild && !(c->key.family == AF_INET &&
+				   o->family == AF_INET6); /* AF_INET beats a dual-stack socket */
 	if (c_wild)
 		return true; /* a specific address beats a wildcard */
 	if (memcmp(o->addr, c->key.addr, 16))
 		return false;
 	if (!c->key.connected)
 		return true; /* same address: only our being connected beats it, */
-	return o->connected && o->peer_port_be == c->key.peer_port_be && !memcmp(o->peer, c->key.peer, 16); /* but with one's own peer */
+	return o->connected && o->peer_port_be == c->key.peer_port_be &&
+	       !memcmp(o->peer, c->key.peer, 16); /* but with one's own peer */
 }
 
 void claim_other_text(const struct claim_other *o, char *text, size_t text_len)
 {
 	char addr[INET6_ADDRSTRLEN];
 
-	snprintf(text, text_len, "a socket that does not use udplane is bound to %s port %u, too (%s, cookie %llu)",
-		 inet_ntop(o->family, o->addr, addr, sizeof(addr)), ntohs(o->port_be), o->connected ? "connected" : "unconnected",
-		 (unsigned long long)o->cookie);
+	snprintf(text, text_len,
+		 "a socket that does not use udplane is bound to %s port %u, too (%s, cookie %llu)",
+		 inet_ntop(o->family, o->addr, addr, sizeof(addr)), ntohs(o->port_be),
+		 o->connected ? "connected" : "unconnected", (unsigned long long)o->cookie);
 }
 
 void claim_to_other(const struct claim *c, struct claim_other *o)
@@ -129,14 +135,15 @@ void claim_to_other(const struct claim *c, struct claim_other *o)
 	o->wildcard = !memcmp(o->addr, (uint8_t[16]){0}, 16);
 }
 
-/* ------------------------------------------------------------------------------------- all sockets, or those of one port -- */
+/* --- all sockets, or those of one port --- */
 
 int claim_scan_begin(struct claim_scan *s, int nl, uint16_t port_be)
 {
 	struct diag_request m = {0};
 	int err;
 
-	*s = (struct claim_scan){.nl = nl, .seq = s->seq + 1, .port_be = port_be, .family = AF_INET};
+	*s = (struct claim_scan){
+		.nl = nl, .seq = s->seq + 1, .port_be = port_be, .family = AF_INET};
 	m.req.id.idiag_sport = port_be; /* udp_dump() filters by it; 0: all */
 	err = send_request(nl, &m, s->family, NLM_F_DUMP, s->seq);
 	s->running = !err;
@@ -161,7 +168,8 @@ static int next_family(struct claim_scan *s)
 	return err ? err : s->running;
 }
 
-int claim_scan_step(struct claim_scan *s, void (*found)(void *arg, const struct claim_other *o), void *arg)
+int claim_scan_step(struct claim_scan *s, void (*found)(void *arg, const struct claim_other *o),
+		    void *arg)
 {
 	char buf[ANSWER_LEN] __attribute__((aligned(8)));
 	const struct nlmsghdr *h = (const void *)buf;
@@ -198,7 +206,7 @@ int claim_scan_step(struct claim_scan *s, void (*found)(void *arg, const struct 
 	return 1;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ just one -- */
+/* --- just one --- */
 
 int claim_winner(int nl, const struct port_key *key, int ifindex, struct claim_other *winner)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a socket's options and addresses say about a claim, asked of the kernel. */
+#include "sidecar/claim/claim.h"
 #include <errno.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
@@ -8,7 +9,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "sidecar/claim/claim.h"
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71 /* Linux 5.14 */
@@ -77,7 +77,8 @@ static bool never_ours(const struct udplane_addr *a)
 	return IN6_IS_ADDR_LOOPBACK(in6) || IN6_IS_ADDR_MULTICAST(in6);
 }
 
-static enum udplane_reason check_kind(int fd, uint64_t netns_cookie, int *domain, char *text, size_t text_len)
+static enum udplane_reason check_kind(int fd, uint64_t netns_cookie, int *domain, char *text,
+				      size_t text_len)
 {
 	int type = 0, proto = 0;
 	uint64_t netns = 0;
@@ -89,13 +90,18 @@ static enum udplane_reason check_kind(int fd, uint64_t netns_cookie, int *domain
 		snprintf(text, text_len, "the descriptor is no socket (%s)", strerror(errno));
 		return UDPLANE_REASON_NOT_UDP;
 	}
-	if ((*domain != AF_INET && *domain != AF_INET6) || type != SOCK_DGRAM || proto != IPPROTO_UDP) {
-		snprintf(text, text_len, "the socket has domain %d, type %d, protocol %d; only UDP over IPv4 or IPv6 is accelerated",
+	if ((*domain != AF_INET && *domain != AF_INET6) || type != SOCK_DGRAM ||
+	    proto != IPPROTO_UDP) {
+		snprintf(text, text_len,
+			 "the socket has domain %d, type %d, protocol %d; only UDP over IPv4 or "
+			 "IPv6 is accelerated",
 			 *domain, type, proto);
 		return UDPLANE_REASON_NOT_UDP;
 	}
 	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &netns, &len) || netns != netns_cookie) {
-		snprintf(text, text_len, "the socket lives in another network namespace (cookie %llu) than udplaned's device (%llu)",
+		snprintf(text, text_len,
+			 "the socket lives in another network namespace (cookie %llu) than "
+			 "udplaned's device (%llu)",
 			 (unsigned long long)netns, (unsigned long long)netns_cookie);
 		return UDPLANE_REASON_OTHER_NETNS;
 	}
@@ -103,7 +109,8 @@ static enum udplane_reason check_kind(int fd, uint64_t netns_cookie, int *domain
 }
 
 /* Options that change who receives, and that only the kernel applies. */
-static enum udplane_reason check_options(int fd, const struct claim_rules *rules, struct claim *c, char *text, size_t text_len)
+static enum udplane_reason check_options(int fd, const struct claim_rules *rules, struct claim *c,
+					 char *text, size_t text_len)
 {
 	int bound_if = 0, reuseaddr = 0, reuseport = 0, discover = IP_PMTUDISC_WANT;
 	socklen_t filter_len = 0;
@@ -117,23 +124,30 @@ static enum udplane_reason check_options(int fd, const struct claim_rules *rules
 	c->reuseport = reuseport;
 	c->bound_device = bound_if != 0;
 	if (bound_if && bound_if != rules->ifindex) {
-		snprintf(text, text_len, "SO_BINDTODEVICE names interface %d, udplaned's is %d", bound_if, rules->ifindex);
+		snprintf(text, text_len, "SO_BINDTODEVICE names interface %d, udplaned's is %d",
+			 bound_if, rules->ifindex);
 		return UDPLANE_REASON_OTHER_DEVICE;
 	}
-	/* EACCES is how Linux says that there is one that it cannot show (sk_get_filter()). Any other error is not understood. */
+	/* EACCES is how Linux says that there is one that it cannot show (sk_get_filter()). Any
+	 * other error is not understood. */
 	if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, NULL, &filter_len)) {
-		snprintf(text, text_len, errno == EACCES ? "the socket has an eBPF filter (SO_ATTACH_BPF)" : "SO_GET_FILTER: %s",
+		snprintf(text, text_len,
+			 errno == EACCES ? "the socket has an eBPF filter (SO_ATTACH_BPF)"
+					 : "SO_GET_FILTER: %s",
 			 strerror(errno));
 		return UDPLANE_REASON_FILTER;
 	}
 	if (filter_len) {
-		snprintf(text, text_len, "the socket has a filter of %u instructions (SO_ATTACH_FILTER)", (unsigned)filter_len);
+		snprintf(text, text_len,
+			 "the socket has a filter of %u instructions (SO_ATTACH_FILTER)",
+			 (unsigned)filter_len);
 		return UDPLANE_REASON_FILTER;
 	}
 	return UDPLANE_REASON_NONE;
 }
 
-bool claim_not_asked(const struct claim *c, const struct port_set *ports, char *text, size_t text_len)
+bool claim_not_asked(const struct claim *c, const struct port_set *ports, char *text,
+		     size_t text_len)
 {
 	if (!c->local.port_be || port_set_contains(ports, ntohs(c->local.port_be)))
 		return false;
@@ -141,8 +155,8 @@ bool claim_not_asked(const struct claim *c, const struct port_set *ports, char *
 	return true;
 }
 
-static enum udplane_reason check_addresses(int fd, int domain, const struct claim_rules *rules, struct claim *c, char *text,
-					   size_t text_len)
+static enum udplane_reason check_addresses(int fd, int domain, const struct claim_rules *rules,
+					   struct claim *c, char *text, size_t text_len)
 {
 	struct sockaddr_storage ss = {0};
 	socklen_t len = sizeof(ss);
@@ -158,7 +172,9 @@ static enum udplane_reason check_addresses(int fd, int domain, const struct clai
 		return UDPLANE_REASON_NOT_BOUND;
 	}
 	if (never_ours(&c->local)) {
-		snprintf(text, text_len, "the socket is bound to a loopback or multicast address, which never comes by the device");
+		snprintf(text, text_len,
+			 "the socket is bound to a loopback or multicast address, which never "
+			 "comes by the device");
 		return UDPLANE_REASON_NOT_LOCAL;
 	}
 	if (rules->ports && claim_not_asked(c, rules->ports, text, text_len))
@@ -169,7 +185,8 @@ static enum udplane_reason check_addresses(int fd, int domain, const struct clai
 		set_addr(&ss, &c->peer);
 	if (domain == AF_INET6)
 		get_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only);
-	c->dual_stack = c->local.family == AF_INET6 && is_zero(c->local.addr) && !v6only && !c->peer.family;
+	c->dual_stack =
+		c->local.family == AF_INET6 && is_zero(c->local.addr) && !v6only && !c->peer.family;
 	return UDPLANE_REASON_NONE;
 }
 
@@ -184,7 +201,8 @@ static void make_key(struct claim *c)
 	k->v6only = c->local.family == AF_INET6 && !c->dual_stack;
 	k->port_be = c->local.port_be;
 	memcpy(k->addr, c->local.addr, 16);
-	/* A connected socket whose local address is still the wildcard does not exist: connect() chooses one. */
+	/* A connected socket whose local address is still the wildcard does not exist: connect()
+	 * chooses one. */
 	if (c->peer.family == c->local.family && !is_zero(c->local.addr)) {
 		k->connected = true;
 		k->peer_port_be = c->peer.port_be;
@@ -192,7 +210,8 @@ static void make_key(struct claim *c)
 	}
 }
 
-enum udplane_reason claim_verify(int fd, const struct claim_rules *rules, struct claim *c, char *text, size_t text_len)
+enum udplane_reason claim_verify(int fd, const struct claim_rules *rules, struct claim *c,
+				 char *text, size_t text_len)
 {
 	socklen_t len = sizeof(c->cookie);
 	enum udplane_reason why;

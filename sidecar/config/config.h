@@ -102,15 +102,15 @@ struct config {
 	char interface[IFNAMSIZ]; /* "": the one with the default route */
 	struct port_set ports;	  /* never empty after config_load() */
 	enum config_backend backend;
-	char device[256]; /* vfio: PCI address or DPDK vdev with arguments; "": from `resource` and
-			     `pci` */
+	/* vfio: PCI address or DPDK vdev with arguments; "": from `resource` and `pci` */
+	char device[256];
 	char resource[256]; /* device-plugin resource name, "": any */
 	char address[256];  /* vfio: "ADDR/LEN,..." of the TAP beside the device; "": as found */
 	char gateway[256];  /* vfio: "ADDR,..." default routes; "": as found */
 	enum config_switch vfio_noiommu;
 	enum config_switch dpdk_telemetry;
 	char socket[CONFIG_SOCKET_SIZE];
-	uint32_t socket_mode; /* permission bits; see key.c */
+	uint32_t socket_mode;  /* permission bits; see key.c */
 	char socket_group[32]; /* name or number; "": udplaned's */
 	uint32_t workers;
 	struct config_cpus cpus;
@@ -126,9 +126,10 @@ struct config {
 	uint32_t memory_max; /* MiB, all zones together; 0: by the cgroup's limits */
 	enum config_xdp_mode xdp_mode;
 	enum log_level log_level;
-	uint32_t trust_rules; /* 1 << enum config_rules: not looked at */
+	uint32_t trust_rules;		    /* 1 << enum config_rules: not looked at */
 	char annotations[CONFIG_PATH_SIZE]; /* downward-API file, "": none */
-	char library_dir[CONFIG_PATH_SIZE]; /* where libudplane.so.0 is put for applications, "": nowhere */
+	/* where libudplane.so.0 is put for applications, "": nowhere */
+	char library_dir[CONFIG_PATH_SIZE];
 
 	struct config_pci pci[CONFIG_PCI_MAX];
 	uint32_t pci_count;

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Command line: --key value or --key=value. Not getopt_long(), which prints by itself and takes
  * abbreviations. */
 #include <errno.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cJSON parses; but it keeps no positions, reads numbers as doubles (16384.5, 1e4 and 010 become
  * integers) and cuts strings at \u0000. So a second, dumb pass over text that cJSON has accepted

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "sidecar/config/value.h"
 
 #include <assert.h>
@@ -126,7 +126,8 @@ static int choices_parse(const void *rule, const char *text, void *field, size_t
 			const struct choice *choice = rule;
 			size_t len = strcspn(text, ",");
 
-			while (choice->name && (strlen(choice->name) != len || strncmp(choice->name, text, len)))
+			while (choice->name &&
+			       (strlen(choice->name) != len || strncmp(choice->name, text, len)))
 				choice++;
 			if (!choice->name)
 				return refuse(why, "has an unknown name in it");
@@ -149,7 +150,8 @@ static int choices_format(const void *rule, const void *field, char *out, size_t
 		return snprintf(out, size, "none");
 	for (choice = rule; choice->name; choice++)
 		if (set & 1u << choice->value)
-			len += snprintf((size_t)len < size ? out + len : NULL, (size_t)len < size ? size - (size_t)len : 0, "%s%s",
+			len += snprintf((size_t)len < size ? out + len : NULL,
+					(size_t)len < size ? size - (size_t)len : 0, "%s%s",
 					len ? "," : "", choice->name);
 	return len;
 }
@@ -160,8 +162,10 @@ static void choices_explain(const void *rule, char *out)
 
 	config_print(out, VALUE_ALLOWED_SIZE, "none, or of: ");
 	len = strlen(out);
-	for (const struct choice *choice = rule; choice->name && len < VALUE_ALLOWED_SIZE; choice++) {
-		config_print(out + len, VALUE_ALLOWED_SIZE - len, "%s%s", choice == rule ? "" : ",", choice->name);
+	for (const struct choice *choice = rule; choice->name && len < VALUE_ALLOWED_SIZE;
+	     choice++) {
+		config_print(out + len, VALUE_ALLOWED_SIZE - len, "%s%s", choice == rule ? "" : ",",
+			     choice->name);
 		len += strlen(out + len);
 	}
 }

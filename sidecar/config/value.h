@@ -48,7 +48,8 @@ struct choice {
 extern const struct value_type value_choice;
 extern const struct value_type value_choice_or_number; /* names may be numbers, in JSON, too */
 
-/* uint32_t with bits 1 << value of several choices; "none" or names with commas between. rule: as value_choice */
+/* uint32_t with bits 1 << value of several choices; "none" or names with commas between. rule: as
+ * value_choice */
 extern const struct value_type value_choices;
 
 /* char[]; rule: struct text_rule. "" is allowed only where the default is. */

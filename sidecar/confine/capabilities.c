@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Drops the capabilities that a process does not need any more. */
+#include "sidecar/confine/confine.h"
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
@@ -8,7 +9,6 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include "sidecar/confine/confine.h"
 
 #ifndef CAP_BPF
 #define CAP_BPF 39 /* Linux 5.8 */
@@ -16,10 +16,11 @@
 
 #define BIT(cap) (1ull << (cap))
 
-/* Routes and links; raw sockets; pinned memory; priorities; RLIMITs, and descriptors in messages beyond them; files of others. */
-#define KEPT                                                                                                                     \
-	(BIT(CAP_NET_ADMIN) | BIT(CAP_NET_RAW) | BIT(CAP_IPC_LOCK) | BIT(CAP_SYS_NICE) | BIT(CAP_SYS_RESOURCE) |               \
-	 BIT(CAP_DAC_OVERRIDE) | BIT(CAP_CHOWN) | BIT(CAP_FOWNER))
+/* Routes and links; raw sockets; pinned memory; priorities; RLIMITs, and descriptors in messages
+ * beyond them; files of others. */
+#define KEPT                                                                             \
+	(BIT(CAP_NET_ADMIN) | BIT(CAP_NET_RAW) | BIT(CAP_IPC_LOCK) | BIT(CAP_SYS_NICE) | \
+	 BIT(CAP_SYS_RESOURCE) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_CHOWN) | BIT(CAP_FOWNER))
 
 static int get_set(uint64_t *permitted, struct __user_cap_data_struct data[2])
 {
@@ -36,7 +37,8 @@ static int set_both(uint64_t effective, uint64_t permitted)
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2] = {
 		{.effective = (uint32_t)effective, .permitted = (uint32_t)permitted},
-		{.effective = (uint32_t)(effective >> 32), .permitted = (uint32_t)(permitted >> 32)},
+		{.effective = (uint32_t)(effective >> 32),
+		 .permitted = (uint32_t)(permitted >> 32)},
 	};
 
 	return syscall(SYS_capset, &head, data) ? -errno : 0;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Limits system calls by seccomp: one that is not listed fails with EPERM and is logged. */
+#include "sidecar/base/log.h"
+#include "sidecar/confine/confine.h"
 #include <errno.h>
 #include <linux/audit.h>
-#include <linux/filter.h>
 #include <linux/bpf.h>
+#include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,8 +16,6 @@
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
-#include "sidecar/base/log.h"
-#include "sidecar/confine/confine.h"
 
 /* A sanitizer's runtime has system calls of its own. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -88,17 +88,16 @@
 /* clang-format on */
 
 #define CALL(name) SYS_##name,
-static const uint32_t daemon_calls[] = {
-	DAEMON
+static const uint32_t daemon_calls[] = {DAEMON
 #ifdef __x86_64__
-	DAEMON_X86
+						DAEMON_X86
 #endif
 };
 static const uint32_t keeper_calls[] = {KEEPER};
 #undef CALL
 
 #define CALLS_MAX (sizeof(daemon_calls) / sizeof(daemon_calls[0]) + 1)
-#define FIXED 17 /* instructions beside the list */
+#define FIXED	  17 /* instructions beside the list */
 
 static void refused(int sig, siginfo_t *info, void *context)
 {
@@ -112,9 +111,11 @@ static void refused(int sig, siginfo_t *info, void *context)
 #elif defined(__aarch64__)
 	uc->uc_mcontext.regs[0] = (uint64_t)-EPERM;
 #endif
-	if (nr / 64 < 16 && __atomic_fetch_or(&said[nr / 64], 1ull << (nr % 64), __ATOMIC_RELAXED) & 1ull << (nr % 64))
+	if (nr / 64 < 16 && __atomic_fetch_or(&said[nr / 64], 1ull << (nr % 64), __ATOMIC_RELAXED) &
+				    1ull << (nr % 64))
 		return;
-	log_error("system call %u is not on the list (seccomp) and was refused: please report this", nr);
+	log_error("system call %u is not on the list (seccomp) and was refused: please report this",
+		  nr);
 }
 
 static struct sock_filter statement(uint16_t code, uint32_t k)
@@ -170,7 +171,8 @@ int confine_syscalls(enum confine_process process)
 	struct sock_filter f[FIXED + 2 * CALLS_MAX];
 	struct sock_fprog prog = {
 		.len = build(f, keeper ? keeper_calls : daemon_calls,
-			     keeper ? sizeof(keeper_calls) / sizeof(keeper_calls[0]) : sizeof(daemon_calls) / sizeof(daemon_calls[0]),
+			     keeper ? sizeof(keeper_calls) / sizeof(keeper_calls[0])
+				    : sizeof(daemon_calls) / sizeof(daemon_calls[0]),
 			     process == CONFINE_AF_XDP),
 		.filter = f,
 	};

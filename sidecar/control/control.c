@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sidecar/control/control.h"
 
+#include "sidecar/base/clock.h"
+#include "sidecar/base/log.h"
+#include "sidecar/base/notify.h"
+#include "sidecar/control/internal.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -9,16 +13,15 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
-#include "sidecar/base/clock.h"
-#include "sidecar/base/log.h"
-#include "sidecar/base/notify.h"
-#include "sidecar/control/internal.h"
 
-#define LOOP_EVENTS 1200  /* more than there are sessions, so that each has its turn among them */
-#define TURN_NS 5000000ull /* for requests of attached clients; then the others are looked at again */
-#define RESTART_NS 5000000000ull /* a device that lasts shorter is not tried again */
-#define WORK_BUDGET_NS 1000000 /* of what can wait, in one turn of the loop */
-#define NEIGHBOUR_TICKS 3 /* seconds: well within the kernel's 5 s probe delay (Documentation/networking/ip-sysctl: delay_first_probe_time) */
+#define LOOP_EVENTS 1200 /* more than there are sessions, so that each has its turn among them */
+/* for requests of attached clients; then the others are looked at again */
+#define TURN_NS	       5000000ull
+#define RESTART_NS     5000000000ull /* a device that lasts shorter is not tried again */
+#define WORK_BUDGET_NS 1000000	     /* of what can wait, in one turn of the loop */
+/* seconds: well within the kernel's 5 s probe delay (Documentation/networking/ip-sysctl:
+ * delay_first_probe_time) */
+#define NEIGHBOUR_TICKS 3
 
 static void reload_ports(struct control *c)
 {
@@ -39,14 +42,16 @@ static void reload_ports(struct control *c)
 	if (!n)
 		return;
 	c->cfg->ports = ports;
-	log_info("ports changed by annotation: %llu are asked for now", (unsigned long long)ports.count);
+	log_info("ports changed by annotation: %llu are asked for now",
+		 (unsigned long long)ports.count);
 	stats_set_ports(&c->stats, (const uint8_t *)ports.bits);
 	sock_ports_changed(c);
 }
 
 /*
- * Has the kubelet written the annotations anew? It swaps a symbolic link on the way, so the path then leads to another inode; an editor's
- * change shows in the times. A stat() a second, where inotify would have to follow each of the links.
+ * Has the kubelet written the annotations anew? It swaps a symbolic link on the way, so the path
+ * then leads to another inode; an editor's change shows in the times. A stat() a second, where
+ * inotify would have to follow each of the links.
  */
 static void check_annotations(struct control *c)
 {
@@ -54,20 +59,22 @@ static void check_annotations(struct control *c)
 
 	if (!c->cfg->annotations[0] || stat(c->cfg->annotations, &st))
 		return;
-	if (st.st_dev == was->st_dev && st.st_ino == was->st_ino && st.st_mtim.tv_sec == was->st_mtim.tv_sec &&
-	    st.st_mtim.tv_nsec == was->st_mtim.tv_nsec)
+	if (st.st_dev == was->st_dev && st.st_ino == was->st_ino &&
+	    st.st_mtim.tv_sec == was->st_mtim.tv_sec && st.st_mtim.tv_nsec == was->st_mtim.tv_nsec)
 		return;
 	*was = st;
 	reload_ports(c);
 }
 
-/* The device is lost. Once more from the start is better than to end, unless that happens all the time: then whoever supervises us
- * decides when to try again. */
+/* The device is lost. Once more from the start is better than to end, unless that happens all the
+ * time: then whoever supervises us decides when to try again. */
 void control_lose_device(struct control *c, bool again)
 {
 	c->failed = true;
 	if (again && clock_now_ns() - c->began_ns < RESTART_NS)
-		log_error("the device was lost within %llu s of the start: not starting again by ourselves", RESTART_NS / 1000000000ull);
+		log_error("the device was lost within %llu s of the start: not starting again by "
+			  "ourselves",
+			  RESTART_NS / 1000000000ull);
 	else
 		c->restart = again;
 }
@@ -75,7 +82,8 @@ void control_lose_device(struct control *c, bool again)
 void control_check_device(struct control *c)
 {
 	if (c->dev && !c->failed && __atomic_load_n(&c->dev->restart, __ATOMIC_ACQUIRE)) {
-		log_warn("%s: starting again; sockets go on over the kernel until then", c->dev->ifname);
+		log_warn("%s: starting again; sockets go on over the kernel until then",
+			 c->dev->ifname);
 		control_lose_device(c, true);
 	}
 }
@@ -100,7 +108,8 @@ static void on_tick(struct control *c, struct watch *w, uint32_t events)
 	check_annotations(c);
 	if (c->ticks % NEIGHBOUR_TICKS == 0)
 		route_refresh_used(c);
-	epoll_ctl(c->epoll_fd, EPOLL_CTL_MOD, c->listen.fd, &on); /* in case accept() had run out of descriptors */
+	epoll_ctl(c->epoll_fd, EPOLL_CTL_MOD, c->listen.fd,
+		  &on); /* in case accept() had run out of descriptors */
 }
 
 static void on_signal(struct control *c, struct watch *w, uint32_t events)
@@ -120,7 +129,8 @@ static void on_signal(struct control *c, struct watch *w, uint32_t events)
 
 void work_at(struct control *c, uint64_t ns)
 {
-	struct itimerspec at = {.it_value = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)}};
+	struct itimerspec at = {.it_value = {.tv_sec = (time_t)(ns / 1000000000),
+					     .tv_nsec = (long)(ns % 1000000000)}};
 
 	if (ns >= c->work_ns)
 		return;
@@ -156,9 +166,12 @@ static int watch_basics(struct control *c)
 	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (c->epoll_fd < 0)
 		return -errno;
-	c->signals = (struct watch){.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .ready = on_signal};
-	c->tick = (struct watch){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), .ready = on_tick};
-	c->work = (struct watch){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), .ready = on_work};
+	c->signals = (struct watch){.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
+				    .ready = on_signal};
+	c->tick = (struct watch){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+				 .ready = on_tick};
+	c->work = (struct watch){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+				 .ready = on_work};
 	if (c->signals.fd < 0 || c->tick.fd < 0 || c->work.fd < 0)
 		return -errno;
 	timerfd_settime(c->tick.fd, 0, &every, NULL);
@@ -168,7 +181,8 @@ static int watch_basics(struct control *c)
 	return err ? err : watch_add(c, &c->tick, EPOLLIN);
 }
 
-/* Events of one kind. What is left at the end of the turn epoll reports again, after those that have not had theirs. */
+/* Events of one kind. What is left at the end of the turn epoll reports again, after those that
+ * have not had theirs. */
 static void serve(struct control *c, const struct epoll_event *ev, int n, bool patient)
 {
 	uint64_t end = clock_now_ns() + TURN_NS;
@@ -193,7 +207,8 @@ static void loop(struct control *c)
 
 		serve(c, ev, n, false);
 		serve(c, ev, n, true);
-		session_reap(c, clock_now_ns() + WORK_BUDGET_NS); /* after the turn: other events of it may point to them */
+		/* after the turn: other events of it may point to them */
+		session_reap(c, clock_now_ns() + WORK_BUDGET_NS);
 		keeper_flush(&c->keeper);
 	}
 }
@@ -202,8 +217,9 @@ static void announce(const struct control *c)
 {
 	const struct udplane_stats_zone *z = c->stats.z;
 
-	log_info("udplaned %s is ready on %s: %s; %s%s%llu ports asked for", z->version, c->cfg->socket, z->backend_text, z->device,
-		 z->device[0] ? "; " : "", (unsigned long long)c->cfg->ports.count);
+	log_info("udplaned %s is ready on %s: %s; %s%s%llu ports asked for", z->version,
+		 c->cfg->socket, z->backend_text, z->device, z->device[0] ? "; " : "",
+		 (unsigned long long)c->cfg->ports.count);
 	if (z->mode_text[0])
 		log_info("attach: %s", z->mode_text);
 	notify_send("READY=1");

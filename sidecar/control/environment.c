@@ -42,8 +42,9 @@ static void on_change(struct control *c, struct watch *w, uint32_t events)
 
 int control_environment_start(struct control *c, char *text, size_t text_len)
 {
-	int err = environment_open(&c->environment, c->dev->ifindex, c->dev->ifname,
-				   c->cfg->trust_rules, c->dev->sees_translation && c->dev->ops->set_translated, text, text_len);
+	int err = environment_open(
+		&c->environment, c->dev->ifindex, c->dev->ifname, c->cfg->trust_rules,
+		c->dev->sees_translation && c->dev->ops->set_translated, text, text_len);
 
 	if (err)
 		return err;

@@ -27,8 +27,8 @@ extern "C" {
 
 #define EVIDENCE_LOOKS 2
 #define EVIDENCE_FEW   10 /* packets a look: fewer prove nothing */
-#define EVIDENCE_RATIO \
-	8 /* unseen for one seen: more than reading one count after the other can feign */
+/* unseen for one seen: more than reading one count after the other can feign */
+#define EVIDENCE_RATIO 8
 
 enum evidence_finding {
 	EVIDENCE_DETACHED = 0x01,    /* others have detached or replaced our program; at once */
@@ -36,8 +36,9 @@ enum evidence_finding {
 	EVIDENCE_BLACK_HOLE = 0x04,  /* what is diverted arrives nowhere */
 	EVIDENCE_TX_STUCK = 0x08,    /* the device takes no frames to send */
 	EVIDENCE_MORE_QUEUES = 0x10, /* frames may come on queues that we have not bound */
-	EVIDENCE_SEEN = 0x20, /* no fault: the program has seen claimed datagrams; nothing delivers
-				 past it, or no longer */
+	/* no fault: the program has seen claimed datagrams; nothing delivers past it, or no
+	 * longer */
+	EVIDENCE_SEEN = 0x20,
 };
 
 struct evidence_sample {

@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to sidecar/control. One thread: no field here is touched by another, but what workers own by worker.h. */
+/* Private to sidecar/control. One thread: no field here is touched by another, but what workers own
+ * by worker.h. */
 #ifndef SIDECAR_CONTROL_INTERNAL_H
 #define SIDECAR_CONTROL_INTERNAL_H
 
-#include <stdbool.h>
-#include <stdint.h>
-#include <sys/queue.h>
-#include <sys/stat.h>
-#include <udplane/abi.h>
 #include "sidecar/base/log.h"
 #include "sidecar/claim/claim.h"
 #include "sidecar/config/config.h"
-#include "sidecar/control/index.h"
 #include "sidecar/control/evidence.h"
+#include "sidecar/control/index.h"
 #include "sidecar/device/device.h"
 #include "sidecar/environment/environment.h"
 #include "sidecar/keeper/keeper.h"
@@ -22,13 +18,20 @@
 #include "sidecar/route/route_netlink.h"
 #include "sidecar/stats/stats.h"
 #include "sidecar/worker/worker.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/stat.h>
+#include <udplane/abi.h>
 
-#define CONTROL_SEGMENTS 512       /* RX ring segments of one client: 1 GiB at most */
-#define CONTROL_BIG_RINGS 16       /* sockets of a client that get rings of the configured size; */
-#define CONTROL_SMALL_RING 512     /* further ones get this: the kernel's default SO_RCVBUF holds 277 small datagrams */
-#define CONTROL_TX_SLOTS 512       /* of a lane: 1 MiB of payload, sixteen bursts */
-#define CONTROL_UNBURIED 256       /* descriptors that the keeper has no room for: no more clients then */
-#define CONTROL_REFUSED 32         /* refused claims of a client that `why` can tell of */
+#define CONTROL_SEGMENTS  512 /* RX ring segments of one client: 1 GiB at most */
+#define CONTROL_BIG_RINGS 16  /* sockets of a client that get rings of the configured size; */
+/* further ones get this: the kernel's default SO_RCVBUF holds 277 small datagrams */
+#define CONTROL_SMALL_RING 512
+#define CONTROL_TX_SLOTS   512 /* of a lane: 1 MiB of payload, sixteen bursts */
+/* descriptors that the keeper has no room for: no more clients then */
+#define CONTROL_UNBURIED 256
+#define CONTROL_REFUSED	 32 /* refused claims of a client that `why` can tell of */
 
 struct control;
 
@@ -36,19 +39,21 @@ struct control;
 struct watch {
 	int fd;
 	void (*ready)(struct control *c, struct watch *w, uint32_t events);
-	bool patient; /* served after the others, within TURN_NS: requests of attached clients, each of which may take milliseconds */
+	/* served after the others, within TURN_NS: requests of attached clients, each of which
+	 * may take milliseconds */
+	bool patient;
 };
 
 /* ---- rings.c: RX rings in the memory of one client ---- */
 
 struct ring_place {
 	uint32_t segment; /* 0: the channel */
-	uint32_t off;     /* of worker 0's ring */
+	uint32_t off;	  /* of worker 0's ring */
 };
 
 struct ring_class {
-	uint32_t size;  /* descriptors */
-	uint32_t len;   /* bytes of one ring */
+	uint32_t size;		 /* descriptors */
+	uint32_t len;		 /* bytes of one ring */
 	struct ring_place *free; /* a heap */
 	uint32_t free_cnt, free_room;
 };
@@ -58,7 +63,7 @@ struct ring_pool {
 	uint32_t in_use[CONTROL_SEGMENTS];     /* rings in it */
 	uint32_t empty_ticks[CONTROL_SEGMENTS];
 	uint32_t seg_cnt;
-	uint32_t used; /* bytes of the last one, */
+	uint32_t used;	      /* bytes of the last one, */
 	uint32_t used_before; /* and of the one before it when that one was made */
 	uint32_t rings;
 	uint32_t worker_cnt;
@@ -75,16 +80,18 @@ struct session {
 	int pid;
 	char comm[16];
 	bool welcomed, observer, attached; /* attached: has the slot `id` of control.session */
-	uint64_t serial;         /* no other session ever has the same: what the keeper and the workers know it by */
-	bool known;              /* to the keeper */
+	/* no other session ever has the same: what the keeper and the workers know it by */
+	uint64_t serial;
+	bool known; /* to the keeper */
 	struct {
-		enum keeper_op op; /* the keeper is asked for this on behalf of the client, which waits; 0: nothing */
-		uint32_t ticks;    /* since then */
-		uint32_t seq;      /* of the client's message */
+		/* the keeper is asked for this on behalf of the client, which waits; 0: nothing */
+		enum keeper_op op;
+		uint32_t ticks; /* since then */
+		uint32_t seq;	/* of the client's message */
 		uint32_t sock;
 	} asked;
-	uint32_t idle_ticks;     /* of an observer: since its last HELLO */
-	uint32_t id;             /* channel id: index in control.session */
+	uint32_t idle_ticks; /* of an observer: since its last HELLO */
+	uint32_t id;	     /* channel id: index in control.session */
 	struct memzone channel;
 	uint64_t memory; /* bytes: channel and segments */
 	struct worker_channel lane[UDPLANE_MAX_WORKERS];
@@ -92,14 +99,15 @@ struct session {
 	struct ring_pool rings;
 	struct sock_list socks;
 	struct sock_list refused; /* rows for `why`: CONTROL_REFUSED at most */
-	bool flushed;            /* what it had queued to send has been sent, or given up: its sockets are being released */
-	bool closing;            /* doomed, and not watched any more: its sockets are being released */
-	struct log_quota lines;  /* in the log about it */
-	int cgroup_fd;           /* its control group, or below */
+	/* what it had queued to send has been sent, or given up: its sockets are being released */
+	bool flushed;
+	bool closing; /* doomed, and not watched any more: its sockets are being released */
+	struct log_quota lines; /* in the log about it */
+	int cgroup_fd;		/* its control group, or below */
 #define SESSION_CGROUP_UNKNOWN (-1)
-#define SESSION_CGROUP_NONE (-2)
-	uint32_t programs;       /* that act there: JUDGE_SEND4 ... */
-	bool doomed;             /* to be closed at the end of this turn of the loop */
+#define SESSION_CGROUP_NONE    (-2)
+	uint32_t programs; /* that act there: JUDGE_SEND4 ... */
+	bool doomed;	   /* to be closed at the end of this turn of the loop */
 	char doom[UDPLANE_TEXT_LEN];
 };
 
@@ -118,20 +126,22 @@ struct sock {
 	TAILQ_ENTRY(sock) link;
 	struct session *session;
 	uint32_t id;
-	int fd;       /* the client's kernel socket: its number with the keeper; -1: released */
+	int fd;	       /* the client's kernel socket: its number with the keeper; -1: released */
 	bool checking; /* the keeper is asked whether it is what it was, */
 	uint32_t checking_since; /* since this tick */
-	uint32_t kernel_drops; /* as of the last look: datagrams that found no room in the kernel socket */
-	int wake_fd;  /* our end of its wake socket */
+	/* as of the last look: datagrams that found no room in the kernel socket */
+	uint32_t kernel_drops;
+	int wake_fd; /* our end of its wake socket */
 	struct claim claim;
 	enum udplane_socket_state state;
 	struct ring_place place;
 	uint32_t cls; /* ring class */
-	struct judge_verdict verdict; /* of the namespace's rules and its control group's programs */
-	uint32_t judged;              /* the environment's number then */
-	bool source_gone;             /* the address that it is bound to is none of this host's any more */
-	bool refused; /* only a row for `why`: no rings, no wake socket */
-	bool removed; /* the workers have forgotten it */
+	struct judge_verdict
+		verdict;  /* of the namespace's rules and its control group's programs */
+	uint32_t judged;  /* the environment's number then */
+	bool source_gone; /* the address that it is bound to is none of this host's any more */
+	bool refused;	  /* only a row for `why`: no rings, no wake socket */
+	bool removed;	  /* the workers have forgotten it */
 	struct index_item item; /* while it is claimed */
 	/* shared.c */
 	TAILQ_ENTRY(sock) todo_link;
@@ -143,23 +153,24 @@ struct sock {
 
 /* What a claim gives the client beside the numbers in struct udplane_claimed. */
 struct sock_gift {
-	int wake_fd;    /* the client's end of its wake socket; the caller closes it */
+	int wake_fd;	/* the client's end of its wake socket; the caller closes it */
 	int segment_fd; /* a new segment, or -1; not to be closed */
 };
 
 /* ---- shared.c: ports that several sockets share ---- */
 
 struct shared {
-	struct shared_port **port;         /* [65536], by port_be as a number */
-	TAILQ_HEAD(, shared_port) ports;   /* those with sockets of ours that may have to share */
+	struct shared_port **port;	 /* [65536], by port_be as a number */
+	TAILQ_HEAD(, shared_port) ports; /* those with sockets of ours that may have to share */
 	uint32_t port_cnt;
-	struct sock_list settle;           /* what waits to be looked at */
-	struct sock_list fresh;            /* newcomers beside rivals, the oldest first */
-	int scan_fd, first_fd, ask_fd;     /* NETLINK_SOCK_DIAG: a long listing, one while a client waits, single questions */
+	struct sock_list settle; /* what waits to be looked at */
+	struct sock_list fresh;	 /* newcomers beside rivals, the oldest first */
+	/* NETLINK_SOCK_DIAG: a long listing, one while a client waits, single questions */
+	int scan_fd, first_fd, ask_fd;
 	struct claim_scan scan, first;
-	bool in_round;                     /* a listing of all of `ports` is under way */
-	uint64_t began_ns, due_ns;         /* of this or the last round, and of the next */
-	uint64_t busy_ns;                  /* time that it has taken */
+	bool in_round;		   /* a listing of all of `ports` is under way */
+	uint64_t began_ns, due_ns; /* of this or the last round, and of the next */
+	uint64_t busy_ns;	   /* time that it has taken */
 };
 
 struct control {
@@ -170,45 +181,51 @@ struct control {
 	struct device *dev; /* NULL: backend kernel */
 	struct worker *worker[UDPLANE_MAX_WORKERS];
 	struct watch worker_watch[UDPLANE_MAX_WORKERS];
-	uint32_t worker_cnt, workers_wanted; /* wanted: before a device of fewer queues lowered it */
+	uint32_t worker_cnt,
+		workers_wanted; /* wanted: before a device of fewer queues lowered it */
 	uint32_t frame_size;
 	struct claim_rules rules;
 	struct shared shared;
 
 	int epoll_fd;
-	struct watch listen, signals, tick, work, route_watch, route_timer, keeper_watch, environment_watch;
+	struct watch listen, signals, tick, work, route_watch, route_timer, keeper_watch,
+		environment_watch;
 	uint64_t work_ns; /* when `work` is due; UINT64_MAX: it is not */
 	struct keeper keeper;
 	int *unburied; /* descriptors that the keeper could not be given yet */
 	uint32_t unburied_cnt, unburied_room;
-	uint64_t serial; /* of the last session */
+	uint64_t serial;	/* of the last session */
 	struct log_quota lines; /* about clients */
-	uint32_t unsaid;        /* that were not written, */
-	uint64_t said_ns;       /* since when */
-	int lock_fd; /* flock on the socket path's lock file */
+	uint32_t unsaid;	/* that were not written, */
+	uint64_t said_ns;	/* since when */
+	int lock_fd;		/* flock on the socket path's lock file */
 	struct route_netlink *nl;
 	struct route_table *route;
-	bool route_dirty, addrs_changed; /* the next table is to be compared with the sockets' addresses */
+	bool route_dirty,
+		addrs_changed; /* the next table is to be compared with the sockets' addresses */
 	struct environment *environment;
-	int cgroup_top; /* of cgroup2; -1: there is none */
+	int cgroup_top;		     /* of cgroup2; -1: there is none */
 	uint32_t environment_number; /* counts its changes */
 	uint64_t route_built_ns;
 
 	struct session **session; /* [max_clients], by channel id */
 	uint32_t observers;
 	TAILQ_HEAD(, session) all;
-	struct sock **sock;       /* [max_sockets], by id */
-	struct sock_index index;  /* those that are claimed */
-	uint32_t *id_free;        /* [max_sockets]: stack of numbers not in use; what was used last is warm */
+	struct sock **sock;	 /* [max_sockets], by id */
+	struct sock_index index; /* those that are claimed */
+	/* [max_sockets]: stack of numbers not in use; what was used last is warm */
+	uint32_t *id_free;
 	uint32_t id_free_cnt;
 	int wake_pair[2];    /* of the next claim; -1: not made yet */
 	uint32_t check_next; /* socket number that sock_check goes on with */
 	uint32_t ticks;
 	struct stat annotations; /* of the file, when it was last read */
-	struct recent_point recent_base[2]; /* [0]: what is published is since then; [1]: what will be, some seconds later */
+	/* [0]: what is published is since then; [1]: what will be, some seconds later */
+	struct recent_point recent_base[2];
 	struct evidence evidence;
-	bool mute;     /* the device sends nothing: no prefix is published */
-	bool bypassed; /* something delivers past the XDP program, and nothing can be done about it */
+	bool mute; /* the device sends nothing: no prefix is published */
+	/* something delivers past the XDP program, and nothing can be done about it */
+	bool bypassed;
 	bool given_up; /* the device loses what it diverts: it is detached for good */
 	bool ready;    /* without a device: could it be opened when last looked? */
 	uint64_t began_ns;
@@ -220,8 +237,8 @@ int watch_add(struct control *c, struct watch *w, uint32_t events);
 void watch_remove(struct control *c, struct watch *w);
 
 /* control.c */
-/* Has sessions closed and shared ports looked after (a bit at a time, by turns with everything else) at that time or sooner;
- * CLOCK_MONOTONIC, 0: now. */
+/* Has sessions closed and shared ports looked after (a bit at a time, by turns with everything
+ * else) at that time or sooner; CLOCK_MONOTONIC, 0: now. */
 void work_at(struct control *c, uint64_t ns);
 /* The device is gone: ends the loop; again: run udplaned anew if it had lasted. */
 void control_lose_device(struct control *c, bool again);
@@ -260,49 +277,61 @@ void keep_tick(struct control *c);
 void session_answered(struct control *c, const struct keeper_reply *r);
 
 /* lane.c: the channel of a session */
-int lane_create(struct control *c, struct session *s, struct udplane_welcome *out, char *text, size_t text_len);
+int lane_create(struct control *c, struct session *s, struct udplane_welcome *out, char *text,
+		size_t text_len);
 void lane_destroy(struct control *c, struct session *s);
 
 /* library.c: puts libudplane.so.0 into `dir`, "" for nowhere; a failure is logged */
 void library_publish(const char *dir);
 
 /* message.c: pure */
-/* Is this a message that a client may send now? Returns its type; or 0 with text. fds: descriptors that came with it. */
-int message_check(const void *buf, size_t len, bool welcomed, bool observer, uint32_t fds, char *text, size_t text_len);
+/* Is this a message that a client may send now? Returns its type; or 0 with text. fds: descriptors
+ * that came with it. */
+int message_check(const void *buf, size_t len, bool welcomed, bool observer, uint32_t fds,
+		  char *text, size_t text_len);
 
 /* rings.c */
-void rings_init(struct ring_pool *p, struct memzone *channel, uint32_t used, uint32_t worker_cnt, uint32_t big);
+void rings_init(struct ring_pool *p, struct memzone *channel, uint32_t used, uint32_t worker_cnt,
+		uint32_t big);
 void rings_free(struct ring_pool *p);
-/* A part of that: one segment. None of its rings is in use, and no more are taken. False: there was none left. */
+/* A part of that: one segment. None of its rings is in use, and no more are taken. False: there was
+ * none left. */
 bool rings_free_some(struct ring_pool *p);
-/* 0; or -errno with text. *segment_fd: the descriptor of a segment made for it, or -1. The rings are zeroed. */
-int rings_get(struct ring_pool *p, enum memzone_pages pages, int node, struct ring_place *place, uint32_t *cls, int *segment_fd,
-	      char *text, size_t text_len);
+/* 0; or -errno with text. *segment_fd: the descriptor of a segment made for it, or -1. The rings
+ * are zeroed. */
+int rings_get(struct ring_pool *p, enum memzone_pages pages, int node, struct ring_place *place,
+	      uint32_t *cls, int *segment_fd, char *text, size_t text_len);
 void rings_put(struct ring_pool *p, struct ring_place place, uint32_t cls);
 /* Takes the last segment back, which the client has not been told of. Nothing of it is in use. */
 void rings_unmake_segment(struct ring_pool *p);
 /* Once a second: gives back the pages of segments that have been empty for a while. */
 void rings_shrink(struct ring_pool *p);
 /* A struct udplane_rx_ring. */
-struct foreign rings_at(const struct ring_pool *p, struct ring_place place, uint32_t cls, uint32_t worker);
+struct foreign rings_at(const struct ring_pool *p, struct ring_place place, uint32_t cls,
+			uint32_t worker);
 
 /* sock.c */
-/* What a claim or an update of that client will want, and does not depend on what the keeper finds. */
+/* What a claim or an update of that client will want, and does not depend on what the keeper finds.
+ */
 void sock_prepare(struct control *c, struct session *s, bool claim);
 /* No claim has come of it. */
 void sock_unprepare(struct control *c);
-void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m, const struct keeper_reply *found,
-		struct udplane_claimed *out, struct sock_gift *gift);
+void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m,
+		const struct keeper_reply *found, struct udplane_claimed *out,
+		struct sock_gift *gift);
 /* Takes a claim back whose answer could not be sent; out becomes a refusal. */
-void sock_unclaim(struct control *c, struct sock *k, struct sock_gift *gift, enum udplane_reason why, const char *text,
-		  struct udplane_claimed *out);
-int sock_update(struct control *c, struct sock *k, const struct keeper_reply *found, uint32_t *reason, char *text, size_t text_len);
+void sock_unclaim(struct control *c, struct sock *k, struct sock_gift *gift,
+		  enum udplane_reason why, const char *text, struct udplane_claimed *out);
+int sock_update(struct control *c, struct sock *k, const struct keeper_reply *found,
+		uint32_t *reason, char *text, size_t text_len);
 void sock_checked(struct control *c, struct sock *k, const struct keeper_reply *found);
 void sock_release(struct control *c, struct sock *k);
-/* Releases some sockets of a session whose client has gone, with few calls to the workers. False: there are none left. */
+/* Releases some sockets of a session whose client has gone, with few calls to the workers. False:
+ * there are none left. */
 bool sock_release_some(struct control *c, struct session *s);
 /* why: UDPLANE_REASON_NONE: its port may be diverted. */
-void sock_set_diverted(struct control *c, struct sock *k, enum udplane_reason why, const char *text);
+void sock_set_diverted(struct control *c, struct sock *k, enum udplane_reason why,
+		       const char *text);
 void sock_to_kernel(struct control *c, struct sock *k, enum udplane_reason why, const char *text);
 void sock_check(struct control *c);
 void sock_check_sources(struct control *c);
@@ -315,7 +344,8 @@ struct sock *sock_of(struct control *c, struct session *s, uint32_t id);
 /* shared.c */
 int shared_open(struct control *c); /* 0 or -errno */
 void shared_close(struct control *c);
-/* k, claimed or with another address (k->claim), takes its place among the others, and its state. 0 or -ENOMEM. */
+/* k, claimed or with another address (k->claim), takes its place among the others, and its state. 0
+ * or -ENOMEM. */
 int shared_enter(struct control *c, struct sock *k);
 /* k is claimed no more. lives: but its kernel socket stays, as one that does not use udplane. */
 void shared_leave(struct control *c, struct sock *k, bool lives);
@@ -333,13 +363,16 @@ void slow_drain(struct control *c, uint32_t worker);
 int route_start(struct control *c, char *text, size_t text_len);
 void route_stop(struct control *c);
 void route_refresh_used(struct control *c);
-/* The destinations that the library may give to the workers: none while the device sends nothing. */
+/* The destinations that the library may give to the workers: none while the device sends nothing.
+ */
 void route_publish(struct control *c);
-/* Builds the table anew, with what the environment excludes; clients look at their destinations again. */
+/* Builds the table anew, with what the environment excludes; clients look at their destinations
+ * again. */
 void route_rebuild(struct control *c);
 
 /* environment.c: rules and programs that concern datagrams */
-void control_environment_judged(struct control *c); /* judgements may have changed, the routes have not */
+void control_environment_judged(
+	struct control *c); /* judgements may have changed, the routes have not */
 int control_environment_start(struct control *c, char *text, size_t text_len);
 void control_environment_stop(struct control *c);
 void control_environment_tick(struct control *c);
@@ -362,7 +395,8 @@ void recent_move(struct control *c);
 void recent_restart(struct control *c);
 
 /* health.c */
-/* Once a second: is the device as it was, does it do what it says? Mends what can be mended, says the rest. */
+/* Once a second: is the device as it was, does it do what it says? Mends what can be mended, says
+ * the rest. */
 void health_look(struct control *c);
 
 enum memzone_pages control_pages(const struct control *c);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The control thread's dealings with the keeper (sidecar/keeper). */
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
-#include "sidecar/base/log.h"
-#include "sidecar/control/internal.h"
 
 #define BURY_BATCH 4u /* descriptors; at most KEEPER_BURY_MAX */
 
@@ -76,6 +76,7 @@ void keep_bury(struct control *c, int fd)
 
 void keep_tick(struct control *c)
 {
-	while (c->unburied_cnt && bury_last(c, c->unburied_cnt < BURY_BATCH ? c->unburied_cnt : BURY_BATCH))
+	while (c->unburied_cnt &&
+	       bury_last(c, c->unburied_cnt < BURY_BATCH ? c->unburied_cnt : BURY_BATCH))
 		;
 }

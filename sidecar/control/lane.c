@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The channel of a client: for each worker a lane (TX ring, return ring, payload slots), then room for RX rings. */
+/* The channel of a client: for each worker a lane (TX ring, return ring, payload slots), then room
+ * for RX rings. */
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include "sidecar/base/log.h"
-#include "sidecar/control/internal.h"
 
 static uint32_t line_up(size_t n)
 {
@@ -21,15 +22,18 @@ static void layout(const struct control *c, struct udplane_welcome *w)
 	w->tx_slot_size = c->frame_size;
 	w->return_cnt = c->cfg->frames;
 	w->tx_ring_off = 0;
-	w->return_off = line_up(sizeof(struct udplane_tx_ring) + w->tx_slot_cnt * sizeof(struct udplane_tx_desc));
-	w->tx_payload_off = line_up(w->return_off + sizeof(struct udplane_return_ring) + w->return_cnt * sizeof(uint32_t));
+	w->return_off = line_up(sizeof(struct udplane_tx_ring) +
+				w->tx_slot_cnt * sizeof(struct udplane_tx_desc));
+	w->tx_payload_off = line_up(w->return_off + sizeof(struct udplane_return_ring) +
+				    w->return_cnt * sizeof(uint32_t));
 	w->lane_len = line_up(w->tx_payload_off + (size_t)w->tx_slot_cnt * w->tx_slot_size);
 	w->lane_off = 0;
 }
 
 static void lane_init(struct session *s, uint32_t i, const struct udplane_welcome *w)
 {
-	struct foreign base = foreign_at(foreign_of(s->channel.addr), w->lane_off + (size_t)i * w->lane_len);
+	struct foreign base =
+		foreign_at(foreign_of(s->channel.addr), w->lane_off + (size_t)i * w->lane_len);
 	struct foreign tx = foreign_at(base, w->tx_ring_off), ret = foreign_at(base, w->return_off);
 	struct worker_channel *lane = &s->lane[i];
 
@@ -64,10 +68,12 @@ static int add_lanes(struct control *c, struct session *s, const struct udplane_
 /* Of one socket: most processes have no more, and need no segment then. */
 static uint32_t first_rings(const struct control *c)
 {
-	return c->worker_cnt * line_up(sizeof(struct udplane_rx_ring) + c->cfg->rx_ring_size * sizeof(struct udplane_rx_desc));
+	return c->worker_cnt * line_up(sizeof(struct udplane_rx_ring) +
+				       c->cfg->rx_ring_size * sizeof(struct udplane_rx_desc));
 }
 
-int lane_create(struct control *c, struct session *s, struct udplane_welcome *out, char *text, size_t text_len)
+int lane_create(struct control *c, struct session *s, struct udplane_welcome *out, char *text,
+		size_t text_len)
 {
 	uint32_t lanes;
 	int err;
@@ -76,8 +82,8 @@ int lane_create(struct control *c, struct session *s, struct udplane_welcome *ou
 	lanes = out->lane_off + c->worker_cnt * out->lane_len;
 	s->channel.budget = &c->budget;
 	s->channel.owner = &s->memory;
-	err = memzone_create(&s->channel, "udplane-channel", lanes + UDPLANE_LINE + first_rings(c), control_pages(c), c->dev->numa_node,
-			     text, text_len);
+	err = memzone_create(&s->channel, "udplane-channel", lanes + UDPLANE_LINE + first_rings(c),
+			     control_pages(c), c->dev->numa_node, text, text_len);
 	if (err)
 		return err;
 	if (text[0])
@@ -87,7 +93,9 @@ int lane_create(struct control *c, struct session *s, struct udplane_welcome *ou
 	rings_init(&s->rings, &s->channel, lanes, c->worker_cnt, c->cfg->rx_ring_size);
 	err = add_lanes(c, s, out);
 	if (err) {
-		snprintf(text, text_len, "udplaned has no room for another client: %s; raise RLIMIT_NOFILE", strerror(-err));
+		snprintf(text, text_len,
+			 "udplaned has no room for another client: %s; raise RLIMIT_NOFILE",
+			 strerror(-err));
 		lane_destroy(c, s);
 		return err;
 	}

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libudplane.so.0 on the volume that applications mount (key library_dir), so that an application's image needs nothing of ours. The
- * file is replaced by rename: a process that has the former one mapped keeps it.
+ * libudplane.so.0 on the volume that applications mount (key library_dir), so that an application's
+ * image needs nothing of ours. The file is replaced by rename: a process that has the former one
+ * mapped keeps it.
  */
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -11,12 +14,11 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "sidecar/base/log.h"
-#include "sidecar/control/internal.h"
 
 #define LIBRARY "libudplane.so.0"
 
-/* From the directory of udplaned: as installed; as Bazel builds. Never a search path: this process is privileged. */
+/* From the directory of udplaned: as installed; as Bazel builds. Never a search path: this process
+ * is privileged. */
 static const char *const places[] = {"../lib/" LIBRARY, "../client/libudplane.so"};
 
 static int open_ours(void)
@@ -80,7 +82,8 @@ void library_publish(const char *dir)
 	from = open_ours();
 	err = from < 0 ? from : put(dir, from);
 	if (err)
-		log_warn("%s is not in %s: %s; applications that bring it along are not concerned", LIBRARY, dir, strerror(-err));
+		log_warn("%s is not in %s: %s; applications that bring it along are not concerned",
+			 LIBRARY, dir, strerror(-err));
 	if (from >= 0)
 		close(from);
 }

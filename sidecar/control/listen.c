@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The socket that clients find. A lock file beside it, held for our lifetime, lets one udplaned at a time look for a stale socket. */
+/* The socket that clients find. A lock file beside it, held for our lifetime, lets one udplaned at
+ * a time look for a stale socket. */
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -13,11 +16,9 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include "sidecar/base/log.h"
-#include "sidecar/control/internal.h"
 
 #define LOCK_TRIES 50 /* 10 ms apart */
-#define CONNECT_S 5   /* seconds that a full queue of another udplaned may last */
+#define CONNECT_S  5  /* seconds that a full queue of another udplaned may last */
 
 static int make_parent(const char *path)
 {
@@ -32,7 +33,8 @@ static int make_parent(const char *path)
 	return mkdir(dir, 0755) && errno != EEXIST ? -errno : 0;
 }
 
-/* Does somebody with our user listen there? Whoever could put a socket of his own there could as well remove ours. */
+/* Does somebody with our user listen there? Whoever could put a socket of his own there could as
+ * well remove ours. */
 static bool somebody_listens(struct control *c)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
@@ -46,8 +48,8 @@ static bool somebody_listens(struct control *c)
 		return true;
 	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", c->cfg->socket);
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	listens = !connect(fd, (void *)&sun, sizeof(sun)) && !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) &&
-		  cred.uid == geteuid();
+	listens = !connect(fd, (void *)&sun, sizeof(sun)) &&
+		  !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) && cred.uid == geteuid();
 	shutdown(fd, SHUT_RDWR);
 	keep_bury(c, fd);
 	return listens;
@@ -60,10 +62,14 @@ static int lock_is_ours(int fd, const char *path)
 
 	if (flock(fd, LOCK_EX | LOCK_NB))
 		return -errno;
-	return fstat(fd, &mine) || stat(path, &there) || mine.st_ino != there.st_ino || mine.st_dev != there.st_dev ? -ESTALE : 0;
+	return fstat(fd, &mine) || stat(path, &there) || mine.st_ino != there.st_ino ||
+			       mine.st_dev != there.st_dev
+		       ? -ESTALE
+		       : 0;
 }
 
-/* A locked file of ours in place of `held`, which somebody keeps locked. 0; -ESTALE: another udplaned was quicker; -errno. */
+/* A locked file of ours in place of `held`, which somebody keeps locked. 0; -ESTALE: another
+ * udplaned was quicker; -errno. */
 static int replace_lock(struct control *c, const char *path, int held)
 {
 	char fresh[CONFIG_SOCKET_SIZE + 32];
@@ -72,10 +78,13 @@ static int replace_lock(struct control *c, const char *path, int held)
 
 	snprintf(fresh, sizeof(fresh), "%s.%d", path, (int)getpid());
 	fd = open(fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0 || fstat(held, &old) || flock(fd, LOCK_EX | LOCK_NB) || renameat2(AT_FDCWD, fresh, AT_FDCWD, path, RENAME_EXCHANGE))
+	if (fd < 0 || fstat(held, &old) || flock(fd, LOCK_EX | LOCK_NB) ||
+	    renameat2(AT_FDCWD, fresh, AT_FDCWD, path, RENAME_EXCHANGE))
 		err = -errno;
-	else if (stat(fresh, &was) || was.st_ino != old.st_ino) /* not what we wanted to replace: put it back */
-		err = renameat2(AT_FDCWD, fresh, AT_FDCWD, path, RENAME_EXCHANGE) ? -errno : -ESTALE;
+	else if (stat(fresh, &was) ||
+		 was.st_ino != old.st_ino) /* not what we wanted to replace: put it back */
+		err = renameat2(AT_FDCWD, fresh, AT_FDCWD, path, RENAME_EXCHANGE) ? -errno
+										  : -ESTALE;
 	if (fd >= 0)
 		unlink(fresh);
 	if (!err) {
@@ -88,8 +97,8 @@ static int replace_lock(struct control *c, const char *path, int held)
 }
 
 /*
- * Whoever can read the lock file can lock it: a client that does must not keep us out. So a lock that is held is the lock of a udplaned
- * only if one listens.
+ * Whoever can read the lock file can lock it: a client that does must not keep us out. So a lock
+ * that is held is the lock of a udplaned only if one listens.
  */
 static int take_lock(struct control *c, char *text, size_t text_len)
 {
@@ -97,12 +106,15 @@ static int take_lock(struct control *c, char *text, size_t text_len)
 	int err = -EAGAIN, fd;
 
 	snprintf(path, sizeof(path), "%s.lock", c->cfg->socket);
-	for (int i = 0; i < LOCK_TRIES && err; i++) { /* one that was killed holds it until its last thread is gone */
+	for (int i = 0; i < LOCK_TRIES && err;
+	     i++) { /* one that was killed holds it until its last thread is gone */
 		if (i)
 			poll(NULL, 0, 10);
 		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 		if (fd < 0) {
-			snprintf(text, text_len, "cannot open %s: %s; make the directory writable for udplaned", path, strerror(errno));
+			snprintf(text, text_len,
+				 "cannot open %s: %s; make the directory writable for udplaned",
+				 path, strerror(errno));
 			return -errno;
 		}
 		err = lock_is_ours(fd, path);
@@ -110,7 +122,9 @@ static int take_lock(struct control *c, char *text, size_t text_len)
 			err = replace_lock(c, path, fd);
 			close(fd);
 			if (!err)
-				log_warn("%s is locked, but no udplaned listens there: a client holds the lock; the file is replaced", path);
+				log_warn("%s is locked, but no udplaned listens there: a client "
+					 "holds the lock; the file is replaced",
+					 path);
 			if (err != -ESTALE)
 				break;
 			i = 0; /* another udplaned starts */
@@ -123,7 +137,9 @@ static int take_lock(struct control *c, char *text, size_t text_len)
 	}
 	if (!err)
 		return 0;
-	snprintf(text, text_len, "another udplaned serves %s already; stop it, or give this one another --socket", c->cfg->socket);
+	snprintf(text, text_len,
+		 "another udplaned serves %s already; stop it, or give this one another --socket",
+		 c->cfg->socket);
 	return -EADDRINUSE;
 }
 
@@ -155,14 +171,16 @@ int listen_open(struct control *c, char *text, size_t text_len)
 	int err = find_group(c->cfg->socket_group, &gid);
 
 	if (err) {
-		snprintf(text, text_len, "there is no group \"%s\" (socket_group)", c->cfg->socket_group);
+		snprintf(text, text_len, "there is no group \"%s\" (socket_group)",
+			 c->cfg->socket_group);
 		return err;
 	}
 	err = make_parent(c->cfg->socket);
 	if (!err)
 		err = take_lock(c, text, text_len);
 	else
-		snprintf(text, text_len, "cannot make the directory of %s: %s", c->cfg->socket, strerror(-err));
+		snprintf(text, text_len, "cannot make the directory of %s: %s", c->cfg->socket,
+			 strerror(-err));
 	if (err)
 		return err;
 	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", c->cfg->socket);
@@ -171,10 +189,12 @@ int listen_open(struct control *c, char *text, size_t text_len)
 	c->listen.ready = session_accept;
 	/* The mode last: as it is made, nobody but its owner can connect. */
 	if (c->listen.fd < 0 || bind(c->listen.fd, (void *)&sun, sizeof(sun)) ||
-	    (gid != (gid_t)-1 && chown(sun.sun_path, (uid_t)-1, gid)) || chmod(sun.sun_path, c->cfg->socket_mode) ||
-	    listen(c->listen.fd, 128)) {
+	    (gid != (gid_t)-1 && chown(sun.sun_path, (uid_t)-1, gid)) ||
+	    chmod(sun.sun_path, c->cfg->socket_mode) || listen(c->listen.fd, 128)) {
 		err = -errno;
-		snprintf(text, text_len, "cannot listen on %s: %s; is the directory writable, and the path on a file system that has sockets?",
+		snprintf(text, text_len,
+			 "cannot listen on %s: %s; is the directory writable, and the path on a "
+			 "file system that has sockets?",
 			 sun.sun_path, strerror(-err));
 		return err;
 	}
@@ -195,6 +215,7 @@ void listen_close(struct control *c)
 		watch_remove(c, &c->listen);
 	}
 	if (c->lock_fd >= 0)
-		close(c->lock_fd); /* the file stays: removing it would race with the next one's lock */
+		/* the file stays: removing it would race with the next one's lock */
+		close(c->lock_fd);
 	c->lock_fd = -1;
 }

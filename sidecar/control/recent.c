@@ -55,8 +55,8 @@ static void publish_socket(struct control *c, struct sock *k, bool move)
 
 	if (!k->refused)
 		totals(c, k, now);
-	if (!k->recent_begun) /* all else begins with the claim, but the kernel has counted since
-				 the socket was made */
+	/* all else begins with the claim, but the kernel has counted since the socket was made */
+	if (!k->recent_begun)
 		k->recent[0][UDPLANE_RECENT_RX_KERNEL_LOST] =
 			k->recent[1][UDPLANE_RECENT_RX_KERNEL_LOST] =
 				now[UDPLANE_RECENT_RX_KERNEL_LOST];

@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the control thread writes into the stats zone. */
-#include <stdio.h>
-#include <string.h>
 #include "sidecar/base/clock.h"
 #include "sidecar/control/host.h"
 #include "sidecar/control/internal.h"
+#include <stdio.h>
+#include <string.h>
 
 static void copy_client(struct control *c, const struct sock *k)
 {
 	struct udplane_socket_zone *z = stats_socket(&c->stats, k->id);
 	struct foreign r = rings_at(&k->session->rings, k->place, k->cls, 0);
 
-	udplane_store64(&z->client[0], foreign_load64(r, offsetof(struct udplane_rx_ring, kernel_rx)));
-	udplane_store64(&z->client[1], foreign_load64(r, offsetof(struct udplane_rx_ring, kernel_tx)));
-	udplane_store64(&z->client[2], foreign_load64(r, offsetof(struct udplane_rx_ring, kernel_tx_full)));
-	udplane_store64(&z->client[3], foreign_load64(r, offsetof(struct udplane_rx_ring, engages)));
+	udplane_store64(&z->client[0],
+			foreign_load64(r, offsetof(struct udplane_rx_ring, kernel_rx)));
+	udplane_store64(&z->client[1],
+			foreign_load64(r, offsetof(struct udplane_rx_ring, kernel_tx)));
+	udplane_store64(&z->client[2],
+			foreign_load64(r, offsetof(struct udplane_rx_ring, kernel_tx_full)));
+	udplane_store64(&z->client[3],
+			foreign_load64(r, offsetof(struct udplane_rx_ring, engages)));
 }
 
 static uint64_t memory_of(const struct memzone *z, bool huge)
@@ -28,8 +32,8 @@ static uint64_t memory(const struct control *c, bool huge)
 	struct session *s;
 
 	TAILQ_FOREACH(s, &c->all, link)
-		for (uint32_t i = 0; i < s->rings.seg_cnt; i++)
-			n += memory_of(s->rings.seg[i], huge);
+	for (uint32_t i = 0; i < s->rings.seg_cnt; i++)
+		n += memory_of(s->rings.seg[i], huge);
 	return n;
 }
 
@@ -61,8 +65,8 @@ void refresh_counters(struct control *c)
 	for (int i = 0; i < UDPLANE_DEVICE_COUNTER_CNT; i++)
 		udplane_store64(&c->stats.z->device_counter[i], dev[i]);
 	TAILQ_FOREACH(s, &c->all, link)
-		TAILQ_FOREACH(k, &s->socks, link)
-			copy_client(c, k);
+	TAILQ_FOREACH(k, &s->socks, link)
+	copy_client(c, k);
 	udplane_store64(&c->stats.z->hugepage_bytes, memory(c, true));
 	udplane_store64(&c->stats.z->page_bytes, memory(c, false));
 	refresh_info(c);
@@ -82,7 +86,8 @@ void refresh_socket(struct control *c, const struct sock *k, uint32_t reason, co
 	z->reason = reason;
 	z->channel_id = k->session->id;
 	z->pid = k->session->pid;
-	z->flags = (k->claim.reuseport ? UDPLANE_SOCKET_F_REUSEPORT : 0) | (k->claim.dual_stack ? UDPLANE_SOCKET_F_DUAL_STACK : 0);
+	z->flags = (k->claim.reuseport ? UDPLANE_SOCKET_F_REUSEPORT : 0) |
+		   (k->claim.dual_stack ? UDPLANE_SOCKET_F_DUAL_STACK : 0);
 	z->local = k->claim.local;
 	z->peer = k->claim.peer;
 	z->cookie = k->claim.cookie;

@@ -1,26 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RX rings are cut from the rest of the channel first, then from segments: of 2 MiB in hugepages, in ordinary pages of 128 KiB and
- * more. Two sizes only, so what is given back fits what is asked for next. The lowest free place is taken first, so that the last
- * segments become empty: their pages go back (rings_shrink), whatever the client still has mapped.
+ * RX rings are cut from the rest of the channel first, then from segments: of 2 MiB in hugepages,
+ * in ordinary pages of 128 KiB and more. Two sizes only, so what is given back fits what is asked
+ * for next. The lowest free place is taken first, so that the last segments become empty: their
+ * pages go back (rings_shrink), whatever the client still has mapped.
  */
+#include "sidecar/control/internal.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "sidecar/control/internal.h"
 
-#define SMALL_SEGMENT (128u << 10) /* the first in ordinary pages; each next is twice as large, up to 2 MiB */
-#define EMPTY_TICKS 2              /* seconds that a segment has been empty before it is given back, */
-#define UNREAD (1u << 31)           /* mark of such a one, in empty_ticks */
-#define UNREAD_TICKS 30            /* if its client has not read all that was in its rings */
+/* the first in ordinary pages; each next is twice as large, up to 2 MiB */
+#define SMALL_SEGMENT (128u << 10)
+#define EMPTY_TICKS   2 /* seconds that a segment has been empty before it is given back, */
+#define UNREAD	      (1u << 31) /* mark of such a one, in empty_ticks */
+#define UNREAD_TICKS  30	 /* if its client has not read all that was in its rings */
 
 static uint32_t line_up(uint32_t n)
 {
 	return (n + UDPLANE_LINE - 1) / UDPLANE_LINE * UDPLANE_LINE;
 }
 
-void rings_init(struct ring_pool *p, struct memzone *channel, uint32_t used, uint32_t worker_cnt, uint32_t big)
+void rings_init(struct ring_pool *p, struct memzone *channel, uint32_t used, uint32_t worker_cnt,
+		uint32_t big)
 {
 	memset(p, 0, sizeof(*p));
 	p->seg[0] = channel;
@@ -30,7 +33,8 @@ void rings_init(struct ring_pool *p, struct memzone *channel, uint32_t used, uin
 	p->cls[0].size = big;
 	p->cls[1].size = big < CONTROL_SMALL_RING ? big : CONTROL_SMALL_RING;
 	for (int i = 0; i < 2; i++)
-		p->cls[i].len = line_up(sizeof(struct udplane_rx_ring) + p->cls[i].size * sizeof(struct udplane_rx_desc));
+		p->cls[i].len = line_up(sizeof(struct udplane_rx_ring) +
+					p->cls[i].size * sizeof(struct udplane_rx_desc));
 }
 
 bool rings_free_some(struct ring_pool *p)
@@ -59,20 +63,23 @@ static uint32_t at_least(uint32_t a, uint32_t b)
 }
 
 /* Hugepages come as a whole; of ordinary pages no more than is likely to be used. */
-static int make_segment(const struct ring_pool *p, struct memzone *z, enum memzone_pages pages, int node, uint32_t need, char *text,
-			size_t text_len)
+static int make_segment(const struct ring_pool *p, struct memzone *z, enum memzone_pages pages,
+			int node, uint32_t need, char *text, size_t text_len)
 {
 	uint32_t doubled = p->seg_cnt - 1 < 4 ? p->seg_cnt - 1 : 4;
 	int err = -ENOMEM;
 
 	if (pages != MEMZONE_SMALL_ONLY)
-		err = memzone_create(z, "udplane-rings", at_least(need, MEMZONE_HUGE_SIZE), MEMZONE_HUGE_ONLY, node, text, text_len);
+		err = memzone_create(z, "udplane-rings", at_least(need, MEMZONE_HUGE_SIZE),
+				     MEMZONE_HUGE_ONLY, node, text, text_len);
 	if (err && pages != MEMZONE_HUGE_ONLY)
-		err = memzone_create(z, "udplane-rings", at_least(need, SMALL_SEGMENT << doubled), MEMZONE_SMALL_ONLY, node, text, text_len);
+		err = memzone_create(z, "udplane-rings", at_least(need, SMALL_SEGMENT << doubled),
+				     MEMZONE_SMALL_ONLY, node, text, text_len);
 	return err;
 }
 
-static int add_segment(struct ring_pool *p, enum memzone_pages pages, int node, uint32_t need, char *text, size_t text_len)
+static int add_segment(struct ring_pool *p, enum memzone_pages pages, int node, uint32_t need,
+		       char *text, size_t text_len)
 {
 	struct memzone *z;
 	int err;
@@ -97,8 +104,8 @@ static int add_segment(struct ring_pool *p, enum memzone_pages pages, int node, 
 	return 0;
 }
 
-static int cut(struct ring_pool *p, enum memzone_pages pages, int node, uint32_t len, struct ring_place *place, int *segment_fd,
-	       char *text, size_t text_len)
+static int cut(struct ring_pool *p, enum memzone_pages pages, int node, uint32_t len,
+	       struct ring_place *place, int *segment_fd, char *text, size_t text_len)
 {
 	int err;
 
@@ -150,8 +157,8 @@ static void pop_free(struct ring_class *k)
 	k->free[i] = last;
 }
 
-int rings_get(struct ring_pool *p, enum memzone_pages pages, int node, struct ring_place *place, uint32_t *cls, int *segment_fd,
-	      char *text, size_t text_len)
+int rings_get(struct ring_pool *p, enum memzone_pages pages, int node, struct ring_place *place,
+	      uint32_t *cls, int *segment_fd, char *text, size_t text_len)
 {
 	uint32_t want = p->rings < CONTROL_BIG_RINGS ? 0 : 1;
 	struct ring_class *k = &p->cls[want];
@@ -189,7 +196,8 @@ void rings_put(struct ring_pool *p, struct ring_place place, uint32_t cls)
 		struct ring_place *f = realloc(k->free, room * sizeof(*f));
 
 		if (!f)
-			return; /* the ring is lost to this client until it leaves; nothing else is */
+			/* the ring is lost to this client until it leaves; nothing else is */
+			return;
 		k->free = f;
 		k->free_room = room;
 	}
@@ -205,7 +213,8 @@ void rings_unmake_segment(struct ring_pool *p)
 		uint32_t cnt = k->free_cnt;
 
 		k->free_cnt = 0;
-		for (uint32_t j = 0; j < cnt; j++) /* those that stay make a heap again, in front of those not looked at yet */
+		/* those that stay make a heap again, in front of those not looked at yet */
+		for (uint32_t j = 0; j < cnt; j++)
 			if (k->free[j].segment != last)
 				push_free(k, k->free[j]);
 	}
@@ -244,7 +253,8 @@ void rings_shrink(struct ring_pool *p)
 			struct ring_place place = p->cls[c].free[n];
 			uint32_t *ticks = &p->empty_ticks[place.segment];
 
-			if (*ticks >= EMPTY_TICKS && *ticks < UNREAD_TICKS && !all_read(p, place, c))
+			if (*ticks >= EMPTY_TICKS && *ticks < UNREAD_TICKS &&
+			    !all_read(p, place, c))
 				*ticks |= UNREAD;
 		}
 	for (uint32_t i = 1; any && i < p->seg_cnt; i++) {
@@ -254,7 +264,9 @@ void rings_shrink(struct ring_pool *p)
 	}
 }
 
-struct foreign rings_at(const struct ring_pool *p, struct ring_place place, uint32_t cls, uint32_t worker)
+struct foreign rings_at(const struct ring_pool *p, struct ring_place place, uint32_t cls,
+			uint32_t worker)
 {
-	return foreign_at(foreign_of(p->seg[place.segment]->addr), place.off + (size_t)worker * p->cls[cls].len);
+	return foreign_at(foreign_of(p->seg[place.segment]->addr),
+			  place.off + (size_t)worker * p->cls[cls].len);
 }

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Netlink -> immutable table -> workers, at most once in ROUTE_PACE_NS however fast the kernel's tables change. */
+/* Netlink -> immutable table -> workers, at most once in ROUTE_PACE_NS however fast the kernel's
+ * tables change. */
+#include "sidecar/base/clock.h"
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
-#include "sidecar/base/clock.h"
-#include "sidecar/base/log.h"
-#include "sidecar/control/internal.h"
 
 #define ROUTE_PACE_NS 10000000ull
-#define ROUTE_LOCALS 4096
+#define ROUTE_LOCALS  4096
 #define ROUTE_SOURCES 64
 
 static void arm_timer(struct control *c)
@@ -51,12 +52,17 @@ static void set_sources(struct control *c)
 	if (s && from) {
 		route_table_origins(c->route, from, n);
 		for (i = 0; i < n; i++)
-			s[i] = (struct device_source){.addr_be = from[i].addr_be, .len = from[i].len, .valid = from[i].valid};
+			s[i] = (struct device_source){.addr_be = from[i].addr_be,
+						      .len = from[i].len,
+						      .valid = from[i].valid};
 		err = c->dev->ops->set_sources(c->dev, s, n);
 		if (err == -ENOSPC)
-			log_warn("%u prefixes of sources that rp_filter tells apart are more than the XDP program holds: the kernel gets all of IPv4", n);
+			log_warn("%u prefixes of sources that rp_filter tells apart are more than "
+				 "the XDP program holds: the kernel gets all of IPv4",
+				 n);
 		else if (err)
-			log_error("the device does not take %u prefixes of sources: %s", n, strerror(-err));
+			log_error("the device does not take %u prefixes of sources: %s", n,
+				  strerror(-err));
 	}
 	free(s);
 	free(from);
@@ -67,7 +73,8 @@ static uint32_t exclude(const struct control *c, struct route_excluded out[RULES
 	const struct judge_world *w = c->environment ? environment_world(c->environment) : NULL;
 
 	for (uint32_t i = 0; w && i < w->excluded_cnt; i++) {
-		out[i] = (struct route_excluded){.family = w->excluded[i].family, .len = w->excluded[i].len};
+		out[i] = (struct route_excluded){.family = w->excluded[i].family,
+						 .len = w->excluded[i].len};
 		memcpy(out[i].addr, w->excluded[i].addr, 16);
 	}
 	return w ? w->excluded_cnt : 0;
@@ -79,7 +86,8 @@ static bool judge_sources(struct control *c)
 	uint8_t addr[ROUTE_SOURCES][16];
 	uint32_t n = route_netlink_sources(c->nl, addr, ROUTE_SOURCES);
 
-	return c->environment && environment_set_sources(c->environment, (const void *)addr, n <= ROUTE_SOURCES ? n : 0);
+	return c->environment && environment_set_sources(c->environment, (const void *)addr,
+							 n <= ROUTE_SOURCES ? n : 0);
 }
 
 static void install(struct control *c)
@@ -94,7 +102,9 @@ static void install(struct control *c)
 	in.excluded_cnt = exclude(c, excluded);
 	t = route_table_build(&in);
 	if (!t) {
-		log_error("no memory for a route table of %u routes and %u neighbours; the old one stays", in.route_cnt, in.neigh_cnt);
+		log_error("no memory for a route table of %u routes and %u neighbours; the old one "
+			  "stays",
+			  in.route_cnt, in.neigh_cnt);
 		c->route_dirty = true;
 		arm_timer(c);
 		return;
@@ -109,7 +119,8 @@ static void install(struct control *c)
 		route_table_destroy(old);
 	if (!in.policy_rules[0]) /* not known right now: what was, stays */
 		set_sources(c);
-	route_publish(c); /* after the sources: who is sent to by the kernel is received from by it */
+	route_publish(
+		c); /* after the sources: who is sent to by the kernel is received from by it */
 	if (c->addrs_changed)
 		sock_check_sources(c);
 	c->addrs_changed = false;
@@ -130,11 +141,13 @@ static void set_locals(struct control *c)
 	if (!addr)
 		return;
 	n = route_netlink_locals(c->nl, addr, ROUTE_LOCALS);
-	err = c->dev->ops->set_local(c->dev, (const void *)addr, n < ROUTE_LOCALS ? n : ROUTE_LOCALS);
+	err = c->dev->ops->set_local(c->dev, (const void *)addr,
+				     n < ROUTE_LOCALS ? n : ROUTE_LOCALS);
 	control_environment_addresses(c, (const void *)addr, n < ROUTE_LOCALS ? n : ROUTE_LOCALS);
 	if (err)
-		log_error("the device does not take the %u local addresses: %s; datagrams to new ones take the kernel path", n,
-			  strerror(-err));
+		log_error("the device does not take the %u local addresses: %s; datagrams to new "
+			  "ones take the kernel path",
+			  n, strerror(-err));
 	free(addr);
 }
 
@@ -159,8 +172,10 @@ static void on_netlink(struct control *c, struct watch *w, uint32_t events)
 		return;
 	}
 	if (change & ROUTE_CHANGE_GONE) {
-		log_error("interface %s was removed: every socket goes on over the kernel; %s", c->dev->ifname,
-			  again ? "backend auto chooses anew" : "stopping: start udplaned again when it is back");
+		log_error("interface %s was removed: every socket goes on over the kernel; %s",
+			  c->dev->ifname,
+			  again ? "backend auto chooses anew"
+				: "stopping: start udplaned again when it is back");
 		control_lose_device(c, again);
 		return;
 	}
@@ -168,9 +183,11 @@ static void on_netlink(struct control *c, struct watch *w, uint32_t events)
 		control_check_device(c);
 	if (change & ROUTE_CHANGE_RESYNC)
 		stats_count(&c->stats, UDPLANE_CONTROL_ROUTE_RESYNCS, 1);
-	if (change & (ROUTE_CHANGE_ADDRS | ROUTE_CHANGE_LINK)) /* the device reads its MAC again, too */
+	if (change &
+	    (ROUTE_CHANGE_ADDRS | ROUTE_CHANGE_LINK)) /* the device reads its MAC again, too */
 		set_locals(c);
-	if (!(change & (ROUTE_CHANGE_TABLE | ROUTE_CHANGE_ADDRS | ROUTE_CHANGE_LINK)) || c->route_dirty)
+	if (!(change & (ROUTE_CHANGE_TABLE | ROUTE_CHANGE_ADDRS | ROUTE_CHANGE_LINK)) ||
+	    c->route_dirty)
 		return;
 	c->route_dirty = true;
 	c->addrs_changed |= change & ROUTE_CHANGE_ADDRS;
@@ -195,7 +212,9 @@ int route_start(struct control *c, char *text, size_t text_len)
 	set_locals(c);
 	install(c);
 	c->route_watch = (struct watch){.fd = route_netlink_fd(c->nl), .ready = on_netlink};
-	c->route_timer = (struct watch){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), .ready = on_timer};
+	c->route_timer =
+		(struct watch){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+			       .ready = on_timer};
 	if (c->route_timer.fd < 0)
 		return -errno;
 	err = watch_add(c, &c->route_watch, EPOLLIN);

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attached processes: accept, requests, farewell. Nothing that a client sends can stop the loop or reach another client. */
+/* Attached processes: accept, requests, farewell. Nothing that a client sends can stop the loop or
+ * reach another client. */
+#include "sidecar/base/clock.h"
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,18 +12,16 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "sidecar/base/clock.h"
-#include "sidecar/base/log.h"
-#include "sidecar/control/internal.h"
 
-#define SESSION_HELLO_TICKS 3       /* seconds to say HELLO */
-#define SESSION_OBSERVER_TICKS 60   /* seconds that an observer may be silent */
-#define SESSION_ASKED_TICKS 3       /* seconds that the keeper may take for a request */
-#define ASKED_FOR (1ull << 32)      /* tag of a VERIFY that a client waits for */
-#define SCM_FDS_MAX 253             /* in one message; SCM_MAX_FD of the kernel */
-#define SESSION_LINES 20            /* in the log a minute: about one client, */
-#define SESSION_LINES_ALL 200       /* and about all of them */
-#define SESSION_OBSERVERS 64 /* connections that only read stats, or have not said yet what they want */
+#define SESSION_HELLO_TICKS    3	    /* seconds to say HELLO */
+#define SESSION_OBSERVER_TICKS 60	    /* seconds that an observer may be silent */
+#define SESSION_ASKED_TICKS    3	    /* seconds that the keeper may take for a request */
+#define ASKED_FOR	       (1ull << 32) /* tag of a VERIFY that a client waits for */
+#define SCM_FDS_MAX	       253	    /* in one message; SCM_MAX_FD of the kernel */
+#define SESSION_LINES	       20	    /* in the log a minute: about one client, */
+#define SESSION_LINES_ALL      200	    /* and about all of them */
+/* connections that only read stats, or have not said yet what they want */
+#define SESSION_OBSERVERS 64
 
 static void session_ready(struct control *c, struct watch *w, uint32_t events);
 
@@ -58,9 +60,12 @@ static void evict_observer(struct control *c)
 {
 	struct session *s;
 
-	TAILQ_FOREACH(s, &c->all, link) {
+	TAILQ_FOREACH(s, &c->all, link)
+	{
 		if (s->observer && !s->doomed) {
-			session_doom(s, "too many connections that have not attached; this is the oldest");
+			session_doom(
+				s,
+				"too many connections that have not attached; this is the oldest");
 			return;
 		}
 	}
@@ -107,7 +112,8 @@ void session_accept(struct control *c, struct watch *w, uint32_t events)
 		listen_pause(c);
 		return;
 	}
-	for (int i = 0; i < 16; i++) { /* some at a time: those who are attached want answers, too */
+	for (int i = 0; i < 16;
+	     i++) { /* some at a time: those who are attached want answers, too */
 		int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd >= 0) {
@@ -115,7 +121,8 @@ void session_accept(struct control *c, struct watch *w, uint32_t events)
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE) {
-			log_error("cannot accept a client: %s; raise RLIMIT_NOFILE of udplaned", strerror(errno));
+			log_error("cannot accept a client: %s; raise RLIMIT_NOFILE of udplaned",
+				  strerror(errno));
 			stats_count(&c->stats, UDPLANE_CONTROL_ATTACH_REFUSED, 1);
 			listen_pause(c);
 		}
@@ -131,7 +138,8 @@ void session_log(struct control *c, struct session *s, enum log_level level, con
 
 	if (!log_enabled(level))
 		return;
-	if (!log_quota_take(&s->lines, SESSION_LINES, now) || !log_quota_take(&c->lines, SESSION_LINES_ALL, now)) {
+	if (!log_quota_take(&s->lines, SESSION_LINES, now) ||
+	    !log_quota_take(&c->lines, SESSION_LINES_ALL, now)) {
 		if (!c->unsaid++)
 			c->said_ns = now;
 		return;
@@ -150,7 +158,8 @@ void session_doom(struct session *s, const char *why)
 	snprintf(s->doom, sizeof(s->doom), "%s", why);
 }
 
-static void attach_fds(struct msghdr *mh, char *control, size_t control_len, const int *fds, uint32_t cnt)
+static void attach_fds(struct msghdr *mh, char *control, size_t control_len, const int *fds,
+		       uint32_t cnt)
 {
 	struct cmsghdr *cm;
 
@@ -164,9 +173,11 @@ static void attach_fds(struct msghdr *mh, char *control, size_t control_len, con
 	memcpy(CMSG_DATA(cm), fds, cnt * sizeof(int));
 }
 
-/* A client that does not read its answers is not waited for. False: the answer could not carry its descriptors, which is nobody's fault
- * that is here: other processes of our user have as many on their way as the limit allows (unix(7), ETOOMANYREFS). Nothing was sent. */
-static bool answer(struct session *s, void *msg, uint16_t type, uint16_t len, uint32_t seq, const int *fds, uint32_t fd_cnt)
+/* A client that does not read its answers is not waited for. False: the answer could not carry its
+ * descriptors, which is nobody's fault that is here: other processes of our user have as many on
+ * their way as the limit allows (unix(7), ETOOMANYREFS). Nothing was sent. */
+static bool answer(struct session *s, void *msg, uint16_t type, uint16_t len, uint32_t seq,
+		   const int *fds, uint32_t fd_cnt)
 {
 	char control[CMSG_SPACE((3 + UDPLANE_MAX_WORKERS) * sizeof(int))];
 	struct iovec iov = {.iov_base = msg, .iov_len = len};
@@ -186,7 +197,9 @@ static bool answer(struct session *s, void *msg, uint16_t type, uint16_t len, ui
 	return true;
 }
 
-#define TOO_MANY_REFS "too many descriptors are on their way in UNIX sockets of udplaned's user (ETOOMANYREFS); try again later"
+#define TOO_MANY_REFS                                                               \
+	"too many descriptors are on their way in UNIX sockets of udplaned's user " \
+	"(ETOOMANYREFS); try again later"
 
 static int find_channel(struct control *c)
 {
@@ -206,7 +219,9 @@ static int attach(struct control *c, struct session *s, struct udplane_welcome *
 		return -ESHUTDOWN;
 	}
 	if (id < 0) {
-		snprintf(w->text, sizeof(w->text), "%u processes are attached already: raise max_clients", c->cfg->max_clients);
+		snprintf(w->text, sizeof(w->text),
+			 "%u processes are attached already: raise max_clients",
+			 c->cfg->max_clients);
 		return -EUSERS;
 	}
 	s->id = (uint32_t)id;
@@ -231,7 +246,8 @@ static void fill_welcome(struct control *c, struct udplane_welcome *w)
 	w->mode = c->cfg->mode;
 }
 
-static void refuse_hello(struct control *c, struct session *s, struct udplane_welcome *w, uint32_t seq)
+static void refuse_hello(struct control *c, struct session *s, struct udplane_welcome *w,
+			 uint32_t seq)
 {
 	stats_count(&c->stats, UDPLANE_CONTROL_ATTACH_REFUSED, 1);
 	session_log(c, s, LOG_LEVEL_WARN, "refused: %s", w->text);
@@ -248,14 +264,17 @@ static void on_hello(struct control *c, struct session *s, const struct udplane_
 	fill_welcome(c, &w);
 	if (h->magic != UDPLANE_ABI_MAGIC || h->major != UDPLANE_ABI_MAJOR) {
 		w.status = -EPROTONOSUPPORT;
-		snprintf(w.text, sizeof(w.text), "udplaned speaks ABI %u.%u, the client %u.%u: upgrade the older of the two",
-			 UDPLANE_ABI_MAJOR, UDPLANE_ABI_MINOR, h->major, h->minor);
+		snprintf(
+			w.text, sizeof(w.text),
+			"udplaned speaks ABI %u.%u, the client %u.%u: upgrade the older of the two",
+			UDPLANE_ABI_MAJOR, UDPLANE_ABI_MINOR, h->major, h->minor);
 		refuse_hello(c, s, &w, h->msg.seq);
 		return;
 	}
 	if (s->welcomed && !(h->flags & UDPLANE_HELLO_OBSERVER)) {
 		stats_count(&c->stats, UDPLANE_CONTROL_BAD_MESSAGES, 1);
-		session_doom(s, "HELLO to attach on a connection that observes; a process attaches by a connection of its own");
+		session_doom(s, "HELLO to attach on a connection that observes; a process attaches "
+				"by a connection of its own");
 		return;
 	}
 	s->idle_ticks = 0;
@@ -293,7 +312,8 @@ static void on_hello(struct control *c, struct session *s, const struct udplane_
 
 /* ---- what the keeper does for it ---- */
 
-/* Its next message waits until the keeper has done what this one asks for. 0 or -errno: it could not be asked. */
+/* Its next message waits until the keeper has done what this one asks for. 0 or -errno: it could
+ * not be asked. */
 static int ask(struct control *c, struct session *s, enum keeper_op op, uint32_t seq, uint32_t sock)
 {
 	int err = 0;
@@ -302,7 +322,8 @@ static int ask(struct control *c, struct session *s, enum keeper_op op, uint32_t
 	if (op == KEEPER_TAKE)
 		err = keeper_take(&c->keeper, s->serial, s->watch.fd, &c->rules);
 	else if (op == KEEPER_VERIFY)
-		keeper_verify(&c->keeper, s->serial, ASKED_FOR | sock, sock_of(c, s, sock)->fd, &c->rules);
+		keeper_verify(&c->keeper, s->serial, ASKED_FOR | sock, sock_of(c, s, sock)->fd,
+			      &c->rules);
 	else
 		keeper_barrier(&c->keeper, s->serial, 0);
 	if (err)
@@ -324,7 +345,8 @@ static void go_on(struct control *c, struct session *s)
 		session_doom(s, "epoll: no memory");
 }
 
-static void on_claim(struct control *c, struct session *s, const struct udplane_claim *m, const struct keeper_reply *found)
+static void on_claim(struct control *c, struct session *s, const struct udplane_claim *m,
+		     const struct keeper_reply *found)
 {
 	struct sock_gift gift = {.wake_fd = -1, .segment_fd = -1};
 	struct udplane_claimed out = {0};
@@ -337,7 +359,8 @@ static void on_claim(struct control *c, struct session *s, const struct udplane_
 	if (gift.segment_fd >= 0)
 		fds[cnt++] = gift.segment_fd;
 	if (!answer(s, &out, UDPLANE_MSG_CLAIMED, sizeof(out), m->msg.seq, fds, cnt)) {
-		sock_unclaim(c, sock_of(c, s, out.sock), &gift, UDPLANE_REASON_DESCRIPTORS, TOO_MANY_REFS, &out);
+		sock_unclaim(c, sock_of(c, s, out.sock), &gift, UDPLANE_REASON_DESCRIPTORS,
+			     TOO_MANY_REFS, &out);
 		answer(s, &out, UDPLANE_MSG_CLAIMED, sizeof(out), m->msg.seq, NULL, 0);
 	}
 	if (gift.wake_fd >= 0)
@@ -356,7 +379,8 @@ static void on_taken(struct control *c, struct session *s, const struct keeper_r
 
 	if (r->len <= 0)
 		session_doom(s, r->len ? strerror(-r->len) : "");
-	else if (message_check(r->msg, (size_t)r->len, s->welcomed, s->observer, r->fd_cnt, text, sizeof(text)) != UDPLANE_MSG_CLAIM)
+	else if (message_check(r->msg, (size_t)r->len, s->welcomed, s->observer, r->fd_cnt, text,
+			       sizeof(text)) != UDPLANE_MSG_CLAIM)
 		bad_message(c, s, text);
 	else
 		on_claim(c, s, (const void *)r->msg, r);
@@ -386,8 +410,8 @@ void session_answered(struct control *c, const struct keeper_reply *r)
 	struct sock *k;
 
 	TAILQ_FOREACH(s, &c->all, link)
-		if (s->serial == r->session)
-			break;
+	if (s->serial == r->session)
+		break;
 	if (!s || s->doomed) {
 		sock_unprepare(c);
 		return;
@@ -407,14 +431,20 @@ void session_answered(struct control *c, const struct keeper_reply *r)
 	go_on(c, s);
 }
 
-/* A claim that the keeper cannot be given now. Its descriptors are received, but not looked at nor closed. */
+/* A claim that the keeper cannot be given now. Its descriptors are received, but not looked at nor
+ * closed. */
 static void refuse_claim(struct control *c, struct session *s)
 {
-	struct udplane_claimed out = {.status = -ETOOMANYREFS, .reason = UDPLANE_REASON_DESCRIPTORS, .text = TOO_MANY_REFS};
+	struct udplane_claimed out = {.status = -ETOOMANYREFS,
+				      .reason = UDPLANE_REASON_DESCRIPTORS,
+				      .text = TOO_MANY_REFS};
 	char control[CMSG_SPACE(SCM_FDS_MAX * sizeof(int))] __attribute__((aligned(8)));
 	struct udplane_msg m;
 	struct iovec iov = {.iov_base = &m, .iov_len = sizeof(m)};
-	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	struct msghdr mh = {.msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = control,
+			    .msg_controllen = sizeof(control)};
 
 	if (recvmsg(s->watch.fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < (ssize_t)sizeof(m))
 		return;
@@ -446,18 +476,23 @@ static void on_request(struct control *c, struct session *s, struct udplane_sock
 	if (!k) {
 		out.status = -EBADF;
 		out.reason = UDPLANE_REASON_BAD_MESSAGE;
-		snprintf(out.text, sizeof(out.text), "socket %u is not one that this process has claimed", m->sock);
+		snprintf(out.text, sizeof(out.text),
+			 "socket %u is not one that this process has claimed", m->sock);
 		stats_count(&c->stats, UDPLANE_CONTROL_BAD_MESSAGES, 1);
 	} else if (m->msg.type == UDPLANE_MSG_UPDATE && kept) {
 		ask(c, s, KEEPER_VERIFY, m->msg.seq, m->sock);
 		return;
 	} else if (m->msg.type == UDPLANE_MSG_RELEASE) {
 		if (m->reason != UDPLANE_REASON_NONE)
-			sock_to_kernel(c, k, m->reason < UDPLANE_REASON_CNT ? m->reason : UDPLANE_REASON_USER, m->text);
+			sock_to_kernel(c, k,
+				       m->reason < UDPLANE_REASON_CNT ? m->reason
+								      : UDPLANE_REASON_USER,
+				       m->text);
 		else
 			sock_release(c, k);
 		if (kept) {
-			ask(c, s, KEEPER_BARRIER, m->msg.seq, 0); /* the port is free when its socket is closed here, too */
+			ask(c, s, KEEPER_BARRIER, m->msg.seq,
+			    0); /* the port is free when its socket is closed here, too */
 			return;
 		}
 	}
@@ -471,17 +506,13 @@ static void dispatch(struct control *c, struct session *s, void *buf, size_t len
 	int type = message_check(buf, len, s->welcomed, s->observer, fds, text, sizeof(text));
 
 	switch (type) {
-	case UDPLANE_MSG_HELLO:
-		on_hello(c, s, buf);
-		return;
+	case UDPLANE_MSG_HELLO: on_hello(c, s, buf); return;
 	case UDPLANE_MSG_CLAIM:
 		if (ask(c, s, KEEPER_TAKE, 0, 0))
 			refuse_claim(c, s);
 		return;
 	case UDPLANE_MSG_UPDATE:
-	case UDPLANE_MSG_RELEASE:
-		on_request(c, s, buf);
-		return;
+	case UDPLANE_MSG_RELEASE: on_request(c, s, buf); return;
 	}
 	bad_message(c, s, text);
 }
@@ -546,7 +577,8 @@ void session_close(struct control *c, struct session *s)
 	free(s);
 }
 
-/* Once a second: who connects and says nothing, or observes and has gone quiet, does not stay for ever. */
+/* Once a second: who connects and says nothing, or observes and has gone quiet, does not stay for
+ * ever. */
 void session_tick(struct control *c)
 {
 	struct session *s;
@@ -556,18 +588,21 @@ void session_tick(struct control *c)
 		c->unsaid = 0;
 	}
 	TAILQ_FOREACH(s, &c->all, link)
-		if (s->channel.addr)
-			rings_shrink(&s->rings);
-	TAILQ_FOREACH(s, &c->all, link) {
-		if (s->observer && ++s->idle_ticks > (s->welcomed ? SESSION_OBSERVER_TICKS : SESSION_HELLO_TICKS))
+	if (s->channel.addr)
+		rings_shrink(&s->rings);
+	TAILQ_FOREACH(s, &c->all, link)
+	{
+		if (s->observer &&
+		    ++s->idle_ticks > (s->welcomed ? SESSION_OBSERVER_TICKS : SESSION_HELLO_TICKS))
 			session_doom(s, s->welcomed ? "" : "no HELLO within seconds of connecting");
 		if (s->asked.op && ++s->asked.ticks > SESSION_ASKED_TICKS)
 			session_doom(s, "calls on the descriptors that it passed hang");
 	}
 }
 
-/* A client may leave ten thousand sockets behind, and 44 MiB of rings: some at a time, as others want answers. It stays connected until
- * the last is released, so whoever lives on does not come back while the old ones still take its datagrams. */
+/* A client may leave ten thousand sockets behind, and 44 MiB of rings: some at a time, as others
+ * want answers. It stays connected until the last is released, so whoever lives on does not come
+ * back while the old ones still take its datagrams. */
 void session_reap(struct control *c, uint64_t end)
 {
 	struct session *s, *next;

@@ -17,25 +17,25 @@
  *   socket beside its listener to connect() it at once (DTLS, TURN, QUIC) shall not stop the
  *   listener each time. Meanwhile it waits, and the others do not.
  */
+#include "sidecar/base/clock.h"
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "sidecar/base/clock.h"
-#include "sidecar/base/log.h"
-#include "sidecar/control/internal.h"
 
-#define FRESH_NS      20000000ull  /* bind() to connect() takes some 100 us */
-#define SCAN_EVERY_NS 500000000ull /* from one listing to the next, */
-#define SCAN_SOON_NS  100000000ull /* where something has changed, */
-#define SCAN_SHARE    50 /* and it never takes more of the thread's time than 1 / this */
-#define SCAN_PORTS 8	 /* more ports than these are listed all at once */
-#define KNOWN_NS   2000000000ull /* a listing older than that counts for nothing */
-#define LOOK_AGAIN 64	/* a port with fewer sockets is listed at each claim: that is soon done */
-#define LOOK_STEPS 16	/* answers of the kernel that a claim waits for */
-#define OTHERS_MAX 1024 /* on one port; with more of them nothing is diverted there */
+#define FRESH_NS      20000000ull   /* bind() to connect() takes some 100 us */
+#define SCAN_EVERY_NS 500000000ull  /* from one listing to the next, */
+#define SCAN_SOON_NS  100000000ull  /* where something has changed, */
+#define SCAN_SHARE    50	    /* and it never takes more of the thread's time than 1 / this */
+#define SCAN_PORTS    8		    /* more ports than these are listed all at once */
+#define KNOWN_NS      2000000000ull /* a listing older than that counts for nothing */
+#define LOOK_AGAIN    64 /* a port with fewer sockets is listed at each claim: that is soon done */
+#define LOOK_STEPS    16 /* answers of the kernel that a claim waits for */
+#define OTHERS_MAX    1024 /* on one port; with more of them nothing is diverted there */
 
 /* ---- sockets that do not use udplane, by port ---- */
 
@@ -403,8 +403,8 @@ static void not_other(struct control *c, const struct sock *k)
 		return;
 	p->changed = true;
 	if (p->now.cnt)
-		scan_soon(c); /* one look at all of ours for each of a thousand claims would be too
-				 much */
+		/* one look at all of ours for each of a thousand claims would be too much */
+		scan_soon(c);
 	else
 		mark_port(c, p);
 }

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a worker does not send itself goes through the application's own kernel socket, which the keeper has: Linux resolves,
- * fragments, judges, and puts its errors where the application finds them.
+ * What a worker does not send itself goes through the application's own kernel socket, which the
+ * keeper has: Linux resolves, fragments, judges, and puts its errors where the application finds
+ * them.
  */
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
-#include "sidecar/base/log.h"
-#include "sidecar/control/internal.h"
 
 #define SLOW_TURN 64 /* events of one worker in one turn of the loop */
 
-static socklen_t destination(const struct control *c, int domain, const struct worker_event *ev, struct sockaddr_storage *ss)
+static socklen_t destination(const struct control *c, int domain, const struct worker_event *ev,
+			     struct sockaddr_storage *ss)
 {
 	struct sockaddr_in *sin = (void *)ss;
 	struct sockaddr_in6 *sin6 = (void *)ss;
@@ -47,18 +49,21 @@ static void send_slow(struct control *c, const struct worker_event *ev)
 		return;
 	}
 	len = destination(c, k->claim.domain, ev, &to);
-	keeper_send(&c->keeper, k->session->serial, k->fd, (struct sockaddr *)&to, len, ev->payload, ev->len);
+	keeper_send(&c->keeper, k->session->serial, k->fd, (struct sockaddr *)&to, len, ev->payload,
+		    ev->len);
 }
 
 static void expel(struct control *c, const struct worker_event *ev)
 {
-	struct session *s = ev->channel_id < c->cfg->max_clients ? c->session[ev->channel_id] : NULL;
+	struct session *s =
+		ev->channel_id < c->cfg->max_clients ? c->session[ev->channel_id] : NULL;
 
 	if (!s || s->serial != ev->serial)
 		return; /* it has gone, and another one may have its number */
 	if (ev->type == WORKER_EVENT_SLOW_SIGNAL) {
 		stats_count(&c->stats, UDPLANE_CONTROL_SLOW_SIGNALS, 1);
-		session_doom(s, "signals to it take too long: too many epoll entries watch one of its sockets");
+		session_doom(s, "signals to it take too long: too many epoll entries watch one of "
+				"its sockets");
 		return;
 	}
 	stats_count(&c->stats, UDPLANE_CONTROL_CORRUPT, 1);

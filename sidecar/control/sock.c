@@ -6,9 +6,12 @@
  *      \        |            |
  *       `-> refused      to_kernel --> KERNEL (row kept for `why`) --> release
  *
- * Order of things: workers know a key before the device diverts to it, and after it has stopped; so a datagram that is diverted
- * finds its socket.
+ * Order of things: workers know a key before the device diverts to it, and after it has stopped; so
+ * a datagram that is diverted finds its socket.
  */
+#include "sidecar/base/clock.h"
+#include "sidecar/base/log.h"
+#include "sidecar/control/internal.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
@@ -17,17 +20,18 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "sidecar/base/clock.h"
-#include "sidecar/base/log.h"
-#include "sidecar/control/internal.h"
 
 #define CHECK_BUDGET_NS 4000000 /* of the control thread's time a second: 0.4 % */
-#define WAKE_BYTES 1024 /* of send buffer for a signal: its sk_buff counts as 768 bytes (Linux 6.18) */
+/* of send buffer for a signal: its sk_buff counts as 768 bytes (Linux 6.18) */
+#define WAKE_BYTES 1024
 #define WAKE_SPARE 8
-#define FLUSH_BUDGET_NS 10000000ull /* for what a socket that closes has queued: at most a whole TX ring of slow datagrams */
-#define KERNEL_BYTES 10240      /* what the kernel holds for a socket in our cgroup: wake sockets, open files (the keeper's, too), map entries */
-#define RELEASE_BATCH 32        /* sockets of a client that has gone, in one call to a worker */
-#define CHECK_TICKS 10          /* seconds that the keeper may take to look at a socket */
+/* for what a socket that closes has queued: at most a whole TX ring of slow datagrams */
+#define FLUSH_BUDGET_NS 10000000ull
+/* what the kernel holds for a socket in our cgroup: wake sockets, open files (the keeper's,
+ * too), map entries */
+#define KERNEL_BYTES  10240
+#define RELEASE_BATCH 32 /* sockets of a client that has gone, in one call to a worker */
+#define CHECK_TICKS   10 /* seconds that the keeper may take to look at a socket */
 
 struct sock *sock_of(struct control *c, struct session *s, uint32_t id)
 {
@@ -118,9 +122,11 @@ static void deactivate(struct control *c, struct sock *k, bool drain)
 }
 
 /* What the keeper found, and whether the port is asked for, which it does not know. */
-static enum udplane_reason verdict(struct control *c, const struct keeper_reply *found, char *text, size_t text_len)
+static enum udplane_reason verdict(struct control *c, const struct keeper_reply *found, char *text,
+				   size_t text_len)
 {
-	if (found->reason != UDPLANE_REASON_NOT_LOCAL && claim_not_asked(&found->claim, &c->cfg->ports, text, text_len))
+	if (found->reason != UDPLANE_REASON_NOT_LOCAL &&
+	    claim_not_asked(&found->claim, &c->cfg->ports, text, text_len))
 		return UDPLANE_REASON_NOT_ASKED;
 	snprintf(text, text_len, "%s", found->text);
 	return found->reason;
@@ -151,7 +157,8 @@ void sock_settle_sending(struct control *c, struct sock *k)
 	uint32_t was = z->tx_reason, reason = k->verdict.tx;
 	const char *text = k->verdict.tx_text;
 
-	if (!reason && k->source_gone) { /* each send fails, and only the kernel can say so in time */
+	if (!reason &&
+	    k->source_gone) { /* each send fails, and only the kernel can say so in time */
 		reason = UDPLANE_REASON_NOT_LOCAL;
 		text = "the address that it is bound to is gone from this host";
 	}
@@ -167,7 +174,8 @@ void sock_settle_sending(struct control *c, struct sock *k)
 		return;
 	source_of(k, &o.source);
 	call_all(c, &o);
-	stats_touch_prefixes(&c->stats); /* the library judges its destinations again, and sees tx_reason then */
+	stats_touch_prefixes(
+		&c->stats); /* the library judges its destinations again, and sees tx_reason then */
 }
 
 void sock_set_diverted(struct control *c, struct sock *k, enum udplane_reason why, const char *text)
@@ -182,7 +190,8 @@ void sock_set_diverted(struct control *c, struct sock *k, enum udplane_reason wh
 
 		if (err) {
 			why = UDPLANE_REASON_DEVICE;
-			snprintf(refusal, sizeof(refusal), "the device refuses the claim: %s%s", strerror(-err),
+			snprintf(refusal, sizeof(refusal), "the device refuses the claim: %s%s",
+				 strerror(-err),
 				 err == -ENOSPC ? "; too many addresses or peers" : "");
 			text = refusal;
 		}
@@ -190,8 +199,8 @@ void sock_set_diverted(struct control *c, struct sock *k, enum udplane_reason wh
 	refresh_socket(c, k, k->state == UDPLANE_SOCKET_ACTIVE ? UDPLANE_REASON_NONE : why, text);
 }
 
-/* A socket may have lost its port, or have got options that only the kernel applies, without our being told: connect(AF_UNSPEC) or
- * setsockopt() by a road that is not ours. */
+/* A socket may have lost its port, or have got options that only the kernel applies, without our
+ * being told: connect(AF_UNSPEC) or setsockopt() by a road that is not ours. */
 static void verify_again(struct control *c, struct sock *k)
 {
 	if (k->checking) {
@@ -206,7 +215,8 @@ static void verify_again(struct control *c, struct sock *k)
 
 static bool same_claim(const struct claim *a, const struct claim *b)
 {
-	return !memcmp(&a->key, &b->key, sizeof(a->key)) && a->reuse == b->reuse && a->reuseport == b->reuseport;
+	return !memcmp(&a->key, &b->key, sizeof(a->key)) && a->reuse == b->reuse &&
+	       a->reuseport == b->reuseport;
 }
 
 void sock_checked(struct control *c, struct sock *k, const struct keeper_reply *found)
@@ -228,8 +238,9 @@ void sock_checked(struct control *c, struct sock *k, const struct keeper_reply *
 	sock_update(c, k, found, &reason, text, sizeof(text));
 }
 
-/* Once a second: are the claims still what they were? Those that wait are looked at anew. In turns, and within a budget: whoever waits
- * for an answer of this thread must not wait long, however many sockets there are. */
+/* Once a second: are the claims still what they were? Those that wait are looked at anew. In turns,
+ * and within a budget: whoever waits for an answer of this thread must not wait long, however many
+ * sockets there are. */
 void sock_check(struct control *c)
 {
 	uint64_t end = clock_now_ns() + CHECK_BUDGET_NS;
@@ -259,15 +270,18 @@ void sock_check_sources(struct control *c)
 
 		if (!k || k->fd < 0 || !memcmp(k->claim.local.addr, zero, 16))
 			continue;
-		k->source_gone = !route_is_local(c->route, k->claim.local.family, k->claim.local.addr);
+		k->source_gone =
+			!route_is_local(c->route, k->claim.local.family, k->claim.local.addr);
 		sock_settle_sending(c, k);
 	}
 }
 
 /* ---- claim ---- */
 
-static enum udplane_reason check_claim(struct control *c, struct session *s, const struct udplane_claim *m,
-				       const struct keeper_reply *found, struct claim *cl, char *text, size_t text_len)
+static enum udplane_reason check_claim(struct control *c, struct session *s,
+				       const struct udplane_claim *m,
+				       const struct keeper_reply *found, struct claim *cl,
+				       char *text, size_t text_len)
 {
 	enum udplane_reason why;
 	struct index_item *i;
@@ -281,15 +295,18 @@ static enum udplane_reason check_claim(struct control *c, struct session *s, con
 	if (why)
 		return why;
 	if (m->local.port_be != cl->local.port_be) {
-		snprintf(text, text_len, "the message names port %u, the socket is bound to %u", be16toh(m->local.port_be),
-			 be16toh(cl->local.port_be));
+		snprintf(text, text_len, "the message names port %u, the socket is bound to %u",
+			 be16toh(m->local.port_be), be16toh(cl->local.port_be));
 		return UDPLANE_REASON_OTHER_PORT;
 	}
 	for (i = index_cookie(&c->index, cl->cookie); i; i = index_cookie_next(i)) {
-		const struct sock *k = (const void *)((const char *)i - offsetof(struct sock, item));
+		const struct sock *k =
+			(const void *)((const char *)i - offsetof(struct sock, item));
 
 		if (k->session == s) {
-			snprintf(text, text_len, "this process has claimed the socket already, as number %u", k->id);
+			snprintf(text, text_len,
+				 "this process has claimed the socket already, as number %u",
+				 k->id);
 			return UDPLANE_REASON_DUPLICATE;
 		}
 	}
@@ -319,13 +336,16 @@ static int add_to_workers(struct control *c, struct sock *k)
 }
 
 /*
- * A pair of UNIX stream sockets: a signal is one byte. Nothing that the client does with its end makes the worker wait:
- *   - an eventfd is shared, and O_NONBLOCK belongs to the open file description: the client could clear it and fill the counter;
- *   - a pipe's writer takes the mutex that readers hold while they copy, for as long as their page is missing (for ever, with userfaultfd);
- *   - here the sender takes spinlocks only, and MSG_DONTWAIT goes with the call. It costs 0.6 us more than a pipe where a wake-up costs 7
- *     (docs/measurements.md).
- * What the client sends would lie in our end for ever, descriptors included: SHUT_RD refuses it. The buffer is for the signals that an
- * honest client leaves there, one a worker and some to spare.
+ * A pair of UNIX stream sockets: a signal is one byte. Nothing that the client does with its end
+ * makes the worker wait:
+ *   - an eventfd is shared, and O_NONBLOCK belongs to the open file description: the client could
+ * clear it and fill the counter;
+ *   - a pipe's writer takes the mutex that readers hold while they copy, for as long as their page
+ * is missing (for ever, with userfaultfd);
+ *   - here the sender takes spinlocks only, and MSG_DONTWAIT goes with the call. It costs 0.6 us
+ * more than a pipe where a wake-up costs 7 (docs/measurements.md). What the client sends would lie
+ * in our end for ever, descriptors included: SHUT_RD refuses it. The buffer is for the signals that
+ * an honest client leaves there, one a worker and some to spare.
  */
 static int make_wake_pair(struct control *c)
 {
@@ -342,12 +362,14 @@ static int make_wake_pair(struct control *c)
 	return 0;
 }
 
-static enum udplane_reason take_wake_pair(struct control *c, struct sock *k, struct sock_gift *gift, char *text, size_t text_len)
+static enum udplane_reason take_wake_pair(struct control *c, struct sock *k, struct sock_gift *gift,
+					  char *text, size_t text_len)
 {
 	int err = make_wake_pair(c);
 
 	if (err) {
-		snprintf(text, text_len, "no wake socket: %s; raise RLIMIT_NOFILE of udplaned", strerror(-err));
+		snprintf(text, text_len, "no wake socket: %s; raise RLIMIT_NOFILE of udplaned",
+			 strerror(-err));
 		return UDPLANE_REASON_DESCRIPTORS;
 	}
 	gift->wake_fd = c->wake_pair[0];
@@ -372,7 +394,8 @@ void sock_unprepare(struct control *c)
 	c->wake_pair[0] = c->wake_pair[1] = -1;
 }
 
-static int take_rings(struct control *c, struct sock *k, int *segment_fd, char *text, size_t text_len)
+static int take_rings(struct control *c, struct sock *k, int *segment_fd, char *text,
+		      size_t text_len)
 {
 	struct session *s = k->session;
 	char why[UDPLANE_TEXT_LEN];
@@ -382,7 +405,8 @@ static int take_rings(struct control *c, struct sock *k, int *segment_fd, char *
 		snprintf(text, text_len, "no memory: %.*s", UDPLANE_TEXT_LEN - 16, why);
 		return err;
 	}
-	err = rings_get(&s->rings, control_pages(c), c->dev->numa_node, &k->place, &k->cls, segment_fd, text, text_len);
+	err = rings_get(&s->rings, control_pages(c), c->dev->numa_node, &k->place, &k->cls,
+			segment_fd, text, text_len);
 	if (err)
 		budget_give(&c->budget, &s->memory, KERNEL_BYTES, false);
 	return err;
@@ -394,7 +418,8 @@ static void put_rings(struct control *c, struct sock *k)
 	budget_give(&c->budget, &k->session->memory, KERNEL_BYTES, false);
 }
 
-/* A segment that came with a claim that is refused after all: the client, which counts them, will not hear of it. */
+/* A segment that came with a claim that is refused after all: the client, which counts them, will
+ * not hear of it. */
 static void unmake_segment(struct session *s, struct sock_gift *gift)
 {
 	if (gift->segment_fd >= 0)
@@ -403,7 +428,8 @@ static void unmake_segment(struct session *s, struct sock_gift *gift)
 }
 
 /* Gives the socket number, rings and wake socket. */
-static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_gift *gift, char *text, size_t text_len)
+static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_gift *gift,
+				 char *text, size_t text_len)
 {
 	int id = find_id(c);
 	enum udplane_reason why;
@@ -438,7 +464,8 @@ static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_
 	return UDPLANE_REASON_NONE;
 }
 
-static void fill_claimed(struct control *c, const struct sock *k, const struct sock_gift *gift, struct udplane_claimed *out)
+static void fill_claimed(struct control *c, const struct sock *k, const struct sock_gift *gift,
+			 struct udplane_claimed *out)
 {
 	const struct ring_class *cls = &k->session->rings.cls[k->cls];
 
@@ -452,7 +479,8 @@ static void fill_claimed(struct control *c, const struct sock *k, const struct s
 		out->segment_len = (uint32_t)k->session->rings.seg[k->place.segment]->len;
 }
 
-static void refuse(struct control *c, struct session *s, enum udplane_reason why, struct udplane_claimed *out)
+static void refuse(struct control *c, struct session *s, enum udplane_reason why,
+		   struct udplane_claimed *out)
 {
 	out->status = -EPERM;
 	out->reason = why;
@@ -473,9 +501,10 @@ static void forget_refusal(struct control *c, struct session *s, uint16_t port_b
 	}
 }
 
-/* A row, as if it were a socket on the kernel path, so that `why` has the exact reason: the last for each port, of a few ports, while the
- * client lives. Takes k over. */
-static void remember_refusal(struct control *c, struct session *s, struct sock *k, enum udplane_reason why, const char *text)
+/* A row, as if it were a socket on the kernel path, so that `why` has the exact reason: the last
+ * for each port, of a few ports, while the client lives. Takes k over. */
+static void remember_refusal(struct control *c, struct session *s, struct sock *k,
+			     enum udplane_reason why, const char *text)
 {
 	struct sock *o;
 	uint32_t rows = 0;
@@ -483,7 +512,7 @@ static void remember_refusal(struct control *c, struct session *s, struct sock *
 
 	forget_refusal(c, s, k->claim.local.port_be);
 	TAILQ_FOREACH(o, &s->refused, link)
-		rows++;
+	rows++;
 	id = !k->claim.local.port_be || rows >= CONTROL_REFUSED ? -1 : find_id(c);
 	if (id < 0) {
 		free(k);
@@ -501,8 +530,9 @@ static void remember_refusal(struct control *c, struct session *s, struct sock *
 }
 
 /* Takes the socket that the keeper has over, whatever comes of it. */
-void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m, const struct keeper_reply *found,
-		struct udplane_claimed *out, struct sock_gift *gift)
+void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m,
+		const struct keeper_reply *found, struct udplane_claimed *out,
+		struct sock_gift *gift)
 {
 	struct sock *k = calloc(1, sizeof(*k));
 	enum udplane_reason why = UDPLANE_REASON_NO_MEMORY;
@@ -540,12 +570,13 @@ void sock_claim(struct control *c, struct session *s, const struct udplane_claim
 	control_judge(c, k, true);
 	sock_settle_sending(c, k);
 	if (shared_enter(c, k))
-		sock_to_kernel(c, k, UDPLANE_REASON_NO_MEMORY, "no memory to keep account of the socket");
+		sock_to_kernel(c, k, UDPLANE_REASON_NO_MEMORY,
+			       "no memory to keep account of the socket");
 	fill_claimed(c, k, gift, out);
 }
 
-void sock_unclaim(struct control *c, struct sock *k, struct sock_gift *gift, enum udplane_reason why, const char *text,
-		  struct udplane_claimed *out)
+void sock_unclaim(struct control *c, struct sock *k, struct sock_gift *gift,
+		  enum udplane_reason why, const char *text, struct udplane_claimed *out)
 {
 	struct session *s = k->session;
 
@@ -556,7 +587,8 @@ void sock_unclaim(struct control *c, struct sock *k, struct sock_gift *gift, enu
 	refuse(c, s, why, out);
 }
 
-int sock_update(struct control *c, struct sock *k, const struct keeper_reply *found, uint32_t *reason, char *text, size_t text_len)
+int sock_update(struct control *c, struct sock *k, const struct keeper_reply *found,
+		uint32_t *reason, char *text, size_t text_len)
 {
 	enum udplane_reason why;
 	struct worker_order o = {.op = WORKER_SOCKET_SOURCE, .sock = k->id};
@@ -570,7 +602,8 @@ int sock_update(struct control *c, struct sock *k, const struct keeper_reply *fo
 		sock_to_kernel(c, k, why, text);
 		return -EPERM;
 	}
-	if (k->state == UDPLANE_SOCKET_ACTIVE && !memcmp(&found->claim, &k->claim, sizeof(k->claim)))
+	if (k->state == UDPLANE_SOCKET_ACTIVE &&
+	    !memcmp(&found->claim, &k->claim, sizeof(k->claim)))
 		return 0; /* it is what it was: nothing to drain, nothing to divert anew */
 	deactivate(c, k, true);
 	shared_leave(c, k, false);
@@ -587,7 +620,8 @@ int sock_update(struct control *c, struct sock *k, const struct keeper_reply *fo
 	return -ENOMEM;
 }
 
-/* Sends what its client has queued, some of it through our duplicate of the kernel socket. Gives up on a device that does not send. */
+/* Sends what its client has queued, some of it through our duplicate of the kernel socket. Gives up
+ * on a device that does not send. */
 static void flush(struct control *c, uint32_t worker, uint32_t sock)
 {
 	struct worker_order o = {.op = WORKER_SOCKET_FLUSH, .sock = sock};
@@ -645,8 +679,10 @@ static void call_many(struct control *c, struct sock **k, uint32_t cnt, enum wor
 
 	for (uint32_t w = 0; w < c->worker_cnt; w++) {
 		for (uint32_t i = 0; i < cnt; i++)
-			o[i] = (struct worker_order){
-				.op = op, .sock = k[i]->id, .key = k[i]->claim.key, .next = i + 1 < cnt ? &o[i + 1] : NULL};
+			o[i] = (struct worker_order){.op = op,
+						     .sock = k[i]->id,
+						     .key = k[i]->claim.key,
+						     .next = i + 1 < cnt ? &o[i + 1] : NULL};
 		worker_call(c->worker[w], o);
 	}
 }
@@ -656,7 +692,8 @@ bool sock_release_some(struct control *c, struct session *s)
 	struct sock *some[RELEASE_BATCH], *active[RELEASE_BATCH], *k;
 	uint32_t cnt = 0, active_cnt = 0;
 
-	TAILQ_FOREACH(k, &s->socks, link) {
+	TAILQ_FOREACH(k, &s->socks, link)
+	{
 		if (cnt == RELEASE_BATCH)
 			break;
 		some[cnt++] = k;
@@ -683,17 +720,19 @@ bool sock_release_some(struct control *c, struct session *s)
 	return !TAILQ_EMPTY(&s->socks);
 }
 
-/* The set of asked-for ports has changed. Sockets on a port that left it keep their rings, and are diverted again when it comes back; what
- * was refused for want of it is claimed again by its client. */
+/* The set of asked-for ports has changed. Sockets on a port that left it keep their rings, and are
+ * diverted again when it comes back; what was refused for want of it is claimed again by its
+ * client. */
 void sock_ports_changed(struct control *c)
 {
 	struct session *s;
 	struct sock *k;
 
 	TAILQ_FOREACH(s, &c->all, link)
-		TAILQ_FOREACH(k, &s->socks, link)
-			if (k->state == UDPLANE_SOCKET_PENDING || !port_set_contains(&c->cfg->ports, be16toh(k->claim.local.port_be)))
-				shared_mark(c, k);
+	TAILQ_FOREACH(k, &s->socks, link)
+	if (k->state == UDPLANE_SOCKET_PENDING ||
+	    !port_set_contains(&c->cfg->ports, be16toh(k->claim.local.port_be)))
+		shared_mark(c, k);
 }
 
 /* Rules or programs have changed. */
@@ -702,8 +741,10 @@ void sock_environment_changed(struct control *c)
 	struct session *s;
 	struct sock *k;
 
-	TAILQ_FOREACH(s, &c->all, link) {
-		TAILQ_FOREACH(k, &s->socks, link) {
+	TAILQ_FOREACH(s, &c->all, link)
+	{
+		TAILQ_FOREACH(k, &s->socks, link)
+		{
 			if (k->fd < 0)
 				continue;
 			control_judge(c, k, false);

@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Up: device, memory, workers, routes, socket. Down: in the order that loses nothing. */
+#include "sidecar/base/clock.h"
+#include "sidecar/base/log.h"
+#include "sidecar/confine/confine.h"
+#include "sidecar/control/internal.h"
+#include "sidecar/device/vfio/target.h"
+#include "sidecar/device/vfio/vfio.h"
+#include "sidecar/memory/guard.h"
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
@@ -12,33 +19,26 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
-#include <unistd.h>
 #include <udplane/udplane.h>
-#include "sidecar/base/clock.h"
-#include "sidecar/base/log.h"
-#include "sidecar/confine/confine.h"
-#include "sidecar/control/internal.h"
-#include "sidecar/memory/guard.h"
-#include "sidecar/device/vfio/target.h"
-#include "sidecar/device/vfio/vfio.h"
+#include <unistd.h>
 
-#define SPIN_LATENCY_NS 1000000    /* mode latency: longer than any gap in a stream worth the name */
-#define SPIN_BALANCED_NS 50000     /* about what waking a sleeping vCPU costs (40-100 us, docs/measurements.md): spinning less would not pay */
-#define SPIN_BURST_NS 200000       /* mode balanced, while traffic comes in bursts: longer than the gaps in one */
+#define SPIN_LATENCY_NS 1000000 /* mode latency: longer than any gap in a stream worth the name */
+/* about what waking a sleeping vCPU costs (40-100 us, docs/measurements.md): spinning less would
+ * not pay */
+#define SPIN_BALANCED_NS 50000
+/* mode balanced, while traffic comes in bursts: longer than the gaps in one */
+#define SPIN_BURST_NS	  200000
 #define SPIN_POWERSAVE_NS 10000
-#define FRAME_OVERHEAD 64          /* Ethernet header and room to align, beside the IP packet */
-#define LEAVE_ROUNDS 5             /* looks at the rings, 2 ms apart, while clients notice that we leave */
-#define DEVICE_SHARE 6144          /* frames that a queue may hold: fill, RX and TX rings of 2048 */
+#define FRAME_OVERHEAD	  64 /* Ethernet header and room to align, beside the IP packet */
+#define LEAVE_ROUNDS	  5 /* looks at the rings, 2 ms apart, while clients notice that we leave */
+#define DEVICE_SHARE	  6144 /* frames that a queue may hold: fill, RX and TX rings of 2048 */
 
 enum memzone_pages control_pages(const struct control *c)
 {
 	switch (c->cfg->hugepages) {
-	case CONFIG_HUGEPAGES_REQUIRED:
-		return MEMZONE_HUGE_ONLY;
-	case CONFIG_HUGEPAGES_OFF:
-		return MEMZONE_SMALL_ONLY;
-	default:
-		return MEMZONE_AUTO;
+	case CONFIG_HUGEPAGES_REQUIRED: return MEMZONE_HUGE_ONLY;
+	case CONFIG_HUGEPAGES_OFF: return MEMZONE_SMALL_ONLY;
+	default: return MEMZONE_AUTO;
 	}
 }
 
@@ -55,8 +55,9 @@ static int read_sysctl(const char *path, int fallback)
 	return v;
 }
 
-/* What one process may want: the control process has a wake socket for each claimed socket, and for each client its connection, its
- * memory, its doorbells; the keeper, which inherits the limit, has the sockets themselves, and what it is about to close. */
+/* What one process may want: the control process has a wake socket for each claimed socket, and for
+ * each client its connection, its memory, its doorbells; the keeper, which inherits the limit, has
+ * the sockets themselves, and what it is about to close. */
 static rlim_t files_wanted(const struct config *cfg)
 {
 	return 2048 + (rlim_t)cfg->max_sockets + (8 + cfg->workers) * (rlim_t)cfg->max_clients;
@@ -75,8 +76,10 @@ static void raise_files(const struct config *cfg)
 		return;
 	files.rlim_cur = files.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &files);
-	log_info("RLIMIT_NOFILE is %llu: not enough for max_sockets %u and max_clients %u together, which may want %llu",
-		 (unsigned long long)files.rlim_max, cfg->max_sockets, cfg->max_clients, (unsigned long long)want);
+	log_info("RLIMIT_NOFILE is %llu: not enough for max_sockets %u and max_clients %u "
+		 "together, which may want %llu",
+		 (unsigned long long)files.rlim_max, cfg->max_sockets, cfg->max_clients,
+		 (unsigned long long)want);
 }
 
 static void raise_limits(const struct config *cfg)
@@ -85,7 +88,8 @@ static void raise_limits(const struct config *cfg)
 
 	/* Frames are pinned for the device. */
 	if (setrlimit(RLIMIT_MEMLOCK, &lock) && !getrlimit(RLIMIT_MEMLOCK, &lock)) {
-		lock.rlim_cur = lock.rlim_max; /* all there is without CAP_SYS_RESOURCE; the device says if it is too little */
+		/* all there is without CAP_SYS_RESOURCE; the device says if it is too little */
+		lock.rlim_cur = lock.rlim_max;
 		setrlimit(RLIMIT_MEMLOCK, &lock);
 	}
 	raise_files(cfg);
@@ -97,15 +101,18 @@ static int make_frames(struct control *c, char *text, size_t text_len)
 
 	c->frame_size = c->cfg->frame_size;
 	if (!c->frame_size)
-		c->frame_size = c->dev->frame_size > 2048 || c->dev->mtu + FRAME_OVERHEAD > 2048 ? 4096 : 2048;
+		c->frame_size = c->dev->frame_size > 2048 || c->dev->mtu + FRAME_OVERHEAD > 2048
+					? 4096
+					: 2048;
 	c->frames.budget = &c->budget;
-	err = memzone_create(&c->frames, "udplane-frames", (size_t)c->cfg->frames * c->frame_size, control_pages(c), c->dev->numa_node,
-			     text, text_len);
+	err = memzone_create(&c->frames, "udplane-frames", (size_t)c->cfg->frames * c->frame_size,
+			     control_pages(c), c->dev->numa_node, text, text_len);
 	if (err)
 		return err;
 	if (text[0]) {
 		log_warn("%s; ordinary pages are used", text);
-		snprintf(c->stats.z->mode_text, sizeof(c->stats.z->mode_text), "%.*s", UDPLANE_TEXT_LEN - 1, text);
+		snprintf(c->stats.z->mode_text, sizeof(c->stats.z->mode_text), "%.*s",
+			 UDPLANE_TEXT_LEN - 1, text);
 	}
 	return 0;
 }
@@ -145,8 +152,8 @@ static void fit_workers(struct control *c)
 {
 	c->cfg->workers = c->workers_wanted;
 	if (c->cfg->workers > c->dev->queue_cnt) {
-		log_warn("%u workers wanted, %s has %u receive queues: %u workers start", c->cfg->workers, c->dev->ifname,
-			 c->dev->queue_cnt, c->dev->queue_cnt);
+		log_warn("%u workers wanted, %s has %u receive queues: %u workers start",
+			 c->cfg->workers, c->dev->ifname, c->dev->queue_cnt, c->dev->queue_cnt);
 		c->cfg->workers = c->dev->queue_cnt;
 	}
 	stats_set_workers(&c->stats, c->cfg->workers);
@@ -189,7 +196,8 @@ static int try_backend(struct control *c, enum udplane_backend backend, char why
 		return 0;
 	}
 	if (c->cfg->backend == CONFIG_BACKEND_AUTO)
-		log_warn("%s: %s; backend auto goes on with %s", name, why, backend == UDPLANE_BACKEND_VFIO ? "af_xdp" : "the kernel path");
+		log_warn("%s: %s; backend auto goes on with %s", name, why,
+			 backend == UDPLANE_BACKEND_VFIO ? "af_xdp" : "the kernel path");
 	else
 		log_error("%s: %s", name, why);
 	return err;
@@ -209,7 +217,8 @@ static void not_given(const struct control *c, char why[WHY_LEN])
 }
 
 /* A reason for people: its beginning, if it is too long; the log has it whole. */
-static void __attribute__((format(printf, 2, 3))) say(char out[UDPLANE_TEXT_LEN], const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3)))
+say(char out[UDPLANE_TEXT_LEN], const char *fmt, ...)
 {
 	va_list ap;
 
@@ -229,16 +238,19 @@ static void say_backend(struct control *c, const char *vfio, const char *af_xdp)
 	if (z->backend == UDPLANE_BACKEND_VFIO) {
 		say(z->backend_text, "VFIO on %s, %s", c->dev->ifname, asked);
 	} else if (z->backend == UDPLANE_BACKEND_AF_XDP) {
-		say(z->backend_text, "AF_XDP on %s, %s%s%s%s", c->dev->ifname, asked, vfio[0] ? ": " : "", vfio[0] ? step : "", vfio);
+		say(z->backend_text, "AF_XDP on %s, %s%s%s%s", c->dev->ifname, asked,
+		    vfio[0] ? ": " : "", vfio[0] ? step : "", vfio);
 	} else if (*step) {
 		say(z->backend_text, "%s%s", step, vfio);
-		say(z->mode_text, "af_xdp: %s", af_xdp); /* there is no device that it would be about */
+		say(z->mode_text, "af_xdp: %s",
+		    af_xdp); /* there is no device that it would be about */
 	} else {
 		say(z->backend_text, "%s%saf_xdp: %s", vfio, vfio[0] ? "; " : "", af_xdp);
 	}
 }
 
-/* Which backend, and why. 0; or -errno with the reason logged, if the one that was asked for cannot be had. */
+/* Which backend, and why. 0; or -errno with the reason logged, if the one that was asked for cannot
+ * be had. */
 static int choose_backend(struct control *c)
 {
 	bool asked = c->cfg->backend != CONFIG_BACKEND_AUTO;
@@ -268,12 +280,14 @@ static int cpu_of(const struct control *c, uint32_t worker)
 	uint32_t seen = 0;
 
 	for (uint32_t cpu = 0; cpu < CONFIG_CPUS_MAX; cpu++)
-		if (config_cpus_contains(&c->cfg->cpus, cpu) && seen++ == worker % c->cfg->cpus.count)
+		if (config_cpus_contains(&c->cfg->cpus, cpu) &&
+		    seen++ == worker % c->cfg->cpus.count)
 			return (int)cpu;
 	return -1;
 }
 
-/* A worker and a client that spin on fewer cores than there are of them must give way to each other. */
+/* A worker and a client that spin on fewer cores than there are of them must give way to each
+ * other. */
 static bool must_yield(const struct control *c)
 {
 	cpu_set_t set;
@@ -282,7 +296,8 @@ static bool must_yield(const struct control *c)
 		return c->cfg->yield == CONFIG_YIELD_ON;
 	if (sched_getaffinity(0, sizeof(set), &set))
 		return true;
-	return (uint32_t)CPU_COUNT(&set) < c->cfg->workers + 2; /* a core for the clients, and one for the kernel's NAPI */
+	return (uint32_t)CPU_COUNT(&set) <
+	       c->cfg->workers + 2; /* a core for the clients, and one for the kernel's NAPI */
 }
 
 static uint64_t spin_ns(const struct control *c)
@@ -341,7 +356,8 @@ static int start_workers(struct control *c, char *text, size_t text_len)
 		if (err)
 			return err;
 		c->worker_cnt++;
-		c->worker_watch[i] = (struct watch){.fd = worker_event_fd(c->worker[i]), .ready = slow_events};
+		c->worker_watch[i] =
+			(struct watch){.fd = worker_event_fd(c->worker[i]), .ready = slow_events};
 		err = watch_add(c, &c->worker_watch[i], EPOLLIN);
 		if (err)
 			return err;
@@ -367,7 +383,8 @@ static int start_device(struct control *c, char *text, size_t text_len)
 	c->rules.ports = &c->cfg->ports;
 	err = claim_netns_cookie(&c->rules.netns_cookie);
 	if (err) {
-		snprintf(text, text_len, "SO_NETNS_COOKIE: %s; Linux 5.14 or newer is needed", strerror(-err));
+		snprintf(text, text_len, "SO_NETNS_COOKIE: %s; Linux 5.14 or newer is needed",
+			 strerror(-err));
 		return err;
 	}
 	err = shared_open(c);
@@ -377,7 +394,8 @@ static int start_device(struct control *c, char *text, size_t text_len)
 	}
 	err = start_workers(c, text, text_len);
 	if (!err)
-		err = control_environment_start(c, text, text_len); /* before the first claim, and the first table */
+		err = control_environment_start(
+			c, text, text_len); /* before the first claim, and the first table */
 	return err ? err : route_start(c, text, text_len);
 }
 
@@ -388,7 +406,8 @@ static int start_stats(struct control *c, char *text, size_t text_len)
 
 	c->workers_wanted = c->cfg->workers;
 	c->stats.zone.budget = &c->budget;
-	err = stats_create(&c->stats, c->cfg->workers, c->cfg->max_sockets, control_pages(c), text, text_len);
+	err = stats_create(&c->stats, c->cfg->workers, c->cfg->max_sockets, control_pages(c), text,
+			   text_len);
 
 	if (err)
 		return err;
@@ -419,7 +438,8 @@ static void drop_capabilities(struct control *c)
 	if (err)
 		log_warn("capabilities stay as they are: %s", strerror(-err));
 	else if (bpf_stays)
-		log_info("CAP_BPF stays: this kernel wants it for maps, too (kernel.unprivileged_bpf_disabled)");
+		log_info("CAP_BPF stays: this kernel wants it for maps, too "
+			 "(kernel.unprivileged_bpf_disabled)");
 }
 
 /* All threads run. */
@@ -442,26 +462,33 @@ int control_start(struct control *c)
 		log_error("%s", text);
 		return err;
 	}
-	budget_init(&c->budget, (uint64_t)c->cfg->memory_max << 20, "/sys/fs/cgroup", "/proc/self/cgroup");
+	budget_init(&c->budget, (uint64_t)c->cfg->memory_max << 20, "/sys/fs/cgroup",
+		    "/proc/self/cgroup");
 	err = guard_install();
 	if (err)
-		log_warn("no SIGBUS handler: %s; a client could end udplaned by punching holes into its channel", strerror(-err));
+		log_warn("no SIGBUS handler: %s; a client could end udplaned by punching holes "
+			 "into its channel",
+			 strerror(-err));
 	c->session = calloc(c->cfg->max_clients, sizeof(*c->session));
 	c->sock = calloc(c->cfg->max_sockets, sizeof(*c->sock));
 	c->id_free = calloc(c->cfg->max_sockets, sizeof(*c->id_free));
 	for (uint32_t i = c->cfg->max_sockets; c->id_free && i-- > 0;)
 		c->id_free[c->id_free_cnt++] = i;
 	if (!c->session || !c->sock || !c->id_free || index_init(&c->index, c->cfg->max_sockets)) {
-		log_error("no memory for %u clients and %u sockets", c->cfg->max_clients, c->cfg->max_sockets);
+		log_error("no memory for %u clients and %u sockets", c->cfg->max_clients,
+			  c->cfg->max_sockets);
 		return -ENOMEM;
 	}
-	err = listen_open(c, text, sizeof(text)); /* before the device: a second udplaned must not disturb the first */
+	err = listen_open(
+		c, text,
+		sizeof(text)); /* before the device: a second udplaned must not disturb the first */
 	if (!err) {
 		library_publish(c->cfg->library_dir);
 		err = start_stats(c, text, sizeof(text));
 	}
 	if (!err) {
-		c->ready = device_af_xdp.ready(c->cfg); /* before: what comes up meanwhile shows as a change */
+		c->ready = device_af_xdp.ready(
+			c->cfg); /* before: what comes up meanwhile shows as a change */
 		err = choose_backend(c);
 		if (err)
 			return err;
@@ -490,7 +517,8 @@ static void drain_all(struct control *c)
 	}
 }
 
-/* The kernel takes over first; then what we still hold goes to the clients and to the wire; then goodbye. */
+/* The kernel takes over first; then what we still hold goes to the clients and to the wire; then
+ * goodbye. */
 void control_leave(struct control *c)
 {
 	struct session *s;
@@ -502,14 +530,16 @@ void control_leave(struct control *c)
 		c->dev->ops->detach(c->dev);
 		for (int i = 0; i < LEAVE_ROUNDS; i++) {
 			drain_all(c);
-			poll(NULL, 0, 2); /* frames still in the kernel's softirq, and clients that saw us running a moment ago */
+			/* frames still in the kernel's softirq, and clients that saw us running
+			 * a moment ago */
+			poll(NULL, 0, 2);
 		}
 		drain_all(c);
 	}
 	refresh_counters(c);
 	udplane_store32(&c->stats.z->state, UDPLANE_STATE_GONE);
 	TAILQ_FOREACH(s, &c->all, link)
-		session_goodbye(c, s);
+	session_goodbye(c, s);
 }
 
 void control_free(struct control *c)

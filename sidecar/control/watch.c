@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* File descriptors in the control thread's epoll. */
+#include "sidecar/control/internal.h"
 #include <errno.h>
 #include <sys/epoll.h>
 #include <unistd.h>
-#include "sidecar/control/internal.h"
 
 int watch_add(struct control *c, struct watch *w, uint32_t events)
 {

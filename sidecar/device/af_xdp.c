@@ -11,7 +11,8 @@
 #include "sidecar/device/xdp/udplane_xdp.skel.h"
 
 #define CLAIMS_PER_SOCKET 2u /* a dual-stack wildcard is two */
-#define QUEUE_LOOKS 2u       /* each how many looks the number of queues is read: that takes the rtnl lock */
+/* each how many looks the number of queues is read: that takes the rtnl lock */
+#define QUEUE_LOOKS 2u
 
 #ifndef SOL_XDP
 #define SOL_XDP 283
@@ -22,7 +23,7 @@ static struct af_xdp *to_af_xdp(struct device *dev)
 	return (struct af_xdp *)dev;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- open -- */
+/* --- open --- */
 
 static int device_open(struct device **out, const struct config *cfg, char *text, size_t text_len)
 {
@@ -65,7 +66,7 @@ static int device_open(struct device **out, const struct config *cfg, char *text
 	return 0;
 }
 
-/* -------------------------------------------------------------------------------------------------------- attach -- */
+/* --- attach --- */
 
 static int make_queue(struct af_xdp *dev, uint32_t w)
 {
@@ -132,15 +133,19 @@ static int check_memory(const struct af_xdp *dev, char *text, size_t text_len)
 		snprintf(text, text_len, "frame size %u: AF_XDP takes 2048 or 4096", m->frame_size);
 		return -EINVAL;
 	}
-	if ((uint64_t)m->frame_cnt * m->frame_size > m->len || m->frame_cnt / dev->hw_cnt < DEVICE_BURST) {
-		snprintf(text, text_len, "%u frames of %u bytes for %u queues: need %u a queue at least, within the zone's %zu bytes",
+	if ((uint64_t)m->frame_cnt * m->frame_size > m->len ||
+	    m->frame_cnt / dev->hw_cnt < DEVICE_BURST) {
+		snprintf(text, text_len,
+			 "%u frames of %u bytes for %u queues: need %u a queue at least, within "
+			 "the zone's %zu bytes",
 			 m->frame_cnt, m->frame_size, dev->hw_cnt, DEVICE_BURST, m->len);
 		return -EINVAL;
 	}
 	return 0;
 }
 
-static int device_attach(struct device *base, const struct device_memory *mem, uint32_t worker_cnt, char *text, size_t text_len)
+static int device_attach(struct device *base, const struct device_memory *mem, uint32_t worker_cnt,
+			 char *text, size_t text_len)
 {
 	struct af_xdp *dev = to_af_xdp(base);
 	int err;
@@ -150,7 +155,9 @@ static int device_attach(struct device *base, const struct device_memory *mem, u
 	base->queue_used = dev->hw_cnt;
 	dev->worker_cnt = worker_cnt;
 	if (!worker_cnt || worker_cnt > dev->hw_cnt) {
-		snprintf(text, text_len, "%u workers for %u receive queues of %s: at most one worker a queue (ethtool -L changes their number)",
+		snprintf(text, text_len,
+			 "%u workers for %u receive queues of %s: at most one worker a queue "
+			 "(ethtool -L changes their number)",
 			 worker_cnt, dev->hw_cnt, base->ifname);
 		dev->hw_cnt = 0;
 		return -EINVAL;
@@ -188,10 +195,10 @@ static void device_close(struct device *base)
 	free(dev);
 }
 
-/* ------------------------------------------------------------------------------------------------------ run time -- */
+/* --- run time --- */
 
-/* Diverts no less, but workers wait before they deliver: what the kernel has had of the new claim's datagrams shall reach its socket
- * before the worker's share does. */
+/* Diverts no less, but workers wait before they deliver: what the kernel has had of the new claim's
+ * datagrams shall reach its socket before the worker's share does. */
 static void hold(struct af_xdp *dev)
 {
 	for (uint32_t i = 0; i < dev->hw_cnt && dev->prog; i++) {
@@ -272,16 +279,18 @@ static const uint8_t counter_of[XDP_COUNT_CNT] = {
 	[XDP_COUNT_TRANSLATED] = UDPLANE_DEVICE_RX_PASSED_TRANSLATED,
 };
 
-/* What the kernel dropped between the program's redirect and us. rx_dropped: no frame in the fill ring (or longer than one, which
- * the program does not divert); rx_ring_full: no room in the RX ring. Each lost frame counts in just one of them
- * (net/xdp/xsk.c); rx_fill_ring_empty_descs counts the first kind again. */
+/* What the kernel dropped between the program's redirect and us. rx_dropped: no frame in the fill
+ * ring (or longer than one, which the program does not divert); rx_ring_full: no room in the RX
+ * ring. Each lost frame counts in just one of them (net/xdp/xsk.c); rx_fill_ring_empty_descs counts
+ * the first kind again. */
 static void add_losses(const struct af_xdp *dev, uint64_t *out)
 {
 	for (uint32_t i = 0; i < dev->hw_cnt; i++) {
 		struct xdp_statistics st = {0};
 		socklen_t len = sizeof(st);
 
-		if (dev->hw[i].fd < 0 || getsockopt(dev->hw[i].fd, SOL_XDP, XDP_STATISTICS, &st, &len))
+		if (dev->hw[i].fd < 0 ||
+		    getsockopt(dev->hw[i].fd, SOL_XDP, XDP_STATISTICS, &st, &len))
 			continue;
 		out[UDPLANE_DEVICE_RX_LOST_RING_FULL] += st.rx_ring_full;
 		out[UDPLANE_DEVICE_RX_LOST_NO_FRAME] += st.rx_dropped;
@@ -301,11 +310,14 @@ static void counters(struct device *base, uint64_t *out)
 	out[UDPLANE_DEVICE_TX_INVALID] = 0;
 	for (uint32_t q = 0; q <= XDP_QUEUES && dev->prog; q++)
 		for (int i = 0; i < XDP_COUNT_CNT; i++)
-			out[counter_of[i]] += __atomic_load_n(&dev->prog->bss->shared.counters[q].count[i], __ATOMIC_RELAXED);
+			out[counter_of[i]] += __atomic_load_n(
+				&dev->prog->bss->shared.counters[q].count[i], __ATOMIC_RELAXED);
 	add_losses(dev, out);
 	for (uint32_t w = 0; w < dev->worker_cnt && dev->queue; w++) {
-		out[UDPLANE_DEVICE_TX_DONE] += __atomic_load_n(&dev->queue[w].tx_done, __ATOMIC_RELAXED);
-		out[UDPLANE_DEVICE_TX_INVALID] += __atomic_load_n(&dev->queue[w].tx_invalid, __ATOMIC_RELAXED);
+		out[UDPLANE_DEVICE_TX_DONE] +=
+			__atomic_load_n(&dev->queue[w].tx_done, __ATOMIC_RELAXED);
+		out[UDPLANE_DEVICE_TX_INVALID] +=
+			__atomic_load_n(&dev->queue[w].tx_invalid, __ATOMIC_RELAXED);
 	}
 }
 
@@ -348,8 +360,11 @@ static bool ready(const struct config *cfg)
 	struct netif netif;
 	char text[256];
 
-	/* Not the permission: this process may have given it up; whoever starts anew has it or has not, as before. */
-	return !netif_read(&netif, cfg->interface, text, sizeof(text)) && !af_xdp_check_kernel(text, sizeof(text)) && !af_xdp_name_other(&netif, text, sizeof(text));
+	/* Not the permission: this process may have given it up; whoever starts anew has it or has
+	 * not, as before. */
+	return !netif_read(&netif, cfg->interface, text, sizeof(text)) &&
+	       !af_xdp_check_kernel(text, sizeof(text)) &&
+	       !af_xdp_name_other(&netif, text, sizeof(text));
 }
 
 static struct device_queue *queue(struct device *base, uint32_t worker)

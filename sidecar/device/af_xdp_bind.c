@@ -15,9 +15,10 @@
 #include "sidecar/device/af_xdp_internal.h"
 #include "sidecar/device/xdp/udplane_xdp.skel.h"
 
-
-#define UMEM_HEADROOM 256 /* XDP_PACKET_HEADROOM: the kernel keeps it free in front of each received packet */
-#define RETRY_MS 500 /* the kernel frees a dead process's sockets late: EBUSY for 15 to 27 ms (docs/measurements.md) */
+/* XDP_PACKET_HEADROOM: the kernel keeps it free in front of each received packet */
+#define UMEM_HEADROOM 256
+/* the kernel frees a dead process's sockets late: EBUSY for 15 to 27 ms (docs/measurements.md) */
+#define RETRY_MS 500
 
 static const char *const way_name[] = {"native, zero-copy", "native, copy", "generic, copy"};
 
@@ -31,7 +32,8 @@ static int load(struct af_xdp *dev, bool generic, bool frags, bool conntrack)
 	prog->rodata->generic = generic;
 	prog->rodata->frags = frags;
 	prog->rodata->conntrack = conntrack;
-	prog->rodata->timers = libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_timer_start, NULL) == 1;
+	prog->rodata->timers =
+		libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_timer_start, NULL) == 1;
 	err = bpf_map__set_max_entries(prog->maps.claims_addr, dev->claim_max);
 	if (!err)
 		err = bpf_map__set_max_entries(prog->maps.claims_conn, dev->claim_max);
@@ -51,7 +53,8 @@ static int load(struct af_xdp *dev, bool generic, bool frags, bool conntrack)
 
 int af_xdp_load(struct af_xdp *dev, bool generic, char *text, size_t text_len)
 {
-	/* The first attempts may fail on purpose; what libbpf prints about them would only frighten. */
+	/* The first attempts may fail on purpose; what libbpf prints about them would only
+	 * frighten. */
 	libbpf_print_fn_t print = libbpf_set_print(NULL);
 	int err = load(dev, generic, true, true);
 
@@ -62,12 +65,15 @@ int af_xdp_load(struct af_xdp *dev, bool generic, char *text, size_t text_len)
 	libbpf_set_print(print);
 	if (err) {
 		snprintf(text, text_len, "loading the XDP program: %s%s", strerror(-err),
-			 err == -EPERM || err == -EACCES ? "; the capabilities must be of the host's user namespace" : "");
+			 err == -EPERM || err == -EACCES
+				 ? "; the capabilities must be of the host's user namespace"
+				 : "");
 		return err;
 	}
-	err = xdp_claims_use(&dev->claims, &dev->prog->bss->shared, bpf_map__fd(dev->prog->maps.local),
-			     bpf_map__fd(dev->prog->maps.claims_addr), bpf_map__fd(dev->prog->maps.claims_conn),
-			     bpf_map__fd(dev->prog->maps.sources));
+	err = xdp_claims_use(
+		&dev->claims, &dev->prog->bss->shared, bpf_map__fd(dev->prog->maps.local),
+		bpf_map__fd(dev->prog->maps.claims_addr), bpf_map__fd(dev->prog->maps.claims_conn),
+		bpf_map__fd(dev->prog->maps.sources));
 	if (err) {
 		snprintf(text, text_len, "filling the XDP program's maps: %s", strerror(-err));
 		af_xdp_unload(dev);
@@ -93,7 +99,7 @@ void af_xdp_unload(struct af_xdp *dev)
 	dev->prog = NULL;
 }
 
-/* ------------------------------------------------------------------------------------------------------- sockets -- */
+/* --- sockets --- */
 
 void af_xdp_unbind(struct af_xdp *dev)
 {
@@ -116,23 +122,25 @@ void af_xdp_unbind(struct af_xdp *dev)
 
 static int bind_all(struct af_xdp *dev, bool zerocopy)
 {
-	const struct xsk_umem_config umem = {
-		.fill_size = AF_XDP_FILL_RING, .comp_size = AF_XDP_RING, .frame_size = dev->mem.frame_size};
+	const struct xsk_umem_config umem = {.fill_size = AF_XDP_FILL_RING,
+					     .comp_size = AF_XDP_RING,
+					     .frame_size = dev->mem.frame_size};
 	const struct xsk_socket_config sock = {
 		.rx_size = AF_XDP_RING,
 		.tx_size = AF_XDP_RING,
 		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
 		.bind_flags = XDP_USE_NEED_WAKEUP | (zerocopy ? XDP_ZEROCOPY : XDP_COPY),
 	};
-	int err = xsk_umem__create(&dev->umem, dev->mem.addr, dev->mem.len, &dev->hw[0].fill, &dev->hw[0].comp, &umem);
+	int err = xsk_umem__create(&dev->umem, dev->mem.addr, dev->mem.len, &dev->hw[0].fill,
+				   &dev->hw[0].comp, &umem);
 
 	if (err)
 		dev->umem = NULL;
 	for (uint32_t i = 0; i < dev->hw_cnt && !err; i++) {
 		struct af_xdp_hw *hw = &dev->hw[i];
 
-		err = xsk_socket__create_shared(&hw->xsk, dev->base.ifname, i, dev->umem, &hw->rx, &hw->tx, &hw->fill, &hw->comp,
-						&sock);
+		err = xsk_socket__create_shared(&hw->xsk, dev->base.ifname, i, dev->umem, &hw->rx,
+						&hw->tx, &hw->fill, &hw->comp, &sock);
 		if (err)
 			hw->xsk = NULL;
 		else
@@ -186,7 +194,7 @@ static int register_all(struct af_xdp *dev)
 	return err;
 }
 
-/* ------------------------------------------------------------------------------------------------------- program -- */
+/* --- program --- */
 
 static uint32_t id_of(int prog_fd)
 {
@@ -198,7 +206,8 @@ static uint32_t id_of(int prog_fd)
 
 static int link_program(struct af_xdp *dev, bool generic)
 {
-	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
+	LIBBPF_OPTS(bpf_link_create_opts, opts,
+		    .flags = generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
 	int fd = bpf_program__fd((generic && dev->twin ? dev->twin : dev->prog)->progs.udplane);
 	uint64_t until = now_ms() + RETRY_MS;
 
@@ -231,11 +240,13 @@ bool af_xdp_is_linked(const struct af_xdp *dev)
 		return false;
 	if (bpf_obj_get_info_by_fd(dev->link_fd, &info, &len))
 		return true; /* cannot be told */
-	return info.xdp.ifindex == (uint32_t)dev->base.ifindex && (!dev->prog_id || info.prog_id == dev->prog_id);
+	return info.xdp.ifindex == (uint32_t)dev->base.ifindex &&
+	       (!dev->prog_id || info.prog_id == dev->prog_id);
 }
 
-/* The program is compiled for one mode (`generic` is constant to the verifier), but its maps and global data serve both: neither the
- * workers nor the claims notice when one takes the other's place. */
+/* The program is compiled for one mode (`generic` is constant to the verifier), but its maps and
+ * global data serve both: neither the workers nor the claims notice when one takes the other's
+ * place. */
 static int load_twin(struct af_xdp *dev)
 {
 	struct udplane_xdp *twin = udplane_xdp__open();
@@ -278,8 +289,8 @@ static const char *driver_name(const struct af_xdp *dev)
 
 static void describe(struct af_xdp *dev)
 {
-	snprintf(dev->base.text, sizeof(dev->base.text), "%.24s, %u queue%s, %s", driver_name(dev), dev->hw_cnt,
-		 dev->hw_cnt == 1 ? "" : "s", way_name[dev->way]);
+	snprintf(dev->base.text, sizeof(dev->base.text), "%.24s, %u queue%s, %s", driver_name(dev),
+		 dev->hw_cnt, dev->hw_cnt == 1 ? "" : "s", way_name[dev->way]);
 }
 
 int af_xdp_relink(struct af_xdp *dev, bool generic, char *text, size_t text_len)
@@ -304,7 +315,7 @@ int af_xdp_relink(struct af_xdp *dev, bool generic, char *text, size_t text_len)
 	return 0;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- ways -- */
+/* --- ways --- */
 
 /* 0, or -errno with what failed, short. */
 static int try_way(struct af_xdp *dev, enum af_xdp_way way, char *text, size_t text_len)
@@ -354,7 +365,8 @@ static void append(char *text, size_t len, const char *format, ...)
 /* Whether a worse way may work where this error came up. */
 static bool hopeless(int err)
 {
-	return err == -EPERM || err == -EACCES || err == -ENOBUFS || err == -ENOMEM || err == -EBUSY || err == -EEXIST;
+	return err == -EPERM || err == -EACCES || err == -ENOBUFS || err == -ENOMEM ||
+	       err == -EBUSY || err == -EEXIST;
 }
 
 static const enum af_xdp_way first_way[] = {
@@ -364,8 +376,9 @@ static const enum af_xdp_way first_way[] = {
 	[CONFIG_XDP_GENERIC] = AF_XDP_WAY_GENERIC,
 };
 
-/* Its native XDP runs on the ports, whose frames an AF_XDP socket of the bond does not take (xsk_rcv_check): they would vanish. Generic mode
- * comes after the frames have become the bond's. */
+/* Its native XDP runs on the ports, whose frames an AF_XDP socket of the bond does not take
+ * (xsk_rcv_check): they would vanish. Generic mode comes after the frames have become the bond's.
+ */
 #define BOND_TEXT "%s is a bond, whose ports deliver past an AF_XDP socket in native mode"
 
 static bool is_bond(const struct af_xdp *dev)
@@ -375,14 +388,19 @@ static bool is_bond(const struct af_xdp *dev)
 
 int af_xdp_bind(struct af_xdp *dev, char *text, size_t text_len)
 {
-	enum af_xdp_way way = dev->mode == CONFIG_XDP_AUTO && is_bond(dev) ? AF_XDP_WAY_GENERIC : first_way[dev->mode];
+	enum af_xdp_way way = dev->mode == CONFIG_XDP_AUTO && is_bond(dev) ? AF_XDP_WAY_GENERIC
+									   : first_way[dev->mode];
 	enum af_xdp_way last = dev->mode == CONFIG_XDP_AUTO ? AF_XDP_WAY_GENERIC : way;
 	char *why = dev->base.why, failed[200];
 	int err;
 
 	why[0] = '\0';
 	if (is_bond(dev) && way != AF_XDP_WAY_GENERIC) {
-		snprintf(text, text_len, BOND_TEXT "; use xdp_mode generic or auto, or name one of its ports with --interface", dev->base.ifname);
+		snprintf(
+			text, text_len,
+			BOND_TEXT
+			"; use xdp_mode generic or auto, or name one of its ports with --interface",
+			dev->base.ifname);
 		return -EOPNOTSUPP;
 	}
 	if (is_bond(dev))
@@ -391,19 +409,22 @@ int af_xdp_bind(struct af_xdp *dev, char *text, size_t text_len)
 		err = try_way(dev, way, failed, sizeof(failed));
 		if (!err)
 			break;
-		append(why, sizeof(dev->base.why), "%s%s: %s", why[0] ? "; " : "", way_name[way], failed);
+		append(why, sizeof(dev->base.why), "%s%s: %s", why[0] ? "; " : "", way_name[way],
+		       failed);
 		if (way == last || hopeless(err))
 			break;
 	}
 	if (err) {
 		/* A program may have come since open() looked. */
-		if ((err == -EBUSY || err == -EEXIST) && af_xdp_check_other(&dev->netif, text, text_len))
+		if ((err == -EBUSY || err == -EEXIST) &&
+		    af_xdp_check_other(&dev->netif, text, text_len))
 			return -EBUSY;
 		snprintf(text, text_len, "AF_XDP on %s: %s", dev->base.ifname, why);
 		return err;
 	}
 	if (!why[0])
-		snprintf(why, sizeof(dev->base.why), dev->mode == CONFIG_XDP_AUTO ? "the best there is" : "as configured");
+		snprintf(why, sizeof(dev->base.why),
+			 dev->mode == CONFIG_XDP_AUTO ? "the best there is" : "as configured");
 	dev->way = way;
 	describe(dev);
 	/* Loaded now, as the right to load is given up later. A failure costs the way out only. */

@@ -17,7 +17,8 @@
 #ifndef AF_XDP
 #define AF_XDP 44
 #endif
-#define OTHER_WAIT_MS 500 /* a program's owner that was killed: its link is gone within 50 ms (docs/measurements.md) */
+/* a program's owner that was killed: its link is gone within 50 ms (docs/measurements.md) */
+#define OTHER_WAIT_MS 500
 
 static bool has_cap(const struct __user_cap_data_struct *data, int cap)
 {
@@ -33,19 +34,23 @@ int af_xdp_check_permission(char *text, size_t text_len)
 
 	if (syscall(SYS_capget, &head, data))
 		return 0; /* then the calls that need them will tell */
-	admin = has_cap(data, CAP_SYS_ADMIN); /* stands for CAP_BPF and CAP_PERFMON, and was them before Linux 5.8 */
+	/* stands for CAP_BPF and CAP_PERFMON, and was them before Linux 5.8 */
+	admin = has_cap(data, CAP_SYS_ADMIN);
 	if (!has_cap(data, CAP_NET_ADMIN))
 		strcat(missing, " CAP_NET_ADMIN");
 	if (!has_cap(data, CAP_NET_RAW))
 		strcat(missing, " CAP_NET_RAW");
 	if (!has_cap(data, CAP_BPF) && !admin)
 		strcat(missing, " CAP_BPF");
-	/* Without it the verifier forbids the program to subtract packet pointers, and slows it against speculation. */
+	/* Without it the verifier forbids the program to subtract packet pointers, and slows it
+	 * against speculation. */
 	if (!has_cap(data, CAP_PERFMON) && !admin)
 		strcat(missing, " CAP_PERFMON");
 	if (!missing[0])
 		return 0;
-	snprintf(text, text_len, "no permission for AF_XDP: missing%s; add to the container's securityContext.capabilities, or run as root",
+	snprintf(text, text_len,
+		 "no permission for AF_XDP: missing%s; add to the container's "
+		 "securityContext.capabilities, or run as root",
 		 missing);
 	return -EPERM;
 }
@@ -59,7 +64,9 @@ int af_xdp_check_kernel(char *text, size_t text_len)
 		return 0;
 	}
 	if (err == EAFNOSUPPORT)
-		snprintf(text, text_len, "this kernel has no AF_XDP (CONFIG_XDP_SOCKETS): use Linux 5.10 or later built with it, or backend kernel");
+		snprintf(text, text_len,
+			 "this kernel has no AF_XDP (CONFIG_XDP_SOCKETS): use Linux 5.10 or later "
+			 "built with it, or backend kernel");
 	else
 		snprintf(text, text_len, "AF_XDP socket: %s", strerror(err));
 	return -err;
@@ -101,8 +108,11 @@ int af_xdp_name_other(const struct netif *netif, char *text, size_t text_len)
 		bpf_obj_get_info_by_fd(fd, &info, &len);
 		close(fd);
 	}
-	snprintf(text, text_len, "XDP program %u%s%s%s is attached to %s already; end its owner, or `ip link set dev %s xdp off`", id,
-		 info.name[0] ? " (" : "", info.name, info.name[0] ? ")" : "", netif->name, netif->name);
+	snprintf(text, text_len,
+		 "XDP program %u%s%s%s is attached to %s already; end its owner, or `ip link set "
+		 "dev %s xdp off`",
+		 id, info.name[0] ? " (" : "", info.name, info.name[0] ? ")" : "", netif->name,
+		 netif->name);
 	return -EBUSY;
 }
 
@@ -117,7 +127,8 @@ void af_xdp_raise_memlock(size_t len)
 	if (!setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){RLIM_INFINITY, RLIM_INFINITY}))
 		return;
 	r.rlim_cur = r.rlim_max;
-	setrlimit(RLIMIT_MEMLOCK, &r); /* too little: CAP_IPC_LOCK may make it needless; if not, binding tells */
+	setrlimit(RLIMIT_MEMLOCK,
+		  &r); /* too little: CAP_IPC_LOCK may make it needless; if not, binding tells */
 }
 
 void af_xdp_explain_bind(int err, size_t len, char *text, size_t text_len)
@@ -125,7 +136,9 @@ void af_xdp_explain_bind(int err, size_t len, char *text, size_t text_len)
 	struct rlimit r = {0};
 
 	if (err == EBUSY) {
-		snprintf(text, text_len, "another AF_XDP socket holds one of its queues; end its owner (`ss --xdp -p`)");
+		snprintf(text, text_len,
+			 "another AF_XDP socket holds one of its queues; end its owner (`ss --xdp "
+			 "-p`)");
 		return;
 	}
 	if (err != ENOBUFS && err != ENOMEM) {
@@ -133,6 +146,8 @@ void af_xdp_explain_bind(int err, size_t len, char *text, size_t text_len)
 		return;
 	}
 	getrlimit(RLIMIT_MEMLOCK, &r);
-	snprintf(text, text_len, "locked-memory limit of %llu KiB is too low for %zu KiB of frames: raise RLIMIT_MEMLOCK (ulimit -l), or add CAP_IPC_LOCK",
+	snprintf(text, text_len,
+		 "locked-memory limit of %llu KiB is too low for %zu KiB of frames: raise "
+		 "RLIMIT_MEMLOCK (ulimit -l), or add CAP_IPC_LOCK",
 		 (unsigned long long)r.rlim_cur / 1024, len / 1024);
 }

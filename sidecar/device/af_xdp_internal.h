@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Private to the AF_XDP device: its state, shared by af_xdp.c (life cycle), af_xdp_bind.c (sockets and program), af_xdp_queue.c
- * (the packet path) and af_xdp_check.c (what may be in the way, in words for people).
+ * Private to the AF_XDP device: its state, shared by af_xdp.c (life cycle), af_xdp_bind.c (sockets
+ * and program), af_xdp_queue.c (the packet path) and af_xdp_check.c (what may be in the way, in
+ * words for people).
  *
  *            UMEM = the frames zone, one for all queues
  *   worker 0: free stack -- hw queue 0, hw queue W, ...        (hw queue i belongs to worker i % W)
  *   worker 1: free stack -- hw queue 1, ...
  *
- * A hardware queue is one xsk with the four rings of its own; the frames in them always belong to the queue's worker.
+ * A hardware queue is one xsk with the four rings of its own; the frames in them always belong to
+ * the queue's worker.
  */
 #ifndef SIDECAR_DEVICE_AF_XDP_INTERNAL_H
 #define SIDECAR_DEVICE_AF_XDP_INTERNAL_H
@@ -20,12 +22,14 @@
 #include "sidecar/device/xdp/udplane_xdp.h"
 #include "sidecar/device/xdp_claims.h"
 
-#define AF_XDP_RING 2048u      /* RX, TX and completion descriptors of a hardware queue */
-#define AF_XDP_FILL_RING 4096u /* twice what is ever in it: a fill ring filled to its size stopped recycling (kernel 6.18) */
-/* Frames that a hardware queue keeps for receiving, if the worker has them to spare: more than the RX ring takes, so that a slow
- * worker shows as a full ring and not as a lack of frames. */
+#define AF_XDP_RING 2048u /* RX, TX and completion descriptors of a hardware queue */
+/* twice what is ever in it: a fill ring filled to its size stopped recycling (kernel 6.18) */
+#define AF_XDP_FILL_RING 4096u
+/* Frames that a hardware queue keeps for receiving, if the worker has them to spare: more than the
+ * RX ring takes, so that a slow worker shows as a full ring and not as a lack of frames. */
 #define AF_XDP_FILL_TARGET (AF_XDP_RING + 256u)
-#define AF_XDP_REFILL 64u      /* frames moved into the fill ring at a time: one index published for so many */
+/* frames moved into the fill ring at a time: one index published for so many */
+#define AF_XDP_REFILL 64u
 
 /* Used by the worker that owns it, from attach to close. */
 struct af_xdp_hw {
@@ -33,15 +37,15 @@ struct af_xdp_hw {
 	struct xsk_ring_prod fill, tx;
 	struct xsk_socket *xsk;
 	int fd;
-	uint32_t id;     /* hardware queue number */
-	uint32_t filled; /* frames in the fill ring, in the kernel, in the RX ring */
-	uint32_t target; /* how many of them there should be */
-	uint32_t tx_out; /* frames in the TX ring, in the kernel, in the completion ring */
-	__u32 *state;    /* enum xdp_state; atomic */
+	uint32_t id;	       /* hardware queue number */
+	uint32_t filled;       /* frames in the fill ring, in the kernel, in the RX ring */
+	uint32_t target;       /* how many of them there should be */
+	uint32_t tx_out;       /* frames in the TX ring, in the kernel, in the completion ring */
+	__u32 *state;	       /* enum xdp_state; atomic */
 	const __u64 *asked_ns; /* struct xdp_queue: the program asks whether we run, */
 	__u64 *answered_ns;    /* and we answer, */
-	__u64 answered;        /* the last time with this */
-	const __u64 *idle; /* the program's XDP_COUNT_IDLE for this queue */
+	__u64 answered;	       /* the last time with this */
+	const __u64 *idle;     /* the program's XDP_COUNT_IDLE for this queue */
 };
 
 struct af_xdp_queue {
@@ -53,8 +57,8 @@ struct af_xdp_queue {
 	struct af_xdp_hw **hw;
 	bool zerocopy;
 	uint32_t own_first, own_cnt; /* this worker's frames */
-	uint64_t tx_done;    /* written by the worker, read by the control thread */
-	uint64_t tx_invalid; /* same; refused before the kernel saw them */
+	uint64_t tx_done;	     /* written by the worker, read by the control thread */
+	uint64_t tx_invalid;	     /* same; refused before the kernel saw them */
 } __attribute__((aligned(UDPLANE_LINE)));
 
 /* One way of attaching, from best to worst. */
@@ -63,7 +67,8 @@ enum af_xdp_way { AF_XDP_WAY_ZEROCOPY, AF_XDP_WAY_COPY, AF_XDP_WAY_GENERIC, AF_X
 /* True if the state was `from`, and now is `to`. */
 static inline bool af_xdp_swap_state(struct af_xdp_hw *hw, __u32 from, __u32 to)
 {
-	return __atomic_compare_exchange_n(hw->state, &from, to, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	return __atomic_compare_exchange_n(hw->state, &from, to, false, __ATOMIC_SEQ_CST,
+					   __ATOMIC_RELAXED);
 }
 
 struct udplane_xdp;
@@ -74,14 +79,16 @@ struct af_xdp {
 	enum config_xdp_mode mode;
 	uint32_t claim_max;
 
-	struct xdp_claims claims; /* what is asked for; `shared` and the maps change with the program loaded */
+	/* what is asked for; `shared` and the maps change with the program loaded */
+	struct xdp_claims claims;
 	struct udplane_xdp *prog; /* skeleton: program and maps */
-	struct udplane_xdp *twin; /* the same program for generic mode, on the same maps; NULL: never needed */
+	struct udplane_xdp
+		*twin; /* the same program for generic mode, on the same maps; NULL: never needed */
 	enum af_xdp_way way;
-	bool frags;               /* program takes frames of several buffers */
-	int link_fd;              /* -1: the kernel gets everything */
-	uint32_t prog_id;         /* of the program that was attached */
-	uint32_t looks;           /* times that facts were asked for */
+	bool frags;	  /* program takes frames of several buffers */
+	int link_fd;	  /* -1: the kernel gets everything */
+	uint32_t prog_id; /* of the program that was attached */
+	uint32_t looks;	  /* times that facts were asked for */
 
 	struct device_memory mem;
 	struct xsk_umem *umem;
@@ -91,11 +98,13 @@ struct af_xdp {
 	struct af_xdp_queue *queue; /* [worker_cnt] */
 };
 
-/* af_xdp_bind.c: binds every hardware queue and attaches the program, in the best way that works. Fills base.text and base.why. */
+/* af_xdp_bind.c: binds every hardware queue and attaches the program, in the best way that works.
+ * Fills base.text and base.why. */
 int af_xdp_bind(struct af_xdp *dev, char *text, size_t text_len);
 /* Detaches the program; returns when the kernel gets every further packet. */
 void af_xdp_unlink(struct af_xdp *dev);
-/* Attaches the program again, which is not; generic: in generic mode from now on. 0 or -errno with text. */
+/* Attaches the program again, which is not; generic: in generic mode from now on. 0 or -errno with
+ * text. */
 int af_xdp_relink(struct af_xdp *dev, bool generic, char *text, size_t text_len);
 /* Is the program where af_xdp_bind or af_xdp_relink attached it? */
 bool af_xdp_is_linked(const struct af_xdp *dev);
@@ -123,7 +132,8 @@ void af_xdp_explain_bind(int err, size_t len, char *text, size_t text_len);
 extern const struct device_queue_ops af_xdp_queue_ops;
 /* All frames are free, nothing is in any ring. */
 void af_xdp_queue_reset(struct af_xdp_queue *q);
-/* Gives every bound hardware queue its frames, before the first packet and before the worker runs. */
+/* Gives every bound hardware queue its frames, before the first packet and before the worker runs.
+ */
 void af_xdp_queue_prime(struct af_xdp_queue *q);
 
 #endif

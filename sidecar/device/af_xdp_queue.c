@@ -9,10 +9,12 @@
 #include "sidecar/base/clock.h"
 #include "sidecar/device/af_xdp_internal.h"
 
-#define SETTLE_NS 1000000ull /* longer than any run of the receive soft interrupt should be (net.core.netdev_budget frames) */
-/* What was diverted before a stall that lasted longer is dropped, to keep the order. After a shorter one it is delivered, if late: a worker
- * that only waited for its core shall lose nothing. */
-#define STALE_NS 200000000ull
+/* longer than any run of the receive soft interrupt should be (net.core.netdev_budget frames) */
+#define SETTLE_NS 1000000ull
+/* What was diverted before a stall that lasted longer is dropped, to keep the order. After a
+ * shorter one it is delivered, if late: a worker that only waited for its core shall lose nothing.
+ */
+#define STALE_NS    200000000ull
 #define KICK_BUDGET 32u /* frames that one kick is sure to look at: the kernel's TX_BATCH_SIZE */
 
 static struct af_xdp_queue *to_queue(struct device_queue *q)
@@ -20,7 +22,8 @@ static struct af_xdp_queue *to_queue(struct device_queue *q)
 	return (struct af_xdp_queue *)q;
 }
 
-/* A sum that leaves the stack means that a frame was given back twice or never was ours: our own broken invariant. */
+/* A sum that leaves the stack means that a frame was given back twice or never was ours: our own
+ * broken invariant. */
 static uint32_t *push(struct af_xdp_queue *q, uint32_t cnt)
 {
 	uint32_t *at = q->free + q->free_cnt;
@@ -31,14 +34,15 @@ static uint32_t *push(struct af_xdp_queue *q, uint32_t cnt)
 	return at;
 }
 
-/* ------------------------------------------------------------------------------------------------------- receive -- */
+/* --- receive --- */
 
 /* Gives the kernel free frames to receive into. */
 static bool refill(struct af_xdp_queue *q, struct af_xdp_hw *hw)
 {
 	uint32_t lack = hw->target - hw->filled, idx;
 
-	/* Whole batches, but the last frames go as they come back: without them nothing is received. */
+	/* Whole batches, but the last frames go as they come back: without them nothing is
+	 * received. */
 	if (lack > AF_XDP_REFILL)
 		lack = AF_XDP_REFILL;
 	if (lack > q->free_cnt)
@@ -47,7 +51,8 @@ static bool refill(struct af_xdp_queue *q, struct af_xdp_hw *hw)
 		return false;
 	q->free_cnt -= lack;
 	for (uint32_t i = 0; i < lack; i++)
-		*xsk_ring_prod__fill_addr(&hw->fill, idx + i) = (uint64_t)q->free[q->free_cnt + i] << q->frame_shift;
+		*xsk_ring_prod__fill_addr(&hw->fill, idx + i) = (uint64_t)q->free[q->free_cnt + i]
+								<< q->frame_shift;
 	xsk_ring_prod__submit(&hw->fill, lack);
 	hw->filled += lack;
 	if (xsk_ring_prod__needs_wakeup(&hw->fill))
@@ -73,8 +78,9 @@ void af_xdp_queue_prime(struct af_xdp_queue *q)
 			;
 }
 
-/* The ring is ahead of the kernel's sockets: waits until they have caught up (enum xdp_state), which takes what is left of one run of the
- * kernel's receive soft interrupt. On this core it is over before we run, but for what was left to ksoftirqd. */
+/* The ring is ahead of the kernel's sockets: waits until they have caught up (enum xdp_state),
+ * which takes what is left of one run of the kernel's receive soft interrupt. On this core it is
+ * over before we run, but for what was left to ksoftirqd. */
 static void settle(struct af_xdp_hw *hw)
 {
 	uint64_t end = clock_now_ns() + SETTLE_NS;
@@ -100,7 +106,8 @@ static void answer(struct af_xdp_hw *hw)
 	__atomic_store_n(hw->answered_ns, asked, __ATOMIC_RELAXED);
 }
 
-/* The kernel has taken over because we did not run. n: frames that were diverted before. Flags for them. */
+/* The kernel has taken over because we did not run. n: frames that were diverted before. Flags for
+ * them. */
 static uint32_t after_stall(struct af_xdp_queue *q, struct af_xdp_hw *hw, uint32_t n)
 {
 	if (n)
@@ -110,7 +117,8 @@ static uint32_t after_stall(struct af_xdp_queue *q, struct af_xdp_hw *hw, uint32
 	return 0;
 }
 
-static uint32_t receive(struct af_xdp_queue *q, struct af_xdp_hw *hw, struct device_frame *out, uint32_t max)
+static uint32_t receive(struct af_xdp_queue *q, struct af_xdp_hw *hw, struct device_frame *out,
+			uint32_t max)
 {
 	uint32_t idx, n = xsk_ring_cons__peek(&hw->rx, max, &idx), flags = 0;
 	__u32 state = __atomic_load_n(hw->state, __ATOMIC_ACQUIRE);
@@ -152,7 +160,7 @@ static uint32_t rx_burst(struct device_queue *dq, struct device_frame *out, uint
 	return n;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- send -- */
+/* --- send --- */
 
 /* All sending is on the worker's first hardware queue: one ring to fill, one kick. */
 
@@ -187,7 +195,8 @@ static uint32_t tx_burst(struct device_queue *dq, const struct device_frame *in,
 		struct xdp_desc *d;
 
 		/* The kernel would skip it and never give the frame back. */
-		if (__builtin_expect(in[i].len < 14 || in[i].off + (uint32_t)in[i].len > q->frame_size, 0)) {
+		if (__builtin_expect(
+			    in[i].len < 14 || in[i].off + (uint32_t)in[i].len > q->frame_size, 0)) {
 			*push(q, 1) = in[i].frame;
 			__atomic_store_n(&q->tx_invalid, q->tx_invalid + 1, __ATOMIC_RELAXED);
 			continue;
@@ -209,8 +218,9 @@ static uint32_t tx_queued(const struct af_xdp_hw *hw)
 	return *hw->tx.producer - __atomic_load_n(hw->tx.consumer, __ATOMIC_ACQUIRE);
 }
 
-/* A kick sends up to its budget, then says EAGAIN; ENOBUFS, EBUSY, or EAGAIN without progress: the device is behind, next round.
- * Raising the budget (XDP_MAX_TX_SKB_BUDGET, Linux 6.18) gained about 1 % on veth with 64-byte frames, less than runs differ. */
+/* A kick sends up to its budget, then says EAGAIN; ENOBUFS, EBUSY, or EAGAIN without progress: the
+ * device is behind, next round. Raising the budget (XDP_MAX_TX_SKB_BUDGET, Linux 6.18) gained about
+ * 1 % on veth with 64-byte frames, less than runs differ. */
 static uint32_t tx_flush(struct device_queue *dq)
 {
 	struct af_xdp_queue *q = to_queue(dq);
@@ -245,7 +255,7 @@ static bool tx_pending(struct device_queue *dq)
 	return hw->tx_out != 0;
 }
 
-/* -------------------------------------------------------------------------------------------------------- frames -- */
+/* --- frames --- */
 
 static uint32_t frames_get(struct device_queue *dq, uint32_t *frames, uint32_t cnt)
 {
@@ -277,7 +287,7 @@ static uint32_t frames_free(struct device_queue *dq)
 	return n;
 }
 
-/* --------------------------------------------------------------------------------------------------------- sleep -- */
+/* --- sleep --- */
 
 static uint32_t wait_fds(struct device_queue *dq, int *fds, uint32_t max)
 {
@@ -289,8 +299,8 @@ static uint32_t wait_fds(struct device_queue *dq, int *fds, uint32_t max)
 	return n;
 }
 
-/* The descriptor is readable whenever the RX ring holds something, so nothing needs arming; a driver that waits for
- * frames to receive into must be told that they are there. */
+/* The descriptor is readable whenever the RX ring holds something, so nothing needs arming; a
+ * driver that waits for frames to receive into must be told that they are there. */
 static int arm(struct device_queue *dq)
 {
 	struct af_xdp_queue *q = to_queue(dq);
@@ -306,7 +316,7 @@ static void disarm(struct device_queue *dq)
 	(void)dq;
 }
 
-/* ------------------------------------------------------------------------------------- who gets what: enum xdp_state -- */
+/* --- who gets what: enum xdp_state --- */
 
 static void engage(struct device_queue *dq)
 {

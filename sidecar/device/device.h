@@ -3,7 +3,8 @@
  * A network device as the workers see it: queues of frames. Implemented by af_xdp.c and dpdk/.
  *
  *   free frame --(frames_get)--> worker --(tx_burst)--> device --(completion)--> free frame
- *   free frame --(refill, inside rx_burst)--> device --(rx_burst)--> worker, client --(frames_put)--> free frame
+ *   free frame --(refill, inside rx_burst)--> device --(rx_burst)--> worker, client
+ * --(frames_put)--> free frame
  *
  * A frame is named by its index in the frames zone. Each frame has one owner at a time; the device
  * keeps the free frames of each worker. Worker w of W owns the frames from w * cnt / W up to, not
@@ -25,15 +26,15 @@ struct config;
 /* Part of a frame that holds a packet, from its Ethernet header. */
 struct device_frame {
 	uint32_t frame;
-	uint16_t off; /* bytes from the frame's start */
-	uint16_t len; /* bytes */
+	uint16_t off;	/* bytes from the frame's start */
+	uint16_t len;	/* bytes */
 	uint32_t flags; /* DEVICE_FRAME_*; ignored when sending */
 };
 
 #define DEVICE_FRAME_VERIFIED 0x1 /* the NIC has verified the IP and UDP checksums */
-#define DEVICE_FRAME_STALE 0x2 /* received before the worker stalled; the kernel has delivered newer
-				* ones */
-#define DEVICE_BURST 64
+/* received before the worker stalled; the kernel has delivered newer * ones */
+#define DEVICE_FRAME_STALE 0x2
+#define DEVICE_BURST	   64
 
 struct device_memory { /* the frames zone, mapped writable until close */
 	void *addr;
@@ -46,9 +47,9 @@ struct device_memory { /* the frames zone, mapped writable until close */
 /* Datagrams to divert from the kernel (AF_XDP only; a NIC bound to vfio-pci delivers everything to
  * us). Mirrors the port table. */
 struct device_claim {
-	uint8_t family;      /* AF_INET or AF_INET6: of the packets */
-	bool any_addr;       /* matches any local address */
-	bool connected;      /* peer and peer_port_be must match, too; any_addr is false */
+	uint8_t family; /* AF_INET or AF_INET6: of the packets */
+	bool any_addr;	/* matches any local address */
+	bool connected; /* peer and peer_port_be must match, too; any_addr is false */
 	uint16_t port_be;
 	uint16_t peer_port_be;
 	uint8_t addr[16], peer[16];
@@ -56,7 +57,7 @@ struct device_claim {
 
 /* State of the device, by which the control thread supervises it. */
 struct device_facts {
-	bool attached;       /* our XDP program is still attached */
+	bool attached;	     /* our XDP program is still attached */
 	bool can_generic;    /* reattach() may use generic mode: native mode was our own choice */
 	uint32_t queue_cnt;  /* hardware RX queues of the interface now */
 	uint32_t rx_put;     /* frames that the kernel has put into our RX rings, modulo 2^32 */
@@ -101,7 +102,8 @@ struct device_ops {
 	/* on: leave datagrams of flows that connection tracking translates to the kernel, at the
 	 * cost of a lookup per datagram. May be called only if sees_translation is true. */
 	void (*set_translated)(struct device *dev, bool on);
-	/* Fills the device's counters (enum udplane_device_counter, except the gauges of frames). */
+	/* Fills the device's counters (enum udplane_device_counter, except the gauges of frames).
+	 */
 	void (*counters)(struct device *dev, uint64_t *out);
 
 	struct device_queue *(*queue)(struct device *dev, uint32_t worker);
@@ -120,7 +122,8 @@ struct device_ops {
 
 /* The packet path, called by the worker that owns the queue. */
 struct device_queue_ops {
-	/* Receives up to max (<= DEVICE_BURST) packets and refills the device from the free frames. */
+	/* Receives up to max (<= DEVICE_BURST) packets and refills the device from the free frames.
+	 */
 	uint32_t (*rx_burst)(struct device_queue *q, struct device_frame *out, uint32_t max);
 	/* Takes the first n of cnt frames and returns n. The caller keeps the others and retries.
 	 * Reaps completions. */
@@ -129,11 +132,13 @@ struct device_queue_ops {
 	 * tx_burst, and while tx_pending. Returns the number of packets that it took from the TAP;
 	 * while it takes any, the worker does not sleep. */
 	uint32_t (*tx_flush)(struct device_queue *q);
-	uint32_t (*frames_get)(struct device_queue *q, uint32_t *frames, uint32_t cnt); /* returns the number */
+	uint32_t (*frames_get)(struct device_queue *q, uint32_t *frames,
+			       uint32_t cnt); /* returns the number */
 	void (*frames_put)(struct device_queue *q, const uint32_t *frames, uint32_t cnt);
 	/* Gauge: frames that are free or held by the device for receiving or sending. */
 	uint32_t (*frames_free)(struct device_queue *q);
-	/* Descriptors that the worker's epoll watches while it sleeps (EPOLLIN, level-triggered). */
+	/* Descriptors that the worker's epoll watches while it sleeps (EPOLLIN, level-triggered).
+	 */
 	uint32_t (*wait_fds)(struct device_queue *q, int *fds, uint32_t max);
 	/* Requests an event at the next packet; call it before the last rx_burst. Returns 0 or
 	 * -errno. */
@@ -151,8 +156,8 @@ struct device_queue_ops {
 	 * datagram arrives. */
 	void (*leave)(struct device_queue *q);
 	/* Leaves claimed datagrams to the kernel from now on, and returns true. If one has arrived
-	 * since leave() (or since engage(), if none had arrived before leave()), returns false; some
-	 * of several hardware queues may have switched, so the caller must call engage(). */
+	 * since leave() (or since engage(), if none had arrived before leave()), returns false;
+	 * some of several hardware queues may have switched, so the caller must call engage(). */
 	bool (*disengage)(struct device_queue *q);
 	/* Counts the claimed datagrams that the kernel has received while disengaged. */
 	uint64_t (*left_to_kernel)(struct device_queue *q);
@@ -168,18 +173,18 @@ struct device { /* first member of each implementation's struct */
 	char ifname[16];
 	int ifindex;
 	uint8_t mac[6];
-	uint32_t mtu;        /* bytes of an IP packet */
-	uint32_t queue_cnt;  /* hardware RX queues */
-	uint32_t queue_used; /* hardware RX queues that the workers serve; set by attach */
-	int numa_node;       /* -1 if unknown */
-	uint32_t frame_size; /* smallest suitable frame, in bytes; 0 if the MTU decides */
-	uint32_t tx_headroom; /* bytes to leave in front of a packet to send; 0 for AF_XDP */
-	bool local_frames;   /* virtual link of this host (veth): checksums may be partial */
-	bool can_disengage;  /* leave(), disengage() and left_to_kernel() work */
+	uint32_t mtu;	       /* bytes of an IP packet */
+	uint32_t queue_cnt;    /* hardware RX queues */
+	uint32_t queue_used;   /* hardware RX queues that the workers serve; set by attach */
+	int numa_node;	       /* -1 if unknown */
+	uint32_t frame_size;   /* smallest suitable frame, in bytes; 0 if the MTU decides */
+	uint32_t tx_headroom;  /* bytes to leave in front of a packet to send; 0 for AF_XDP */
+	bool local_frames;     /* virtual link of this host (veth): checksums may be partial */
+	bool can_disengage;    /* leave(), disengage() and left_to_kernel() work */
 	bool sees_translation; /* set by attach: set_translated() works */
-	uint32_t restart;    /* atomic, set by the device: it must be opened again (a VF was reset) */
-	char text[64];       /* for example "veth, 1 queue, native, copy" */
-	char why[160];       /* why this attach mode and no better one */
+	uint32_t restart; /* atomic, set by the device: it must be opened again (a VF was reset) */
+	char text[64];	  /* for example "veth, 1 queue, native, copy" */
+	char why[160];	  /* why this attach mode and no better one */
 };
 
 struct device_queue { /* first member of each implementation's struct */

@@ -22,7 +22,8 @@ static bool default_route(char *name)
 	FILE *f = fopen("/proc/net/route", "re");
 
 	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%15s %lx %*x %lx %*d %*d %lu %lx", ifname, &dest, &flags, &metric, &mask) != 5)
+		if (sscanf(line, "%15s %lx %*x %lx %*d %*d %lu %lx", ifname, &dest, &flags, &metric,
+			   &mask) != 5)
 			continue;
 		if (dest || mask || !(flags & 1) || metric >= best)
 			continue;
@@ -33,9 +34,11 @@ static bool default_route(char *name)
 		fclose(f);
 	f = best == ~0ul ? fopen("/proc/net/ipv6_route", "re") : NULL;
 	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%*32[0]%*1[ ]%lx %*s %*s %*s %lx %*x %*x %lx %15s", &mask, &metric, &flags, ifname) != 4)
+		if (sscanf(line, "%*32[0]%*1[ ]%lx %*s %*s %*s %lx %*x %*x %lx %15s", &mask,
+			   &metric, &flags, ifname) != 4)
 			continue;
-		if (mask || !(flags & 1) || flags & 0x200 /* reject */ || !strcmp(ifname, "lo") || metric >= best)
+		if (mask || !(flags & 1) || flags & 0x200 /* reject */ || !strcmp(ifname, "lo") ||
+		    metric >= best)
 			continue;
 		best = metric;
 		strcpy(name, ifname);
@@ -64,7 +67,8 @@ static int read_mac(struct netif *n, int fd)
 	return 0;
 }
 
-/* What the driver says it uses now; else the directories of sysfs, which may be those of another network namespace. */
+/* What the driver says it uses now; else the directories of sysfs, which may be those of another
+ * network namespace. */
 static uint32_t read_queue_cnt(const char *name, int fd)
 {
 	struct ethtool_channels ch = {.cmd = ETHTOOL_GCHANNELS};
@@ -102,7 +106,8 @@ static int read_numa_node(const char *name)
 
 static bool is_virtual(const char *driver)
 {
-	static const char *const name[] = {"", "veth", "netkit", "tun", "bridge", "macvlan", "ipvlan", "dummy", "virtio_net", "vif"};
+	static const char *const name[] = {"",	      "veth",	"netkit", "tun",	"bridge",
+					   "macvlan", "ipvlan", "dummy",  "virtio_net", "vif"};
 
 	for (size_t i = 0; i < sizeof(name) / sizeof(name[0]); i++)
 		if (!strcmp(driver, name[i]))
@@ -149,13 +154,17 @@ static int read_all(struct netif *n, int fd, char *text, size_t text_len)
 	int err = request(fd, n->name, SIOCGIFINDEX, &ifr);
 
 	if (err) {
-		snprintf(text, text_len, "no interface \"%s\" in this network namespace; `ip link` shows those that exist", n->name);
+		snprintf(text, text_len,
+			 "no interface \"%s\" in this network namespace; `ip link` shows those "
+			 "that exist",
+			 n->name);
 		return -ENODEV;
 	}
 	n->ifindex = ifr.ifr_ifindex;
 	err = read_mac(n, fd);
 	if (err) {
-		snprintf(text, text_len, "interface %s is no Ethernet device; choose one that is", n->name);
+		snprintf(text, text_len, "interface %s is no Ethernet device; choose one that is",
+			 n->name);
 		return err;
 	}
 	err = request(fd, n->name, SIOCGIFMTU, &ifr);
@@ -179,7 +188,8 @@ int netif_read(struct netif *n, const char *name, char *text, size_t text_len)
 
 	memset(n, 0, sizeof(*n));
 	if (!name[0] && !default_route(n->name)) {
-		snprintf(text, text_len, "no default route to find the interface by; name one with --interface");
+		snprintf(text, text_len,
+			 "no default route to find the interface by; name one with --interface");
 		return -ENODEV;
 	}
 	if (name[0])

@@ -18,18 +18,21 @@ struct netif {
 	char name[IFNAMSIZ];
 	int ifindex;
 	uint8_t mac[6];
-	uint32_t mtu;        /* bytes of IP packet */
-	uint32_t queue_cnt;  /* hardware RX queues, at least 1 */
-	int numa_node;       /* -1 unknown */
-	char driver[32];     /* "" unknown */
-	bool is_virtual;     /* frames may come straight from a socket of this host or of its hypervisor: checksums not computed yet */
+	uint32_t mtu;	    /* bytes of IP packet */
+	uint32_t queue_cnt; /* hardware RX queues, at least 1 */
+	int numa_node;	    /* -1 unknown */
+	char driver[32];    /* "" unknown */
+	/* frames may come straight from a socket of this host or of its hypervisor: checksums
+	 * not computed yet */
+	bool is_virtual;
 };
 
-/* name "": the interface of the default route. -errno with text for people: -ENODEV no such interface or no default route,
- * -EOPNOTSUPP no Ethernet. */
+/* name "": the interface of the default route. -errno with text for people: -ENODEV no such
+ * interface or no default route, -EOPNOTSUPP no Ethernet. */
 int netif_read(struct netif *netif, const char *name, char *text, size_t text_len);
 
-/* The hardware RX queues that it has now, at least 1; they can be changed while it is up (ethtool -L). */
+/* The hardware RX queues that it has now, at least 1; they can be changed while it is up (ethtool
+ * -L). */
 uint32_t netif_read_queue_cnt(const struct netif *netif);
 
 /* Reads mac anew: it may change while the interface is up. */

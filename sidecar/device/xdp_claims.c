@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What is counted. A specific or connected claim counts twice: itself, and as a reason to look into the map on its port. */
+/* What is counted. A specific or connected claim counts twice: itself, and as a reason to look into
+ * the map on its port. */
 enum ref_kind {
 	REF_WILD = 1,
 	REF_ADDR,
@@ -41,7 +42,8 @@ static uint32_t ref_hash(const struct ref_key *key)
 	return (uint32_t)h;
 }
 
-/* The entry of that key, or the free one where it would go. The table is never more than half full. */
+/* The entry of that key, or the free one where it would go. The table is never more than half full.
+ */
 static struct xdp_ref *ref_find(struct xdp_claims *c, const struct ref_key *key)
 {
 	uint32_t i = ref_hash(key) & c->ref_mask;
@@ -65,7 +67,8 @@ static int64_t ref_get(struct xdp_claims *c, const struct ref_key *key)
 	return r->cnt++;
 }
 
-/* Returns the count after. Entries that probed past the freed one move up, so no tombstones build up. */
+/* Returns the count after. Entries that probed past the freed one move up, so no tombstones build
+ * up. */
 static uint32_t ref_put(struct xdp_claims *c, const struct ref_key *key)
 {
 	struct xdp_ref *r = ref_find(c, key);
@@ -130,7 +133,8 @@ static void set_flag(struct xdp_claims *c, uint16_t port_be, uint16_t flag, bool
 static uint16_t slot_flag(const struct xdp_shared *s, const struct xdp_addr *a)
 {
 	for (int i = 0; i < XDP_LOCAL_FAST; i++) {
-		if (is_v4(a) ? s->local4_be[i] == a->word_be[3] : !memcmp(s->local6[i], a, sizeof(*a)))
+		if (is_v4(a) ? s->local4_be[i] == a->word_be[3]
+			     : !memcmp(s->local6[i], a, sizeof(*a)))
 			return is_v4(a) ? XDP_PORT_SLOT4(i) : XDP_PORT_SLOT6(i);
 	}
 	return 0;
@@ -155,7 +159,8 @@ static int publish(struct xdp_claims *c, const struct ref_key *key, bool on)
 	switch (key->kind) {
 	case REF_ADDR:
 		err = write_map(c->addr_fd, &addr, on);
-		if (!err || !on) /* diverting what the worker will not be told of would be a black hole */
+		if (!err ||
+		    !on) /* diverting what the worker will not be told of would be a black hole */
 			set_flag(c, key->conn.port_be, slot_flag(c->shared, &key->conn.addr), on);
 		return err;
 	case REF_CONN: return write_map(c->conn_fd, &key->conn, on);
@@ -193,7 +198,8 @@ static struct xdp_addr to_addr(uint8_t family, const uint8_t *from)
 	return to;
 }
 
-/* The keys of a claim: the thing itself, then what makes the program look for it. Returns how many, or -EINVAL. */
+/* The keys of a claim: the thing itself, then what makes the program look for it. Returns how many,
+ * or -EINVAL. */
 static int to_keys(const struct device_claim *claim, struct ref_key key[2])
 {
 	memset(key, 0, 2 * sizeof(key[0]));
@@ -269,7 +275,8 @@ static bool contains(const struct xdp_addr *set, uint32_t cnt, const struct xdp_
 	return false;
 }
 
-/* Empties the slots whose address is gone, and their flags on all ports before that; an address that stays keeps its slot. */
+/* Empties the slots whose address is gone, and their flags on all ports before that; an address
+ * that stays keeps its slot. */
 static void clear_slots(struct xdp_shared *s, const struct xdp_addr *set, uint32_t cnt)
 {
 	uint16_t gone = 0;
@@ -304,7 +311,8 @@ static bool fill_slots(struct xdp_shared *s, const struct xdp_addr *set, uint32_
 
 		if (slot_flag(s, &set[n]))
 			continue;
-		while (i < XDP_LOCAL_FAST && (v4 ? s->local4_be[i] : s->local6[i][0] | s->local6[i][1]))
+		while (i < XDP_LOCAL_FAST &&
+		       (v4 ? s->local4_be[i] : s->local6[i][0] | s->local6[i][1]))
 			i++;
 		if (i == XDP_LOCAL_FAST)
 			all = false;
@@ -327,7 +335,8 @@ static void flag_slots(struct xdp_claims *c)
 	}
 }
 
-/* The map holds all addresses, those in slots, too: what it holds then depends on nothing but the set. */
+/* The map holds all addresses, those in slots, too: what it holds then depends on nothing but the
+ * set. */
 static int publish_local(struct xdp_claims *c, const struct xdp_addr *set, uint32_t cnt)
 {
 	bool all;
@@ -390,15 +399,19 @@ static bool few_sources(const struct device_source *s, uint32_t cnt)
 }
 
 /* The bits of single addresses; `clear`: and no others. */
-static void write_filter(struct xdp_shared *shared, const struct device_source *s, uint32_t cnt, bool clear)
+static void write_filter(struct xdp_shared *shared, const struct device_source *s, uint32_t cnt,
+			 bool clear)
 {
 	uint64_t bits[XDP_SOURCE_BITS / 64] = {0};
 
 	for (uint32_t i = 0; i < cnt; i++)
 		if (s[i].len == 32)
-			bits[XDP_SOURCE_BIT(s[i].addr_be) / 64] |= 1ull << (XDP_SOURCE_BIT(s[i].addr_be) % 64);
+			bits[XDP_SOURCE_BIT(s[i].addr_be) / 64] |=
+				1ull << (XDP_SOURCE_BIT(s[i].addr_be) % 64);
 	for (uint32_t i = 0; i < XDP_SOURCE_BITS / 64; i++)
-		__atomic_store_n(&shared->source_filter[i], clear ? bits[i] : shared->source_filter[i] | bits[i], __ATOMIC_RELEASE);
+		__atomic_store_n(&shared->source_filter[i],
+				 clear ? bits[i] : shared->source_filter[i] | bits[i],
+				 __ATOMIC_RELEASE);
 }
 
 /* Longer prefixes first: what a shorter one decides otherwise is there before it is. */
@@ -488,7 +501,8 @@ void xdp_claims_set_translated(struct xdp_claims *c, bool on)
 		__atomic_store_n(&c->shared->translated, on, __ATOMIC_RELAXED);
 }
 
-int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd, int addr_fd, int conn_fd, int source_fd)
+int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd, int addr_fd,
+		   int conn_fd, int source_fd)
 {
 	int err;
 

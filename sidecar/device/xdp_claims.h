@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the XDP program diverts, as the control thread changes it: claims with a count each (several sockets may hold the same
- * one), the host's own addresses, the sources that Linux would accept, and whether flows are translated. Writes the program's shared
- * block and hash maps; remembers everything, so that it can be written again into a program loaded anew.
+ * What the XDP program diverts, as the control thread changes it: claims with a count each (several
+ * sockets may hold the same one), the host's own addresses, the sources that Linux would accept,
+ * and whether flows are translated. Writes the program's shared block and hash maps; remembers
+ * everything, so that it can be written again into a program loaded anew.
  *
- * Order against the program: what a port's flag points at is there before the flag is set, and goes after it is cleared.
- * Only the control thread calls; nothing here blocks, and nothing but init allocates.
+ * Order against the program: what a port's flag points at is there before the flag is set, and goes
+ * after it is cleared. Only the control thread calls; nothing here blocks, and nothing but init
+ * allocates.
  */
 #ifndef SIDECAR_DEVICE_XDP_CLAIMS_H
 #define SIDECAR_DEVICE_XDP_CLAIMS_H
@@ -41,9 +43,11 @@ int xdp_claims_init(struct xdp_claims *c, uint32_t claim_max);
 void xdp_claims_free(struct xdp_claims *c);
 
 /* Writes everything into a program just loaded. */
-int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd, int addr_fd, int conn_fd, int source_fd);
+int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd, int addr_fd,
+		   int conn_fd, int source_fd);
 
-/* As device.h's functions of these names. Of more than XDP_SOURCE_MAX sources all are left to the kernel. */
+/* As device.h's functions of these names. Of more than XDP_SOURCE_MAX sources all are left to the
+ * kernel. */
 int xdp_claims_insert(struct xdp_claims *c, const struct device_claim *claim);
 int xdp_claims_remove(struct xdp_claims *c, const struct device_claim *claim);
 int xdp_claims_set_local(struct xdp_claims *c, const uint8_t (*addrs)[16], uint32_t cnt);

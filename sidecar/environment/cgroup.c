@@ -26,7 +26,8 @@ static uint32_t count_programs(int target, uint32_t type, uint32_t flags)
 	a.query.target_fd = (uint32_t)target; /* a device's index has the same place */
 	a.query.attach_type = type;
 	a.query.query_flags = flags;
-	/* Without room for them, the kernel says how many there are. EINVAL: it does not know that kind. Not permitted: there may be some. */
+	/* Without room for them, the kernel says how many there are. EINVAL: it does not know that
+	 * kind. Not permitted: there may be some. */
 	if (syscall(__NR_bpf, BPF_PROG_QUERY, &a, sizeof(a)) && errno != ENOSPC)
 		return errno == EPERM;
 	return a.query.prog_cnt;

@@ -34,9 +34,9 @@
 #define TIMEOUT_S 2
 #define TRIES	  5  /* of a dump that a change interrupts */
 #define PARENTS	  64 /* of tc filters */
-#define POLL_SIZE                                                                              \
-	262144 /* bytes of a legacy table that is compared each second; bigger ones when their \
-		  size changes, and each minute */
+/* bytes of a legacy table that is compared each second; bigger ones when their size changes, and
+ * each minute */
+#define POLL_SIZE  262144
 #define SLOW_POLLS 60
 #define STEP_NS	   2000000ull /* of a reading of nftables in a turn of the loop */
 #define PAUSE	   4 /* times what a reading took passes until the next, but a second at most */
@@ -579,8 +579,8 @@ static int open_channels(struct environment *e)
 	return open_reader(e);
 }
 
-int environment_open(struct environment **out, int ifindex, const char *ifname, uint32_t trusted, bool device_asks,
-		     char *text, size_t text_len)
+int environment_open(struct environment **out, int ifindex, const char *ifname, uint32_t trusted,
+		     bool device_asks, char *text, size_t text_len)
 {
 	struct environment *e = calloc(1, sizeof(*e));
 	int err = e ? 0 : -ENOMEM;

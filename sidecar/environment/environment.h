@@ -32,7 +32,8 @@ int environment_fd(const struct environment *e); /* readable: call environment_p
 bool environment_process(struct environment *e);
 bool environment_poll(struct environment *e);
 bool environment_set_addresses(struct environment *e, const uint8_t (*addr)[16], uint32_t cnt);
-/* IPv4 (mapped): of these addresses those from which the fast path sends what is bound to none; none: any. */
+/* IPv4 (mapped): of these addresses those from which the fast path sends what is bound to none;
+ * none: any. */
 bool environment_set_sources(struct environment *e, const uint8_t (*addr)[16], uint32_t cnt);
 
 const struct judge_world *environment_world(const struct environment *e);

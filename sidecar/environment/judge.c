@@ -30,7 +30,8 @@ void judge_free(struct judge_world *w)
 
 /* ---- classes ---- */
 
-/* Own addresses of one family to which a socket may receive, or from which it may send, in the first bytes. */
+/* Own addresses of one family to which a socket may receive, or from which it may send, in the
+ * first bytes. */
 struct own {
 	uint8_t addr[OURS_MAX][16];
 	uint32_t cnt; /* 0: not known, or too many */
@@ -166,7 +167,8 @@ static void prepare_family(struct judge_world *w, uint8_t family)
 	struct rules_class c;
 	struct own own;
 
-	own_of(w, family, true, &own); /* a socket may be bound to any of them, and send from there */
+	own_of(w, family, true,
+	       &own); /* a socket may be bound to any of them, and send from there */
 	for (uint32_t kind = 0; kind < JUDGE_RULES; kind++) {
 		sending(w, NULL, family, &own, &c);
 		c.source_varies = true;
@@ -295,7 +297,8 @@ static void judge_rules(const struct judge_world *w, const struct judge_socket *
 	if (res->all || !covered(w, res))
 		no_tx(v, reasons[kind], text_of(res));
 	if (res->state_all || (some && res->state) ||
-	    (!w->device_asks && (res->nat_all || (some && res->effects & (RULES_DNAT | RULES_SNAT)))))
+	    (!w->device_asks &&
+	     (res->nat_all || (some && res->effects & (RULES_DNAT | RULES_SNAT)))))
 		no_rx(v, reasons[kind], text_of(res));
 	res = ask(w, s, family, kind, true, &room);
 	if (res->all || !covered(w, res))
@@ -350,7 +353,8 @@ static void judge_programs(const struct judge_socket *s, struct judge_verdict *v
 	}
 }
 
-static const char flows_text[] = "translated UDP flows are still tracked: /proc/net/nf_conntrack, conntrack -L";
+static const char flows_text[] =
+	"translated UDP flows are still tracked: /proc/net/nf_conntrack, conntrack -L";
 
 void judge_socket(const struct judge_world *w, const struct judge_socket *s,
 		  struct judge_verdict *out)

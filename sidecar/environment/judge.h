@@ -13,7 +13,8 @@
  *   - destination translation of what comes in can make a socket of ours answer for another port
  *     or address;
  *   - translation of what a socket sends must be undone in the answers.
- * A device that asks connection tracking (device_asks) leaves the answers of the first and the third kind to the kernel by itself.
+ * A device that asks connection tracking (device_asks) leaves the answers of the first and the
+ * third kind to the kernel by itself.
  */
 #ifndef SIDECAR_ENVIRONMENT_JUDGE_H
 #define SIDECAR_ENVIRONMENT_JUDGE_H
@@ -50,12 +51,15 @@ struct judge_world {
 	char ifname[16];
 	struct rules rules[JUDGE_RULES];
 	char blind[JUDGE_RULES][UDPLANE_TEXT_LEN]; /* not "": they could not be read, and why */
-	bool device_asks; /* the device leaves datagrams of flows that connection tracking translates to the kernel, whatever is claimed */
+	/* the device leaves datagrams of flows that connection tracking translates to the
+	 * kernel, whatever is claimed */
+	bool device_asks;
 	bool nat_flows; /* translated UDP flows exist, though no rule translates UDP any more */
 	uint8_t (*ours)[16]; /* own addresses, IPv4 mapped */
 	uint32_t ours_cnt;
-	uint8_t (*sources)[16]; /* of these, IPv4: what a socket that is bound to none may send from */
-	uint32_t source_cnt;	/* 0: any of them */
+	/* of these, IPv4: what a socket that is bound to none may send from */
+	uint8_t (*sources)[16];
+	uint32_t source_cnt; /* 0: any of them */
 	/* judge_prepare() */
 	struct rules_prefix
 		excluded[RULES_PREFIXES]; /* peers that take the kernel, whichever the socket */

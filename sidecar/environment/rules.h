@@ -137,8 +137,9 @@ struct rules_element {
 	uint32_t key;	 /* in rules.keys: key_len bytes, twice in sets with ranges */
 	uint32_t target; /* as of a rule */
 	uint8_t verdict; /* enum rules_verdict, of a map of verdicts */
-	bool end, whole; /* until rules_finish(): where a range ends, that is in front of it; a
-			    range that knows its end */
+	/* until rules_finish(): where a range ends, that is in front of it; a range that knows
+	 * its end */
+	bool end, whole;
 };
 
 struct rules_set {
@@ -237,8 +238,8 @@ struct rules_class {
 	bool nat_only;			 /* ask chains of type nat only */
 	bool by_destination; /* gather destinations instead of saying "all" where rules name them */
 	bool by_source;	     /* or sources, where their rules say nothing of the own port */
-	const uint8_t (*ours)[16]; /* own addresses, IPv4 mapped: a DNAT to none of them concerns no
-				      socket of ours */
+	/* own addresses, IPv4 mapped: a DNAT to none of them concerns no socket of ours */
+	const uint8_t (*ours)[16];
 	uint32_t ours_cnt;
 	bool to_ours;	     /* count DNAT only if it may lead to one of ours and to the port */
 	uint16_t to_port_be; /* 0: any */

@@ -1,25 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sidecar/keeper/keeper.h"
 
+#include "sidecar/keeper/process.h"
 #include <errno.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <linux/futex.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "sidecar/keeper/process.h"
 
 #define STOP_WAIT_MS 100
-#define OURS 16u     /* the channel, standard error, and what libraries open */
-#define OUT_MAX 512u /* enough for every client at once */
+#define OURS	     16u  /* the channel, standard error, and what libraries open */
+#define OUT_MAX	     512u /* enough for every client at once */
 
-/* Descriptors that a process of ours may have; a quarter of them, at most OUT_MAX, is for what is being closed. */
+/* Descriptors that a process of ours may have; a quarter of them, at most OUT_MAX, is for what is
+ * being closed. */
 static uint32_t files_allowed(void)
 {
 	struct rlimit files;
@@ -35,22 +36,27 @@ int keeper_start(struct keeper *k, char *text, size_t text_len)
 	int pair[2];
 
 	*k = (struct keeper){.fd = -1, .out_max = files / 4 < OUT_MAX ? files / 4 : OUT_MAX};
-	k->shared = mmap(NULL, sizeof(*k->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (k->shared == MAP_FAILED || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
-		snprintf(text, text_len, "no channel to the keeper of descriptors: %s", strerror(errno));
+	k->shared = mmap(NULL, sizeof(*k->shared), PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (k->shared == MAP_FAILED ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
+		snprintf(text, text_len, "no channel to the keeper of descriptors: %s",
+			 strerror(errno));
 		return -errno;
 	}
 	signal(SIGCHLD, SIG_IGN); /* its end shows in the channel; nobody waits for it */
 	fflush(NULL);
 	k->pid = fork();
 	if (k->pid < 0) {
-		snprintf(text, text_len, "cannot start the keeper of descriptors: %s", strerror(errno));
+		snprintf(text, text_len, "cannot start the keeper of descriptors: %s",
+			 strerror(errno));
 		close(pair[0]);
 		close(pair[1]);
 		return -errno;
 	}
 	if (!k->pid)
-		keeper_process(pair[1], k->shared, files > k->out_max + OURS ? files - k->out_max - OURS : 0);
+		keeper_process(pair[1], k->shared,
+			       files > k->out_max + OURS ? files - k->out_max - OURS : 0);
 	close(pair[1]);
 	k->fd = pair[0];
 	return 0;
@@ -95,11 +101,13 @@ static void make_heard(struct keeper *k)
 
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&k->shared->listener, __ATOMIC_RELAXED) == KEEPER_DEAF &&
-	    __atomic_compare_exchange_n(&k->shared->listener, &deaf, KEEPER_CALLED, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+	    __atomic_compare_exchange_n(&k->shared->listener, &deaf, KEEPER_CALLED, false,
+					__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 		keeper_call(k->shared);
 }
 
-/* 0 or -errno. Waits, unless flags say otherwise, for the process to read what came before, which it does whatever clients do. */
+/* 0 or -errno. Waits, unless flags say otherwise, for the process to read what came before, which
+ * it does whatever clients do. */
 static int request(struct keeper *k, const struct keeper_request *q, const void *payload, int flags)
 {
 	struct iovec iov[2] = {{(void *)q, sizeof(*q)}, {(void *)payload, q->len}};
@@ -116,15 +124,18 @@ static int request(struct keeper *k, const struct keeper_request *q, const void 
 	return 0;
 }
 
-static int request_fds(struct keeper *k, const struct keeper_request *q, const int *fds, uint32_t cnt)
+static int request_fds(struct keeper *k, const struct keeper_request *q, const int *fds,
+		       uint32_t cnt)
 {
 	union {
 		char space[CMSG_SPACE(KEEPER_BURY_MAX * sizeof(int))];
 		struct cmsghdr align;
 	} control;
 	struct iovec iov = {(void *)q, sizeof(*q)};
-	struct msghdr mh = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = CMSG_SPACE(cnt * sizeof(int))};
+	struct msghdr mh = {.msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = control.space,
+			    .msg_controllen = CMSG_SPACE(cnt * sizeof(int))};
 	struct cmsghdr *cm;
 	ssize_t n;
 
@@ -149,8 +160,10 @@ static int request_fds(struct keeper *k, const struct keeper_request *q, const i
 
 int keeper_take(struct keeper *k, uint64_t session, int conn, const struct claim_rules *rules)
 {
-	struct keeper_request q = {
-		.op = KEEPER_TAKE, .session = session, .netns_cookie = rules->netns_cookie, .ifindex = rules->ifindex};
+	struct keeper_request q = {.op = KEEPER_TAKE,
+				   .session = session,
+				   .netns_cookie = rules->netns_cookie,
+				   .ifindex = rules->ifindex};
 
 	return request_fds(k, &q, &conn, 1);
 }
@@ -162,7 +175,8 @@ int keeper_bury(struct keeper *k, const int *fds, uint32_t cnt)
 	return request_fds(k, &q, fds, cnt);
 }
 
-void keeper_verify(struct keeper *k, uint64_t session, uint64_t tag, int fd, const struct claim_rules *rules)
+void keeper_verify(struct keeper *k, uint64_t session, uint64_t tag, int fd,
+		   const struct claim_rules *rules)
 {
 	struct keeper_request q = {.op = KEEPER_VERIFY,
 				   .session = session,
@@ -174,10 +188,14 @@ void keeper_verify(struct keeper *k, uint64_t session, uint64_t tag, int fd, con
 	request(k, &q, NULL, 0);
 }
 
-void keeper_send(struct keeper *k, uint64_t session, int fd, const struct sockaddr *to, socklen_t to_len, const void *payload,
-		 size_t len)
+void keeper_send(struct keeper *k, uint64_t session, int fd, const struct sockaddr *to,
+		 socklen_t to_len, const void *payload, size_t len)
 {
-	struct keeper_request q = {.op = KEEPER_SEND, .session = session, .fd = fd, .len = (uint32_t)len, .to_len = to_len};
+	struct keeper_request q = {.op = KEEPER_SEND,
+				   .session = session,
+				   .fd = fd,
+				   .len = (uint32_t)len,
+				   .to_len = to_len};
 
 	memcpy(&q.to, to, to_len);
 	if (len > KEEPER_PAYLOAD_MAX || request(k, &q, payload, MSG_DONTWAIT))

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside the keeper process. One thread reads requests and puts them into the queue of their client. Others take one client at a time,
- * and carry out what is in its queue until it is empty. Nobody who may wait for a client is the only one who could listen.
+ * Inside the keeper process. One thread reads requests and puts them into the queue of their
+ * client. Others take one client at a time, and carry out what is in its queue until it is empty.
+ * Nobody who may wait for a client is the only one who could listen.
  */
 #include "sidecar/keeper/process.h"
 
+#include "sidecar/base/clock.h"
+#include "sidecar/base/log.h"
+#include "sidecar/confine/confine.h"
 #include <errno.h>
+#include <linux/futex.h>
+#include <linux/sock_diag.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
@@ -13,26 +19,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <linux/futex.h>
-#include <linux/sock_diag.h>
 #include <sys/prctl.h>
 #include <sys/queue.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include "sidecar/base/clock.h"
-#include "sidecar/base/log.h"
-#include "sidecar/confine/confine.h"
 
-#define CHANNEL 3           /* its descriptor here; above it is what clients passed */
-#define MESSAGE_FDS 253     /* SCM_MAX_FD: no message has more */
-#define HANDS_MAX 1024      /* threads; further clients wait for one */
-#define HANDS_IDLE 4        /* of these, so many stay when there is nothing to do */
-#define QUEUE_BYTES 262144  /* payload that waits in a client's queue: what comes beyond it is lost */
-#define UNREAD_MAX 4096     /* messages that are looked for in a socket that ends: what is left there does no harm but to its closer */
-#define STACK 131072
-#define LOOK_NS 100000      /* after an answer: a claim and what follows it come at less than this */
-#define LOST_CPU_NS 20000   /* a sched_yield() that takes longer has let somebody else run */
-#define BUCKETS 256
+#define CHANNEL	    3	 /* its descriptor here; above it is what clients passed */
+#define MESSAGE_FDS 253	 /* SCM_MAX_FD: no message has more */
+#define HANDS_MAX   1024 /* threads; further clients wait for one */
+#define HANDS_IDLE  4	 /* of these, so many stay when there is nothing to do */
+/* payload that waits in a client's queue: what comes beyond it is lost */
+#define QUEUE_BYTES 262144
+/* messages that are looked for in a socket that ends: what is left there does no harm but to its
+ * closer */
+#define UNREAD_MAX  4096
+#define STACK	    131072
+#define LOOK_NS	    100000 /* after an answer: a claim and what follows it come at less than this */
+#define LOST_CPU_NS 20000  /* a sched_yield() that takes longer has let somebody else run */
+#define BUCKETS	    256
 
 struct job {
 	STAILQ_ENTRY(job) link;
@@ -47,28 +51,29 @@ struct customer {
 	STAILQ_ENTRY(customer) turn;
 	uint64_t session; /* 0: of one BURY only, in no bucket */
 	STAILQ_HEAD(, job) jobs;
-	uint32_t bytes;   /* payload in jobs */
-	bool busy;        /* in `waiting`, or with a thread */
-	int *fd;          /* kept; the thread's that carries out its jobs */
+	uint32_t bytes; /* payload in jobs */
+	bool busy;	/* in `waiting`, or with a thread */
+	int *fd;	/* kept; the thread's that carries out its jobs */
 	uint32_t fd_cnt, fd_room;
 };
 
 static struct {
 	struct keeper_shared *shared;
-	uint32_t files; /* descriptors that all of them may have, */
-	uint32_t used;  /* and do have: kept, or being looked at. Atomic */
+	uint32_t files;		/* descriptors that all of them may have, */
+	uint32_t used;		/* and do have: kept, or being looked at. Atomic */
 	uint64_t look_until_ns; /* atomic */
-	bool may_look;  /* there is more than one CPU */
-	pthread_mutex_t lock; /* of all below, and of struct customer but fd */
+	bool may_look;		/* there is more than one CPU */
+	pthread_mutex_t lock;	/* of all below, and of struct customer but fd */
 	LIST_HEAD(, customer) bucket[BUCKETS];
 	STAILQ_HEAD(, customer) waiting;
 	uint32_t hands, idle; /* threads; idle: of these, that wait to be called */
-	bool listening;       /* one reads the channel */
+	bool listening;	      /* one reads the channel */
 } keeper = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- what may wait ---- */
 
-/* For what is not kept. A socket that lingers would hold this thread up for as long as its owner likes. */
+/* For what is not kept. A socket that lingers would hold this thread up for as long as its owner
+ * likes. */
 static void let_go(int fd)
 {
 	struct linger off = {0};
@@ -92,8 +97,10 @@ static void answered(struct keeper_reply *r, const struct keeper_request *q)
 	__atomic_store_n(&keeper.look_until_ns, clock_now_ns() + LOOK_NS, __ATOMIC_RELAXED);
 }
 
-/* Up to room descriptors of one message; *cut: there were more, which the kernel has closed here and now. Returns recvmsg's. */
-static ssize_t receive(int from, void *buf, size_t len, int flags, int *fds, uint32_t room, uint32_t *cnt, bool *cut)
+/* Up to room descriptors of one message; *cut: there were more, which the kernel has closed here
+ * and now. Returns recvmsg's. */
+static ssize_t receive(int from, void *buf, size_t len, int flags, int *fds, uint32_t room,
+		       uint32_t *cnt, bool *cut)
 {
 	union {
 		char space[CMSG_SPACE(MESSAGE_FDS * sizeof(int))];
@@ -108,10 +115,12 @@ static ssize_t receive(int from, void *buf, size_t len, int flags, int *fds, uin
 
 	*cnt = 0;
 	*cut = n >= 0 && mh.msg_flags & MSG_CTRUNC;
-	for (struct cmsghdr *cm = n >= 0 ? CMSG_FIRSTHDR(&mh) : NULL; cm; cm = CMSG_NXTHDR(&mh, cm)) {
+	for (struct cmsghdr *cm = n >= 0 ? CMSG_FIRSTHDR(&mh) : NULL; cm;
+	     cm = CMSG_NXTHDR(&mh, cm)) {
 		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
 			continue;
-		*cnt = (uint32_t)((cm->cmsg_len - CMSG_LEN(0)) / sizeof(int)); /* Linux makes one of all */
+		*cnt = (uint32_t)((cm->cmsg_len - CMSG_LEN(0)) /
+				  sizeof(int)); /* Linux makes one of all */
 		memcpy(fds, CMSG_DATA(cm), *cnt * sizeof(int));
 	}
 	return n;
@@ -123,8 +132,11 @@ static uint32_t reserve(uint32_t want)
 	uint32_t used = __atomic_load_n(&keeper.used, __ATOMIC_RELAXED), n;
 
 	do {
-		n = used >= keeper.files ? 0 : keeper.files - used < want ? keeper.files - used : want;
-	} while (n && !__atomic_compare_exchange_n(&keeper.used, &used, used + n, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+		n = used >= keeper.files	 ? 0
+		    : keeper.files - used < want ? keeper.files - used
+						 : want;
+	} while (n && !__atomic_compare_exchange_n(&keeper.used, &used, used + n, false,
+						   __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 	return n;
 }
 
@@ -155,7 +167,8 @@ static enum udplane_reason verify(int fd, const struct keeper_request *q, struct
 	socklen_t len = sizeof(info);
 
 	r->reason = claim_verify(fd, &rules, &r->claim, r->text, sizeof(r->text));
-	if (!r->reason && !getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len) && len == sizeof(info))
+	if (!r->reason && !getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len) &&
+	    len == sizeof(info))
 		r->drops = info[SK_MEMINFO_DROPS];
 	return r->reason;
 }
@@ -173,7 +186,8 @@ static void take(struct customer *c, struct job *j)
 	r.fd_cnt = cnt + cut;
 	if (cut && !cnt) {
 		r.reason = UDPLANE_REASON_DESCRIPTORS;
-		snprintf(r.text, sizeof(r.text), "udplaned holds as many descriptors as it may; raise its RLIMIT_NOFILE");
+		snprintf(r.text, sizeof(r.text),
+			 "udplaned holds as many descriptors as it may; raise its RLIMIT_NOFILE");
 	} else if (cnt == 1 && !cut && !verify(fds[0], &j->q, &r)) {
 		kept = keep(c, fds[0]);
 		r.fd = kept ? fds[0] : -1;
@@ -200,16 +214,20 @@ static void forget(struct customer *c, int fd)
 
 static void send_one(const struct job *j)
 {
-	ssize_t n = sendto(j->q.fd, j->payload, j->q.len, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&j->q.to, j->q.to_len);
+	ssize_t n = sendto(j->q.fd, j->payload, j->q.len, MSG_DONTWAIT | MSG_NOSIGNAL,
+			   (const struct sockaddr *)&j->q.to, j->q.to_len);
 
-	__atomic_fetch_add(n >= 0 ? &keeper.shared->counts.sent : &keeper.shared->counts.failed, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(n >= 0 ? &keeper.shared->counts.sent : &keeper.shared->counts.failed, 1,
+			   __ATOMIC_RELAXED);
 }
 
-/* One message of a UNIX socket with SO_PASSCRED: credentials tell an empty one from the end, where this returns false. */
+/* One message of a UNIX socket with SO_PASSCRED: credentials tell an empty one from the end, where
+ * this returns false. */
 static bool receive_unread(int fd, int *fds, uint32_t room, uint32_t *cnt)
 {
 	union {
-		char space[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(MESSAGE_FDS * sizeof(int))];
+		char space[CMSG_SPACE(sizeof(struct ucred)) +
+			   CMSG_SPACE(MESSAGE_FDS * sizeof(int))];
 		struct cmsghdr align;
 	} control;
 	char byte;
@@ -217,7 +235,8 @@ static bool receive_unread(int fd, int *fds, uint32_t room, uint32_t *cnt)
 	struct msghdr mh = {.msg_iov = &iov,
 			    .msg_iovlen = 1,
 			    .msg_control = control.space,
-			    .msg_controllen = CMSG_SPACE(sizeof(struct ucred)) + CMSG_LEN(room * sizeof(int))};
+			    .msg_controllen = CMSG_SPACE(sizeof(struct ucred)) +
+					      CMSG_LEN(room * sizeof(int))};
 
 	*cnt = 0;
 	if (recvmsg(fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0 || !mh.msg_controllen)
@@ -231,7 +250,8 @@ static bool receive_unread(int fd, int *fds, uint32_t room, uint32_t *cnt)
 	return true;
 }
 
-/* A descriptor that waits to be received would linger, so all are received. No more come: its owner has shut it down. */
+/* A descriptor that waits to be received would linger, so all are received. No more come: its owner
+ * has shut it down. */
 static void bury(int fd)
 {
 	int domain = 0, one = 1, fds[MESSAGE_FDS];
@@ -254,19 +274,13 @@ static bool carry_out(struct customer *c, struct job *j)
 	struct keeper_reply r = {.fd = j->q.fd};
 
 	switch (j->q.op) {
-	case KEEPER_TAKE:
-		take(c, j);
-		return false;
+	case KEEPER_TAKE: take(c, j); return false;
 	case KEEPER_VERIFY:
 		verify(j->q.fd, &j->q, &r);
 		answered(&r, &j->q);
 		return false;
-	case KEEPER_SEND:
-		send_one(j);
-		return false;
-	case KEEPER_CLOSE:
-		forget(c, j->q.fd);
-		return false;
+	case KEEPER_SEND: send_one(j); return false;
+	case KEEPER_CLOSE: forget(c, j->q.fd); return false;
 	case KEEPER_BARRIER:
 		forget(c, j->q.fd);
 		answered(&r, &j->q);
@@ -336,8 +350,8 @@ static struct customer *find(uint64_t session)
 
 	if (session)
 		LIST_FOREACH(c, &keeper.bucket[session % BUCKETS], link)
-			if (c->session == session)
-				return c;
+	if (c->session == session)
+		return c;
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return NULL;
@@ -363,15 +377,17 @@ static bool enqueue(struct job *j)
 	return true;
 }
 
-/* Until it is time to sleep, or somebody else wants this CPU. A request that comes meanwhile wakes nobody: with a CPU that is idle, that is
- * most of what a claim takes. Returns receive()'s. */
+/* Until it is time to sleep, or somebody else wants this CPU. A request that comes meanwhile wakes
+ * nobody: with a CPU that is idle, that is most of what a claim takes. Returns receive()'s. */
 static ssize_t look_for_request(void *buf, size_t len, int *fds, uint32_t *cnt, bool *cut)
 {
-	uint64_t end = keeper.may_look ? __atomic_load_n(&keeper.look_until_ns, __ATOMIC_RELAXED) : 0;
+	uint64_t end =
+		keeper.may_look ? __atomic_load_n(&keeper.look_until_ns, __ATOMIC_RELAXED) : 0;
 	uint64_t before = clock_now_ns(), now = before;
 
 	while (now < end && now - before < LOST_CPU_NS) {
-		ssize_t n = receive(CHANNEL, buf, len, MSG_DONTWAIT, fds, KEEPER_BURY_MAX, cnt, cut);
+		ssize_t n =
+			receive(CHANNEL, buf, len, MSG_DONTWAIT, fds, KEEPER_BURY_MAX, cnt, cut);
 
 		if (n >= 0 || errno != EAGAIN)
 			return n;
@@ -385,7 +401,8 @@ static ssize_t look_for_request(void *buf, size_t len, int *fds, uint32_t *cnt, 
 /* Waits for a request. NULL: no memory. */
 static struct job *read_request(void)
 {
-	static uint8_t buf[sizeof(struct keeper_request) + KEEPER_PAYLOAD_MAX] __attribute__((aligned(8))); /* one thread at a time */
+	static uint8_t buf[sizeof(struct keeper_request) + KEEPER_PAYLOAD_MAX]
+		__attribute__((aligned(8))); /* one thread at a time */
 	const struct keeper_request *q = (const void *)buf;
 	int fds[MESSAGE_FDS];
 	uint32_t cnt;
@@ -433,8 +450,8 @@ static bool heard_nothing(void)
 	return recv(CHANNEL, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0;
 }
 
-/* With the lock: whoever was the one to listen may do something else. Another thread will listen at the next request, or does now. False:
- * there is none, and no more may be made. */
+/* With the lock: whoever was the one to listen may do something else. Another thread will listen at
+ * the next request, or does now. False: there is none, and no more may be made. */
 static bool stop_listening(void)
 {
 	if (!keeper.idle)
@@ -446,8 +463,8 @@ static bool stop_listening(void)
 	return true;
 }
 
-/* With the lock, which it drops meanwhile. `calls` is read under the lock, under which a listener goes deaf: what is called after that
- * changes it. */
+/* With the lock, which it drops meanwhile. `calls` is read under the lock, under which a listener
+ * goes deaf: what is called after that changes it. */
 static void wait_for_call(void)
 {
 	uint32_t calls = __atomic_load_n(&keeper.shared->calls, __ATOMIC_SEQ_CST);
@@ -459,7 +476,8 @@ static void wait_for_call(void)
 	keeper.idle--;
 }
 
-/* One thread listens at any time, or will be called when there is something to hear; so whoever listened may carry out what it heard. */
+/* One thread listens at any time, or will be called when there is something to hear; so whoever
+ * listened may carry out what it heard. */
 static void *hand_main(void *arg)
 {
 	struct customer *c;
@@ -488,11 +506,15 @@ static void drop_privileges(void)
 {
 	int err = confine_no_capabilities();
 
-	mallopt(M_ARENA_MAX, 1); /* a thread's arena that shrinks reads /proc/sys/vm/overcommit_memory, and this process opens nothing */
+	mallopt(M_ARENA_MAX,
+		/* a thread's arena that shrinks reads /proc/sys/vm/overcommit_memory, and this
+		 * process opens nothing */
+		1);
 	if (!err)
 		err = confine_syscalls(CONFINE_KEEPER);
 	if (err)
-		log_warn("the keeper of descriptors has more rights than it needs: %s", strerror(-err));
+		log_warn("the keeper of descriptors has more rights than it needs: %s",
+			 strerror(-err));
 }
 
 void keeper_process(int channel, struct keeper_shared *shared, uint32_t files)
@@ -500,7 +522,8 @@ void keeper_process(int channel, struct keeper_shared *shared, uint32_t files)
 	sigset_t all;
 	cpu_set_t cpus;
 
-	/* A signal to the group or the unit is the other process's: this one goes when that one has gone. */
+	/* A signal to the group or the unit is the other process's: this one goes when that one has
+	 * gone. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_NAME, "udplane-keeper", 0, 0, 0);
@@ -513,6 +536,8 @@ void keeper_process(int channel, struct keeper_shared *shared, uint32_t files)
 	STAILQ_INIT(&keeper.waiting);
 	keeper.hands = 1;
 	hand_main(NULL);
-	syscall(SYS_exit, 0); /* this thread; others go on. pthread_exit() would unwind frames that are the other process's */
+	/* this thread; others go on. pthread_exit() would unwind frames that are the other
+	 * process's */
+	syscall(SYS_exit, 0);
 	__builtin_unreachable();
 }

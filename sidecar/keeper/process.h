@@ -9,7 +9,8 @@
 
 enum keeper_listener {
 	KEEPER_LISTENS,
-	KEEPER_DEAF,   /* who listened carries out a request: a thread is to be called after the next one, */
+	/* who listened carries out a request: a thread is to be called after the next one, */
+	KEEPER_DEAF,
 	KEEPER_CALLED, /* and has been */
 };
 
@@ -20,7 +21,7 @@ struct keeper_shared {
 	 *                    control: send; fence; listener == DEAF: call
 	 */
 	uint32_t listener; /* enum keeper_listener */
-	uint32_t calls;    /* futex: threads with nothing to do wait for it to change */
+	uint32_t calls;	   /* futex: threads with nothing to do wait for it to change */
 };
 
 /* Wakes one of the threads that wait. */
@@ -28,17 +29,19 @@ void keeper_call(struct keeper_shared *shared);
 
 /* A request on the channel; a SEND's payload follows. */
 struct keeper_request {
-	uint32_t op;     /* enum keeper_op */
-	int32_t fd;      /* the keeper's number */
+	uint32_t op; /* enum keeper_op */
+	int32_t fd;  /* the keeper's number */
 	uint64_t session, tag;
 	uint64_t netns_cookie; /* TAKE, VERIFY: of struct claim_rules */
 	int32_t ifindex;
-	uint32_t len;    /* SEND: of the payload */
+	uint32_t len; /* SEND: of the payload */
 	socklen_t to_len;
 	struct sockaddr_storage to;
 };
 
-/* Serves the channel until its other end is closed; never returns. files: descriptors that the process may have. */
-void keeper_process(int channel, struct keeper_shared *shared, uint32_t files) __attribute__((noreturn));
+/* Serves the channel until its other end is closed; never returns. files: descriptors that the
+ * process may have. */
+void keeper_process(int channel, struct keeper_shared *shared, uint32_t files)
+	__attribute__((noreturn));
 
 #endif

@@ -10,8 +10,8 @@
 
 #define FREE_HUGEPAGES "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
 #define HUGE_SIZE      (2ull << 20)
-#define RESERVE_MIN \
-	(24ull << 20)	/* heap, stacks and code of udplaned; its sockets and pipes count, too */
+/* heap, stacks and code of udplaned; its sockets and pipes count, too */
+#define RESERVE_MIN   (24ull << 20)
 #define RESERVE_SHARE 8 /* or this part of the limit */
 #define OWN_MIN \
 	(4ull   \

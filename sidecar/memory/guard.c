@@ -9,12 +9,13 @@
 
 #define GUARD_ZONES 8192
 
-/* What a signal handler looks at cannot come as an argument. addr is written last and cleared first; entries are never torn. */
+/* What a signal handler looks at cannot come as an argument. addr is written last and cleared
+ * first; entries are never torn. */
 static struct guard_zone {
 	uintptr_t addr; /* atomic; 0: free */
 	size_t len, page_size;
 } zones[GUARD_ZONES];
-static size_t zone_high;  /* atomic: entries at and above have never been used */
+static size_t zone_high;   /* atomic: entries at and above have never been used */
 static unsigned long hits; /* atomic */
 
 static struct guard_zone *find(uintptr_t at)
@@ -39,7 +40,8 @@ static void on_sigbus(int sig, siginfo_t *si, void *context)
 	(void)context;
 	if (z) {
 		page = (void *)((uintptr_t)si->si_addr & ~(z->page_size - 1));
-		page = mmap(page, z->page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		page = mmap(page, z->page_size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 		if (page != MAP_FAILED) {
 			__atomic_fetch_add(&hits, 1, __ATOMIC_RELAXED);
 			return;

@@ -13,8 +13,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* An ordinary mmap address (0x7f...) does not fit an IOMMU of 39 bits, and EAL takes 4 to 134 GiB for itself: zones go from here
- * upward, so that the same memory can be mapped for DMA by a NIC. Only a hint. */
+/* An ordinary mmap address (0x7f...) does not fit an IOMMU of 39 bits, and EAL takes 4 to 134 GiB
+ * for itself: zones go from here upward, so that the same memory can be mapped for DMA by a NIC.
+ * Only a hint. */
 #define MEMZONE_HINT_BASE (256ull << 30)
 
 static size_t round_up(size_t len, size_t page)
@@ -24,7 +25,8 @@ static size_t round_up(size_t len, size_t page)
 
 static void *map_near_hint(int fd, size_t len)
 {
-	static uintptr_t next = MEMZONE_HINT_BASE; /* control thread only; a wrong hint costs nothing */
+	static uintptr_t next =
+		MEMZONE_HINT_BASE; /* control thread only; a wrong hint costs nothing */
 	void *addr = mmap((void *)next, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (addr != MAP_FAILED)
@@ -37,7 +39,8 @@ static bool is_huge(const struct memzone *z)
 	return z->page_size == MEMZONE_HUGE_SIZE;
 }
 
-/* All pages of it: here a full pool or a cgroup limit is an error, where touching them would be SIGBUS. */
+/* All pages of it: here a full pool or a cgroup limit is an error, where touching them would be
+ * SIGBUS. */
 static int populate(const struct memzone *z)
 {
 	if (fallocate(z->fd, 0, 0, (off_t)z->len))
@@ -63,7 +66,8 @@ static int try_create(struct memzone *z, const char *name, size_t len, bool huge
 	if (z->addr == MAP_FAILED)
 		goto fail;
 	if (node >= 0 && numa_available() >= 0 && numa_max_node() > 0)
-		numa_tonode_memory(z->addr, z->len, node); /* kept by the file; fallocate follows it */
+		numa_tonode_memory(z->addr, z->len,
+				   node); /* kept by the file; fallocate follows it */
 	if (populate(z))
 		goto fail_map;
 	(void)madvise(z->addr, z->len, MADV_DONTFORK);
@@ -86,7 +90,8 @@ out:
 }
 
 /* Within the budget. */
-static int create_counted(struct memzone *z, const char *name, size_t len, bool huge, int node, char *text, size_t text_len)
+static int create_counted(struct memzone *z, const char *name, size_t len, bool huge, int node,
+			  char *text, size_t text_len)
 {
 	size_t all = round_up(len, huge ? MEMZONE_HUGE_SIZE : (size_t)sysconf(_SC_PAGESIZE));
 	int err = budget_take(z->budget, z->owner, all, huge, text, text_len);
@@ -101,8 +106,8 @@ static int create_counted(struct memzone *z, const char *name, size_t len, bool 
 	return err;
 }
 
-int memzone_create(struct memzone *z, const char *name, size_t len, enum memzone_pages pages, int node, char *text,
-		   size_t text_len)
+int memzone_create(struct memzone *z, const char *name, size_t len, enum memzone_pages pages,
+		   int node, char *text, size_t text_len)
 {
 	char why[160] = "";
 	int err = -ENOMEM;
@@ -113,9 +118,11 @@ int memzone_create(struct memzone *z, const char *name, size_t len, enum memzone
 		if (!err)
 			return 0;
 		snprintf(text, text_len,
-			 "no hugepages for the %s zone (%zu x 2 MiB wanted): %s; raise vm.nr_hugepages or the pod's "
+			 "no hugepages for the %s zone (%zu x 2 MiB wanted): %s; raise "
+			 "vm.nr_hugepages or the pod's "
 			 "hugepages-2Mi limit",
-			 name, round_up(len, MEMZONE_HUGE_SIZE) / MEMZONE_HUGE_SIZE, why[0] ? why : strerror(-err));
+			 name, round_up(len, MEMZONE_HUGE_SIZE) / MEMZONE_HUGE_SIZE,
+			 why[0] ? why : strerror(-err));
 		if (pages == MEMZONE_HUGE_ONLY)
 			return err;
 	}
@@ -123,14 +130,16 @@ int memzone_create(struct memzone *z, const char *name, size_t len, enum memzone
 	if (err && why[0])
 		snprintf(text, text_len, "no memory: %s", why);
 	else if (err)
-		snprintf(text, text_len, "no memory for the %s zone (%zu bytes): %s; raise the memory limit", name, len,
-			 strerror(-err));
+		snprintf(text, text_len,
+			 "no memory for the %s zone (%zu bytes): %s; raise the memory limit", name,
+			 len, strerror(-err));
 	return err;
 }
 
 void memzone_empty(struct memzone *z)
 {
-	if (z->hollow || fallocate(z->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)z->len))
+	if (z->hollow ||
+	    fallocate(z->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)z->len))
 		return;
 	z->hollow = true;
 	budget_give(z->budget, z->owner, z->len, is_huge(z));
@@ -154,7 +163,8 @@ int memzone_fill(struct memzone *z, char *text, size_t text_len)
 	}
 	(void)fallocate(z->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)z->len);
 	budget_give(z->budget, z->owner, z->len, is_huge(z));
-	snprintf(text, text_len, "no memory for %zu KiB: %s; raise the memory limit", z->len >> 10, strerror(-err));
+	snprintf(text, text_len, "no memory for %zu KiB: %s; raise the memory limit", z->len >> 10,
+		 strerror(-err));
 	return err;
 }
 

@@ -3,7 +3,8 @@
  * Headers are put together in registers and written by few wide stores. That the destination is an
  * argument and not part of the template costs 0.5 to 0.9 ns a packet (Zen 5; build4 of 22
  * bytes: 5.5 ns) against a template of its own for each destination that is in L1; with 100,000
- * destinations in random order those templates cost 4 to 75 ns a packet more (docs/measurements.md).
+ * destinations in random order those templates cost 4 to 75 ns a packet more
+ * (docs/measurements.md).
  */
 #include "sidecar/packet/packet.h"
 

@@ -166,8 +166,8 @@ struct packet_template {
 	uint64_t word24;  /* frame bytes 24..31, likewise (IPv4) */
 	uint8_t src[16];  /* frame bytes 22..37 (IPv6) */
 	uint32_t ip_sum;  /* IPv4 header without length, id and destination; folded to 16 bits */
-	uint32_t udp_sum; /* pseudo-header and UDP header without lengths and destination; folded to
-			     16 bits */
+	/* pseudo-header and UDP header without lengths and destination; folded to 16 bits */
+	uint32_t udp_sum;
 	uint16_t src_port_be;
 	uint8_t family;
 	uint8_t hdr_len; /* PACKET_HDR_LEN4 or PACKET_HDR_LEN6 */

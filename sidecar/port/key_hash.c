@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "sidecar/port/key_hash.h"
 
 #include <errno.h>
@@ -13,7 +13,8 @@ static uint32_t *slot_at(const struct key_hash *h, uint32_t i, unsigned int word
 }
 
 /* The key's slot, or the empty one where it belongs. */
-static uint32_t find_slot(const struct key_hash *h, const uint64_t *secret, const uint32_t *key, unsigned int words)
+static uint32_t find_slot(const struct key_hash *h, const uint64_t *secret, const uint32_t *key,
+			  unsigned int words)
 {
 	uint32_t i = key_hash_of(secret, key, words) & h->mask;
 
@@ -25,7 +26,7 @@ static uint32_t find_slot(const struct key_hash *h, const uint64_t *secret, cons
 static int resize(struct key_hash *h, const uint64_t *secret, unsigned int words, uint32_t slots)
 {
 	size_t slot_size = (words + 1) * sizeof(*h->slot);
-	struct key_hash to = { .mask = slots - 1, .cnt = h->cnt };
+	struct key_hash to = {.mask = slots - 1, .cnt = h->cnt};
 
 	/* A line for each four IPv4 slots. */
 	if (posix_memalign((void **)&to.slot, 64, slots * slot_size))
@@ -35,7 +36,8 @@ static int resize(struct key_hash *h, const uint64_t *secret, unsigned int words
 		const uint32_t *from = slot_at(h, i, words);
 
 		if (from[words])
-			memcpy(slot_at(&to, find_slot(&to, secret, from, words), words), from, slot_size);
+			memcpy(slot_at(&to, find_slot(&to, secret, from, words), words), from,
+			       slot_size);
 	}
 	free(h->slot);
 	*h = to;
@@ -53,8 +55,8 @@ int key_hash_reserve(struct key_hash *h, const uint64_t *secret, unsigned int wo
 	return resize(h, secret, words, slots ? slots * 2 : MIN_SLOTS);
 }
 
-void key_hash_set(struct key_hash *h, const uint64_t *secret, const uint32_t *key, unsigned int words,
-		  uint32_t value)
+void key_hash_set(struct key_hash *h, const uint64_t *secret, const uint32_t *key,
+		  unsigned int words, uint32_t value)
 {
 	uint32_t *slot = slot_at(h, find_slot(h, secret, key, words), words);
 
@@ -65,7 +67,8 @@ void key_hash_set(struct key_hash *h, const uint64_t *secret, const uint32_t *ke
 	slot[words] = value;
 }
 
-void key_hash_delete(struct key_hash *h, const uint64_t *secret, const uint32_t *key, unsigned int words)
+void key_hash_delete(struct key_hash *h, const uint64_t *secret, const uint32_t *key,
+		     unsigned int words)
 {
 	uint32_t hole, i;
 
@@ -98,5 +101,5 @@ void key_hash_delete(struct key_hash *h, const uint64_t *secret, const uint32_t 
 void key_hash_free(struct key_hash *h)
 {
 	free(h->slot);
-	*h = (struct key_hash){ 0 };
+	*h = (struct key_hash){0};
 }

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "sidecar/port/port.h"
 
 #include <arpa/inet.h>
@@ -14,20 +14,20 @@
 #define PORTS 65536
 
 /* A value: what one key leads to. 0: nothing. */
-#define VALUE_NUMBER (PORT_SOCK_MAX - 1) /* of the socket, or of the group */
-#define VALUE_GROUP (1u << 24)
-#define VALUE_USED (1u << 25)
+#define VALUE_NUMBER	 (PORT_SOCK_MAX - 1) /* of the socket, or of the group */
+#define VALUE_GROUP	 (1u << 24)
+#define VALUE_USED	 (1u << 25)
 #define VALUE_RANK_SHIFT 26
-#define VALUE_RANK (3u << VALUE_RANK_SHIFT)
-#define VALUE_ALL (VALUE_NUMBER | VALUE_GROUP | VALUE_USED | VALUE_RANK)
+#define VALUE_RANK	 (3u << VALUE_RANK_SHIFT)
+#define VALUE_ALL	 (VALUE_NUMBER | VALUE_GROUP | VALUE_USED | VALUE_RANK)
 /* An entry of the port array: the wildcard's value, and: */
-#define ENTRY_SPECIFIC (1u << 28)
+#define ENTRY_SPECIFIC	(1u << 28)
 #define ENTRY_CONNECTED (1u << 29)
 
 /* What Linux's score adds within a step of the lookup. */
 #define RANK_DEVICE 2
 #define RANK_FAMILY 1
-#define RANKS 4
+#define RANKS	    4
 
 enum { V4, V6, FAMILIES };
 enum kind { SPECIFIC, CONNECTED, WILDCARD };
@@ -44,7 +44,7 @@ struct port_table {
 	struct key_hash standby[FAMILIES][RANKS - 1]; /* values that a higher rank hides */
 };
 
-/* ---------------------------------------------------------------------------------------------------- where a key goes -- */
+/* --- where a key goes --- */
 
 /* One place where a key is looked up: a dual-stack wildcard has two. */
 struct place {
@@ -52,10 +52,11 @@ struct place {
 	enum kind kind;
 	unsigned int rank;
 	uint16_t port;
-	uint32_t word[KEY_HASH_WORDS_MAX]; /* as lookup_4 and lookup_6 build them; wildcard: addresses 0 */
+	/* as lookup_4 and lookup_6 build them; wildcard: addresses 0 */
+	uint32_t word[KEY_HASH_WORDS_MAX];
 };
 
-static const unsigned int words_of[FAMILIES] = { KEY_HASH_WORDS_4, KEY_HASH_WORDS_6 };
+static const unsigned int words_of[FAMILIES] = {KEY_HASH_WORDS_4, KEY_HASH_WORDS_6};
 
 static bool is_zero(const uint8_t *addr, unsigned int len)
 {
@@ -66,12 +67,13 @@ static bool is_zero(const uint8_t *addr, unsigned int len)
 
 static bool is_valid(const struct port_key *key)
 {
-	static const uint8_t v4_mapped[12] = { [10] = 0xff, [11] = 0xff };
+	static const uint8_t v4_mapped[12] = {[10] = 0xff, [11] = 0xff};
 	unsigned int len = key->family == AF_INET ? 4 : 16;
 
 	if (!key->port_be || (key->family != AF_INET && key->family != AF_INET6))
 		return false;
-	if (key->family == AF_INET6 && (key->mapped || !memcmp(key->addr, v4_mapped, sizeof(v4_mapped))))
+	if (key->family == AF_INET6 &&
+	    (key->mapped || !memcmp(key->addr, v4_mapped, sizeof(v4_mapped))))
 		return false;
 	return !key->connected ||
 	       (key->peer_port_be && !is_zero(key->addr, len) && !is_zero(key->peer, len));
@@ -81,7 +83,7 @@ static struct place place_of(const struct port_key *key)
 {
 	bool v4 = key->family == AF_INET;
 	unsigned int len = v4 ? 4 : 16, words = v4 ? KEY_HASH_WORDS_4 : KEY_HASH_WORDS_6;
-	struct place p = { .family = v4 ? V4 : V6, .port = ntohs(key->port_be) };
+	struct place p = {.family = v4 ? V4 : V6, .port = ntohs(key->port_be)};
 
 	p.kind = key->connected ? CONNECTED : is_zero(key->addr, len) ? WILDCARD : SPECIFIC;
 	p.rank = key->device ? RANK_DEVICE : 0;
@@ -106,19 +108,20 @@ static bool dual_place_of(const struct port_key *key, struct place *p)
 		.kind = WILDCARD,
 		.rank = key->device ? RANK_DEVICE : 0,
 		.port = ntohs(key->port_be),
-		.word = { [KEY_HASH_WORDS_4 - 1] = key->port_be },
+		.word = {[KEY_HASH_WORDS_4 - 1] = key->port_be},
 	};
 	return true;
 }
 
-/* ---------------------------------------------------------------------------- values at a place: the one in front ... -- */
+/* --- values at a place: the one in front ... --- */
 
 static unsigned int rank_of(uint32_t value)
 {
 	return (value & VALUE_RANK) >> VALUE_RANK_SHIFT;
 }
 
-static uint32_t hash_get(const struct port_table *t, const struct key_hash *h, const struct place *p)
+static uint32_t hash_get(const struct port_table *t, const struct key_hash *h,
+			 const struct place *p)
 {
 	return h->slot ? key_hash_find(h, t->secret, p->word, words_of[p->family]) : 0;
 }
@@ -144,7 +147,8 @@ static int front_reserve(struct port_table *t, const struct place *p)
 	return key_hash_reserve(&t->keys[p->family], t->secret, words_of[p->family]);
 }
 
-/* A value where there was one or where front_reserve made room; or 0, the last of this key has gone. */
+/* A value where there was one or where front_reserve made room; or 0, the last of this key has
+ * gone. */
 static void front_set(struct port_table *t, const struct place *p, uint32_t value)
 {
 	uint32_t *entry = &t->entry[p->family][p->port];
@@ -165,7 +169,7 @@ static void front_set(struct port_table *t, const struct place *p, uint32_t valu
 	}
 }
 
-/* ---------------------------------------------------------------------------------------- ... and those that it hides -- */
+/* --- ... and those that it hides --- */
 
 static uint32_t standby_get(const struct port_table *t, const struct place *p, unsigned int rank)
 {
@@ -177,7 +181,8 @@ static int standby_reserve(struct port_table *t, const struct place *p, unsigned
 	return key_hash_reserve(&t->standby[p->family][rank], t->secret, words_of[p->family]);
 }
 
-static void standby_set(struct port_table *t, const struct place *p, unsigned int rank, uint32_t value)
+static void standby_set(struct port_table *t, const struct place *p, unsigned int rank,
+			uint32_t value)
 {
 	struct key_hash *h = &t->standby[p->family][rank];
 
@@ -201,7 +206,7 @@ static uint32_t standby_pop(struct port_table *t, const struct place *p, unsigne
 	return 0;
 }
 
-/* --------------------------------------------------------------------------------------- sockets of a value and place -- */
+/* --- sockets of a value and place --- */
 
 static uint32_t value_of(uint32_t number, uint32_t flags, unsigned int rank)
 {
@@ -305,7 +310,7 @@ static int place_remove(struct port_table *t, const struct place *p, uint32_t so
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------------- public parts -- */
+/* --- public parts --- */
 
 struct port_table *port_table_create(void)
 {
@@ -377,7 +382,7 @@ int port_table_remove(struct port_table *t, const struct port_key *key, uint32_t
 /* The value of the connected key, else of the specific one; 0: neither. */
 static uint32_t lookup_4(const struct port_table *t, const struct port_tuple *d, uint32_t entry)
 {
-	uint32_t word[KEY_HASH_WORDS_4] = { 0 };
+	uint32_t word[KEY_HASH_WORDS_4] = {0};
 	uint32_t value = 0;
 
 	memcpy(word, d->dst, 4);
@@ -396,7 +401,7 @@ static uint32_t lookup_4(const struct port_table *t, const struct port_tuple *d,
 
 static uint32_t lookup_6(const struct port_table *t, const struct port_tuple *d, uint32_t entry)
 {
-	uint32_t word[KEY_HASH_WORDS_6] = { 0 };
+	uint32_t word[KEY_HASH_WORDS_6] = {0};
 	uint32_t value = 0;
 
 	memcpy(word, d->dst, 16);
@@ -421,8 +426,8 @@ static inline uint32_t sock_of(const struct port_table *t, uint32_t value, uint3
 }
 
 /* Not inline: the common case, a wildcard alone, then has no registers to save. */
-static __attribute__((noinline)) uint32_t lookup_keyed(const struct port_table *t, const struct port_tuple *d,
-						       uint32_t entry)
+static __attribute__((noinline)) uint32_t lookup_keyed(const struct port_table *t,
+						       const struct port_tuple *d, uint32_t entry)
 {
 	uint32_t value = d->family == AF_INET ? lookup_4(t, d, entry) : lookup_6(t, d, entry);
 

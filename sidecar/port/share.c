@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define NONE UINT32_MAX
-#define MIN_ROOM 4u
+#define NONE	   UINT32_MAX
+#define MIN_ROOM   4u
 #define MAX_GROUPS (1u << 24)
 
 void share_set_init(struct share_set *set)

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "sidecar/route/route.h"
 
 #include <stdlib.h>
@@ -104,8 +104,9 @@ static bool is_selected(const struct route_table *t, bool six, struct route_key 
 		const struct route_selected *r = &t->src_slow[six][i];
 		struct route_key mask = route_mask(r->len);
 
-		if (route_key_equal(route_key_and(src, mask),
-				    route_key_and(route_key(six ? AF_INET6 : AF_INET, r->addr), mask)))
+		if (route_key_equal(
+			    route_key_and(src, mask),
+			    route_key_and(route_key(six ? AF_INET6 : AF_INET, r->addr), mask)))
 			return true;
 	}
 	return false;

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 // Turns what the kernel has told (struct route_input) into an immutable table.
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
@@ -19,10 +19,12 @@ struct group {
 	struct route_key key;
 	uint32_t len;
 	const struct route_route *best; /* the lowest metric */
-	bool odd; /* one of them is: Linux orders and combines such by rules that are not mirrored
-		   */
+	/* one of them is: Linux orders and combines such by rules that are not mirrored */
+	bool odd;
 	bool tie; /* several, and different, have the lowest metric */
-	bool special; /* one of them makes sources ours, a broadcast, or what Linux takes for neither route nor hole */
+	/* one of them makes sources ours, a broadcast, or what Linux takes for neither route nor
+	 * hole */
+	bool special;
 };
 
 struct build {
@@ -205,11 +207,12 @@ static void fill_local(struct build *b)
 	for (i = 0; i < in->addr_cnt; i++)
 		if (in->addrs[i].family == AF_INET)
 			put_broadcasts(b, &in->addrs[i]);
-	/* As if they were of the local table: whatever other tables have inside of them is hidden. */
+	/* As if they were of the local table: whatever other tables have inside of them is hidden.
+	 */
 	for (i = 0; i < in->excluded_cnt; i++)
 		put_local(b, in->excluded[i].family,
-			  route_key(in->excluded[i].family, in->excluded[i].addr), in->excluded[i].len,
-			  ROUTE_SLOW_RULES);
+			  route_key(in->excluded[i].family, in->excluded[i].addr),
+			  in->excluded[i].len, ROUTE_SLOW_RULES);
 }
 
 /* Prefixes that policy rules lead to other tables: what these say of them is not known. */
@@ -229,8 +232,8 @@ static void fill_selected(struct build *b, uint8_t family)
 					  ROUTE_SLOW_POLICY);
 	}
 	for (i = 0; i < p->dst_cnt; i++) {
-		struct route_key key = route_key_and(route_key(family, p->dst[i].addr),
-						     route_mask(p->dst[i].len));
+		struct route_key key =
+			route_key_and(route_key(family, p->dst[i].addr), route_mask(p->dst[i].len));
 		uint32_t *value = fib_put(f, key, p->dst[i].len);
 
 		if (*value == ROUTE_NONE)
@@ -474,15 +477,16 @@ static void fill_family(struct build *b, uint8_t family)
 	fill_exceptions(b, family);
 }
 
-/* Which sources to look up: single addresses by the filter; all of them once a wider prefix, or what no route
- * leads to, may be refused. Loopback's is refused anyway. */
+/* Which sources to look up: single addresses by the filter; all of them once a wider prefix, or
+ * what no route leads to, may be refused. Loopback's is refused anyway. */
 static void fill_filter(struct build *b)
 {
 	struct route_table *t = b->t;
 	const struct route_fib *f = &t->fib[0];
 	uint32_t i;
 
-	if (b->in->rp_filter && t->src_slow_cnt[0]) /* a rule for our address decides where its peers may be */
+	if (b->in->rp_filter &&
+	    t->src_slow_cnt[0]) /* a rule for our address decides where its peers may be */
 		for (i = 0; i < t->entry_cnt; i++)
 			t->entries[i].origin = false;
 	t->origin_all = !t->entries[f->root].origin;
@@ -536,7 +540,8 @@ static void note(struct build *b, const char *family)
 
 	if (!t->note[0] && b->odd_default)
 		snprintf(t->note, sizeof(t->note),
-			 "%s goes in part to the kernel: the default route has several next hops, or what else is not evaluated",
+			 "%s goes in part to the kernel: the default route has several next hops, "
+			 "or what else is not evaluated",
 			 family);
 	b->odd_default = false;
 	if (t->note[0] || !b->policy.why)

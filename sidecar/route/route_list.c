@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a table says, as short lists for others: destinations for the library, sources for the
  * device. */
 #include <arpa/inet.h>

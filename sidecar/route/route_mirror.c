@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "sidecar/route/route_mirror.h"
 
 #include <errno.h>
@@ -80,7 +80,7 @@ static void add_or_redo(struct route_mirror *m, struct mirror_list *l, const voi
 	}
 }
 
-/* ----------------------------------------------------------------------------- notifications -- */
+/* --- notifications --- */
 
 static uint32_t link_event(struct route_mirror *m, const struct nlmsghdr *nlh)
 {
@@ -91,11 +91,11 @@ static uint32_t link_event(struct route_mirror *m, const struct nlmsghdr *nlh)
 		return MIRROR_ALL;
 	}
 	if (link.ifindex == m->ifindex)
-		m->dirty |= BIT(MIRROR_LINK); /* ask for all of it: a message may show one family's
-						 part only */
+		/* ask for all of it: a message may show one family's part only */
+		m->dirty |= BIT(MIRROR_LINK);
 	if (link.family != AF_UNSPEC)
-		return BIT(MIRROR_LINK); /* a bridge's port or IPv6's settings; when they go the
-					    link stays */
+		/* a bridge's port or IPv6's settings; when they go the link stays */
+		return BIT(MIRROR_LINK);
 	/* Routes and addresses go with a link, some without a word. */
 	if (nlh->nlmsg_type == RTM_DELLINK ||
 	    (link.changed != UINT32_MAX && (link.changed & IFF_UP)))
@@ -132,13 +132,15 @@ static uint32_t rule_event(struct route_mirror *m, const struct nlmsghdr *nlh)
 	return kinds;
 }
 
-/* Of other tables only routes that make a source one of ours, or a broadcast: they matter to checks of sources. */
+/* Of other tables only routes that make a source one of ours, or a broadcast: they matter to checks
+ * of sources. */
 static bool is_wanted(struct route_route *r)
 {
-	r->foreign = r->table != RT_TABLE_LOCAL && r->table != RT_TABLE_MAIN && r->table != RT_TABLE_DEFAULT;
+	r->foreign = r->table != RT_TABLE_LOCAL && r->table != RT_TABLE_MAIN &&
+		     r->table != RT_TABLE_DEFAULT;
 	return !r->foreign || (r->family == AF_INET && !r->exception &&
-			       (r->type == RTN_LOCAL || r->type == RTN_BROADCAST || r->type == RTN_ANYCAST ||
-				r->type == RTN_MULTICAST));
+			       (r->type == RTN_LOCAL || r->type == RTN_BROADCAST ||
+				r->type == RTN_ANYCAST || r->type == RTN_MULTICAST));
 }
 
 /* What the kernel replaces by: one route at most per table, prefix and metric (and tos, which is
@@ -297,9 +299,7 @@ uint32_t route_mirror_event(struct route_mirror *m, const struct nlmsghdr *nlh)
 	case RTM_DELROUTE: return route_event(m, nlh);
 	case RTM_NEWNEIGH:
 	case RTM_DELNEIGH: return neigh_event(m, nlh);
-	case RTM_NEWNETCONF:
-		m->sysctl_told = true;
-		return 0;
+	case RTM_NEWNETCONF: m->sysctl_told = true; return 0;
 	case RTM_DELNEXTHOP: /* its routes go without a word */
 		m->dirty |= BIT_BOTH(MIRROR_ROUTES4);
 		return BIT_BOTH(MIRROR_ROUTES4);
@@ -307,7 +307,7 @@ uint32_t route_mirror_event(struct route_mirror *m, const struct nlmsghdr *nlh)
 	}
 }
 
-/* ------------------------------------------------------------------------------------- dumps -- */
+/* --- dumps --- */
 
 static uint8_t kind_family(enum mirror_kind kind)
 {
@@ -391,7 +391,8 @@ static void link_set(struct route_mirror *m, const struct route_link *link)
 	if (changed)
 		m->changes |= ROUTE_CHANGE_LINK;
 	if (!changed && old->mtu6 == link->mtu6 && old->hop_limit6 == link->hop_limit6 &&
-	    old->has_master == link->has_master && !memcmp(old->name, link->name, sizeof(link->name)))
+	    old->has_master == link->has_master &&
+	    !memcmp(old->name, link->name, sizeof(link->name)))
 		return;
 	/* A new MTU or hop limit changes IPv6 routes without a word (rt6_mtu_change,
 	 * ndisc_router_discovery). */
@@ -517,7 +518,7 @@ void route_mirror_gone(struct route_mirror *m)
 	m->changes |= ROUTE_CHANGE_GONE | ROUTE_CHANGE_TABLE;
 }
 
-/* ----------------------------------------------------------------------------- what is known -- */
+/* --- what is known --- */
 
 uint32_t route_mirror_stale(const struct route_mirror *m)
 {
@@ -595,7 +596,8 @@ static int compare_addresses(const void *a, const void *b)
 }
 
 /* Adds it, if it is not there. Returns the count, as if there were room. */
-static uint32_t add_address(uint8_t (*out)[16], uint32_t cnt, uint32_t max, const uint8_t mapped[16])
+static uint32_t add_address(uint8_t (*out)[16], uint32_t cnt, uint32_t max,
+			    const uint8_t mapped[16])
 {
 	for (uint32_t i = 0; i < cnt && i < max; i++)
 		if (!memcmp(out[i], mapped, 16))

@@ -52,7 +52,7 @@ struct route_mirror {
 	bool gone;
 	struct mirror_list addrs, routes, neighs; /* struct route_addr, route_route, route_neigh */
 	struct mirror_list staged;		  /* of the dump under way */
-	struct mirror_list rules;		  /* struct route_rule, of a family in the kernel's order */
+	struct mirror_list rules; /* struct route_rule, of a family in the kernel's order */
 	struct route_sysctl sysctl;
 	bool sysctl_told; /* one of them has changed; the caller clears it and reads them again */
 	bool staged_bad;
@@ -60,8 +60,8 @@ struct route_mirror {
 	uint32_t bad;	  /* 1 << kind: the last dump had a message that could not be read */
 	uint32_t dirty;	  /* 1 << kind: to be read again */
 	uint32_t changes; /* enum route_change, gathered until the caller clears them */
-	bool better; /* a new table would make more fast (neighbours), but the last one is not wrong
-		      */
+	/* a new table would make more fast (neighbours), but the last one is not wrong */
+	bool better;
 	uint32_t applied[2]; /* route notifications taken since the last dump, by family */
 	uint64_t now_ms;     /* set by the caller before messages are brought; any steady clock */
 	uint64_t expiry_ms;  /* when the first IPv6 route runs out; UINT64_MAX: none */

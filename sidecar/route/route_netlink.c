@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "sidecar/route/route_netlink.h"
 
 #include <errno.h>
@@ -20,14 +20,15 @@
 #include "sidecar/base/log.h"
 #include "sidecar/route/route_mirror.h"
 
-#define EVENTS_BUFFER \
-	(4 << 20) /* bytes: some 4000 notifications; the kernel charges each skb about a KiB */
-#define CHUNK_SIZE	(64 << 10) /* the kernel fills at most 32 KiB a read */
-#define MAX_READS	256	   /* a round; the rest stays for the next one */
-#define MAX_TRIES	5	   /* of a dump that changes interrupt, a round */
-#define MAX_ROUNDS	4	   /* of dumps that cause dumps, a call */
-#define DUMP_SHARE	20   /* a kind's dumps take at most one part in this many of the time */
-#define TABLE_NS	2400 /* a route between two tables: DUMP_SHARE times what building costs (docs/measurements.md) */
+/* bytes: some 4000 notifications; the kernel charges each skb about a KiB */
+#define EVENTS_BUFFER (4 << 20)
+#define CHUNK_SIZE    (64 << 10) /* the kernel fills at most 32 KiB a read */
+#define MAX_READS     256	 /* a round; the rest stays for the next one */
+#define MAX_TRIES     5		 /* of a dump that changes interrupt, a round */
+#define MAX_ROUNDS    4		 /* of dumps that cause dumps, a call */
+#define DUMP_SHARE    20	 /* a kind's dumps take at most one part in this many of the time */
+/* a route between two tables: DUMP_SHARE times what building costs (docs/measurements.md) */
+#define TABLE_NS	2400
 #define REGULAR_MS	1000 /* between looks at what the kernel does not report */
 #define EXPIRY_SLACK_MS 20   /* the kernel rounds lifetimes to 10 ms */
 #define REPLY_TIMEOUT_S 5
@@ -61,7 +62,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-/* ---------------------------------------------------------------------------------- requests -- */
+/* --- requests --- */
 
 static struct nlmsghdr *request_begin(struct route_netlink *nl, uint8_t *buf, uint16_t type,
 				      uint16_t flags)
@@ -159,8 +160,8 @@ static ssize_t receive(struct route_netlink *nl, struct mnl_socket *s)
 }
 
 struct reply {
-	uint32_t chunks; /* reads with contents: a change between two of them may have hidden
-			    something */
+	/* reads with contents: a change between two of them may have hidden something */
+	uint32_t chunks;
 	bool interrupted;
 	bool done;
 	int err;
@@ -251,7 +252,7 @@ static int dump(struct route_netlink *nl, enum mirror_kind kind, uint32_t *chunk
 	return 0;
 }
 
-/* ----------------------------------------------------------------------------- notifications -- */
+/* --- notifications --- */
 
 /* Reads what is there. Kinds in chunked were just dumped in several reads; whatever is told about
  * them now may have happened in between and shifted the dump past an entry that it did not concern:
@@ -354,7 +355,8 @@ static void look_at_clock(struct route_netlink *nl)
 
 static void look_at_sysctls(struct route_netlink *nl)
 {
-	if (nl->mirror.sysctl_told && route_sysctl_read(&nl->mirror.sysctl, "/proc/sys/net", nl->mirror.link.name))
+	if (nl->mirror.sysctl_told &&
+	    route_sysctl_read(&nl->mirror.sysctl, "/proc/sys/net", nl->mirror.link.name))
 		nl->mirror.changes |= ROUTE_CHANGE_TABLE;
 	nl->mirror.sysctl_told = false;
 }
@@ -426,15 +428,14 @@ int route_netlink_process(struct route_netlink *nl)
 	return (int)changes;
 }
 
-/* ------------------------------------------------------------------------------- open, close -- */
+/* --- open, close --- */
 
 static int subscribe(struct mnl_socket *s)
 {
 	static const int groups[] = {
-		RTNLGRP_LINK,	    RTNLGRP_NEIGH,     RTNLGRP_IPV4_IFADDR,
-		RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_IFADDR,
-		RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV6_RULE, RTNLGRP_IPV6_IFINFO,
-		RTNLGRP_IPV4_NETCONF,
+		RTNLGRP_LINK,	     RTNLGRP_NEIGH,	   RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE,
+		RTNLGRP_IPV4_RULE,   RTNLGRP_IPV6_IFADDR,  RTNLGRP_IPV6_ROUTE,	RTNLGRP_IPV6_RULE,
+		RTNLGRP_IPV6_IFINFO, RTNLGRP_IPV4_NETCONF,
 	};
 	int size = EVENTS_BUFFER, nexthop = RTNLGRP_NEXTHOP;
 	uint32_t i;

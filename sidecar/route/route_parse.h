@@ -25,8 +25,8 @@ const struct nlmsghdr *route_next_message(const void **buf, uint32_t *len);
 
 struct route_link {
 	int ifindex;
-	uint8_t family; /* AF_UNSPEC: the link itself; else a protocol's view of it, or a bridge's
-			 */
+	/* AF_UNSPEC: the link itself; else a protocol's view of it, or a bridge's */
+	uint8_t family;
 	bool has_conf6; /* mtu6 and hop_limit6 are there */
 	uint8_t hop_limit6;
 	uint8_t mac[6];

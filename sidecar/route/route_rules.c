@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What policy rules (ip rule) mean: nothing, certain destinations or sources, or a whole family. */
 #include <arpa/inet.h>
 #include <linux/fib_rules.h>

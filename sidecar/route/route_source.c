@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 // Which source address Linux chooses where a route does not say.
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>

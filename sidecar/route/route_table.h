@@ -82,7 +82,8 @@ struct route_selected { /* a prefix that a policy rule names */
 	uint8_t len, addr[16];
 };
 
-/* What the policy rules of a family come to for datagrams of ours: no mark, no interface asked for. route_rules.c */
+/* What the policy rules of a family come to for datagrams of ours: no mark, no interface asked for.
+ * route_rules.c */
 struct route_policy {
 	bool slow;	  /* every destination */
 	bool fallback;	  /* what main does not know is looked up in table default, then nowhere */
@@ -91,7 +92,7 @@ struct route_policy {
 	struct route_selected dst[ROUTE_MAX_SELECTED]; /* destinations that are another table's */
 	struct route_selected src[ROUTE_MAX_SELECTED]; /* sockets with such an address are */
 	uint32_t table[ROUTE_MAX_SELECTED];	       /* tables that are asked, too */
-	const struct route_rule *why;		       /* the first rule that makes something slow, or NULL */
+	const struct route_rule *why; /* the first rule that makes something slow, or NULL */
 };
 void route_policy_judge(const struct route_input *in, uint8_t family, struct route_policy *out);
 /* As ip-rule(8) shows it. */
@@ -114,7 +115,8 @@ struct route_table {
 	uint8_t *used; /* one per neighbour; workers set, the control thread clears */
 	uint32_t neigh_cnt;
 	struct route_sources src_global, src_link;
-	struct route_selected src_slow[2][ROUTE_MAX_SELECTED]; /* sources that a policy rule names */
+	struct route_selected src_slow[2]
+				      [ROUTE_MAX_SELECTED]; /* sources that a policy rule names */
 	uint32_t src_slow_cnt[2];
 	bool origin_all; /* any source may be invalid; else those whose bit is set */
 	uint64_t origin_filter[ROUTE_FILTER_BITS / 64];
@@ -170,8 +172,8 @@ static inline uint64_t route_mix(uint64_t a, uint64_t b)
 	return (uint64_t)p ^ (uint64_t)(p >> 64);
 }
 
-/* As key_hash_of() (sidecar/port): both factors are secret, or whoever chooses a neighbour's address
- * could make one of them 0, and all such addresses collide. */
+/* As key_hash_of() (sidecar/port): both factors are secret, or whoever chooses a neighbour's
+ * address could make one of them 0, and all such addresses collide. */
 static inline uint32_t route_map_hash(const struct route_map *m, struct route_key key, uint32_t len)
 {
 	const uint64_t *secret = m->secret->word;

@@ -9,14 +9,16 @@ static uint32_t line_up(size_t off)
 	return (uint32_t)((off + UDPLANE_LINE - 1) / UDPLANE_LINE * UDPLANE_LINE);
 }
 
-int stats_create(struct stats *s, uint32_t worker_cnt, uint32_t socket_max, enum memzone_pages pages, char *text,
-		 size_t text_len)
+int stats_create(struct stats *s, uint32_t worker_cnt, uint32_t socket_max,
+		 enum memzone_pages pages, char *text, size_t text_len)
 {
 	uint32_t ports = line_up(sizeof(struct udplane_stats_zone));
 	uint32_t workers = ports + 8192;
 	uint32_t sockets = line_up(workers + worker_cnt * sizeof(struct udplane_worker_zone));
-	uint32_t counters = line_up(sockets + (size_t)socket_max * sizeof(struct udplane_socket_zone));
-	size_t info = counters + (size_t)socket_max * worker_cnt * sizeof(struct udplane_socket_counters);
+	uint32_t counters =
+		line_up(sockets + (size_t)socket_max * sizeof(struct udplane_socket_zone));
+	size_t info =
+		counters + (size_t)socket_max * worker_cnt * sizeof(struct udplane_socket_counters);
 	size_t len = info + STATS_INFO_SIZE;
 	int err = memzone_create(&s->zone, "udplane-stats", len, pages, -1, text, text_len);
 
@@ -67,9 +69,11 @@ struct udplane_socket_zone *stats_socket(const struct stats *s, uint32_t sock)
 	return (struct udplane_socket_zone *)at(s, s->z->socket_off) + sock;
 }
 
-struct udplane_socket_counters *stats_counters(const struct stats *s, uint32_t sock, uint32_t worker)
+struct udplane_socket_counters *stats_counters(const struct stats *s, uint32_t sock,
+					       uint32_t worker)
 {
-	return (struct udplane_socket_counters *)at(s, s->z->counters_off) + (size_t)sock * s->worker_cnt + worker;
+	return (struct udplane_socket_counters *)at(s, s->z->counters_off) +
+	       (size_t)sock * s->worker_cnt + worker;
 }
 
 void stats_set_ports(struct stats *s, const uint8_t bitmap[8192])
@@ -91,7 +95,8 @@ void stats_touch_prefixes(struct stats *s)
 	udplane_seq_end(&s->z->prefix_seq);
 }
 
-void stats_set_prefixes(struct stats *s, const struct udplane_prefix *p, uint32_t cnt, const char *note)
+void stats_set_prefixes(struct stats *s, const struct udplane_prefix *p, uint32_t cnt,
+			const char *note)
 {
 	if (cnt > UDPLANE_MAX_PREFIXES)
 		cnt = UDPLANE_MAX_PREFIXES;

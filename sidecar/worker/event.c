@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The event ring: what the worker leaves to the control thread. The worker produces, the control thread consumes. */
-#include <unistd.h>
+/* The event ring: what the worker leaves to the control thread. The worker produces, the control
+ * thread consumes. */
 #include "sidecar/worker/internal.h"
+#include <unistd.h>
 
 void worker_corrupt(struct worker *w, struct worker_channel *ch)
 {
@@ -15,7 +16,9 @@ struct worker_event *worker_event_reserve(struct worker *w, uint32_t spare)
 {
 	if (udplane_ring_free(&w->event_prod, spare + 1) <= spare)
 		return NULL;
-	return (struct worker_event *)(w->events + (size_t)udplane_ring_slot(&w->event_prod, w->event_prod.idx) * w->event_len);
+	return (struct worker_event *)(w->events + (size_t)udplane_ring_slot(&w->event_prod,
+									     w->event_prod.idx) *
+							   w->event_len);
 }
 
 void worker_event_submit(struct worker *w)
@@ -41,7 +44,9 @@ const struct worker_event *worker_event_peek(struct worker *w)
 		if (udplane_ring_avail(&w->event_cons, 1) == 0)
 			return NULL;
 	}
-	return (struct worker_event *)(w->events + (size_t)udplane_ring_slot(&w->event_cons, w->event_cons.idx) * w->event_len);
+	return (struct worker_event *)(w->events + (size_t)udplane_ring_slot(&w->event_cons,
+									     w->event_cons.idx) *
+							   w->event_len);
 }
 
 void worker_event_done(struct worker *w)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Frames that come back from clients: by the return ring, or all at once when the client has gone. */
+/* Frames that come back from clients: by the return ring, or all at once when the client has gone.
+ */
 #include "sidecar/worker/internal.h"
 
 uint32_t worker_returns(struct worker *w, struct worker_channel *ch)
@@ -14,7 +15,9 @@ uint32_t worker_returns(struct worker *w, struct worker_channel *ch)
 	if (n > DEVICE_BURST)
 		n = DEVICE_BURST;
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t f = foreign_load32(ch->ret_frame, udplane_ring_slot(&ch->ret, ch->ret.idx + i) * sizeof(uint32_t));
+		uint32_t f =
+			foreign_load32(ch->ret_frame, udplane_ring_slot(&ch->ret, ch->ret.idx + i) *
+							      sizeof(uint32_t));
 
 		if (f >= w->opt.frame_cnt || w->owner[f] != ch->id + 1) {
 			worker_corrupt(w, ch); /* not a frame, not his, or given back twice */

@@ -4,31 +4,32 @@
 #ifndef SIDECAR_WORKER_INTERNAL_H
 #define SIDECAR_WORKER_INTERNAL_H
 
-#include <pthread.h>
 #include "sidecar/worker/worker.h"
+#include <pthread.h>
 
-#define WORKER_TX_BURST 32 /* the kernel sends 32 frames of an xsk per kick (docs/measurements.md) */
-#define WORKER_EVENTS 128  /* entries of the event ring */
+/* the kernel sends 32 frames of an xsk per kick (docs/measurements.md) */
+#define WORKER_TX_BURST 32
+#define WORKER_EVENTS	128 /* entries of the event ring */
 /* Entries that a round leaves free, so that a flush makes progress during a flood of slow
  * datagrams. */
 #define WORKER_EVENTS_FLUSH 32
-#define WORKER_CHANNELS 1024 /* attached clients, at most */
-#define WORKER_FLOWS 1024    /* entries of the flow cache, a power of two: 128 KiB, fits L2 */
-#define WORKER_MAX_FDS 96    /* descriptors of the device in epoll */
+#define WORKER_CHANNELS	    1024 /* attached clients, at most */
+#define WORKER_FLOWS	    1024 /* entries of the flow cache, a power of two: 128 KiB, fits L2 */
+#define WORKER_MAX_FDS	    96	 /* descriptors of the device in epoll */
 /* Tags of epoll events; any other value is a client's doorbell. */
-#define WORKER_EVENT_STOP UINT64_MAX
+#define WORKER_EVENT_STOP   UINT64_MAX
 #define WORKER_EVENT_DEVICE (UINT64_MAX - 1)
 
 /* The receiving side of a claimed socket. One cache line, so that a datagram costs one miss here
  * regardless of the number of sockets. */
 struct worker_socket {
 	struct udplane_ring rx;
-	struct foreign desc;            /* struct udplane_rx_desc[] */
+	struct foreign desc;		/* struct udplane_rx_desc[] */
 	struct worker_channel *channel; /* NULL if not in use */
-	uint64_t *counter;              /* of struct udplane_socket_counters, this worker's */
-	uint32_t staged;                /* descriptors of this burst, not published yet */
+	uint64_t *counter;		/* of struct udplane_socket_counters, this worker's */
+	uint32_t staged;		/* descriptors of this burst, not published yet */
 	uint32_t staged_bytes;
-	uint32_t epoch;                 /* worker.epoch at its last datagram */
+	uint32_t epoch; /* worker.epoch at its last datagram */
 	int wake_fd;
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct worker_socket) == 64, "one cache line");
@@ -68,18 +69,18 @@ struct worker {
 
 	/* frames */
 	uint16_t *owner;   /* [frame_cnt]: 0 if the worker's or the device's, else channel id + 1 */
-	uint32_t held;     /* frames that clients hold */
+	uint32_t held;	   /* frames that clients hold */
 	uint32_t capacity; /* frames that clients may hold together */
 	uint64_t returned; /* frames that clients have returned, in total */
 	uint64_t returned_seen; /* value of `returned` at the last check for clients that wait */
 	uint64_t stuck_ns; /* time of the first check that found no frame returned; 0: none has */
 
 	/* receiving */
-	uint32_t epoch;         /* counts engagements, see UDPLANE_RX_SWITCHED */
-	uint32_t *served;       /* [socket_max]: sockets that received in this epoch, each once */
-	uint32_t served_cnt;    /* entries of `served` */
+	uint32_t epoch;		/* counts engagements, see UDPLANE_RX_SWITCHED */
+	uint32_t *served;	/* [socket_max]: sockets that received in this epoch, each once */
+	uint32_t served_cnt;	/* entries of `served` */
 	uint32_t *served_epoch; /* [socket_max]: epoch in which the socket was added to `served` */
-	uint8_t *wakes_slow;    /* [socket_max]: consecutive signals that took over wake_limit_ns */
+	uint8_t *wakes_slow;	/* [socket_max]: consecutive signals that took over wake_limit_ns */
 	uint64_t wake_limit_ns;
 	uint64_t wakes_measured_until_ns; /* signals are timed one by one until then */
 	struct worker_local local;
@@ -90,10 +91,10 @@ struct worker {
 	/* sending */
 	const struct route_table *route;
 	struct worker_flow *flow; /* [WORKER_FLOWS] */
-	uint16_t ip_id;           /* of the last datagram without DF, so that fragments never mix */
-	uint8_t *has_flows;       /* [socket_max]: `flow` may hold entries of the socket */
+	uint16_t ip_id;		  /* of the last datagram without DF, so that fragments never mix */
+	uint8_t *has_flows;	  /* [socket_max]: `flow` may hold entries of the socket */
 	uint64_t flow_generation; /* changes with the route table */
-	bool flushing;            /* carrying out WORKER_SOCKET_FLUSH */
+	bool flushing;		  /* carrying out WORKER_SOCKET_FLUSH */
 	struct device_frame tx_stage[WORKER_TX_BURST]; /* built, not taken by the device yet */
 	uint32_t tx_staged;
 
@@ -102,25 +103,25 @@ struct worker {
 	struct udplane_ring event_prod, event_cons;
 	uint8_t *events;
 	uint32_t event_len; /* bytes of an entry */
-	int event_fd;       /* eventfd, private to udplaned */
+	int event_fd;	    /* eventfd, private to udplaned */
 
 	/* orders */
 	struct worker_order *order; /* atomic: set by the control thread, cleared by the worker */
-	uint32_t order_waiter;      /* atomic: 1 while the control thread sleeps for the result */
-	uint32_t run;               /* atomic: enum worker_run */
-	uint32_t stop;              /* atomic */
-	int stop_fd, done_fd;       /* eventfds */
+	uint32_t order_waiter;	    /* atomic: 1 while the control thread sleeps for the result */
+	uint32_t run;		    /* atomic: enum worker_run */
+	uint32_t stop;		    /* atomic */
+	int stop_fd, done_fd;	    /* eventfds */
 	int epoll_fd;
 
 	/* sleeping */
 	uint32_t gauge_held, gauge_free; /* atomic: at the end of the last round */
-	bool stalled;        /* this round left work for which no doorbell will ring: do not sleep */
-	bool engaged;        /* claimed datagrams are diverted to this worker */
-	uint64_t left_ns;    /* time of the device's leave(); 0 if it has not been called */
-	uint64_t linger_ns;  /* traffic comes in bursts: spin longer and sleep engaged until then */
-	uint64_t woke_ns;    /* time of the last wake-up */
-	uint64_t rx_seen;    /* frames received until the last sleep */
-	uint64_t left_seen;  /* left_to_kernel() at the last disengagement */
+	bool stalled;	    /* this round left work for which no doorbell will ring: do not sleep */
+	bool engaged;	    /* claimed datagrams are diverted to this worker */
+	uint64_t left_ns;   /* time of the device's leave(); 0 if it has not been called */
+	uint64_t linger_ns; /* traffic comes in bursts: spin longer and sleep engaged until then */
+	uint64_t woke_ns;   /* time of the last wake-up */
+	uint64_t rx_seen;   /* frames received until the last sleep */
+	uint64_t left_seen; /* left_to_kernel() at the last disengagement */
 	uint64_t left_since; /* time of the last disengagement */
 	pthread_t thread;
 };

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Orders from the control thread. One list at a time, carried out between two rounds of the poll loop, or, while the worker sleeps,
- * by the control thread itself under the worker's `run` word:
+ * Orders from the control thread. One list at a time, carried out between two rounds of the poll
+ * loop, or, while the worker sleeps, by the control thread itself under the worker's `run` word:
  *
- *   worker:  run = ASLEEP; barrier; look for an order; epoll_wait; swap ASLEEP -> RUNNING (waits while BORROWED)
- *   control: order = list; barrier; swap ASLEEP -> BORROWED? carry it out, run = ASLEEP : wait for the worker
+ *   worker:  run = ASLEEP; barrier; look for an order; epoll_wait; swap ASLEEP -> RUNNING (waits
+ *            while BORROWED)
+ *   control: order = list; barrier; swap ASLEEP -> BORROWED? carry it out, run = ASLEEP : wait for
+ * the worker
  *
  * So one of the two sees the other, and the state has one owner at a time.
  */
+#include "sidecar/base/clock.h"
+#include "sidecar/worker/internal.h"
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
@@ -15,8 +19,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
-#include "sidecar/base/clock.h"
-#include "sidecar/worker/internal.h"
 
 #define DRAIN_IDLE_ROUNDS 3 /* consecutive empty rounds that count as drained */
 /* Bounds a drain, so that clients that go on sending cannot delay the exit. */
@@ -28,11 +30,13 @@
 
 static int channel_add(struct worker *w, struct worker_channel *ch)
 {
-	struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.u64 = (uint64_t)(uint32_t)ch->doorbell_fd};
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLET,
+				 .data.u64 = (uint64_t)(uint32_t)ch->doorbell_fd};
 
 	if (w->channel_cnt == WORKER_CHANNELS)
 		return -ENOSPC;
-	/* Edge-triggered and never read: a client that empties or fills its own doorbell cannot block us. */
+	/* Edge-triggered and never read: a client that empties or fills its own doorbell cannot
+	 * block us. */
 	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, ch->doorbell_fd, &ev))
 		return -errno;
 	ch->held = 0;
@@ -48,7 +52,8 @@ static int channel_remove(struct worker *w, struct worker_channel *ch)
 	for (uint32_t i = 0; i < w->channel_cnt; i++) {
 		if (w->channel[i] != ch)
 			continue;
-		assert(!ch->socket_cnt); /* a socket would point to memory that is about to be freed */
+		/* a socket would point to memory that is about to be freed */
+		assert(!ch->socket_cnt);
 		w->channel[i] = w->channel[--w->channel_cnt];
 		epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, ch->doorbell_fd, NULL);
 		worker_reclaim(w, ch);
@@ -82,7 +87,8 @@ static int socket_add(struct worker *w, const struct worker_order *o)
 	s->desc = foreign_at(o->info->ring, offsetof(struct udplane_rx_ring, desc));
 	s->counter = o->info->counters->counter;
 	s->wake_fd = o->info->wake_fd;
-	s->epoch = w->epoch - 1; /* its first datagram tells the client to empty the kernel socket first */
+	s->epoch = w->epoch -
+		   1; /* its first datagram tells the client to empty the kernel socket first */
 	w->wakes_slow[o->sock] = 0;
 	s->channel = o->info->channel;
 	s->channel->socket_cnt++;
@@ -112,7 +118,8 @@ static int socket_flush(struct worker *w, struct worker_order *o)
 	}
 	while (!ch->expelled && (int32_t)(o->flush_end - ch->tx.idx) > 0) {
 		if (udplane_ring_free(&w->event_prod, 1) == 0)
-			return -EAGAIN; /* only the control thread makes room, and it waits for this order */
+			/* only the control thread makes room, and it waits for this order */
+			return -EAGAIN;
 		if (clock_now_ns() >= end)
 			return -ETIMEDOUT;
 		if (!worker_tx(w, ch) && !worker_tx_push(w))
@@ -143,8 +150,8 @@ static int socket_remove(struct worker *w, uint32_t sock)
 	return 0;
 }
 
-/* The device cannot hold more than all of the worker's frames: after that many, every frame is newer
- * than the order. */
+/* The device cannot hold more than all of the worker's frames: after that many, every frame is
+ * newer than the order. */
 static uint32_t frames_of(const struct worker *w)
 {
 	return w->opt.frame_cnt / w->opt.worker_cnt;
@@ -166,7 +173,8 @@ static void drain(struct worker *w)
 {
 	uint64_t end = clock_now_ns() + DRAIN_LIMIT_NS;
 
-	for (uint32_t idle = 0, seen = 0; idle < DRAIN_IDLE_ROUNDS && seen < frames_of(w) && clock_now_ns() < end;) {
+	for (uint32_t idle = 0, seen = 0;
+	     idle < DRAIN_IDLE_ROUNDS && seen < frames_of(w) && clock_now_ns() < end;) {
 		uint32_t n = worker_round(w);
 
 		seen += n;
@@ -178,45 +186,34 @@ static void drain(struct worker *w)
 static int carry_out(struct worker *w, struct worker_order *o)
 {
 	switch (o->op) {
-	case WORKER_CHANNEL_ADD:
-		return channel_add(w, o->channel);
-	case WORKER_CHANNEL_REMOVE:
-		return channel_remove(w, o->channel);
-	case WORKER_SOCKET_ADD:
-		return socket_add(w, o);
+	case WORKER_CHANNEL_ADD: return channel_add(w, o->channel);
+	case WORKER_CHANNEL_REMOVE: return channel_remove(w, o->channel);
+	case WORKER_SOCKET_ADD: return socket_add(w, o);
 	case WORKER_SOCKET_SOURCE:
 		w->source[o->sock] = o->source;
 		forget_flows(w, o->sock);
 		return 0;
-	case WORKER_SOCKET_FLUSH:
-		return flush(w, o);
-	case WORKER_SOCKET_REMOVE:
-		return socket_remove(w, o->sock);
+	case WORKER_SOCKET_FLUSH: return flush(w, o);
+	case WORKER_SOCKET_REMOVE: return socket_remove(w, o->sock);
 	case WORKER_KEY_INSERT:
 		w->socket[o->sock].epoch = w->epoch - 1;
 		return port_table_insert(w->ports, &o->key, o->sock);
-	case WORKER_KEY_REMOVE:
-		return port_table_remove(w->ports, &o->key, o->sock);
+	case WORKER_KEY_REMOVE: return port_table_remove(w->ports, &o->key, o->sock);
 	case WORKER_ROUTE:
 		w->route = o->route;
 		w->flow_generation++;
 		return 0;
-	case WORKER_DRAIN_RX:
-		drain_rx(w);
-		return 0;
-	case WORKER_DRAIN:
-		drain(w);
-		return 0;
-	case WORKER_SWITCHED:
-		worker_new_epoch(w);
-		return 0;
+	case WORKER_DRAIN_RX: drain_rx(w); return 0;
+	case WORKER_DRAIN: drain(w); return 0;
+	case WORKER_SWITCHED: worker_new_epoch(w); return 0;
 	}
 	return -EINVAL;
 }
 
 bool worker_orders(struct worker *w)
 {
-	struct worker_order *list = __atomic_load_n(&w->order, __ATOMIC_ACQUIRE); /* pairs with worker_call */
+	struct worker_order *list =
+		__atomic_load_n(&w->order, __ATOMIC_ACQUIRE); /* pairs with worker_call */
 
 	if (!list)
 		return false;
@@ -238,14 +235,16 @@ static bool borrow(struct worker *w)
 	uint32_t asleep = WORKER_ASLEEP;
 	bool groups;
 
-	if (!__atomic_compare_exchange_n(&w->run, &asleep, WORKER_BORROWED, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+	if (!__atomic_compare_exchange_n(&w->run, &asleep, WORKER_BORROWED, false, __ATOMIC_SEQ_CST,
+					 __ATOMIC_SEQ_CST))
 		return false;
 	groups = worker_has_groups(w);
 	worker_orders(w);
 	groups = groups != worker_has_groups(w);
 	__atomic_store_n(&w->run, WORKER_ASLEEP, __ATOMIC_RELEASE);
 	if (groups)
-		(void)!write(w->stop_fd, &(uint64_t){1}, 8); /* it may have to engage or disengage */
+		(void)!write(w->stop_fd, &(uint64_t){1},
+			     8); /* it may have to engage or disengage */
 	return true;
 }
 
@@ -267,7 +266,8 @@ static void wait_done(struct worker *w)
 		(void)!read(w->done_fd, &cnt, 8);
 	}
 	if (!__atomic_exchange_n(&w->order_waiter, 0, __ATOMIC_SEQ_CST))
-		(void)!read(w->done_fd, &cnt, 8); /* the worker took the flag: its signal has arrived, or stays for the next wait */
+		/* the worker took the flag: its signal has arrived, or stays for the next wait */
+		(void)!read(w->done_fd, &cnt, 8);
 }
 
 int worker_call(struct worker *w, struct worker_order *orders)

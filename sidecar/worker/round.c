@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One look at everything that a worker serves. */
-#include <string.h>
 #include "sidecar/worker/internal.h"
+#include <string.h>
 
 static void report_expelled(struct worker *w, struct worker_channel *ch)
 {
@@ -24,7 +24,8 @@ uint32_t worker_round(struct worker *w)
 	uint32_t work = 0, sent = 0;
 
 	w->stalled = false;
-	for (uint32_t i = 0; i < w->channel_cnt; i++) /* before receiving, so that quotas are up to date */
+	for (uint32_t i = 0; i < w->channel_cnt;
+	     i++) /* before receiving, so that quotas are up to date */
 		if (!w->channel[i]->expelled)
 			work += worker_returns(w, w->channel[i]);
 	work += worker_rx(w);

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Receives one burst. Each frame is classified and then delivered by a descriptor in the ring of its
- * socket, passed to the kernel, or dropped and counted. Descriptors become visible at the end of the
- * burst, with at most one signal per socket. */
+/* Receives one burst. Each frame is classified and then delivered by a descriptor in the ring of
+ * its socket, passed to the kernel, or dropped and counted. Descriptors become visible at the end
+ * of the burst, with at most one signal per socket. */
+#include "sidecar/base/clock.h"
+#include "sidecar/worker/internal.h"
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "sidecar/base/clock.h"
-#include "sidecar/worker/internal.h"
 
 #define SOCK_PASS (PORT_NONE - 1) /* in rx_burst.sock: pass to the kernel */
-/* If all signals of a burst together take longer, one of them may be slow, or the CPU was taken away
- * from this thread. A signal usually takes 3 to 10 us. */
+/* If all signals of a burst together take longer, one of them may be slow, or the CPU was taken
+ * away from this thread. A signal usually takes 3 to 10 us. */
 #define WAKES_SUSPECT_NS 1000000ull
 /* Afterwards each signal is timed for so long, which costs 0.4 us per signal. */
 #define WAKES_MEASURE_NS 1000000000ull
-/* A signal is slow if it takes longer than WAKE_SLOW_NS, and longer than WAKE_FACTOR times the cost of
- * a signal that nobody watches (1 us; 50 us on an emulated CPU): see worker_wake_limit(). */
+/* A signal is slow if it takes longer than WAKE_SLOW_NS, and longer than WAKE_FACTOR times the cost
+ * of a signal that nobody watches (1 us; 50 us on an emulated CPU): see worker_wake_limit(). */
 #define WAKE_SLOW_NS 250000ull
-#define WAKE_FACTOR 200
-#define WAKES_SLOW 16
+#define WAKE_FACTOR  200
+#define WAKES_SLOW   16
 
 /* A burst, and where each of its frames goes. */
 struct rx_burst {
@@ -28,7 +28,7 @@ struct rx_burst {
 	uint32_t sock[DEVICE_BURST]; /* a socket; PORT_NONE if dropped (and counted); SOCK_PASS */
 	struct device_frame pass[DEVICE_BURST];
 	uint32_t pass_cnt;
-	uint32_t put[DEVICE_BURST];  /* frames to return to the device */
+	uint32_t put[DEVICE_BURST]; /* frames to return to the device */
 	uint32_t put_cnt;
 	struct worker_socket *touched[DEVICE_BURST];
 	uint32_t touched_cnt;
@@ -39,19 +39,12 @@ static void count_verdict(struct worker *w, enum packet_verdict v)
 	enum udplane_worker_counter c = UDPLANE_WORKER_RX_DROP_MALFORMED;
 
 	switch (v) {
-	case PACKET_DROP_IP_CHECKSUM:
-		c = UDPLANE_WORKER_RX_DROP_IP_CHECKSUM;
-		break;
+	case PACKET_DROP_IP_CHECKSUM: c = UDPLANE_WORKER_RX_DROP_IP_CHECKSUM; break;
 	case PACKET_DROP_UDP_CHECKSUM:
-	case PACKET_DROP_ZERO_CHECKSUM6:
-		c = UDPLANE_WORKER_RX_DROP_UDP_CHECKSUM;
-		break;
+	case PACKET_DROP_ZERO_CHECKSUM6: c = UDPLANE_WORKER_RX_DROP_UDP_CHECKSUM; break;
 	case PACKET_PASS_MARTIAN:
-	case PACKET_PASS_NOT_UNICAST:
-		c = UDPLANE_WORKER_MARTIANS;
-		break;
-	default:
-		break;
+	case PACKET_PASS_NOT_UNICAST: c = UDPLANE_WORKER_MARTIANS; break;
+	default: break;
 	}
 	udplane_count(&w->counter[c], 1);
 }
@@ -64,7 +57,8 @@ static bool is_ours(struct worker *w, const uint8_t *frame, const struct packet_
 
 	if (memcmp(frame, w->queue->dev->mac, 6))
 		return false;
-	if (l->generation == w->flow_generation && l->family == info->family && !memcmp(l->addr, info->dst.bytes, 16))
+	if (l->generation == w->flow_generation && l->family == info->family &&
+	    !memcmp(l->addr, info->dst.bytes, 16))
 		return true;
 	if (!w->route || !route_is_local(w->route, info->family, info->dst.bytes))
 		return false;
@@ -94,7 +88,9 @@ static uint32_t classify(struct worker *w, const struct device_frame *f, struct 
 		count_verdict(w, v);
 		return PORT_NONE;
 	}
-	if (w->ops->pass && (!is_ours(w, p, info) || (info->family == AF_INET && !route_source_valid(w->route, info->src.v4_be))))
+	if (w->ops->pass &&
+	    (!is_ours(w, p, info) ||
+	     (info->family == AF_INET && !route_source_valid(w->route, info->src.v4_be))))
 		return SOCK_PASS;
 	tuple.family = info->family;
 	tuple.src_port_be = info->src_port_be;
@@ -110,8 +106,9 @@ static uint32_t classify(struct worker *w, const struct device_frame *f, struct 
 	return sock;
 }
 
-/* Returns how many frames one client may hold: twice the frames that all clients leave free (dynamic
- * threshold). A client that never returns any gets two thirds, and the rest stays for others. */
+/* Returns how many frames one client may hold: twice the frames that all clients leave free
+ * (dynamic threshold). A client that never returns any gets two thirds, and the rest stays for
+ * others. */
 static uint32_t quota(const struct worker *w)
 {
 	return w->held < w->capacity ? 2 * (w->capacity - w->held) : 0;
@@ -200,9 +197,10 @@ static void deliver(struct worker *w, struct rx_burst *b, uint32_t i)
 		return;
 	}
 	udplane_count(&s->counter[c], 1);
-	udplane_count(&w->counter[c == UDPLANE_SOCKET_RX_DROP_QUOTA ? UDPLANE_WORKER_RX_DROP_QUOTA
-								    : UDPLANE_WORKER_RX_DROP_RING_FULL],
-		      1);
+	udplane_count(
+		&w->counter[c == UDPLANE_SOCKET_RX_DROP_QUOTA ? UDPLANE_WORKER_RX_DROP_QUOTA
+							      : UDPLANE_WORKER_RX_DROP_RING_FULL],
+		1);
 put:
 	b->put[b->put_cnt++] = b->frame[i].frame;
 }
@@ -231,8 +229,8 @@ uint64_t worker_wake_limit(void)
 
 static void signal_client(struct worker *w, struct worker_socket *s)
 {
-	/* EAGAIN: its buffer is full, so it is readable already. EPIPE: the client has ended, and the
-	 * control thread will notice. */
+	/* EAGAIN: its buffer is full, so it is readable already. EPIPE: the client has ended, and
+	 * the control thread will notice. */
 	if (send(s->wake_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
 		return;
 	udplane_count(&s->counter[UDPLANE_SOCKET_WAKES], 1);
@@ -242,9 +240,9 @@ static void signal_client(struct worker *w, struct worker_socket *s)
 /*
  * A client cannot block a signal, but it can make it expensive: ten thousand epoll instances that
  * watch its wake socket cause ten thousand callbacks (0.6 ms) per signal. The thread's CPU time
- * shows that; it does not advance while another thread has the CPU, but it does while the hypervisor
- * has it, which may be at any time. So a client is detached only if its signals take longer than the
- * limit WAKES_SLOW times in a row.
+ * shows that; it does not advance while another thread has the CPU, but it does while the
+ * hypervisor has it, which may be at any time. So a client is detached only if its signals take
+ * longer than the limit WAKES_SLOW times in a row.
  */
 static void signal_measured(struct worker *w, struct worker_socket *s)
 {
@@ -317,7 +315,8 @@ bool worker_rx_all_read(struct worker *w)
 	for (uint32_t i = 0; i < w->served_cnt; i++) {
 		struct worker_socket *s = &w->socket[w->served[i]];
 
-		if (s->channel && !s->channel->expelled && udplane_ring_free(&s->rx, s->rx.size) != s->rx.size)
+		if (s->channel && !s->channel->expelled &&
+		    udplane_ring_free(&s->rx, s->rx.size) != s->rx.size)
 			return false;
 	}
 	return true;
@@ -352,10 +351,13 @@ uint32_t worker_rx(struct worker *w)
 	b.touched_cnt = 0;
 	udplane_count(&w->counter[UDPLANE_WORKER_RX_FRAMES], n);
 	for (uint32_t i = 0; i < n && i < 4; i++)
-		__builtin_prefetch(w->opt.frames + (size_t)b.frame[i].frame * w->opt.frame_size + b.frame[i].off);
+		__builtin_prefetch(w->opt.frames + (size_t)b.frame[i].frame * w->opt.frame_size +
+				   b.frame[i].off);
 	for (uint32_t i = 0; i < n; i++) {
 		if (i + 4 < n) /* another CPU wrote the frame: its headers are a cache miss */
-			__builtin_prefetch(w->opt.frames + (size_t)b.frame[i + 4].frame * w->opt.frame_size + b.frame[i + 4].off);
+			__builtin_prefetch(w->opt.frames +
+					   (size_t)b.frame[i + 4].frame * w->opt.frame_size +
+					   b.frame[i + 4].off);
 		b.sock[i] = classify(w, &b.frame[i], &b.info[i]);
 		if (b.sock[i] < SOCK_PASS)
 			__builtin_prefetch(&w->socket[b.sock[i]], 1);

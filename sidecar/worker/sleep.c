@@ -1,32 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* When a worker spins, when it sleeps, and whether the kernel serves its sockets meanwhile: see
  * "Engagement" in docs/architecture.md. */
+#include "sidecar/base/clock.h"
+#include "sidecar/worker/internal.h"
 #include <sched.h>
 #include <sys/epoll.h>
 #include <unistd.h>
-#include "sidecar/base/clock.h"
-#include "sidecar/worker/internal.h"
 
 /* Stay awake this long for frames that the device does not send. Then the link may be down: sleep,
  * and check every TX_LOOK_MS, because not every device signals room. */
 #define TX_LINGER_NS 10000000ull
-#define TX_LOOK_MS 10
+#define TX_LOOK_MS   10
 /* A NAPI poll takes less than this from its first frame to the ring. */
 #define LEAVE_NS 20000ull
 /* Asleep but engaged: interval of checking whether clients have read everything, or have gone. */
 #define READ_LOOK_MS 100
-/* At least BURST_FRAMES received without sleeping, at a mean interval below BURST_GAP_NS, are a burst.
- * Waking the worker for the next burst costs little per datagram, and an RX ring holds more of
- * them than a kernel socket. */
-#define BURST_FRAMES 32
-#define BURST_GAP_NS 20000ull
+/* At least BURST_FRAMES received without sleeping, at a mean interval below BURST_GAP_NS, are a
+ * burst. Waking the worker for the next burst costs little per datagram, and an RX ring holds more
+ * of them than a kernel socket. */
+#define BURST_FRAMES	32
+#define BURST_GAP_NS	20000ull
 #define BURST_LINGER_NS 100000000ull
 
 /* Linux chooses the socket of a REUSEPORT group by a secret hash, so a flow would change its socket
  * whenever it changes the path. With a group the worker therefore never disengages. */
 static bool may_disengage(const struct worker *w)
 {
-	return w->queue->dev->can_disengage && w->opt.mode != UDPLANE_MODE_LATENCY && !worker_has_groups(w);
+	return w->queue->dev->can_disengage && w->opt.mode != UDPLANE_MODE_LATENCY &&
+	       !worker_has_groups(w);
 }
 
 /* Keeps the worker ready for another burst if `frames` received within `ns` were one. */
@@ -40,7 +41,8 @@ void worker_engage(struct worker *w)
 {
 	if (!w->engaged) {
 		if (w->left_since) /* what the kernel received until clients engaged the worker */
-			note_burst(w, w->ops->left_to_kernel(w->queue) - w->left_seen, clock_now_ns() - w->left_since);
+			note_burst(w, w->ops->left_to_kernel(w->queue) - w->left_seen,
+				   clock_now_ns() - w->left_since);
 		w->left_since = 0;
 		w->engaged = true;
 		worker_new_epoch(w);
@@ -81,7 +83,8 @@ static bool unsent(struct worker *w)
 /* Returns true if the worker sleeps engaged although the kernel could deliver by now. */
 static bool may_leave_now(struct worker *w)
 {
-	return w->engaged && may_disengage(w) && clock_now_ns() >= w->linger_ns && worker_rx_all_read(w);
+	return w->engaged && may_disengage(w) && clock_now_ns() >= w->linger_ns &&
+	       worker_rx_all_read(w);
 }
 
 /* Returns the timeout of epoll_wait() in milliseconds, -1 for none. */
@@ -104,13 +107,15 @@ static bool wait_events(struct worker *w)
 	uint32_t asleep;
 
 	__atomic_store_n(&w->run, WORKER_ASLEEP, __ATOMIC_SEQ_CST);
-	n = __atomic_load_n(&w->order, __ATOMIC_SEQ_CST) ? 0 : epoll_wait(w->epoll_fd, ev, 16, timeout);
-	for (asleep = WORKER_ASLEEP; !__atomic_compare_exchange_n(&w->run, &asleep, WORKER_RUNNING, false, __ATOMIC_SEQ_CST,
-								  __ATOMIC_RELAXED);
+	n = __atomic_load_n(&w->order, __ATOMIC_SEQ_CST) ? 0
+							 : epoll_wait(w->epoll_fd, ev, 16, timeout);
+	for (asleep = WORKER_ASLEEP; !__atomic_compare_exchange_n(
+		     &w->run, &asleep, WORKER_RUNNING, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 	     asleep = WORKER_ASLEEP)
 		sched_yield(); /* the control thread carries out orders: microseconds */
 	for (int i = 0; i < n; i++)
-		bell |= ev[i].data.u64 != WORKER_EVENT_DEVICE && ev[i].data.u64 != WORKER_EVENT_STOP;
+		bell |= ev[i].data.u64 != WORKER_EVENT_DEVICE &&
+			ev[i].data.u64 != WORKER_EVENT_STOP;
 	for (int i = 0; i < n; i++)
 		if (ev[i].data.u64 == WORKER_EVENT_STOP)
 			(void)!read(w->stop_fd, &(uint64_t){0}, 8);

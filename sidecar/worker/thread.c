@@ -2,6 +2,8 @@
 /* The life of a worker: its memory and descriptors, its thread and the loop of that. */
 #include "sidecar/worker/worker.h"
 
+#include "sidecar/base/clock.h"
+#include "sidecar/worker/internal.h"
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -12,15 +14,13 @@
 #include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
-#include "sidecar/base/clock.h"
-#include "sidecar/worker/internal.h"
 
-/* A round with less work yields the CPU if it is shared, so that batches grow: 87 to 92 % of the raw
- * rate (docs/measurements.md). */
+/* A round with less work yields the CPU if it is shared, so that batches grow: 87 to 92 % of the
+ * raw rate (docs/measurements.md). */
 #define SHORT_ROUND (DEVICE_BURST / 2)
 /* If clients hold frames and return none for STUCK_NS, they may be waiting for this CPU: sleep for
  * GIVE_AWAY_NS. */
-#define STUCK_NS 30000ull
+#define STUCK_NS     30000ull
 #define GIVE_AWAY_NS 20000l
 
 /* Returns true if clients hold frames and have returned none for STUCK_NS. */
@@ -127,7 +127,8 @@ static int make_tables(struct worker *w)
 	w->flow = aligned_alloc(64, WORKER_FLOWS * sizeof(*w->flow));
 	w->event_len = (uint32_t)((sizeof(struct worker_event) + o->frame_size + 63) & ~63ul);
 	w->events = aligned_alloc(64, (size_t)WORKER_EVENTS * w->event_len);
-	if (!w->ports || !w->socket || !w->source || !w->wakes_slow || !w->served || !w->served_epoch || !w->owner || !w->has_flows || !w->flow || !w->events)
+	if (!w->ports || !w->socket || !w->source || !w->wakes_slow || !w->served ||
+	    !w->served_epoch || !w->owner || !w->has_flows || !w->flow || !w->events)
 		return -ENOMEM;
 	memset(w->socket, 0, (size_t)o->socket_max * sizeof(*w->socket));
 	memset(w->flow, 0, WORKER_FLOWS * sizeof(*w->flow));
@@ -205,7 +206,9 @@ int worker_start(struct worker **out, const struct worker_options *opt, char *te
 	}
 	worker_free(w);
 fail:
-	snprintf(text, text_len, "worker %u (CPU %d) does not start: %s; check memory, RLIMIT_NOFILE, and that the CPU is in the cpuset",
+	snprintf(text, text_len,
+		 "worker %u (CPU %d) does not start: %s; check memory, RLIMIT_NOFILE, and that the "
+		 "CPU is in the cpuset",
 		 opt->id, opt->cpu, strerror(-err));
 	return err;
 }

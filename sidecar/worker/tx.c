@@ -2,13 +2,13 @@
 /* Sends one burst of one client. Descriptors are copied, then checked; headers come from the flow
  * cache or the route table. A datagram that the fast path cannot send goes to the control thread as
  * an event. */
+#include "sidecar/worker/internal.h"
 #include <netinet/in.h>
 #include <string.h>
-#include "sidecar/worker/internal.h"
 
 #define UDP_IP4_LEN 28u /* IPv4 and UDP header, bytes */
 #define UDP_IP6_LEN 48u
-#define ETH_LEN 14u
+#define ETH_LEN	    14u
 
 static uint32_t min_u32(uint32_t a, uint32_t b)
 {
@@ -44,7 +44,8 @@ static uint32_t flow_label(const uint8_t *dst, uint32_t sock)
 }
 
 /* Fills the cache entry. Returns false if the fast path cannot reach the destination. */
-static bool flow_resolve(struct worker *w, struct worker_flow *f, uint8_t family, const uint8_t *dst, uint32_t sock)
+static bool flow_resolve(struct worker *w, struct worker_flow *f, uint8_t family,
+			 const uint8_t *dst, uint32_t sock)
 {
 	const struct worker_source *src = &w->source[sock];
 	struct packet_flow pf = {.family = family, .df = !src->no_df, .src_port_be = src->port_be};
@@ -58,14 +59,18 @@ static bool flow_resolve(struct worker *w, struct worker_flow *f, uint8_t family
 	memcpy(pf.src_mac, w->queue->dev->mac, 6);
 	memcpy(pf.dst_mac, hop.dst_mac, 6);
 	memcpy(pf.src.bytes, src->family ? src->addr : hop.src, 16);
-	pf.ttl = hop.hop_limit ? hop.hop_limit : family == AF_INET ? w->opt.ttl4 : w->opt.hop_limit6;
+	pf.ttl = hop.hop_limit	     ? hop.hop_limit
+		 : family == AF_INET ? w->opt.ttl4
+				     : w->opt.hop_limit6;
 	pf.flow_label = family == AF_INET6 ? flow_label(dst, sock) : 0;
 	packet_template_init(&f->tmpl, &pf);
 	memcpy(f->dst, dst, 16);
 	f->sock = sock;
 	f->neigh = hop.neigh;
-	f->mtu = (uint16_t)min_u32(hop.mtu, w->opt.frame_size - w->queue->dev->tx_headroom - ETH_LEN); /* what no frame holds is slow */
-	if (w->ops->pass) /* the MTU of the NIC may be less than that of the TAP, which the routes use */
+	f->mtu = (uint16_t)min_u32(hop.mtu, w->opt.frame_size - w->queue->dev->tx_headroom -
+						    ETH_LEN); /* what no frame holds is slow */
+	/* the MTU of the NIC may be less than that of the TAP, which the routes use */
+	if (w->ops->pass)
 		f->mtu = (uint16_t)min_u32(f->mtu, w->queue->dev->mtu);
 	f->family = family;
 	f->no_df = src->no_df;
@@ -74,11 +79,13 @@ static bool flow_resolve(struct worker *w, struct worker_flow *f, uint8_t family
 	return true;
 }
 
-static struct worker_flow *flow_find(struct worker *w, uint8_t family, const uint8_t *dst, uint32_t sock)
+static struct worker_flow *flow_find(struct worker *w, uint8_t family, const uint8_t *dst,
+				     uint32_t sock)
 {
 	struct worker_flow *f = &w->flow[flow_slot(dst, sock)];
 
-	if (f->generation == w->flow_generation && f->sock == sock && f->family == family && !memcmp(f->dst, dst, 16))
+	if (f->generation == w->flow_generation && f->sock == sock && f->family == family &&
+	    !memcmp(f->dst, dst, 16))
 		return f;
 	return flow_resolve(w, f, family, dst, sock) ? f : NULL;
 }
@@ -101,12 +108,14 @@ static struct udplane_tx_desc read_desc(const struct worker_channel *ch, uint32_
 /* TX_CLOSED: the socket is not, or not any more, the client's. */
 enum tx_result { TX_FAST, TX_SLOW, TX_INVALID, TX_CLOSED, TX_STALL };
 
-static enum tx_result slow(struct worker *w, const struct udplane_tx_desc *d, struct foreign payload)
+static enum tx_result slow(struct worker *w, const struct udplane_tx_desc *d,
+			   struct foreign payload)
 {
 	struct worker_event *ev = worker_event_reserve(w, w->flushing ? 0 : WORKER_EVENTS_FLUSH);
 
 	if (!ev)
-		return TX_STALL; /* the event ring is full: the client's TX ring waits, nothing is lost */
+		/* the event ring is full: the client's TX ring waits, nothing is lost */
+		return TX_STALL;
 	ev->type = WORKER_EVENT_SLOW;
 	ev->sock = d->sock;
 	ev->channel_id = w->socket[d->sock].channel->id;
@@ -120,8 +129,9 @@ static enum tx_result slow(struct worker *w, const struct udplane_tx_desc *d, st
 	return TX_SLOW;
 }
 
-static enum tx_result send_one(struct worker *w, struct worker_channel *ch, const struct udplane_tx_desc *d,
-			       struct foreign payload, uint32_t frame)
+static enum tx_result send_one(struct worker *w, struct worker_channel *ch,
+			       const struct udplane_tx_desc *d, struct foreign payload,
+			       uint32_t frame)
 {
 	uint8_t family = d->flags & UDPLANE_TX_IPV6 ? AF_INET6 : AF_INET;
 	struct worker_flow *f;
@@ -133,15 +143,17 @@ static enum tx_result send_one(struct worker *w, struct worker_channel *ch, cons
 	if (w->socket[d->sock].channel != ch)
 		return w->socket[d->sock].channel ? TX_INVALID : TX_CLOSED;
 	f = flow_find(w, family, d->dst, d->sock);
-	if (!f || !d->dst_port_be || d->len + (family == AF_INET ? UDP_IP4_LEN : UDP_IP6_LEN) > f->mtu)
+	if (!f || !d->dst_port_be ||
+	    d->len + (family == AF_INET ? UDP_IP4_LEN : UDP_IP6_LEN) > f->mtu)
 		return slow(w, d, payload);
 	memcpy(to.addr.bytes, d->dst, 16);
 	to.port_be = d->dst_port_be;
 	out = &w->tx_stage[w->tx_staged++];
 	out->frame = frame;
 	out->off = (uint16_t)w->queue->dev->tx_headroom;
-	out->len = (uint16_t)packet_build(w->opt.frames + (size_t)frame * w->opt.frame_size + out->off, &f->tmpl, &to,
-					  foreign_payload(payload), d->len, f->no_df ? ++w->ip_id : 0);
+	out->len = (uint16_t)packet_build(
+		w->opt.frames + (size_t)frame * w->opt.frame_size + out->off, &f->tmpl, &to,
+		foreign_payload(payload), d->len, f->no_df ? ++w->ip_id : 0);
 	route_table_mark_used(w->route, f->neigh);
 	return TX_FAST;
 }
@@ -182,7 +194,8 @@ uint32_t worker_tx(struct worker *w, struct worker_channel *ch)
 
 		if (used == frames)
 			break; /* no free frame: the TX ring waits until the device returns some */
-		r = send_one(w, ch, &d, foreign_at(ch->tx_payload, (size_t)slot * ch->tx_slot_size), frame[used]);
+		r = send_one(w, ch, &d, foreign_at(ch->tx_payload, (size_t)slot * ch->tx_slot_size),
+			     frame[used]);
 		if (r == TX_STALL)
 			break;
 		if (r == TX_INVALID || r == TX_CLOSED)

@@ -22,15 +22,15 @@
 #ifndef SIDECAR_WORKER_WORKER_H
 #define SIDECAR_WORKER_WORKER_H
 
-#include <stdbool.h>
-#include <stdint.h>
-#include <udplane/abi.h>
-#include <udplane/ring.h>
 #include "sidecar/device/device.h"
 #include "sidecar/memory/foreign.h"
 #include "sidecar/packet/packet.h"
 #include "sidecar/port/port.h"
 #include "sidecar/route/route.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <udplane/abi.h>
+#include <udplane/ring.h>
 
 /* The part of a client's channel that this worker serves (a lane). Allocated by the control thread;
  * the worker's from CHANNEL_ADD until CHANNEL_REMOVE has returned. */
@@ -38,34 +38,34 @@ struct worker_channel {
 	uint32_t id;
 	uint64_t serial; /* of its session, because ids are reused */
 	struct udplane_ring tx, ret;
-	struct foreign tx_desc;    /* struct udplane_tx_desc[] */
+	struct foreign tx_desc;	   /* struct udplane_tx_desc[] */
 	struct foreign tx_payload; /* slots of tx_slot_size bytes */
 	struct foreign ret_frame;  /* uint32_t[] */
-	uint32_t tx_slot_size; /* bytes, a power of two */
+	uint32_t tx_slot_size;	   /* bytes, a power of two */
 	int doorbell_fd;
 	/* private to the worker */
-	uint32_t held;         /* frames that the client holds */
-	uint32_t socket_cnt;   /* sockets added and not removed */
-	uint32_t expelled;     /* 0 while it is served, else the WORKER_EVENT_* with the reason */
-	bool reported;         /* that event has been submitted */
+	uint32_t held;	     /* frames that the client holds */
+	uint32_t socket_cnt; /* sockets added and not removed */
+	uint32_t expelled;   /* 0 while it is served, else the WORKER_EVENT_* with the reason */
+	bool reported;	     /* that event has been submitted */
 };
 
 /* Parameters of SOCKET_ADD. Read during the call only. */
 struct worker_socket_info {
 	struct worker_channel *channel;
-	struct foreign ring;                  /* struct udplane_rx_ring */
+	struct foreign ring; /* struct udplane_rx_ring */
 	uint32_t ring_size;
-	int wake_fd;                          /* our end of its wake socket: a UNIX stream socket */
+	int wake_fd; /* our end of its wake socket: a UNIX stream socket */
 	struct udplane_socket_counters *counters;
 };
 
 /* The source of what a socket sends. */
 struct worker_source {
-	uint8_t family;  /* of addr: AF_INET or AF_INET6; 0 for the wildcard */
-	bool slow;       /* everything that it sends takes the kernel path */
+	uint8_t family; /* of addr: AF_INET or AF_INET6; 0 for the wildcard */
+	bool slow;	/* everything that it sends takes the kernel path */
 	uint16_t port_be;
 	uint8_t addr[16];
-	bool no_df;      /* IPv4: routers may fragment what it sends */
+	bool no_df; /* IPv4: routers may fragment what it sends */
 };
 
 enum worker_op {
@@ -102,46 +102,47 @@ struct worker_order {
 	struct worker_source source;
 	struct port_key key;
 	const struct route_table *route;
-	bool flushing;             /* FLUSH, set by the worker: flush_end is valid */
-	uint32_t flush_end;        /* FLUSH: index of the TX ring at which the flush ends */
-	int result;                /* 0 or -errno, set by the worker */
+	bool flushing;		   /* FLUSH, set by the worker: flush_end is valid */
+	uint32_t flush_end;	   /* FLUSH: index of the TX ring at which the flush ends */
+	int result;		   /* 0 or -errno, set by the worker */
 	struct worker_order *next; /* carried out by the same call; NULL in the last one */
 };
 
 enum worker_event_type {
-	WORKER_EVENT_SLOW = 1,    /* a datagram for the kernel path */
-	WORKER_EVENT_CORRUPT,     /* the client wrote an impossible value into shared memory */
+	WORKER_EVENT_SLOW = 1,	  /* a datagram for the kernel path */
+	WORKER_EVENT_CORRUPT,	  /* the client wrote an impossible value into shared memory */
 	WORKER_EVENT_SLOW_SIGNAL, /* waking the client takes too long */
 };
 
 /* From a worker to the control thread. */
 struct worker_event {
 	uint32_t type;
-	uint32_t sock;       /* SLOW: the sending socket */
+	uint32_t sock; /* SLOW: the sending socket */
 	uint32_t channel_id;
-	uint64_t serial;     /* of the channel */
-	uint16_t family;     /* SLOW: of dst */
+	uint64_t serial; /* of the channel */
+	uint16_t family; /* SLOW: of dst */
 	uint16_t dst_port_be;
 	uint8_t dst[16];
-	uint32_t len;        /* SLOW: payload bytes */
-	uint8_t payload[];   /* room for one slot of the TX pool */
+	uint32_t len;	   /* SLOW: payload bytes */
+	uint8_t payload[]; /* room for one slot of the TX pool */
 };
 
 struct worker_options {
 	uint32_t id, worker_cnt;
 	struct device_queue *queue;
 	struct udplane_worker_zone *zone;
-	uint8_t *frames;          /* the frames zone */
+	uint8_t *frames; /* the frames zone */
 	uint32_t frame_cnt, frame_size;
-	uint32_t frames_reserved; /* of this worker's share, reserved for the device: clients cannot hold them */
+	/* of this worker's share, reserved for the device: clients cannot hold them */
+	uint32_t frames_reserved;
 	uint32_t socket_max;
 	uint64_t hash_seed;
 	enum packet_checksum_mode checksum;
 	enum udplane_mode mode;
-	uint64_t spin_ns;         /* idle time before the worker sleeps */
-	uint64_t burst_spin_ns;   /* the same while traffic comes in bursts; 0: as spin_ns */
-	bool yield;               /* yield the CPU after every round that had little to do */
-	int cpu;                  /* CPU to pin the thread to, -1 for none */
+	uint64_t spin_ns;	  /* idle time before the worker sleeps */
+	uint64_t burst_spin_ns;	  /* the same while traffic comes in bursts; 0: as spin_ns */
+	bool yield;		  /* yield the CPU after every round that had little to do */
+	int cpu;		  /* CPU to pin the thread to, -1 for none */
 	uint8_t ttl4, hop_limit6; /* defaults of the system */
 };
 
@@ -158,7 +159,8 @@ int worker_call(struct worker *w, struct worker_order *orders);
 
 /* Control thread: watch it for EPOLLIN, then take events until there are none. */
 int worker_event_fd(const struct worker *w);
-/* Returns the oldest event, valid until worker_event_done(); or NULL, and the descriptor is armed. */
+/* Returns the oldest event, valid until worker_event_done(); or NULL, and the descriptor is armed.
+ */
 const struct worker_event *worker_event_peek(struct worker *w);
 void worker_event_done(struct worker *w);
 /* Returns the number of events that wait. */

@@ -10,12 +10,12 @@
  *   empty     200 connections, each with four descriptors in an empty message
  *   locked    a claimed socket whose lock a send holds, because its payload cannot be read
  */
+#include "tests/attack/hostile.h"
 #include <linux/userfaultfd.h>
 #include <netinet/udp.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include "tests/attack/hostile.h"
 
 #define LINGER_S 30000
 

@@ -242,7 +242,8 @@ static inline int hostile_udp(const char *ip, uint16_t port, int option)
 	if (option)
 		setsockopt(fd, SOL_SOCKET, option, &one, sizeof(one));
 	/* udplaned may still hold a socket that this process has closed. */
-	while (fd >= 0 && bind(fd, (struct sockaddr *)&sin, sizeof(sin)) && errno == EADDRINUSE && hostile_now() < end)
+	while (fd >= 0 && bind(fd, (struct sockaddr *)&sin, sizeof(sin)) && errno == EADDRINUSE &&
+	       hostile_now() < end)
 		usleep(1000);
 	if (fd < 0 || getsockname(fd, (struct sockaddr *)&sin, &len) || !sin.sin_port) {
 		fprintf(stderr, "cannot bind %s port %u: %s\n", ip, port, strerror(errno));

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
-/* What a CNI's socket load balancer does to UDP: ClusterIP 10.96.0.10:53 <-> backend 10.99.0.2:5353, at the socket. And a classifier that
- * drops UDP. */
+/* What a CNI's socket load balancer does to UDP: ClusterIP 10.96.0.10:53 <->
+ * backend 10.99.0.2:5353, at the socket. And a classifier that drops UDP. */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#define CLUSTER_IP bpf_htonl(0x0a60000a)
+#define CLUSTER_IP   bpf_htonl(0x0a60000a)
 #define CLUSTER_PORT bpf_htons(53)
-#define BACKEND_IP bpf_htonl(0x0a630002)
+#define BACKEND_IP   bpf_htonl(0x0a630002)
 #define BACKEND_PORT bpf_htons(5353)
 
 static int forth(struct bpf_sock_addr *c)

@@ -2,10 +2,13 @@
 /*
  * Numbered datagrams, to find what is lost, doubled or reordered.
  *
- *   numbers send ADDR PORT RATE     plain kernel socket; sends 0, 1, 2, ... at RATE a second until stdin closes; prints how many
- *   numbers receive ADDR PORT       udplane socket; prints "ready", then a line of JSON for every line on stdin and one at its end
+ *   numbers send ADDR PORT RATE     plain kernel socket; sends 0, 1, 2, ... at RATE a second
+ *                                   until stdin closes; prints how many
+ *   numbers receive ADDR PORT       udplane socket; prints "ready", then a line of JSON for
+ *                                   every line on stdin and one at its end
  *
- * "lost" counts numbers below the highest that have not come; "idle" is the time since the last datagram, "gap" the longest between two, ms.
+ * "lost" counts numbers below the highest that have not come; "idle" is the time since the last
+ * datagram, "gap" the longest between two, ms.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,8 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 #include <udplane/udplane.h>
+#include <unistd.h>
 
 #define MOST (1u << 26)
 
@@ -31,7 +34,8 @@ static uint64_t now_ns(void)
 
 static struct sockaddr_in address(char **argv)
 {
-	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1]))};
+	struct sockaddr_in sin = {.sin_family = AF_INET,
+				  .sin_port = htons((uint16_t)atoi(argv[1]))};
 
 	inet_pton(AF_INET, argv[0], &sin.sin_addr);
 	return sin;
@@ -64,7 +68,7 @@ static int send_numbers(char **argv)
 struct tally {
 	uint8_t *seen; /* bitmap of MOST */
 	uint64_t received, duplicates, reordered;
-	uint32_t next; /* highest number so far, plus one */
+	uint32_t next;		  /* highest number so far, plus one */
 	uint64_t last_ns, gap_ns; /* gap: longest time between two */
 };
 
@@ -100,11 +104,15 @@ static void report(int fd, const struct tally *t)
 	struct udplane_status st = {.size = sizeof(st)};
 
 	udplane_get_status(fd, &st);
-	printf("{\"received\": %llu, \"lost\": %lld, \"duplicates\": %llu, \"reordered\": %llu, \"fast\": %llu, \"kernel\": %llu, "
+	printf("{\"received\": %llu, \"lost\": %lld, \"duplicates\": %llu, \"reordered\": %llu, "
+	       "\"fast\": %llu, \"kernel\": %llu, "
 	       "\"idle\": %llu, \"gap\": %llu}\n",
-	       (unsigned long long)t->received, (long long)(t->next - (t->received - t->duplicates)), (unsigned long long)t->duplicates,
-	       (unsigned long long)t->reordered, (unsigned long long)st.fast_rx, (unsigned long long)st.kernel_rx,
-	       (unsigned long long)((now_ns() - t->last_ns) / 1000000), (unsigned long long)(t->gap_ns / 1000000));
+	       (unsigned long long)t->received,
+	       (long long)(t->next - (t->received - t->duplicates)),
+	       (unsigned long long)t->duplicates, (unsigned long long)t->reordered,
+	       (unsigned long long)st.fast_rx, (unsigned long long)st.kernel_rx,
+	       (unsigned long long)((now_ns() - t->last_ns) / 1000000),
+	       (unsigned long long)(t->gap_ns / 1000000));
 	fflush(stdout);
 }
 
@@ -116,7 +124,8 @@ static int receive_numbers(char **argv)
 	struct pollfd in[2] = {{.fd = 0, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
 	char line[64];
 
-	/* The stream must not be lost in the kernel's queue while the reader waits for a CPU: this measures the hand-over. */
+	/* The stream must not be lost in the kernel's queue while the reader waits for a CPU: this
+	 * measures the hand-over. */
 	udplane_setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
 	if (udplane_bind(fd, (void *)&here, sizeof(here))) {
 		perror("numbers: bind");

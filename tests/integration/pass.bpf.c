@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /* An XDP program of somebody else, which lets everything pass, for truth_test.py. */
 #include <linux/bpf.h>
 

@@ -129,8 +129,7 @@ static void await_sleep(pid_t tid)
 	}
 }
 
-/* ---------------------------------------------------------------------------------------------------------
- * prefork -- */
+/* --- prefork --- */
 
 static void wait_by(const char *how)
 {
@@ -272,8 +271,7 @@ static void daemonize(char **arg)
 	}
 }
 
-/* ---------------------------------------------------------------------------------------------------------
- * threads -- */
+/* --- threads --- */
 
 static pid_t receiver_tid;
 
@@ -328,8 +326,7 @@ static void early(char **arg)
 	say("%s\n", n == 8 ? "answer" : "nothing");
 }
 
-/* ----------------------------------------------------------------------------------------------------------
- * events -- */
+/* --- events --- */
 
 static uint64_t now_ms(void)
 {
@@ -392,8 +389,7 @@ static void sigio(char **arg)
 	say("%d\n", cnt);
 }
 
-/* ---------------------------------------------------------------------------------------------------------
- * root -- */
+/* --- root --- */
 
 /* Directories that can be reached from outside of the root, by a descriptor. */
 static int ways_out(void)

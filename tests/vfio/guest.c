@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What runs in the QEMU guest beside udplaned (tests/vfio/init):
- *   guest echo PORT                       an application of libudplane: IPv4 and IPv6 sockets, sends everything back; runs for ever.
+ *   guest echo PORT                       an application of libudplane: IPv4 and IPv6 sockets,
+ *                                         sends everything back; runs for ever.
  *                                         SIGUSR1: writes "fast_rx kernel_rx" to /run/echo, if
  *                                         ECHO_REPORT is set
  *   guest peer ADDR PORT COUNT SIZE [FLOWS]
- *                                         an ordinary kernel socket, or FLOWS of them: COUNT datagrams each of SIZE bytes, 16 under
- *                                         way in all, each verified; exit status 0 if at most 1 % got lost and none was changed
- *   guest pace ADDR PORT COUNT FLOWS      one datagram at a time, COUNT for each flow, 5 ms after the answer to the one before, so
- *                                         that it finds everybody asleep; prints the slowest answer; 0 if all came within 500 ms
+ *                                         an ordinary kernel socket, or FLOWS of them: COUNT
+ * datagrams each of SIZE bytes, 16 under way in all, each verified; exit status 0 if at most 1 %
+ * got lost and none was changed
+ *   guest pace ADDR PORT COUNT FLOWS      one datagram at a time, COUNT for each flow, 5 ms
+ *                                         after the answer to the one before, so
+ *                                         that it finds everybody asleep; prints the slowest
+ * answer; 0 if all came within 500 ms
  *   guest tcp-serve PORT                  serves what is asked for, one connection after another
- *   guest tcp-get ADDR PORT MIB           fetches and verifies it; prints MiB/s; fails if nothing comes for 5 s
- *   guest unprivileged KIB COMMAND...     runs it with RLIMIT_MEMLOCK, without CAP_IPC_LOCK and CAP_SYS_RESOURCE
+ *   guest tcp-get ADDR PORT MIB           fetches and verifies it; prints MiB/s; fails if
+ *                                         nothing comes for 5 s
+ *   guest unprivileged KIB COMMAND...     runs it with RLIMIT_MEMLOCK, without CAP_IPC_LOCK and
+ *                                         CAP_SYS_RESOURCE
  *   guest exit STATUS                     ends QEMU by isa-debug-exit
  */
 #include <arpa/inet.h>
@@ -32,8 +38,8 @@
 #include <udplane/udplane.h>
 #include <unistd.h>
 
-#define WINDOW 16
-#define PEER_FLOWS 64
+#define WINDOW	      16
+#define PEER_FLOWS    64
 #define PEER_STALL_MS 500
 #define PEER_LIMIT_NS 15000000000ull
 
@@ -69,7 +75,7 @@ static socklen_t make_addr(const char *ip, int port, struct sockaddr_storage *ou
 	return sizeof(*a4);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- echo -- */
+/* --- echo --- */
 
 static volatile sig_atomic_t report_asked;
 
@@ -90,7 +96,8 @@ static void report(const int *fd)
 		udplane_get_status(fd[i], &st);
 		fast += st.fast_rx;
 		kernel += st.kernel_rx;
-		fprintf(stderr, "echo: socket %d: accelerated %d, %s %s\n", i, st.accelerated, st.reason, st.text);
+		fprintf(stderr, "echo: socket %d: accelerated %d, %s %s\n", i, st.accelerated,
+			st.reason, st.text);
 	}
 	if (f) {
 		fprintf(f, "%llu %llu\n", (unsigned long long)fast, (unsigned long long)kernel);
@@ -107,7 +114,8 @@ static void echo_all(int fd)
 
 	for (;;) {
 		socklen_t len = sizeof(from);
-		ssize_t n = udplane_recvfrom(fd, buf, sizeof(buf), MSG_DONTWAIT, (struct sockaddr *)&from, &len);
+		ssize_t n = udplane_recvfrom(fd, buf, sizeof(buf), MSG_DONTWAIT,
+					     (struct sockaddr *)&from, &len);
 
 		if (n < 0)
 			return;
@@ -129,7 +137,8 @@ static void echo(int port)
 		int one = 1;
 
 		fd[i] = udplane_socket(a.ss_family, SOCK_DGRAM, 0);
-		if (i && udplane_setsockopt(fd[i], IPPROTO_IPV6, 26 /* IPV6_V6ONLY */, &one, sizeof(one)))
+		if (i && udplane_setsockopt(fd[i], IPPROTO_IPV6, 26 /* IPV6_V6ONLY */, &one,
+					    sizeof(one)))
 			die("IPV6_V6ONLY");
 		if (fd[i] < 0 || udplane_bind(fd[i], (struct sockaddr *)&a, len))
 			die("bind");
@@ -147,7 +156,7 @@ static void echo(int port)
 	}
 }
 
-/* ---------------------------------------------------------------------------------------------------------- peer -- */
+/* --- peer --- */
 
 static void fill(uint8_t *buf, size_t size, uint32_t n)
 {
@@ -156,7 +165,8 @@ static void fill(uint8_t *buf, size_t size, uint32_t n)
 		buf[i] = (uint8_t)(n * 31 + i * 7);
 }
 
-/* A datagram's number has its flow in the upper half: one that comes back to another flow's socket counts as changed. */
+/* A datagram's number has its flow in the upper half: one that comes back to another flow's socket
+ * counts as changed. */
 struct peer {
 	int fd;
 	size_t size;
@@ -176,7 +186,8 @@ static void peers_open(struct peers *s, const char *ip, int port, size_t size, u
 
 	s->cnt = cnt < PEER_FLOWS ? cnt : PEER_FLOWS;
 	for (uint32_t i = 0; i < s->cnt; i++) {
-		s->p[i] = (struct peer){.fd = socket(a.ss_family, SOCK_DGRAM, 0), .size = size, .id = i << 16};
+		s->p[i] = (struct peer){
+			.fd = socket(a.ss_family, SOCK_DGRAM, 0), .size = size, .id = i << 16};
 		s->pfd[i] = (struct pollfd){.fd = s->p[i].fd, .events = POLLIN};
 		if (s->p[i].fd < 0 || connect(s->p[i].fd, (struct sockaddr *)&a, len))
 			die("connect");
@@ -224,7 +235,8 @@ static bool peers_round(struct peers *s, uint32_t cnt)
 		}
 		return !back;
 	}
-	for (uint32_t i = 0; i < s->cnt; i++) { /* lost or late, they stay out: the windows grow by as many */
+	for (uint32_t i = 0; i < s->cnt;
+	     i++) { /* lost or late, they stay out: the windows grow by as many */
 		sent = sent && s->p[i].sent == cnt;
 		s->p[i].stalls += s->p[i].back < s->p[i].sent;
 	}
@@ -246,8 +258,8 @@ static int peer(const char *ip, int port, uint32_t cnt, size_t size, uint32_t fl
 		stalls += s.p[i].stalls;
 	}
 	cnt *= s.cnt;
-	printf("peer: %u of %u back, %u changed, %u stalls, %.0f round trips/s\n", back, cnt, bad, stalls,
-	       back / ((double)(now_ns() - start) / 1e9));
+	printf("peer: %u of %u back, %u changed, %u stalls, %.0f round trips/s\n", back, cnt, bad,
+	       stalls, back / ((double)(now_ns() - start) / 1e9));
 	return bad || cnt - back > cnt / 100;
 }
 
@@ -272,11 +284,12 @@ static int pace(const char *ip, int port, uint32_t cnt, uint32_t flows)
 	}
 	for (uint32_t i = 0; i < s.cnt; i++)
 		bad += s.p[i].bad;
-	printf("peer: %u datagrams, %u lost, %u changed, slowest %.1f ms\n", cnt * s.cnt, lost, bad, (double)slowest / 1e6);
+	printf("peer: %u datagrams, %u lost, %u changed, slowest %.1f ms\n", cnt * s.cnt, lost, bad,
+	       (double)slowest / 1e6);
 	return lost || bad;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- tcp -- */
+/* --- tcp --- */
 
 static void tcp_serve(int port)
 {
@@ -323,30 +336,34 @@ static int tcp_get(const char *ip, int port, uint32_t mib)
 			size_t i = (size_t)(got + (uint64_t)k) & 0xffff;
 
 			if (buf[k] != (uint8_t)(i * 13 + (i >> 8))) {
-				fprintf(stderr, "tcp: wrong byte at %llu\n", (unsigned long long)got);
+				fprintf(stderr, "tcp: wrong byte at %llu\n",
+					(unsigned long long)got);
 				return 1;
 			}
 		}
 		got += (uint64_t)n;
 	}
-	printf("tcp: %llu bytes, %.1f MiB/s\n", (unsigned long long)got, (double)got / 1048576 / ((double)(now_ns() - start) / 1e9));
+	printf("tcp: %llu bytes, %.1f MiB/s\n", (unsigned long long)got,
+	       (double)got / 1048576 / ((double)(now_ns() - start) / 1e9));
 	return got != (uint64_t)mib << 20;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- others -- */
+/* --- others --- */
 
 static int unprivileged(rlim_t kib, char **command)
 {
 	struct rlimit lim = {kib << 10, kib << 10};
 
-	if (setrlimit(RLIMIT_MEMLOCK, &lim) || prctl(PR_CAPBSET_DROP, CAP_IPC_LOCK) || prctl(PR_CAPBSET_DROP, CAP_SYS_RESOURCE))
+	if (setrlimit(RLIMIT_MEMLOCK, &lim) || prctl(PR_CAPBSET_DROP, CAP_IPC_LOCK) ||
+	    prctl(PR_CAPBSET_DROP, CAP_SYS_RESOURCE))
 		die("unprivileged");
 	execvp(command[0], command);
 	die(command[0]);
 	return 1;
 }
 
-/* QEMU ends at once, with what it has of the console by then: the last lines got lost on a busy machine. */
+/* QEMU ends at once, with what it has of the console by then: the last lines got lost on a busy
+ * machine. */
 static int end_qemu(unsigned int status)
 {
 	int console = open("/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC);
@@ -366,9 +383,11 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "echo"))
 		echo(atoi(argv[2]));
 	if ((argc == 6 || argc == 7) && !strcmp(argv[1], "peer"))
-		return peer(argv[2], atoi(argv[3]), (uint32_t)atoi(argv[4]), (size_t)atoi(argv[5]), argc == 7 ? (uint32_t)atoi(argv[6]) : 1);
+		return peer(argv[2], atoi(argv[3]), (uint32_t)atoi(argv[4]), (size_t)atoi(argv[5]),
+			    argc == 7 ? (uint32_t)atoi(argv[6]) : 1);
 	if (argc == 6 && !strcmp(argv[1], "pace"))
-		return pace(argv[2], atoi(argv[3]), (uint32_t)atoi(argv[4]), (uint32_t)atoi(argv[5]));
+		return pace(argv[2], atoi(argv[3]), (uint32_t)atoi(argv[4]),
+			    (uint32_t)atoi(argv[5]));
 	if (argc >= 4 && !strcmp(argv[1], "unprivileged"))
 		return unprivileged((rlim_t)atoi(argv[2]), &argv[3]);
 	if (argc == 3 && !strcmp(argv[1], "tcp-serve"))

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A UDP echo server on libudplane: the calls that one knows, with udplane_ before them. Without a
  * sidecar the same program runs on the kernel.

@@ -10,9 +10,9 @@
 #include "sidecar/device/vfio/target.h"
 
 #define SAVED_DIR "/run/udplane/bind" /* deploy/bind-vfio writes there */
-#define TAP_NAME "udplane0"
+#define TAP_NAME  "udplane0"
 
-/* ---------------------------------------------------------------------------------------------------------- open -- */
+/* --- open --- */
 
 static void drop_default_routes(struct tap_config *t)
 {
@@ -52,12 +52,14 @@ static int collect_tap(struct dpdk *d, struct tap_config *t, char *text, size_t 
 		err = tap_source_saved(path, t, text, text_len);
 	}
 	if (err == -ENOENT && d->cfg->annotations[0])
-		err = tap_source_annotation(d->cfg->annotations, d->pci ? d->target : NULL, d->base.mac, t, text, text_len);
+		err = tap_source_annotation(d->cfg->annotations, d->pci ? d->target : NULL,
+					    d->base.mac, t, text, text_len);
 	if (err && err != -ENOENT)
 		return err;
 	if (rte_is_zero_ether_addr((const struct rte_ether_addr *)t->mac))
 		memcpy(t->mac, d->base.mac, sizeof(t->mac));
-	memcpy(d->base.mac, t->mac, sizeof(t->mac)); /* its former netdev's, which need not be its own: the start sets it */
+	/* its former netdev's, which need not be its own: the start sets it */
+	memcpy(d->base.mac, t->mac, sizeof(t->mac));
 	if (d->cfg->interface[0])
 		memcpy(t->name, d->cfg->interface, sizeof(t->name));
 	if (!t->name[0])
@@ -99,7 +101,8 @@ static void free_device(struct dpdk *d)
 	free(d);
 }
 
-int dpdk_open(struct device **out, const struct config *cfg, bool with_tap, char *text, size_t text_len)
+int dpdk_open(struct device **out, const struct config *cfg, bool with_tap, char *text,
+	      size_t text_len)
 {
 	struct dpdk *d = calloc(1, sizeof(*d));
 	int err;
@@ -121,7 +124,8 @@ int dpdk_open(struct device **out, const struct config *cfg, bool with_tap, char
 	}
 	err = dpdk_port_open(d, text, text_len);
 	if (!err)
-		err = with_tap ? open_tap(d, text, text_len) : dpdk_port_set_mtu(d, 0, text, text_len);
+		err = with_tap ? open_tap(d, text, text_len)
+			       : dpdk_port_set_mtu(d, 0, text, text_len);
 	if (err) {
 		free_device(d);
 		return err;
@@ -135,7 +139,7 @@ static int device_open(struct device **out, const struct config *cfg, char *text
 	return dpdk_open(out, cfg, true, text, text_len);
 }
 
-/* -------------------------------------------------------------------------------------------------------- attach -- */
+/* --- attach --- */
 
 static int make_queues(struct dpdk *d)
 {
@@ -148,7 +152,8 @@ static int make_queues(struct dpdk *d)
 	for (uint32_t w = 0; w < d->worker_cnt; w++) {
 		struct dpdk_queue *q = &d->queue[w];
 
-		q->base = (struct device_queue){.ops = &dpdk_queue_ops, .dev = &d->base, .worker = w};
+		q->base =
+			(struct device_queue){.ops = &dpdk_queue_ops, .dev = &d->base, .worker = w};
 		q->port = d->port;
 		q->id = (uint16_t)w;
 		q->zone = d->mem.addr;
@@ -174,7 +179,8 @@ static int set_tap_mac(struct dpdk *d, char *text, size_t text_len)
 
 static int start_tap(struct dpdk *d, char *text, size_t text_len)
 {
-	struct tap_link link = {.up = dpdk_link_up, .gone = dpdk_is_gone, .event_fd = d->event_fd, .arg = d};
+	struct tap_link link = {
+		.up = dpdk_link_up, .gone = dpdk_is_gone, .event_fd = d->event_fd, .arg = d};
 	int err = 0;
 
 	if (!d->tap)
@@ -196,25 +202,34 @@ static int check_request(const struct dpdk *d, char *text, size_t text_len)
 	uint32_t least = dpdk_port_least_frames(d);
 
 	if (!d->worker_cnt || d->worker_cnt > d->base.queue_cnt) {
-		snprintf(text, text_len, "%u workers for %u queues of %.80s: at most one worker a queue; lower `workers`", d->worker_cnt,
-			 d->base.queue_cnt, d->target);
+		snprintf(text, text_len,
+			 "%u workers for %u queues of %.80s: at most one worker a queue; lower "
+			 "`workers`",
+			 d->worker_cnt, d->base.queue_cnt, d->target);
 		return -EINVAL;
 	}
 	if (!strcmp(d->info.driver_name, "net_af_packet") && d->worker_cnt < d->base.queue_cnt) {
-		snprintf(text, text_len, "%.80s: the kernel spreads packets over all of its %u queues, and %u of them would have no worker; set "
-			 "`workers` to %u, or qpairs to %u", d->target, d->base.queue_cnt, d->base.queue_cnt - d->worker_cnt,
+		snprintf(text, text_len,
+			 "%.80s: the kernel spreads packets over all of its %u queues, and %u of "
+			 "them would have no worker; set "
+			 "`workers` to %u, or qpairs to %u",
+			 d->target, d->base.queue_cnt, d->base.queue_cnt - d->worker_cnt,
 			 d->base.queue_cnt, d->worker_cnt);
 		return -EINVAL;
 	}
 	if (m->frame_cnt / d->worker_cnt < least) {
-		snprintf(text, text_len, "%u frames for %u workers: %.40s needs %u a worker at least; raise `frames` to %u", m->frame_cnt,
-			 d->worker_cnt, d->info.driver_name, least, rte_align32pow2(least * d->worker_cnt));
+		snprintf(text, text_len,
+			 "%u frames for %u workers: %.40s needs %u a worker at least; raise "
+			 "`frames` to %u",
+			 m->frame_cnt, d->worker_cnt, d->info.driver_name, least,
+			 rte_align32pow2(least * d->worker_cnt));
 		return -EINVAL;
 	}
 	return 0;
 }
 
-static int device_attach(struct device *base, const struct device_memory *mem, uint32_t worker_cnt, char *text, size_t text_len)
+static int device_attach(struct device *base, const struct device_memory *mem, uint32_t worker_cnt,
+			 char *text, size_t text_len)
 {
 	struct dpdk *d = to_dpdk(base);
 	int err;
@@ -248,7 +263,7 @@ static void device_close(struct device *base)
 	free_device(d);
 }
 
-/* ------------------------------------------------------------------------------------------------------ run time -- */
+/* --- run time --- */
 
 /* Everything comes to us: the worker's port table decides. */
 static int claim_nothing(struct device *base, const struct device_claim *c)
@@ -296,20 +311,24 @@ static void counters(struct device *base, uint64_t *out)
 	struct tap_counts tap = {0};
 
 	for (int i = 0; i < UDPLANE_DEVICE_COUNTER_CNT; i++)
-		if (i != UDPLANE_DEVICE_FRAMES_TOTAL && i != UDPLANE_DEVICE_FRAMES_FREE && i != UDPLANE_DEVICE_FRAMES_CLIENTS)
+		if (i != UDPLANE_DEVICE_FRAMES_TOTAL && i != UDPLANE_DEVICE_FRAMES_FREE &&
+		    i != UDPLANE_DEVICE_FRAMES_CLIENTS)
 			out[i] = 0;
 	for (uint32_t w = 0; w < d->worker_cnt && d->queue; w++)
 		add_queue(&d->queue[w], out);
 	add_nic(d, out);
-	out[UDPLANE_DEVICE_RX_DIVERTED] += out[UDPLANE_DEVICE_RX_LOST_RING_FULL] + out[UDPLANE_DEVICE_RX_LOST_NO_FRAME];
-	out[UDPLANE_DEVICE_RX_SEEN] = out[UDPLANE_DEVICE_RX_DIVERTED] + out[UDPLANE_DEVICE_RX_PASSED_JUMBO];
+	out[UDPLANE_DEVICE_RX_DIVERTED] +=
+		out[UDPLANE_DEVICE_RX_LOST_RING_FULL] + out[UDPLANE_DEVICE_RX_LOST_NO_FRAME];
+	out[UDPLANE_DEVICE_RX_SEEN] =
+		out[UDPLANE_DEVICE_RX_DIVERTED] + out[UDPLANE_DEVICE_RX_PASSED_JUMBO];
 	if (d->tap)
 		tap_counts(d->tap, &tap);
 	out[UDPLANE_DEVICE_TAP_RX] = tap.to_kernel;
 	out[UDPLANE_DEVICE_TAP_RX_FULL] += tap.to_kernel_failed;
 	out[UDPLANE_DEVICE_TX_INVALID] += tap.from_kernel_long;
 	out[UDPLANE_DEVICE_LINK_UP] = __atomic_load_n(&d->link_up, __ATOMIC_RELAXED);
-	out[UDPLANE_DEVICE_LINK_CHANGES] = __atomic_load_n(&d->events.link_changes, __ATOMIC_RELAXED);
+	out[UDPLANE_DEVICE_LINK_CHANGES] =
+		__atomic_load_n(&d->events.link_changes, __ATOMIC_RELAXED);
 	out[UDPLANE_DEVICE_NIC_EVENTS] = __atomic_load_n(&d->events.removals, __ATOMIC_RELAXED) +
 					 __atomic_load_n(&d->events.resets, __ATOMIC_RELAXED) +
 					 __atomic_load_n(&d->events.errors, __ATOMIC_RELAXED);

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Private to the DPDK device: a NIC of our own, with a TAP beside it for what the kernel shall still get.
+ * Private to the DPDK device: a NIC of our own, with a TAP beside it for what the kernel shall
+ * still get.
  *
  *   frames zone == external buffers of one mempool a worker; mbuf headers are private memory
  *   NIC queue w --rx_burst--> worker w --pass--> TAP lane w --> TAP thread --> kernel
  *   NIC queue w <--tx_burst-- worker w <---------- TAP lane 0 <-- TAP thread <-- kernel (worker 0)
  *
- * Files: eal.c starts EAL; pool.c frames <-> mbufs; port.c configures the NIC; queue.c is the packet path; intr.c puts a worker to
- * sleep; event.c hears of link and removal; device.c is struct device_ops; plugin.c is what udplaned loads.
+ * Files: eal.c starts EAL; pool.c frames <-> mbufs; port.c configures the NIC; queue.c is the
+ * packet path; intr.c puts a worker to sleep; event.c hears of link and removal; device.c is struct
+ * device_ops; plugin.c is what udplaned loads.
  *
- * Threads: the control thread opens, attaches, closes, counts. Worker w alone uses queue[w], and with it mempool w: so that pool needs
- * no atomic operation, which is why it has ops of its own (pool.c). DPDK's interrupt thread only writes `events`.
+ * Threads: the control thread opens, attaches, closes, counts. Worker w alone uses queue[w], and
+ * with it mempool w: so that pool needs no atomic operation, which is why it has ops of its own
+ * (pool.c). DPDK's interrupt thread only writes `events`.
  */
 #ifndef SIDECAR_DEVICE_DPDK_DPDK_H
 #define SIDECAR_DEVICE_DPDK_DPDK_H
@@ -23,22 +26,23 @@
 #include "sidecar/device/device.h"
 #include "sidecar/device/tap/tap.h"
 
-#define DPDK_NAME 64
+#define DPDK_NAME    64
 #define DPDK_RING_RX 1024 /* descriptors: with 2 KiB frames 2 MiB, about what stays in L2 */
-#define DPDK_OVERHEAD 22 /* Ethernet header, one VLAN tag, CRC: bytes of a frame that are not in the MTU */
+/* Ethernet header, one VLAN tag, CRC: bytes of a frame that are not in the MTU */
+#define DPDK_OVERHEAD 22
 
 struct dpdk_stack; /* a worker's free frames */
 
 /* What the worker counts; read by the control thread. */
 struct dpdk_counts {
-	uint64_t rx, tx;           /* frames given to the worker, taken by the NIC from it */
-	uint64_t rx_jumbo;         /* longer than a frame: passed to the TAP in copies */
-	uint64_t rx_joined;        /* in several buffers, copied into one frame */
-	uint64_t rx_no_frame;      /* dropped: none free to copy into */
-	uint64_t passed, passed_full; /* to the TAP; dropped because its ring was full */
+	uint64_t rx, tx;		 /* frames given to the worker, taken by the NIC from it */
+	uint64_t rx_jumbo;		 /* longer than a frame: passed to the TAP in copies */
+	uint64_t rx_joined;		 /* in several buffers, copied into one frame */
+	uint64_t rx_no_frame;		 /* dropped: none free to copy into */
+	uint64_t passed, passed_full;	 /* to the TAP; dropped because its ring was full */
 	uint64_t tap_tx, tap_tx_invalid; /* from the TAP to the NIC */
 	uint64_t tx_invalid;
-	uint64_t out;              /* frames in the worker's and the clients' hands */
+	uint64_t out; /* frames in the worker's and the clients' hands */
 };
 
 struct dpdk_queue {
@@ -46,18 +50,18 @@ struct dpdk_queue {
 	uint16_t port, id;
 	struct rte_mempool *pool;
 	struct dpdk_stack *stack;
-	struct rte_mbuf **mbuf;    /* [frame_cnt], by frame index */
+	struct rte_mbuf **mbuf; /* [frame_cnt], by frame index */
 	uint8_t *zone;
 	uint32_t frame_shift, frame_size, own_first, own_cnt;
-	struct tap_lane *lane;     /* NULL: no TAP */
+	struct tap_lane *lane;	   /* NULL: no TAP */
 	struct rte_mbuf *tap_mbuf; /* built from the TAP, the NIC had no room */
-	bool takes_tap;            /* worker 0: what comes out of the TAP is sent here */
-	bool tx_chains;            /* the NIC sends a packet that is in several frames */
+	bool takes_tap;		   /* worker 0: what comes out of the TAP is sent here */
+	bool tx_chains;		   /* the NIC sends a packet that is in several frames */
 	const uint32_t *removed;   /* dpdk.removed */
-	int intr_fd;               /* of the NIC's queue; -1: none, then timer_fd wakes us */
+	int intr_fd;		   /* of the NIC's queue; -1: none, then timer_fd wakes us */
 	int timer_fd;
-	uint32_t timer_us;         /* next wait */
-	uint64_t rx_when_armed;    /* packets of any kind */
+	uint32_t timer_us;	/* next wait */
+	uint64_t rx_when_armed; /* packets of any kind */
 	struct dpdk_counts n;
 } __attribute__((aligned(UDPLANE_LINE)));
 
@@ -72,23 +76,24 @@ struct dpdk {
 	uint16_t port;
 	bool port_open, started, pci;
 	struct rte_eth_dev_info info;
-	char target[256];          /* PCI address or vdev with arguments */
+	char target[256]; /* PCI address or vdev with arguments */
 	bool rxq_intr, lsc_intr;
-	bool mac_refused;          /* the NIC kept its own, which is base.mac now */
-	pthread_mutex_t intr_lock; /* drivers keep one mask for all queues (ixgbe): workers arm one after another */
+	bool mac_refused; /* the NIC kept its own, which is base.mac now */
+	/* drivers keep one mask for all queues (ixgbe): workers arm one after another */
+	pthread_mutex_t intr_lock;
 	bool scatter;
 	uint64_t rx_offloads, rss_hf;
 
 	struct device_memory mem;
 	bool mem_registered, mem_mapped;
 	uint32_t worker_cnt;
-	struct dpdk_queue *queue;  /* [worker_cnt] */
-	struct rte_mbuf **mbuf;    /* [frame_cnt] */
+	struct dpdk_queue *queue; /* [worker_cnt] */
+	struct rte_mbuf **mbuf;	  /* [frame_cnt] */
 
-	struct tap *tap;           /* NULL: none (tests) */
-	int event_fd;              /* eventfd: link or removal; the TAP thread watches it */
-	uint32_t link_up;          /* atomic: as last read, by the TAP thread */
-	uint32_t removed;          /* atomic: the NIC is gone, or was reset: nobody touches it any more */
+	struct tap *tap;  /* NULL: none (tests) */
+	int event_fd;	  /* eventfd: link or removal; the TAP thread watches it */
+	uint32_t link_up; /* atomic: as last read, by the TAP thread */
+	uint32_t removed; /* atomic: the NIC is gone, or was reset: nobody touches it any more */
 	struct dpdk_events events;
 };
 
@@ -98,20 +103,26 @@ static inline struct dpdk *to_dpdk(struct device *dev)
 }
 
 /* eal.c */
-/* Starts EAL with one device. Once in a process. The calling thread keeps its CPU affinity. 0 or -errno with text. */
-int dpdk_eal_start(const struct config *cfg, const char *target, bool pci, char *text, size_t text_len);
+/* Starts EAL with one device. Once in a process. The calling thread keeps its CPU affinity. 0 or
+ * -errno with text. */
+int dpdk_eal_start(const struct config *cfg, const char *target, bool pci, char *text,
+		   size_t text_len);
 void dpdk_eal_stop(bool pci);
-/* The first thing that DPDK complained of since the last call, "" if nothing: to end a message with. */
+/* The first thing that DPDK complained of since the last call, "" if nothing: to end a message
+ * with. */
 const char *dpdk_eal_complaint(void);
 
 /* pool.c */
-/* Registers and maps the zone for DMA, and makes one mempool a worker over it. 0 or -errno with text; undone by dpdk_pool_unmap and dpdk_pool_close. */
+/* Registers and maps the zone for DMA, and makes one mempool a worker over it. 0 or -errno with
+ * text; undone by dpdk_pool_unmap and dpdk_pool_close. */
 int dpdk_pool_open(struct dpdk *d, char *text, size_t text_len);
-/* Takes the zone from the IOMMU: after the port has stopped (nothing may write to it), before it is closed (and the IOMMU with it). */
+/* Takes the zone from the IOMMU: after the port has stopped (nothing may write to it), before it is
+ * closed (and the IOMMU with it). */
 void dpdk_pool_unmap(struct dpdk *d);
 /* After the port is closed, which gives the queues' mbufs back. */
 void dpdk_pool_close(struct dpdk *d);
-/* Bytes from offset `at` of the zone to the next page's start or to `end`: what has one physical address. Pages are aligned in the zone. */
+/* Bytes from offset `at` of the zone to the next page's start or to `end`: what has one physical
+ * address. Pages are aligned in the zone. */
 static inline size_t dpdk_pool_extent(size_t at, size_t end, size_t page_size)
 {
 	return RTE_MIN(end - at, page_size - at % page_size);
@@ -125,11 +136,14 @@ void dpdk_stack_put(struct dpdk_stack *s, struct rte_mbuf *const *in, uint32_t c
 int dpdk_port_open(struct dpdk *d, char *text, size_t text_len);
 /* mtu 0: as it is. Before the frames zone is made: sets base.frame_size. */
 int dpdk_port_set_mtu(struct dpdk *d, uint32_t mtu, char *text, size_t text_len);
-/* Configures worker_cnt queues and starts. base.mac is set; if the NIC refuses it, base.mac becomes its own, and mac_refused true. */
+/* Configures worker_cnt queues and starts. base.mac is set; if the NIC refuses it, base.mac becomes
+ * its own, and mac_refused true. */
 int dpdk_port_start(struct dpdk *d, char *text, size_t text_len);
-/* Frames that a worker must have for rings of the driver's least length; a power of two. After dpdk_port_open. */
+/* Frames that a worker must have for rings of the driver's least length; a power of two. After
+ * dpdk_port_open. */
 uint32_t dpdk_port_least_frames(const struct dpdk *d);
-/* Takes all frames, or at least all multicast ones, where a driver can. After a start, and after the driver recovered. */
+/* Takes all frames, or at least all multicast ones, where a driver can. After a start, and after
+ * the driver recovered. */
 void dpdk_port_open_filters(struct dpdk *d);
 void dpdk_port_stop(struct dpdk *d);
 void dpdk_port_close(struct dpdk *d);
@@ -153,7 +167,8 @@ bool dpdk_is_gone(void *dev);
 /* device.c */
 extern const struct device_ops device_dpdk;
 /* The same as device_dpdk.open; tests do without a TAP. */
-int dpdk_open(struct device **out, const struct config *cfg, bool with_tap, char *text, size_t text_len);
+int dpdk_open(struct device **out, const struct config *cfg, bool with_tap, char *text,
+	      size_t text_len);
 
 /* queue.c */
 extern const struct device_queue_ops dpdk_queue_ops;

@@ -19,11 +19,12 @@
 #include "sidecar/device/dpdk/dpdk.h"
 #include "sidecar/device/vfio/target.h"
 
-#define EAL_ARGS 24
+#define EAL_ARGS  24
 #define EAL_SPARE (76u << 20) /* without hugepages EAL takes all that it may ever have at once */
-#define HUGEPAGE (2u << 20)
+#define HUGEPAGE  (2u << 20)
 
-/* EAL is one a process, and so is its log: the first line that it wrote at level error. What follows it is mostly in consequence. */
+/* EAL is one a process, and so is its log: the first line that it wrote at level error. What
+ * follows it is mostly in consequence. */
 static char complaint[200];
 
 struct args {
@@ -86,12 +87,14 @@ const char *dpdk_eal_complaint(void)
 	return last;
 }
 
-/* e1000e has one vector with MSI-X where its queue interrupt needs MSI (em driver of DPDK 22.11, docs/measurements.md). */
+/* e1000e has one vector with MSI-X where its queue interrupt needs MSI (em driver of DPDK 22.11,
+ * docs/measurements.md). */
 static bool wants_msi(const char *addr)
 {
-	static const uint16_t em[] = {0x10d3, 0x10f6, 0x150c, 0x10ea, 0x10eb, 0x10ef, 0x10f0, 0x1502, 0x1503, 0x153a, 0x153b,
-				      0x155a, 0x1559, 0x15a0, 0x15a1, 0x15a2, 0x15a3, 0x156f, 0x1570, 0x15b7, 0x15b8, 0x15b9,
-				      0x15d7, 0x15d8, 0x15e3, 0x15d6, 0x15bd, 0x15be, 0x15bb, 0x15bc};
+	static const uint16_t em[] = {
+		0x10d3, 0x10f6, 0x150c, 0x10ea, 0x10eb, 0x10ef, 0x10f0, 0x1502, 0x1503, 0x153a,
+		0x153b, 0x155a, 0x1559, 0x15a0, 0x15a1, 0x15a2, 0x15a3, 0x156f, 0x1570, 0x15b7,
+		0x15b8, 0x15b9, 0x15d7, 0x15d8, 0x15e3, 0x15d6, 0x15bd, 0x15be, 0x15bb, 0x15bc};
 	char path[160];
 	unsigned id = 0;
 	FILE *f;
@@ -108,7 +111,8 @@ static bool wants_msi(const char *addr)
 	return false;
 }
 
-/* Could we have so much in hugepages, here and now? What is free on the node says little: a container has a limit of its own. */
+/* Could we have so much in hugepages, here and now? What is free on the node says little: a
+ * container has a limit of its own. */
 static bool hugepages_for(uint64_t bytes)
 {
 	uint64_t len = RTE_ALIGN_CEIL(bytes, (uint64_t)HUGEPAGE);
@@ -120,8 +124,9 @@ static bool hugepages_for(uint64_t bytes)
 	return ok;
 }
 
-/* With too few hugepages for the frames zone and DPDK, DPDK does without. The zone is made later, of frames that the device may want to be
- * larger, and takes what it finds: so DPDK takes its own at once. Whoever requires hugepages is told by the first that finds none. */
+/* With too few hugepages for the frames zone and DPDK, DPDK does without. The zone is made later,
+ * of frames that the device may want to be larger, and takes what it finds: so DPDK takes its own
+ * at once. Whoever requires hugepages is told by the first that finds none. */
 static void add_memory(struct args *a, const struct config *cfg)
 {
 	uint64_t own = RTE_ALIGN_CEIL(memory_need_dpdk(cfg->frames), (uint64_t)HUGEPAGE);
@@ -137,7 +142,8 @@ static void add_memory(struct args *a, const struct config *cfg)
 	if (huge) {
 		add(a, "--in-memory");
 	} else {
-		add(a, "--no-huge"); /* goes with no --in-memory in DPDK 22.11, but leaves no file either */
+		/* goes with no --in-memory in DPDK 22.11, but leaves no file either */
+		add(a, "--no-huge");
 		add(a, "--no-shconf");
 	}
 	add2(a, "-m", mib);
@@ -167,11 +173,13 @@ static bool without_iommu(const struct config *cfg, const char *addr)
 	if (n < 0)
 		return true;
 	group[n] = 0;
-	snprintf(path, sizeof(path), "/dev/vfio/noiommu-%.32s", strrchr(group, '/') ? strrchr(group, '/') + 1 : group);
+	snprintf(path, sizeof(path), "/dev/vfio/noiommu-%.32s",
+		 strrchr(group, '/') ? strrchr(group, '/') + 1 : group);
 	return !access(path, F_OK);
 }
 
-static void make_args(struct args *a, const struct config *cfg, const char *target, bool pci, const cpu_set_t *allowed)
+static void make_args(struct args *a, const struct config *cfg, const char *target, bool pci,
+		      const cpu_set_t *allowed)
 {
 	add(a, "udplaned");
 	add_lcore(a, allowed);
@@ -192,7 +200,8 @@ static void make_args(struct args *a, const struct config *cfg, const char *targ
 	}
 }
 
-int dpdk_eal_start(const struct config *cfg, const char *target, bool pci, char *text, size_t text_len)
+int dpdk_eal_start(const struct config *cfg, const char *target, bool pci, char *text,
+		   size_t text_len)
 {
 	struct args *a = calloc(1, sizeof(*a)); /* EAL keeps pointers into it: never freed */
 	cpu_set_t before;
@@ -212,13 +221,16 @@ int dpdk_eal_start(const struct config *cfg, const char *target, bool pci, char 
 	if (CPU_COUNT(&before))
 		sched_setaffinity(0, sizeof(before), &before); /* EAL pins whoever starts it */
 	if (err)
-		snprintf(text, text_len, "DPDK does not start for %.80s: %s%.200s; %s", target, rte_strerror(-err), dpdk_eal_complaint(),
-			 pci ? "udplaned's log has more" : "check the virtual device's name and arguments");
+		snprintf(text, text_len, "DPDK does not start for %.80s: %s%.200s; %s", target,
+			 rte_strerror(-err), dpdk_eal_complaint(),
+			 pci ? "udplaned's log has more"
+			     : "check the virtual device's name and arguments");
 	return err;
 }
 
-/* The interrupt thread outlives the clean-up, which takes DPDK's memory away, and a virtual device may have left a handle in there that
- * it looks at (DPDK 22.11: a memif server never unregisters its listener). What such a device has is gone with the process. */
+/* The interrupt thread outlives the clean-up, which takes DPDK's memory away, and a virtual device
+ * may have left a handle in there that it looks at (DPDK 22.11: a memif server never unregisters
+ * its listener). What such a device has is gone with the process. */
 void dpdk_eal_stop(bool pci)
 {
 	if (pci)

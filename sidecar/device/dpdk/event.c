@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What DPDK's interrupt thread (the seed's eal_intr_thread_main, which waits in an epoll of its own) tells: link, removal, reset, errors.
- * The callbacks only note it and ring event_fd; the TAP thread does the rest: the link becomes the TAP's carrier, and a NIC that is gone
- * takes the TAP along, which the control thread sees by netlink as it would see any interface go.
+ * What DPDK's interrupt thread (the seed's eal_intr_thread_main, which waits in an epoll of its
+ * own) tells: link, removal, reset, errors. The callbacks only note it and ring event_fd; the TAP
+ * thread does the rest: the link becomes the TAP's carrier, and a NIC that is gone takes the TAP
+ * along, which the control thread sees by netlink as it would see any interface go.
  *
- * A reset of a virtual function by its owner (and an error that the driver could not mend) needs the device set up from the start: nobody
- * touches it any more, the TAP stays without a carrier, and udplaned starts itself again (device.restart).
+ * A reset of a virtual function by its owner (and an error that the driver could not mend) needs
+ * the device set up from the start: nobody touches it any more, the TAP stays without a carrier,
+ * and udplaned starts itself again (device.restart).
  */
 #include <errno.h>
 #include <rte_dev.h>
@@ -28,7 +30,8 @@ static void count(uint64_t *event)
 static void lose(struct dpdk *d, const char *why)
 {
 	if (!__atomic_exchange_n(&d->removed, 1, __ATOMIC_SEQ_CST))
-		log_error("%s: the device %s: it is let go, and its interface with it", d->target, why);
+		log_error("%s: the device %s: it is let go, and its interface with it", d->target,
+			  why);
 	ring(d);
 }
 
@@ -48,9 +51,7 @@ static int on_port(uint16_t port, enum rte_eth_event_type type, void *arg, void 
 	(void)port;
 	(void)param;
 	switch (type) {
-	case RTE_ETH_EVENT_INTR_LSC:
-		ring(d);
-		break;
+	case RTE_ETH_EVENT_INTR_LSC: ring(d); break;
 	case RTE_ETH_EVENT_INTR_RMV:
 		count(&d->events.removals);
 		lose(d, "was removed");
@@ -59,7 +60,8 @@ static int on_port(uint16_t port, enum rte_eth_event_type type, void *arg, void 
 		count(&d->events.resets);
 		start_again(d, "was reset by its owner");
 		break;
-	case RTE_ETH_EVENT_ERR_RECOVERING: /* its driver has stopped the packet path by itself and sets it going again */
+	/* its driver has stopped the packet path by itself and sets it going again */
+	case RTE_ETH_EVENT_ERR_RECOVERING:
 		count(&d->events.errors);
 		log_warn("%s: the device has failed, its driver recovers it", d->target);
 		break;
@@ -72,8 +74,7 @@ static int on_port(uint16_t port, enum rte_eth_event_type type, void *arg, void 
 		count(&d->events.errors);
 		start_again(d, "has failed, and its driver could not recover it");
 		break;
-	default:
-		break;
+	default: break;
 	}
 	return 0;
 }

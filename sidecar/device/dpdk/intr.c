@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sleep. A worker arms, polls once more, then waits in its epoll: a packet that came before the arm raises no interrupt, so without
- * the second poll it would lie there until the next one (tests/unit/dpdk/intr_model_test.cc).
+ * Sleep. A worker arms, polls once more, then waits in its epoll: a packet that came before the arm
+ * raises no interrupt, so without the second poll it would lie there until the next one
+ * (tests/unit/dpdk/intr_model_test.cc).
  *
- * A driver without queue interrupts is looked at by a timer: 100 us after traffic, twice as long after each look in vain, 10 ms at most,
- * which costs an idle worker well below 1 % of a core.
+ * A driver without queue interrupts is looked at by a timer: 100 us after traffic, twice as long
+ * after each look in vain, 10 ms at most, which costs an idle worker well below 1 % of a core.
  */
 #include <errno.h>
 #include <poll.h>
@@ -27,14 +28,16 @@ static int set_intr(struct dpdk_queue *q, bool on)
 	int err;
 
 	pthread_mutex_lock(&d->intr_lock);
-	err = on ? rte_eth_dev_rx_intr_enable(q->port, q->id) : rte_eth_dev_rx_intr_disable(q->port, q->id);
+	err = on ? rte_eth_dev_rx_intr_enable(q->port, q->id)
+		 : rte_eth_dev_rx_intr_disable(q->port, q->id);
 	pthread_mutex_unlock(&d->intr_lock);
 	return err;
 }
 
 int dpdk_intr_open(struct dpdk *d, struct dpdk_queue *q)
 {
-	rte_log_set_level_pattern("lib.ethdev", RTE_LOG_CRIT); /* it calls the lack of an interrupt an error */
+	rte_log_set_level_pattern("lib.ethdev",
+				  RTE_LOG_CRIT); /* it calls the lack of an interrupt an error */
 	q->intr_fd = d->rxq_intr ? rte_eth_dev_rx_intr_ctl_q_get_fd(d->port, q->id) : -1;
 	rte_log_set_level_pattern("lib.ethdev", RTE_LOG_ERR);
 	q->timer_us = TIMER_MIN_US;
@@ -85,7 +88,8 @@ int dpdk_arm(struct device_queue *dq)
 	if (q->intr_fd >= 0)
 		return set_intr(q, true);
 	rx = q->n.rx + q->n.rx_jumbo + q->n.rx_no_frame;
-	q->timer_us = rx != q->rx_when_armed ? TIMER_MIN_US : RTE_MIN(2 * q->timer_us, TIMER_MAX_US);
+	q->timer_us =
+		rx != q->rx_when_armed ? TIMER_MIN_US : RTE_MIN(2 * q->timer_us, TIMER_MAX_US);
 	q->rx_when_armed = rx;
 	return arm_timer(q);
 }

@@ -5,4 +5,5 @@
 #include "sidecar/device/dpdk/dpdk.h"
 #include "sidecar/device/vfio/plugin.h"
 
-__attribute__((visibility("default"))) const struct vfio_plugin udplane_dpdk_plugin = {UDPLANE_VERSION, VFIO_PLUGIN_SIZES, &device_dpdk};
+__attribute__((visibility("default")))
+const struct vfio_plugin udplane_dpdk_plugin = {UDPLANE_VERSION, VFIO_PLUGIN_SIZES, &device_dpdk};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One mempool a worker. Its elements are private mbuf headers whose buffers are, for ever, the frames of that worker's share. The
- * mempool's ops are a plain LIFO stack: one thread uses it, and the frame freed last is the one still in the cache (a ring would walk
- * through 2 MiB of headers).
+ * One mempool a worker. Its elements are private mbuf headers whose buffers are, for ever, the
+ * frames of that worker's share. The mempool's ops are a plain LIFO stack: one thread uses it, and
+ * the frame freed last is the one still in the cache (a ring would walk through 2 MiB of headers).
  */
 #include <errno.h>
 #include <rte_dev.h>
@@ -10,8 +10,8 @@
 #include <rte_errno.h>
 #include <rte_malloc.h>
 #include <rte_mbuf_pool_ops.h>
-#include <rte_mempool.h>
 #include <rte_memory.h>
+#include <rte_mempool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +24,7 @@ struct dpdk_stack {
 	void *at[];
 };
 
-/* ------------------------------------------------------------------------------------------------------ the ops -- */
+/* --- the ops --- */
 
 static int stack_alloc(struct rte_mempool *mp)
 {
@@ -105,7 +105,7 @@ static int use_ops(void)
 	return rte_mbuf_set_user_mempool_ops(STACK_OPS);
 }
 
-/* ----------------------------------------------------------------------------------------------------- the zone -- */
+/* --- the zone --- */
 
 /* A refused mapping would show only as packets without data: fatal. Virtual devices do no DMA. */
 static int map_zone(struct dpdk *d, char *text, size_t text_len)
@@ -113,25 +113,34 @@ static int map_zone(struct dpdk *d, char *text, size_t text_len)
 	const struct device_memory *m = &d->mem;
 	uint64_t iova = rte_eal_iova_mode() == RTE_IOVA_VA ? (uint64_t)(uintptr_t)m->addr : 0;
 
-	/* The kernel moves and swaps ordinary pages, and the device would go on writing to where they were. */
+	/* The kernel moves and swaps ordinary pages, and the device would go on writing to where
+	 * they were. */
 	if (d->pci && rte_eal_iova_mode() != RTE_IOVA_VA && m->page_size < RTE_PGSIZE_2M) {
 		snprintf(text, text_len,
-			 "without an IOMMU the frames zone (%zu bytes) must be in hugepages, and it is in pages of %zu bytes; raise vm.nr_hugepages, "
-			 "or lower `frames`", m->len, m->page_size);
+			 "without an IOMMU the frames zone (%zu bytes) must be in hugepages, and "
+			 "it is in pages of %zu bytes; raise vm.nr_hugepages, "
+			 "or lower `frames`",
+			 m->len, m->page_size);
 		return -EINVAL;
 	}
 	if (rte_extmem_register(m->addr, m->len, NULL, 0, m->page_size)) {
-		snprintf(text, text_len, "DPDK does not register the frames zone (%zu bytes in pages of %zu): %s%.100s", m->len,
-			 m->page_size, rte_strerror(rte_errno), dpdk_eal_complaint());
+		snprintf(text, text_len,
+			 "DPDK does not register the frames zone (%zu bytes in pages of %zu): "
+			 "%s%.100s",
+			 m->len, m->page_size, rte_strerror(rte_errno), dpdk_eal_complaint());
 		return -rte_errno;
 	}
 	d->mem_registered = true;
 	if (!d->pci || rte_eal_iova_mode() != RTE_IOVA_VA)
 		return 0;
-	if (rte_dev_dma_map(d->info.device, m->addr, iova, m->len)) { /* which leaves no errno of any use, but says it in the log */
+	if (rte_dev_dma_map(
+		    d->info.device, m->addr, iova,
+		    m->len)) { /* which leaves no errno of any use, but says it in the log */
 		snprintf(text, text_len,
-			 "the IOMMU does not map the frames zone (%zu bytes at %p) for %.60s%.120s; error 12: raise RLIMIT_MEMLOCK (ulimit -l) above "
-			 "it, or give the container CAP_IPC_LOCK; error 28: raise vfio_iommu_type1's parameter dma_entry_limit",
+			 "the IOMMU does not map the frames zone (%zu bytes at %p) for "
+			 "%.60s%.120s; error 12: raise RLIMIT_MEMLOCK (ulimit -l) above "
+			 "it, or give the container CAP_IPC_LOCK; error 28: raise "
+			 "vfio_iommu_type1's parameter dma_entry_limit",
 			 m->len, m->addr, d->target, dpdk_eal_complaint());
 		return -EIO;
 	}
@@ -139,19 +148,24 @@ static int map_zone(struct dpdk *d, char *text, size_t text_len)
 	return 0;
 }
 
-/* The buffers of one worker's share. With an IOMMU their bus address is the virtual one; without, each hugepage has its own. */
-static int share_extents(struct dpdk *d, const struct dpdk_queue *q, struct rte_pktmbuf_extmem **out)
+/* The buffers of one worker's share. With an IOMMU their bus address is the virtual one; without,
+ * each hugepage has its own. */
+static int share_extents(struct dpdk *d, const struct dpdk_queue *q,
+			 struct rte_pktmbuf_extmem **out)
 {
 	bool va = rte_eal_iova_mode() == RTE_IOVA_VA;
-	size_t at = (size_t)q->own_first * q->frame_size, end = at + (size_t)q->own_cnt * q->frame_size;
-	struct rte_pktmbuf_extmem *ext = calloc(va ? 1 : (end - at) / d->mem.page_size + 2, sizeof(*ext));
+	size_t at = (size_t)q->own_first * q->frame_size,
+	       end = at + (size_t)q->own_cnt * q->frame_size;
+	struct rte_pktmbuf_extmem *ext =
+		calloc(va ? 1 : (end - at) / d->mem.page_size + 2, sizeof(*ext));
 	uint32_t n = 0;
 
 	if (!ext)
 		return -ENOMEM;
 	for (; at < end; n++) {
 		ext[n].buf_ptr = q->zone + at;
-		ext[n].buf_iova = va ? (rte_iova_t)(uintptr_t)ext[n].buf_ptr : rte_mem_virt2iova(ext[n].buf_ptr);
+		ext[n].buf_iova = va ? (rte_iova_t)(uintptr_t)ext[n].buf_ptr
+				     : rte_mem_virt2iova(ext[n].buf_ptr);
 		ext[n].buf_len = va ? end - at : dpdk_pool_extent(at, end, d->mem.page_size);
 		ext[n].elt_size = (uint16_t)q->frame_size;
 		if (ext[n].buf_iova == RTE_BAD_IOVA && d->pci) {
@@ -171,8 +185,9 @@ static void note_mbuf(struct rte_mempool *mp, void *arg, void *obj, unsigned int
 
 	(void)mp;
 	(void)idx;
-	/* It is never attached to anything else. With the flag, DPDK's own code takes it for shared: rte_vlan_insert refuses, and
-	 * af_packet would hand out tagged packets without their tag. */
+	/* It is never attached to anything else. With the flag, DPDK's own code takes it for
+	 * shared: rte_vlan_insert refuses, and af_packet would hand out tagged packets without
+	 * their tag. */
 	m->ol_flags = 0;
 	q->mbuf[((uint8_t *)m->buf_addr - q->zone) >> q->frame_shift] = m;
 }
@@ -185,17 +200,21 @@ static int make_pool(struct dpdk *d, struct dpdk_queue *q, char *text, size_t te
 
 	if (n < 0) {
 		snprintf(text, text_len, "%s",
-			 n == -EFAULT ? "no physical address of the frames zone: without an IOMMU, hugepages and CAP_SYS_ADMIN are needed"
+			 n == -EFAULT ? "no physical address of the frames zone: without an IOMMU, "
+					"hugepages and CAP_SYS_ADMIN are needed"
 				      : "out of memory");
 		return n;
 	}
 	snprintf(name, sizeof(name), "udplane-%u", q->base.worker);
-	q->pool = rte_pktmbuf_pool_create_extbuf(name, q->own_cnt, 0, 0, (uint16_t)q->frame_size,
-						 d->base.numa_node >= 0 ? d->base.numa_node : SOCKET_ID_ANY, ext, (uint32_t)n);
+	q->pool = rte_pktmbuf_pool_create_extbuf(
+		name, q->own_cnt, 0, 0, (uint16_t)q->frame_size,
+		d->base.numa_node >= 0 ? d->base.numa_node : SOCKET_ID_ANY, ext, (uint32_t)n);
 	free(ext);
 	if (!q->pool) {
-		snprintf(text, text_len, "no memory for %u mbufs: %s%.100s; free hugepages, or set hugepages to off", q->own_cnt,
-			 rte_strerror(rte_errno), dpdk_eal_complaint());
+		snprintf(
+			text, text_len,
+			"no memory for %u mbufs: %s%.100s; free hugepages, or set hugepages to off",
+			q->own_cnt, rte_strerror(rte_errno), dpdk_eal_complaint());
 		return -rte_errno;
 	}
 	q->stack = q->pool->pool_data;
@@ -223,7 +242,8 @@ int dpdk_pool_open(struct dpdk *d, char *text, size_t text_len)
 void dpdk_pool_unmap(struct dpdk *d)
 {
 	if (d->mem_mapped)
-		rte_dev_dma_unmap(d->info.device, d->mem.addr, (uint64_t)(uintptr_t)d->mem.addr, d->mem.len);
+		rte_dev_dma_unmap(d->info.device, d->mem.addr, (uint64_t)(uintptr_t)d->mem.addr,
+				  d->mem.len);
 	d->mem_mapped = false;
 }
 

@@ -10,14 +10,15 @@
 
 #include "sidecar/device/dpdk/dpdk.h"
 
-#define RING_TX 1024
-#define RSS_WANTED (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP)
+#define RING_TX	     1024
+#define RSS_WANTED   (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP)
 #define RX_CHECKSUMS (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM)
 
-/* Drivers whose hardware knows receive buffers in whole KiB only (their SRRCTL.BSIZEPACKET): 2048 - 128 bytes become 1024, and every
- * full-sized packet would come in two pieces. */
-static const char *const kib_drivers[] = {"net_e1000_em", "net_e1000_igb", "net_e1000_igb_vf", "net_ixgbe", "net_ixgbe_vf",
-					  "net_igc", "net_txgbe", "net_txgbe_vf", "net_ngbe"};
+/* Drivers whose hardware knows receive buffers in whole KiB only (their SRRCTL.BSIZEPACKET): 2048 -
+ * 128 bytes become 1024, and every full-sized packet would come in two pieces. */
+static const char *const kib_drivers[] = {"net_e1000_em", "net_e1000_igb", "net_e1000_igb_vf",
+					  "net_ixgbe",	  "net_ixgbe_vf",  "net_igc",
+					  "net_txgbe",	  "net_txgbe_vf",  "net_ngbe"};
 
 static bool one_of(const char *name, const char *const *list, size_t cnt)
 {
@@ -40,13 +41,15 @@ static uint32_t room(const struct dpdk *d)
 	return one_of(d->info.driver_name, kib_drivers, RTE_DIM(kib_drivers)) ? n & ~1023u : n;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- open -- */
+/* --- open --- */
 
 static int find_port(struct dpdk *d, char *text, size_t text_len)
 {
 	if (!rte_eth_dev_count_avail()) {
-		snprintf(text, text_len, "%.80s: no driver of DPDK took it%.200s; %s", d->target, dpdk_eal_complaint(),
-			 d->pci ? "is it a NIC that DPDK 22.11 knows, and bound to vfio-pci?" : "check its name and arguments");
+		snprintf(text, text_len, "%.80s: no driver of DPDK took it%.200s; %s", d->target,
+			 dpdk_eal_complaint(),
+			 d->pci ? "is it a NIC that DPDK 22.11 knows, and bound to vfio-pci?"
+				: "check its name and arguments");
 		return -ENODEV;
 	}
 	d->port = (uint16_t)rte_eth_find_next(0);
@@ -71,8 +74,8 @@ static void fill_base(struct dpdk *d)
 int dpdk_port_set_mtu(struct dpdk *d, uint32_t mtu, char *text, size_t text_len)
 {
 	if (mtu && (mtu < d->info.min_mtu || mtu > d->info.max_mtu)) {
-		snprintf(text, text_len, "%.80s: MTU %u is wanted, and its driver allows %u..%u", d->target, mtu, d->info.min_mtu,
-			 d->info.max_mtu);
+		snprintf(text, text_len, "%.80s: MTU %u is wanted, and its driver allows %u..%u",
+			 d->target, mtu, d->info.min_mtu, d->info.max_mtu);
 		return -EINVAL;
 	}
 	if (mtu)
@@ -92,27 +95,32 @@ int dpdk_port_open(struct dpdk *d, char *text, size_t text_len)
 		return err;
 	err = rte_eth_dev_info_get(d->port, &d->info);
 	if (err) {
-		snprintf(text, text_len, "%.80s: its driver says nothing about it: %s", d->target, rte_strerror(-err));
+		snprintf(text, text_len, "%.80s: its driver says nothing about it: %s", d->target,
+			 rte_strerror(-err));
 		return err;
 	}
 	fill_base(d);
 	return 0;
 }
 
-/* --------------------------------------------------------------------------------------------------------- start -- */
+/* --- start --- */
 
 static void choose_offloads(struct dpdk *d, struct rte_eth_conf *conf)
 {
-	/* All or nothing. Virtio looks at UDP alone; asked for that, it hands out what a neighbour on the same host sent with the checksum
-	 * left to a NIC that it never passes: neither we nor the kernel behind the TAP could tell it from a broken one. */
-	d->rx_offloads = (d->info.rx_offload_capa & RX_CHECKSUMS) == RX_CHECKSUMS ? RX_CHECKSUMS : 0;
+	/* All or nothing. Virtio looks at UDP alone; asked for that, it hands out what a neighbour
+	 * on the same host sent with the checksum left to a NIC that it never passes: neither we
+	 * nor the kernel behind the TAP could tell it from a broken one. */
+	d->rx_offloads =
+		(d->info.rx_offload_capa & RX_CHECKSUMS) == RX_CHECKSUMS ? RX_CHECKSUMS : 0;
 	d->scatter = d->base.mtu + DPDK_OVERHEAD > room(d);
 	if (d->scatter) {
 		d->rx_offloads |= d->info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
 		conf->txmode.offloads |= d->info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 	} else {
-		/* One mempool a queue, reference counts always 1, one segment: what the driver asks for. */
-		conf->txmode.offloads |= d->info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+		/* One mempool a queue, reference counts always 1, one segment: what the driver asks
+		 * for. */
+		conf->txmode.offloads |=
+			d->info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
 	}
 	conf->rxmode.offloads = d->rx_offloads;
 	if (d->worker_cnt > 1) {
@@ -122,8 +130,8 @@ static void choose_offloads(struct dpdk *d, struct rte_eth_conf *conf)
 	}
 }
 
-/* e1000e has one vector: it is given to the queue, and the link is polled. So it is with vmxnet3, whose link events do not come (DPDK 22.11),
- * while ethdev goes by them once they are asked for. */
+/* e1000e has one vector: it is given to the queue, and the link is polled. So it is with vmxnet3,
+ * whose link events do not come (DPDK 22.11), while ethdev goes by them once they are asked for. */
 static bool link_is_polled(const struct dpdk *d)
 {
 	return is_em(d) || !strcmp(d->info.driver_name, "net_vmxnet3");
@@ -132,20 +140,23 @@ static bool link_is_polled(const struct dpdk *d)
 static void choose_interrupts(struct dpdk *d, struct rte_eth_conf *conf, bool rxq)
 {
 	d->rxq_intr = rxq;
-	d->lsc_intr = d->info.dev_flags && (*d->info.dev_flags & RTE_ETH_DEV_INTR_LSC) && !(rxq && link_is_polled(d));
+	d->lsc_intr = d->info.dev_flags && (*d->info.dev_flags & RTE_ETH_DEV_INTR_LSC) &&
+		      !(rxq && link_is_polled(d));
 	conf->intr_conf.rxq = d->rxq_intr;
 	conf->intr_conf.lsc = d->lsc_intr;
 	conf->intr_conf.rmv = d->info.dev_flags && (*d->info.dev_flags & RTE_ETH_DEV_INTR_RMV);
 }
 
-/* Vmxnet3 fills two rings of the length asked for, of which the second waits for packets that do not fit one buffer. */
+/* Vmxnet3 fills two rings of the length asked for, of which the second waits for packets that do
+ * not fit one buffer. */
 static uint32_t rx_rings(const struct dpdk *d)
 {
 	return strcmp(d->info.driver_name, "net_vmxnet3") ? 1 : 2;
 }
 
-/* Half of a worker's share for receiving, a quarter for sending at most: many drivers give sent frames back only when they are handed new
- * ones (iavf, mlx5, virtio), so a TX ring that could hold all the rest would stop for good. */
+/* Half of a worker's share for receiving, a quarter for sending at most: many drivers give sent
+ * frames back only when they are handed new ones (iavf, mlx5, virtio), so a TX ring that could hold
+ * all the rest would stop for good. */
 static uint32_t rx_share(const struct dpdk *d, uint32_t frames)
 {
 	return rte_align32prevpow2(frames / 2 / rx_rings(d));
@@ -160,7 +171,8 @@ uint32_t dpdk_port_least_frames(const struct dpdk *d)
 {
 	uint32_t n = 4 * DEVICE_BURST;
 
-	while (rx_share(d, n) < d->info.rx_desc_lim.nb_min || tx_share(n) < d->info.tx_desc_lim.nb_min)
+	while (rx_share(d, n) < d->info.rx_desc_lim.nb_min ||
+	       tx_share(n) < d->info.tx_desc_lim.nb_min)
 		n *= 2;
 	return n;
 }
@@ -170,7 +182,8 @@ static int setup_queues(struct dpdk *d)
 	uint16_t rx = DPDK_RING_RX, tx = RING_TX;
 	struct rte_eth_txconf txc = d->info.default_txconf;
 	struct rte_eth_rxconf rxc = d->info.default_rxconf;
-	unsigned node = d->base.numa_node < 0 ? (unsigned)SOCKET_ID_ANY : (unsigned)d->base.numa_node;
+	unsigned node =
+		d->base.numa_node < 0 ? (unsigned)SOCKET_ID_ANY : (unsigned)d->base.numa_node;
 	struct rte_eth_conf conf;
 	int err = rte_eth_dev_adjust_nb_rx_tx_desc(d->port, &rx, &tx);
 
@@ -188,7 +201,8 @@ static int setup_queues(struct dpdk *d)
 		err = rte_eth_rx_queue_setup(d->port, w, rx_fit, node, &rxc, d->queue[w].pool);
 		if (!err)
 			err = rte_eth_tx_queue_setup(d->port, w, tx_fit, node, &txc);
-		/* Virtual devices read chains whatever they say; of hardware only what says so does. */
+		/* Virtual devices read chains whatever they say; of hardware only what says so
+		 * does. */
 		d->queue[w].tx_chains = !d->pci || (txc.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS);
 	}
 	return err;
@@ -201,7 +215,8 @@ static int try_start(struct dpdk *d, bool rxq)
 
 	choose_offloads(d, &conf);
 	choose_interrupts(d, &conf, rxq);
-	err = rte_eth_dev_configure(d->port, (uint16_t)d->worker_cnt, (uint16_t)d->worker_cnt, &conf);
+	err = rte_eth_dev_configure(d->port, (uint16_t)d->worker_cnt, (uint16_t)d->worker_cnt,
+				    &conf);
 	if (!err)
 		err = setup_queues(d);
 	if (!err)
@@ -210,29 +225,35 @@ static int try_start(struct dpdk *d, bool rxq)
 	return err;
 }
 
-/* The kernel joins multicast groups on the TAP, not on the NIC, makes VLAN devices there (virtio drops tags that it was not told of), and the
- * user may give it another MAC: so the NIC is as open as a bridge's port. Where it may not be, as a VF that its host does not trust, it
- * takes at least multicast; neighbour discovery needs that. */
+/* The kernel joins multicast groups on the TAP, not on the NIC, makes VLAN devices there (virtio
+ * drops tags that it was not told of), and the user may give it another MAC: so the NIC is as open
+ * as a bridge's port. Where it may not be, as a VF that its host does not trust, it takes at least
+ * multicast; neighbour discovery needs that. */
 void dpdk_port_open_filters(struct dpdk *d)
 {
 	rte_eth_promiscuous_enable(d->port);
 	rte_eth_allmulticast_enable(d->port);
 }
 
-/* The former interface's, which need not be the NIC's own. Where the NIC does not take it (a VF whose host has fixed it), a switch that
- * checks drops what is sent from it, and nothing sent to it arrives: then its own stays. After the start: virtio forgets it at one. */
+/* The former interface's, which need not be the NIC's own. Where the NIC does not take it (a VF
+ * whose host has fixed it), a switch that checks drops what is sent from it, and nothing sent to it
+ * arrives: then its own stays. After the start: virtio forgets it at one. */
 static void set_mac(struct dpdk *d)
 {
 	struct rte_ether_addr own, *wanted = (struct rte_ether_addr *)d->base.mac;
 	int err;
 
-	if (rte_eth_macaddr_get(d->port, &own) || rte_is_zero_ether_addr(&own) || rte_is_same_ether_addr(&own, wanted))
+	if (rte_eth_macaddr_get(d->port, &own) || rte_is_zero_ether_addr(&own) ||
+	    rte_is_same_ether_addr(&own, wanted))
 		return;
 	err = rte_eth_dev_default_mac_addr_set(d->port, wanted);
 	if (!err)
 		return;
-	log_warn("%s does not take the MAC address " RTE_ETHER_ADDR_PRT_FMT " of its former interface: %s; it and the TAP keep its own, "
-		 RTE_ETHER_ADDR_PRT_FMT, d->target, RTE_ETHER_ADDR_BYTES(wanted), rte_strerror(-err), RTE_ETHER_ADDR_BYTES(&own));
+	log_warn("%s does not take the MAC address " RTE_ETHER_ADDR_PRT_FMT
+		 " of its former interface: %s; it and the TAP keep its "
+		 "own, " RTE_ETHER_ADDR_PRT_FMT,
+		 d->target, RTE_ETHER_ADDR_BYTES(wanted), rte_strerror(-err),
+		 RTE_ETHER_ADDR_BYTES(&own));
 	rte_ether_addr_copy(&own, wanted);
 	d->mac_refused = true;
 }
@@ -242,13 +263,18 @@ static void describe(struct dpdk *d)
 	bool fds = d->queue[0].intr_fd >= 0;
 
 	snprintf(d->base.text, sizeof(d->base.text), "%.20s, %u queue%s%s%s%s", d->info.driver_name,
-		 (uint8_t)d->worker_cnt, d->worker_cnt == 1 ? "" : "s", d->worker_cnt == 1 || d->rss_hf ? "" : ", no RSS",
+		 (uint8_t)d->worker_cnt, d->worker_cnt == 1 ? "" : "s",
+		 d->worker_cnt == 1 || d->rss_hf ? "" : ", no RSS",
 		 fds ? ", rx interrupts" : ", polled", d->scatter ? ", jumbo" : "");
 	if (fds && !d->lsc_intr)
-		snprintf(d->base.why, sizeof(d->base.why), "%.60s: the link is polled: %s", d->target,
-			 is_em(d) ? "e1000e has one interrupt vector, and the queue has it" : "the driver has no link interrupt");
+		snprintf(d->base.why, sizeof(d->base.why), "%.60s: the link is polled: %s",
+			 d->target,
+			 is_em(d) ? "e1000e has one interrupt vector, and the queue has it"
+				  : "the driver has no link interrupt");
 	else if (!fds)
-		snprintf(d->base.why, sizeof(d->base.why), "%.80s: the driver has no queue interrupts: an idle worker looks every 0.1 to 10 ms",
+		snprintf(d->base.why, sizeof(d->base.why),
+			 "%.80s: the driver has no queue interrupts: an idle worker looks every "
+			 "0.1 to 10 ms",
 			 d->target);
 }
 
@@ -259,8 +285,11 @@ int dpdk_port_start(struct dpdk *d, char *text, size_t text_len)
 	if (err)
 		err = try_start(d, false);
 	if (err) {
-		snprintf(text, text_len, "%.80s (%s) does not start with %u queues, MTU %u, frames of %u bytes: %s%.100s", d->target,
-			 d->info.driver_name, d->worker_cnt, d->base.mtu, d->mem.frame_size, rte_strerror(-err), dpdk_eal_complaint());
+		snprintf(text, text_len,
+			 "%.80s (%s) does not start with %u queues, MTU %u, frames of %u bytes: "
+			 "%s%.100s",
+			 d->target, d->info.driver_name, d->worker_cnt, d->base.mtu,
+			 d->mem.frame_size, rte_strerror(-err), dpdk_eal_complaint());
 		return err;
 	}
 	dpdk_port_open_filters(d);
@@ -268,7 +297,8 @@ int dpdk_port_start(struct dpdk *d, char *text, size_t text_len)
 	for (uint32_t w = 0; w < d->worker_cnt && !err; w++)
 		err = dpdk_intr_open(d, &d->queue[w]);
 	if (err)
-		snprintf(text, text_len, "%.80s: no interrupt descriptors: %s", d->target, strerror(-err));
+		snprintf(text, text_len, "%.80s: no interrupt descriptors: %s", d->target,
+			 strerror(-err));
 	else
 		describe(d);
 	return err;
@@ -285,21 +315,23 @@ void dpdk_port_stop(struct dpdk *d)
 
 void dpdk_port_close(struct dpdk *d)
 {
-	/* The virtio driver has its interrupts disabled twice, and EAL calls the second time an error. */
+	/* The virtio driver has its interrupts disabled twice, and EAL calls the second time an
+	 * error. */
 	rte_log_set_level_pattern("lib.eal", RTE_LOG_CRIT);
 	if (d->port_open)
 		rte_eth_dev_close(d->port);
 	d->port_open = false;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- facts -- */
+/* --- facts --- */
 
 struct lines {
 	char *at;
 	size_t left, len;
 };
 
-static void line(struct lines *l, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void line(struct lines *l, const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 static void line(struct lines *l, const char *name, const char *fmt, ...)
 {
@@ -327,7 +359,8 @@ static void add_xstats(const struct dpdk *d, struct lines *l)
 	struct rte_eth_xstat *v = n > 0 ? calloc((size_t)n, sizeof(*v)) : NULL;
 	struct rte_eth_xstat_name *name = n > 0 ? calloc((size_t)n, sizeof(*name)) : NULL;
 
-	if (v && name && rte_eth_xstats_get(d->port, v, (unsigned)n) == n && rte_eth_xstats_get_names(d->port, name, (unsigned)n) == n)
+	if (v && name && rte_eth_xstats_get(d->port, v, (unsigned)n) == n &&
+	    rte_eth_xstats_get_names(d->port, name, (unsigned)n) == n)
 		for (int i = 0; i < n; i++)
 			if (v[i].value) /* the zeros of some drivers fill pages */
 				line(l, name[v[i].id].name, "%" PRIu64, v[i].value);
@@ -337,7 +370,8 @@ static void add_xstats(const struct dpdk *d, struct lines *l)
 
 static void add_offloads(const struct dpdk *d, struct lines *l)
 {
-	line(l, "rx_checksum", "%s", (d->rx_offloads & RX_CHECKSUMS) == RX_CHECKSUMS ? "by the device" : "by udplaned");
+	line(l, "rx_checksum", "%s",
+	     (d->rx_offloads & RX_CHECKSUMS) == RX_CHECKSUMS ? "by the device" : "by udplaned");
 	line(l, "tx_checksum", "by udplaned, in the pass that copies");
 	line(l, "rss", "%s",
 	     d->worker_cnt == 1 ? "off: one queue"
@@ -345,7 +379,9 @@ static void add_offloads(const struct dpdk *d, struct lines *l)
 				: "not offered: the device chooses the queue in its own way");
 	line(l, "vlan", "tagged frames go to the TAP as they are");
 	line(l, "promiscuous", "%s",
-	     rte_eth_promiscuous_get(d->port) == 1 ? "yes" : "no: the driver refuses; VLANs and other MACs of the TAP may get nothing");
+	     rte_eth_promiscuous_get(d->port) == 1
+		     ? "yes"
+		     : "no: the driver refuses; VLANs and other MACs of the TAP may get nothing");
 	line(l, "buffers", "%u bytes%s", room(d), d->scatter ? ", packets may take several" : "");
 }
 
@@ -360,15 +396,19 @@ size_t dpdk_port_info(struct dpdk *d, char *out, size_t size)
 	line(&l, "tap", "%s", d->tap ? tap_name(d->tap) : "none");
 	line(&l, "numa_node", "%d", d->base.numa_node);
 	line(&l, "queues", "%u of %u", d->worker_cnt, d->base.queue_cnt);
-	line(&l, "rx_interrupts", "%s", d->queue && d->queue[0].intr_fd >= 0 ? "yes" : "no: polled");
+	line(&l, "rx_interrupts", "%s",
+	     d->queue && d->queue[0].intr_fd >= 0 ? "yes" : "no: polled");
 	line(&l, "link_interrupt", "%s", d->lsc_intr ? "yes" : "no: polled");
 	add_offloads(d, &l);
 	if (__atomic_load_n(&d->removed, __ATOMIC_ACQUIRE)) {
-		line(&l, "link", "%s", d->base.restart ? "the device was reset: starting again" : "the device was removed");
+		line(&l, "link", "%s",
+		     d->base.restart ? "the device was reset: starting again"
+				     : "the device was removed");
 		return l.len;
 	}
 	if (!rte_eth_link_get_nowait(d->port, &link))
-		line(&l, "link", "%s, %s, %s duplex", link.link_status ? "up" : "down", rte_eth_link_speed_to_str(link.link_speed),
+		line(&l, "link", "%s, %s, %s duplex", link.link_status ? "up" : "down",
+		     rte_eth_link_speed_to_str(link.link_speed),
 		     link.link_duplex ? "full" : "half");
 	add_xstats(d, &l);
 	return l.len;

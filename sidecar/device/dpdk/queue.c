@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The packet path: frames by index outside, mbufs inside. An mbuf's buffer is its frame for ever, so one is found from the other by a
- * shift or by a table. Drivers clear RTE_MBUF_F_EXTERNAL on receiving; nothing here attaches or clones, so nothing needs it. */
+/* The packet path: frames by index outside, mbufs inside. An mbuf's buffer is its frame for ever,
+ * so one is found from the other by a shift or by a table. Drivers clear RTE_MBUF_F_EXTERNAL on
+ * receiving; nothing here attaches or clones, so nothing needs it. */
 #include <rte_mempool.h>
 #include <string.h>
 
 #include "sidecar/device/dpdk/dpdk.h"
 
-#define TAP_BURST 32 /* packets of the TAP sent in a round */
-#define RX_LOOKS (DPDK_RING_RX / DEVICE_BURST)
+#define TAP_BURST     32 /* packets of the TAP sent in a round */
+#define RX_LOOKS      (DPDK_RING_RX / DEVICE_BURST)
 #define CHECKSUM_GOOD (RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD)
 #define CHECKSUM_MASK (RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK)
 
@@ -26,7 +27,7 @@ static bool removed(const struct dpdk_queue *q)
 	return __builtin_expect(__atomic_load_n(q->removed, __ATOMIC_RELAXED), 0);
 }
 
-/* ------------------------------------------------------------------------------------------------------- receive -- */
+/* --- receive --- */
 
 static void copy_segments(uint8_t *to, const struct rte_mbuf *m)
 {
@@ -36,7 +37,8 @@ static void copy_segments(uint8_t *to, const struct rte_mbuf *m)
 	}
 }
 
-/* In several buffers: copied into one frame; too long for that, it is the kernel's. Returns the frame's mbuf or NULL. */
+/* In several buffers: copied into one frame; too long for that, it is the kernel's. Returns the
+ * frame's mbuf or NULL. */
 static struct rte_mbuf *join(struct dpdk_queue *q, struct rte_mbuf *m)
 {
 	struct rte_mbuf *one = NULL;
@@ -60,7 +62,8 @@ static struct rte_mbuf *join(struct dpdk_queue *q, struct rte_mbuf *m)
 	return one;
 }
 
-static inline uint32_t take(struct dpdk_queue *q, struct rte_mbuf **m, uint32_t got, struct device_frame *out)
+static inline uint32_t take(struct dpdk_queue *q, struct rte_mbuf **m, uint32_t got,
+			    struct device_frame *out)
 {
 	uint32_t n = 0;
 
@@ -74,13 +77,15 @@ static inline uint32_t take(struct dpdk_queue *q, struct rte_mbuf **m, uint32_t 
 		out[n].frame = frame_of(q, p);
 		out[n].off = p->data_off;
 		out[n].len = p->data_len;
-		out[n++].flags = (p->ol_flags & CHECKSUM_MASK) == CHECKSUM_GOOD ? DEVICE_FRAME_VERIFIED : 0;
+		out[n++].flags =
+			(p->ol_flags & CHECKSUM_MASK) == CHECKSUM_GOOD ? DEVICE_FRAME_VERIFIED : 0;
 	}
 	return n;
 }
 
-/* Packets of which none is the worker's (too long for a frame) are no reason to say that there is nothing: it would go to sleep over a
- * queue that is not empty, and what lies there when it arms raises no interrupt. So on until as many as the queue holds were taken. */
+/* Packets of which none is the worker's (too long for a frame) are no reason to say that there is
+ * nothing: it would go to sleep over a queue that is not empty, and what lies there when it arms
+ * raises no interrupt. So on until as many as the queue holds were taken. */
 static uint32_t rx_burst(struct device_queue *dq, struct device_frame *out, uint32_t max)
 {
 	struct dpdk_queue *q = to_queue(dq);
@@ -98,7 +103,7 @@ static uint32_t rx_burst(struct device_queue *dq, struct device_frame *out, uint
 	return n;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- send -- */
+/* --- send --- */
 
 static void fill_mbuf(struct rte_mbuf *m, uint32_t off, uint32_t len)
 {
@@ -222,7 +227,7 @@ static bool tx_pending(struct device_queue *dq)
 	return q->tap_mbuf || (q->takes_tap && tap_lane_peek(q->lane, &len));
 }
 
-/* -------------------------------------------------------------------------------------------------------- frames -- */
+/* --- frames --- */
 
 static uint32_t frames_get(struct device_queue *dq, uint32_t *frames, uint32_t cnt)
 {
@@ -277,7 +282,8 @@ static void pass(struct device_queue *dq, const struct device_frame *f, uint32_t
 		uint8_t *slot = q->lane ? tap_lane_reserve(q->lane, f[i].len) : NULL;
 
 		if (slot)
-			memcpy(slot, q->zone + ((size_t)f[i].frame << q->frame_shift) + f[i].off, f[i].len);
+			memcpy(slot, q->zone + ((size_t)f[i].frame << q->frame_shift) + f[i].off,
+			       f[i].len);
 		else
 			full++;
 		frame[i] = f[i].frame;

@@ -16,10 +16,10 @@
 
 #include "sidecar/base/log.h"
 
-#define LINK_POLL_MS 500  /* for NICs without a link interrupt */
-#define BURST 64          /* packets of one ring before the others are looked at */
+#define LINK_POLL_MS 500    /* for NICs without a link interrupt */
+#define BURST	     64	    /* packets of one ring before the others are looked at */
 #define FULL_WAIT_NS 200000 /* the worker does not take packets: its NIC does not send */
-#define ETH_SPARE 22      /* Ethernet header, VLAN tag, slack: bytes of a slot beside the MTU */
+#define ETH_SPARE    22	    /* Ethernet header, VLAN tag, slack: bytes of a slot beside the MTU */
 
 #ifndef TUNSETCARRIER
 #define TUNSETCARRIER _IOW('T', 226, int) /* Linux 5.0 */
@@ -48,7 +48,7 @@ struct tap {
 	pthread_t thread;
 };
 
-/* ------------------------------------------------------------------------------------------------------ life cycle -- */
+/* --- life cycle --- */
 
 static int open_fd(struct tap *t, char *text, size_t text_len)
 {
@@ -58,15 +58,19 @@ static int open_fd(struct tap *t, char *text, size_t text_len)
 	t->fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (t->fd < 0) {
 		err = -errno;
-		snprintf(text, text_len, "/dev/net/tun: %s; load the module tun, and give the container the device", strerror(-err));
+		snprintf(text, text_len,
+			 "/dev/net/tun: %s; load the module tun, and give the container the device",
+			 strerror(-err));
 		return err;
 	}
 	memcpy(ifr.ifr_name, t->name, sizeof(ifr.ifr_name));
 	if (ioctl(t->fd, TUNSETIFF, &ifr)) {
 		err = -errno;
 		snprintf(text, text_len, "TAP %s: %s; %s", t->name, strerror(-err),
-			 err == -EBUSY    ? "another program has it open: stop that udplaned, or choose another name by --interface"
-			 : err == -EINVAL ? "an interface of that name exists and is no TAP: choose another name by --interface"
+			 err == -EBUSY	  ? "another program has it open: stop that udplaned, or "
+					    "choose another name by --interface"
+			 : err == -EINVAL ? "an interface of that name exists and is no TAP: "
+					    "choose another name by --interface"
 					  : "CAP_NET_ADMIN is needed");
 		return err;
 	}
@@ -99,12 +103,15 @@ static void remove_tap(const char *name)
 
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%.15s", name);
 	if (fd >= 0 && !ioctl(fd, TUNSETIFF, &ifr) && !ioctl(fd, TUNSETPERSIST, 0))
-		log_warn("interface %s, left behind by an earlier udplaned for the same device, was removed: the name is another now", name);
+		log_warn("interface %s, left behind by an earlier udplaned for the same device, "
+			 "was removed: the name is another now",
+			 name);
 	if (fd >= 0)
 		close(fd);
 }
 
-/* A udplaned of another --interface has left its TAP: two interfaces with the NIC's MAC and addresses would take each other's traffic. */
+/* A udplaned of another --interface has left its TAP: two interfaces with the NIC's MAC and
+ * addresses would take each other's traffic. */
 static void remove_others(const struct tap_config *cfg)
 {
 	struct if_nameindex *all = if_nameindex();
@@ -112,8 +119,10 @@ static void remove_others(const struct tap_config *cfg)
 	uint8_t mac[6];
 
 	for (struct if_nameindex *i = all; i && i->if_index; i++)
-		if (strcmp(i->if_name, cfg->name) && read_sys(i->if_name, "tun_flags", text, sizeof(text)) &&
-		    read_sys(i->if_name, "address", text, sizeof(text)) && tap_parse_mac(text, mac) && !memcmp(mac, cfg->mac, 6))
+		if (strcmp(i->if_name, cfg->name) &&
+		    read_sys(i->if_name, "tun_flags", text, sizeof(text)) &&
+		    read_sys(i->if_name, "address", text, sizeof(text)) &&
+		    tap_parse_mac(text, mac) && !memcmp(mac, cfg->mac, 6))
 			remove_tap(i->if_name);
 	if (all)
 		if_freenameindex(all);
@@ -132,7 +141,8 @@ int tap_open(struct tap **out, const struct tap_config *cfg, char *text, size_t 
 	t->carrier = -1;
 	memcpy(t->name, cfg->name, sizeof(t->name));
 	t->mtu = cfg->mtu;
-	t->slot_size = (cfg->mtu + ETH_SPARE + 1 + 4 + 63) & ~63u; /* one byte more shows what is too long */
+	t->slot_size = (cfg->mtu + ETH_SPARE + 1 + 4 + 63) &
+		       ~63u; /* one byte more shows what is too long */
 	err = open_fd(t, text, text_len);
 	if (!err)
 		remove_others(cfg);
@@ -146,11 +156,13 @@ int tap_open(struct tap **out, const struct tap_config *cfg, char *text, size_t 
 	return 0;
 }
 
-static int make_ring(struct tap *t, struct tap_ring *r, struct udplane_ring *producer, struct udplane_ring *consumer)
+static int make_ring(struct tap *t, struct tap_ring *r, struct udplane_ring *producer,
+		     struct udplane_ring *consumer)
 {
 	size_t len = sizeof(*r->head) + (size_t)TAP_SLOTS * t->slot_size;
 
-	r->head = aligned_alloc(UDPLANE_LINE, (len + UDPLANE_LINE - 1) & ~(size_t)(UDPLANE_LINE - 1));
+	r->head =
+		aligned_alloc(UDPLANE_LINE, (len + UDPLANE_LINE - 1) & ~(size_t)(UDPLANE_LINE - 1));
 	if (!r->head)
 		return -ENOMEM;
 	memset(r->head, 0, len); /* and fault it in: the packet path shall not */
@@ -247,7 +259,7 @@ void tap_lane_flush(struct tap_lane *l)
 		(void)!write(l->thread_fd, &(uint64_t){1}, 8);
 }
 
-/* ---------------------------------------------------------------------------------------------------- the thread -- */
+/* --- the thread --- */
 
 static uint8_t *slot_of(const struct tap_ring *r, const struct udplane_ring *end)
 {
@@ -312,7 +324,8 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
 }
 
-/* The kernel sees the NIC's link as the TAP's carrier, so routes and neighbours follow it as they would with a driver. */
+/* The kernel sees the NIC's link as the TAP's carrier, so routes and neighbours follow it as they
+ * would with a driver. */
 static void show_link(struct tap *t)
 {
 	int up;
@@ -423,7 +436,8 @@ static int make_fds(struct tap *t)
 	return err ? err : watch(t, t->link.event_fd, EVENT_LINK);
 }
 
-int tap_start(struct tap *t, uint32_t lane_cnt, const struct tap_link *link, char *text, size_t text_len)
+int tap_start(struct tap *t, uint32_t lane_cnt, const struct tap_link *link, char *text,
+	      size_t text_len)
 {
 	int err;
 
@@ -431,13 +445,15 @@ int tap_start(struct tap *t, uint32_t lane_cnt, const struct tap_link *link, cha
 	err = make_fds(t);
 	if (!err)
 		err = make_lanes(t, lane_cnt);
-	/* Not before everything else has succeeded: a start that fails leaves no interface with the NIC's addresses behind. */
+	/* Not before everything else has succeeded: a start that fails leaves no interface with the
+	 * NIC's addresses behind. */
 	if (!err && ioctl(t->fd, TUNSETPERSIST, 1))
 		err = -errno;
 	if (!err)
 		err = -pthread_create(&t->thread, NULL, tap_main, t);
 	if (err)
-		snprintf(text, text_len, "TAP %s: its thread does not start: %s", t->name, strerror(-err));
+		snprintf(text, text_len, "TAP %s: its thread does not start: %s", t->name,
+			 strerror(-err));
 	else
 		t->running = true;
 	return err;

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A TAP beside a NIC that the kernel has lost: the kernel goes on as if it had the NIC, at a TAP's speed. It has the NIC's MAC, MTU,
- * addresses and routes, so sockets bind, netlink reports and neighbours resolve as before.
+ * A TAP beside a NIC that the kernel has lost: the kernel goes on as if it had the NIC, at a TAP's
+ * speed. It has the NIC's MAC, MTU, addresses and routes, so sockets bind, netlink reports and
+ * neighbours resolve as before.
  *
  *   worker w: tap_lane_pass, tap_lane_flush --ring--> TAP thread --write--> kernel
  *   worker 0: tap_lane_peek, tap_lane_done <--ring--- TAP thread <--read--- kernel
  *
- * Packets are copied into the rings' slots, so a worker makes no system call but the signal to a sleeping TAP thread. The TAP is
- * persistent: when udplaned dies its addresses stay and its carrier goes; the next udplaned takes it over. The thread also shows the
- * NIC's link as the TAP's carrier, and takes the TAP away when the NIC is gone.
+ * Packets are copied into the rings' slots, so a worker makes no system call but the signal to a
+ * sleeping TAP thread. The TAP is persistent: when udplaned dies its addresses stay and its carrier
+ * goes; the next udplaned takes it over. The thread also shows the NIC's link as the TAP's carrier,
+ * and takes the TAP away when the NIC is gone.
  *
- * Limits: no offloads (each packet is one system call on the TAP thread); a full ring drops what goes to the kernel, and leaves what
- * comes from it in the TAP's own queue.
+ * Limits: no offloads (each packet is one system call on the TAP thread); a full ring drops what
+ * goes to the kernel, and leaves what comes from it in the TAP's own queue.
  */
 #ifndef SIDECAR_DEVICE_TAP_TAP_H
 #define SIDECAR_DEVICE_TAP_TAP_H
@@ -26,9 +28,9 @@
 extern "C" {
 #endif
 
-#define TAP_ADDRS 16
+#define TAP_ADDRS  16
 #define TAP_ROUTES 32
-#define TAP_SLOTS 1024 /* of each ring: what the kernel's own txqueuelen holds */
+#define TAP_SLOTS  1024 /* of each ring: what the kernel's own txqueuelen holds */
 
 struct tap_addr {
 	uint8_t family, prefix_len;
@@ -63,31 +65,35 @@ struct tap_ring {
 
 /* A worker's way to and from the TAP thread. */
 struct tap_lane {
-	struct udplane_ring to, from;  /* the worker's ends: it produces `to` and consumes `from` */
+	struct udplane_ring to, from; /* the worker's ends: it produces `to` and consumes `from` */
 	struct tap_ring to_ring, from_ring;
-	uint32_t staged;               /* passed, not flushed */
-	int thread_fd;                 /* eventfd that wakes the TAP thread; shared by the lanes */
-	int worker_fd;                 /* eventfd that wakes the worker */
+	uint32_t staged; /* passed, not flushed */
+	int thread_fd;	 /* eventfd that wakes the TAP thread; shared by the lanes */
+	int worker_fd;	 /* eventfd that wakes the worker */
 };
 
 struct tap;
 
 struct tap_link { /* called by the TAP thread */
-	bool (*up)(void *arg);     /* the NIC's link; asked at the start, whenever event_fd is readable, and every half second */
-	bool (*gone)(void *arg);   /* the NIC was removed: the TAP goes, too */
+	/* the NIC's link; asked at the start, whenever event_fd is readable, and every half
+	 * second */
+	bool (*up)(void *arg);
+	bool (*gone)(void *arg); /* the NIC was removed: the TAP goes, too */
 	int event_fd;
 	void *arg;
 };
 
 struct tap_counts { /* written by the TAP thread */
 	uint64_t to_kernel, from_kernel, to_kernel_failed;
-	uint64_t from_kernel_long; /* dropped: somebody has given the TAP a larger MTU than the NIC has */
+	/* dropped: somebody has given the TAP a larger MTU than the NIC has */
+	uint64_t from_kernel_long;
 };
 
 /* Makes the TAP, or takes over the one that a dead udplaned has left. 0 or -errno with text. */
 int tap_open(struct tap **t, const struct tap_config *cfg, char *text, size_t text_len);
 /* Makes the lanes and starts the thread. */
-int tap_start(struct tap *t, uint32_t lane_cnt, const struct tap_link *link, char *text, size_t text_len);
+int tap_start(struct tap *t, uint32_t lane_cnt, const struct tap_link *link, char *text,
+	      size_t text_len);
 /* Ends the thread; the interface stays, without carrier. */
 void tap_close(struct tap *t);
 const char *tap_name(const struct tap *t);
@@ -99,13 +105,16 @@ void tap_counts(const struct tap *t, struct tap_counts *out);
 int tap_setup(int ifindex, const struct tap_config *cfg, char *text, size_t text_len);
 
 /* ---- tap_source.c: where the configuration comes from; pure but for the files ---- */
-/* Lines "key value..." that deploy/bind-vfio has saved: name, mac, mtu, address A/N, route DST|default [via G] [metric M].
- * A line that is none of these or does not fit is left out, with a warning in the log: the host has given the device away already.
- * 0; -ENOENT: no such file, or another error of fopen(3), with text. */
+/* Lines "key value..." that deploy/bind-vfio has saved: name, mac, mtu, address A/N, route
+ * DST|default [via G] [metric M]. A line that is none of these or does not fit is left out, with a
+ * warning in the log: the host has given the device away already. 0; -ENOENT: no such file, or
+ * another error of fopen(3), with text. */
 int tap_source_saved(const char *path, struct tap_config *out, char *text, size_t text_len);
-/* The annotation k8s.v1.cni.cncf.io/network-status in a downward-API file: the entry whose device-info names the PCI address `pci`, or
- * else whose mac is `mac`. 0; -ENOENT: none; -EINVAL with text. */
-int tap_source_annotation(const char *path, const char *pci, const uint8_t mac[6], struct tap_config *out, char *text, size_t text_len);
+/* The annotation k8s.v1.cni.cncf.io/network-status in a downward-API file: the entry whose
+ * device-info names the PCI address `pci`, or else whose mac is `mac`. 0; -ENOENT: none; -EINVAL
+ * with text. */
+int tap_source_annotation(const char *path, const char *pci, const uint8_t mac[6],
+			  struct tap_config *out, char *text, size_t text_len);
 /* Lists as the keys `address` and `gateway` have them: "192.0.2.5/24,2001:db8::5/64". */
 int tap_source_addresses(const char *list, struct tap_config *out, char *text, size_t text_len);
 int tap_source_gateways(const char *list, struct tap_config *out, char *text, size_t text_len);
@@ -120,7 +129,8 @@ static inline uint8_t *tap_lane_reserve(struct tap_lane *l, uint32_t len)
 
 	if (len + 4 > l->to_ring.slot_size || udplane_ring_free(&l->to, l->staged + 1) <= l->staged)
 		return NULL;
-	slot = l->to_ring.slots + (size_t)udplane_ring_slot(&l->to, l->to.idx + l->staged) * l->to_ring.slot_size;
+	slot = l->to_ring.slots +
+	       (size_t)udplane_ring_slot(&l->to, l->to.idx + l->staged) * l->to_ring.slot_size;
 	*(uint32_t *)slot = len;
 	l->staged++;
 	return slot + 4;
@@ -136,7 +146,8 @@ static inline const uint8_t *tap_lane_peek(struct tap_lane *l, uint32_t *len)
 
 	if (udplane_ring_avail(&l->from, 1) == 0)
 		return NULL;
-	slot = l->from_ring.slots + (size_t)udplane_ring_slot(&l->from, l->from.idx) * l->from_ring.slot_size;
+	slot = l->from_ring.slots +
+	       (size_t)udplane_ring_slot(&l->from, l->from.idx) * l->from_ring.slot_size;
 	*len = *(const uint32_t *)slot;
 	return slot + 4;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the TAP looks like to the kernel. Everything is "make it so": what is there already is no error, and what others have added
- * stays. */
+/* What the TAP looks like to the kernel. Everything is "make it so": what is there already is no
+ * error, and what others have added stays. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
@@ -111,36 +111,43 @@ static int add_route(struct mnl_socket *nl, int ifindex, const struct tap_route 
 	return talk(nl, nlh);
 }
 
-static int explain(int err, const char *what, uint8_t family, const void *addr, uint8_t len, const struct tap_config *cfg, char *text,
-		   size_t text_len)
+static int explain(int err, const char *what, uint8_t family, const void *addr, uint8_t len,
+		   const struct tap_config *cfg, char *text, size_t text_len)
 {
 	char ip[INET6_ADDRSTRLEN] = "";
 
 	inet_ntop(family, addr, ip, sizeof(ip));
-	snprintf(text, text_len, "TAP %s: %s %s/%u from %s: %s%s", cfg->name, what, ip, len, cfg->origin, strerror(-err),
-		 family == AF_INET6 && (err == -EACCES || err == -EPERM) ? "; IPv6 is disabled here (net.ipv6.conf.*.disable_ipv6)" : "");
+	snprintf(text, text_len, "TAP %s: %s %s/%u from %s: %s%s", cfg->name, what, ip, len,
+		 cfg->origin, strerror(-err),
+		 family == AF_INET6 && (err == -EACCES || err == -EPERM)
+			 ? "; IPv6 is disabled here (net.ipv6.conf.*.disable_ipv6)"
+			 : "");
 	return err;
 }
 
-static int set_all(struct mnl_socket *nl, int ifindex, const struct tap_config *cfg, char *text, size_t text_len)
+static int set_all(struct mnl_socket *nl, int ifindex, const struct tap_config *cfg, char *text,
+		   size_t text_len)
 {
 	int err = set_link(nl, ifindex, cfg);
 
 	if (err)
-		snprintf(text, text_len, "TAP %s: MAC, MTU %u, up: %s", cfg->name, cfg->mtu, strerror(-err));
+		snprintf(text, text_len, "TAP %s: MAC, MTU %u, up: %s", cfg->name, cfg->mtu,
+			 strerror(-err));
 	for (uint32_t i = 0; i < cfg->addr_cnt && !err; i++) {
 		const struct tap_addr *a = &cfg->addr[i];
 
 		err = add_address(nl, ifindex, a);
 		if (err)
-			return explain(err, "address", a->family, a->addr, a->prefix_len, cfg, text, text_len);
+			return explain(err, "address", a->family, a->addr, a->prefix_len, cfg, text,
+				       text_len);
 	}
 	for (uint32_t i = 0; i < cfg->route_cnt && !err; i++) {
 		const struct tap_route *r = &cfg->route[i];
 
 		err = add_route(nl, ifindex, r);
 		if (err)
-			return explain(err, "route to", r->family, r->dst, r->prefix_len, cfg, text, text_len);
+			return explain(err, "route to", r->family, r->dst, r->prefix_len, cfg, text,
+				       text_len);
 	}
 	return err;
 }

@@ -13,9 +13,9 @@
 #include "sidecar/device/tap/tap.h"
 
 #define NETWORK_STATUS "k8s.v1.cni.cncf.io/network-status"
-#define FILE_MAX (1 << 20)
-#define MTU_MIN 68
-#define MTU_MAX 65535
+#define FILE_MAX       (1 << 20)
+#define MTU_MIN	       68
+#define MTU_MAX	       65535
 /* The annotation has addresses without their prefix length. */
 #define ASSUMED_LEN4 24
 #define ASSUMED_LEN6 64
@@ -25,15 +25,19 @@ bool tap_parse_mac(const char *s, uint8_t mac[6])
 	unsigned v[6];
 	int used = 0;
 
-	if (sscanf(s, "%2x:%2x:%2x:%2x:%2x:%2x%n", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &used) != 6 || s[used])
+	if (sscanf(s, "%2x:%2x:%2x:%2x:%2x:%2x%n", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5],
+		   &used) != 6 ||
+	    s[used])
 		return false;
 	for (int i = 0; i < 6; i++)
 		mac[i] = (uint8_t)v[i];
 	return true;
 }
 
-/* "ADDR" or "ADDR/LEN"; default_len 0: LEN must be there; 255: must not. Returns false for anything else. */
-static bool parse_prefix(const char *s, uint8_t default4, uint8_t default6, uint8_t *family, uint8_t *len, uint8_t addr[16])
+/* "ADDR" or "ADDR/LEN"; default_len 0: LEN must be there; 255: must not. Returns false for anything
+ * else. */
+static bool parse_prefix(const char *s, uint8_t default4, uint8_t default6, uint8_t *family,
+			 uint8_t *len, uint8_t addr[16])
 {
 	char ip[INET6_ADDRSTRLEN];
 	const char *slash = strchr(s, '/');
@@ -61,7 +65,9 @@ static bool add_address(struct tap_config *out, const char *s, uint8_t default4,
 {
 	struct tap_addr *a = &out->addr[out->addr_cnt];
 
-	if (out->addr_cnt == TAP_ADDRS || !parse_prefix(s, default4, default6, &a->family, &a->prefix_len, a->addr) || !a->prefix_len)
+	if (out->addr_cnt == TAP_ADDRS ||
+	    !parse_prefix(s, default4, default6, &a->family, &a->prefix_len, a->addr) ||
+	    !a->prefix_len)
 		return false;
 	out->addr_cnt++;
 	return true;
@@ -82,9 +88,10 @@ static bool add_gateway(struct tap_config *out, const char *s)
 	return true;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- lists -- */
+/* --- lists --- */
 
-static int each_item(const char *list, struct tap_config *out, bool (*add)(struct tap_config *, const char *), const char *key,
+static int each_item(const char *list, struct tap_config *out,
+		     bool (*add)(struct tap_config *, const char *), const char *key,
 		     const char *allowed, char *text, size_t text_len)
 {
 	char copy[256], *at = copy, *item;
@@ -93,7 +100,8 @@ static int each_item(const char *list, struct tap_config *out, bool (*add)(struc
 	while ((item = strsep(&at, ","))) {
 		if (add(out, item))
 			continue;
-		snprintf(text, text_len, "%s \"%s\": \"%s\" is not what is allowed: %s", key, list, item, allowed);
+		snprintf(text, text_len, "%s \"%s\": \"%s\" is not what is allowed: %s", key, list,
+			 item, allowed);
 		return -EINVAL;
 	}
 	return 0;
@@ -106,15 +114,17 @@ static bool add_with_len(struct tap_config *out, const char *s)
 
 int tap_source_addresses(const char *list, struct tap_config *out, char *text, size_t text_len)
 {
-	return each_item(list, out, add_with_len, "address", "ADDRESS/LENGTH, comma-separated, at most 16", text, text_len);
+	return each_item(list, out, add_with_len, "address",
+			 "ADDRESS/LENGTH, comma-separated, at most 16", text, text_len);
 }
 
 int tap_source_gateways(const char *list, struct tap_config *out, char *text, size_t text_len)
 {
-	return each_item(list, out, add_gateway, "gateway", "addresses without length, comma-separated", text, text_len);
+	return each_item(list, out, add_gateway, "gateway",
+			 "addresses without length, comma-separated", text, text_len);
 }
 
-/* ----------------------------------------------------------------------------------------------------- saved file -- */
+/* --- saved file --- */
 
 static bool parse_route(char *rest, struct tap_config *out)
 {
@@ -125,10 +135,12 @@ static bool parse_route(char *rest, struct tap_config *out)
 	if (out->route_cnt == TAP_ROUTES || !word)
 		return false;
 	memset(r, 0, sizeof(*r));
-	if (strcmp(word, "default") && !parse_prefix(word, 32, 128, &r->family, &r->prefix_len, r->dst))
+	if (strcmp(word, "default") &&
+	    !parse_prefix(word, 32, 128, &r->family, &r->prefix_len, r->dst))
 		return false;
 	while ((word = strsep(&rest, " ")) && (value = strsep(&rest, " "))) {
-		if (!strcmp(word, "via") && parse_prefix(value, 32, 128, &family, &len, r->gateway)) {
+		if (!strcmp(word, "via") &&
+		    parse_prefix(value, 32, 128, &family, &len, r->gateway)) {
 			r->has_gateway = true;
 			r->family = family;
 		} else if (!strcmp(word, "metric")) {
@@ -190,15 +202,16 @@ int tap_source_saved(const char *path, struct tap_config *out, char *text, size_
 		snprintf(shown, sizeof(shown), "%.79s", line);
 		if (parse_saved_line(line, out))
 			continue;
-		log_warn("%s:%d: \"%s\" is left out: at most %d addresses and %d routes are kept, and of a route `via` and `metric`", path,
-			 number, shown, TAP_ADDRS, TAP_ROUTES);
+		log_warn("%s:%d: \"%s\" is left out: at most %d addresses and %d routes are kept, "
+			 "and of a route `via` and `metric`",
+			 path, number, shown, TAP_ADDRS, TAP_ROUTES);
 	}
 	fclose(f);
 	snprintf(out->origin, sizeof(out->origin), "%.80s", path);
 	return 0;
 }
 
-/* ----------------------------------------------------------------------------------------------------- annotation -- */
+/* --- annotation --- */
 
 struct status_search {
 	const char *pci;
@@ -215,7 +228,8 @@ static const char *member_string(const cJSON *o, const char *name)
 static bool names_pci(const cJSON *entry, const char *pci)
 {
 	const cJSON *info = cJSON_GetObjectItemCaseSensitive(entry, "device-info");
-	const char *addr = member_string(cJSON_GetObjectItemCaseSensitive(info, "pci"), "pci-address");
+	const char *addr =
+		member_string(cJSON_GetObjectItemCaseSensitive(info, "pci"), "pci-address");
 
 	return addr && pci && !strcasecmp(addr, pci);
 }
@@ -234,10 +248,11 @@ static bool take_entry(const cJSON *entry, struct tap_config *out)
 	const char *name = member_string(entry, "interface");
 	bool ok = true;
 
-	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(entry, "ips"))
-		ok &= cJSON_IsString(item) && add_address(out, item->valuestring, ASSUMED_LEN4, ASSUMED_LEN6);
-	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(entry, "gateway"))
-		ok &= cJSON_IsString(item) && add_gateway(out, item->valuestring);
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(entry, "ips")) ok &=
+		cJSON_IsString(item) &&
+		add_address(out, item->valuestring, ASSUMED_LEN4, ASSUMED_LEN6);
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(entry, "gateway")) ok &=
+		cJSON_IsString(item) && add_gateway(out, item->valuestring);
 	if (cJSON_IsNumber(mtu) && mtu->valueint >= MTU_MIN && mtu->valueint <= MTU_MAX)
 		out->mtu = (uint32_t)mtu->valueint;
 	if (name && *name && strlen(name) < sizeof(out->name))
@@ -259,13 +274,9 @@ static int search(void *arg, const char *name, const char *value)
 		s->result = -EINVAL;
 		return 1;
 	}
-	cJSON_ArrayForEach(entry, list)
-		if (names_pci(entry, s->pci))
-			hit = entry;
+	cJSON_ArrayForEach(entry, list) if (names_pci(entry, s->pci)) hit = entry;
 	if (!hit)
-		cJSON_ArrayForEach(entry, list)
-			if (names_mac(entry, s->mac))
-				hit = entry;
+		cJSON_ArrayForEach(entry, list) if (names_mac(entry, s->mac)) hit = entry;
 	if (hit)
 		s->result = take_entry(hit, s->out) ? 0 : -EINVAL;
 	cJSON_Delete(list);
@@ -284,7 +295,8 @@ static char *read_file(const char *path, size_t *len)
 	return buf;
 }
 
-int tap_source_annotation(const char *path, const char *pci, const uint8_t mac[6], struct tap_config *out, char *text, size_t text_len)
+int tap_source_annotation(const char *path, const char *pci, const uint8_t mac[6],
+			  struct tap_config *out, char *text, size_t text_len)
 {
 	struct status_search s = {pci, mac, out, -ENOENT};
 	struct config_error err = {0};
@@ -300,7 +312,8 @@ int tap_source_annotation(const char *path, const char *pci, const uint8_t mac[6
 		s.result = ret;
 	if (s.result == -EINVAL)
 		snprintf(text, text_len, "annotation %s in %s: %s", NETWORK_STATUS, path,
-			 ret < 0 ? err.text : "not a list of networks with addresses as Multus writes it");
+			 ret < 0 ? err.text
+				 : "not a list of networks with addresses as Multus writes it");
 	if (!s.result)
 		snprintf(out->origin, sizeof(out->origin), "annotation %s", NETWORK_STATUS);
 	return s.result;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What libudplane-dpdk.so shows to udplaned. The two are built together and do not mix: sizes and version must agree. */
+/* What libudplane-dpdk.so shows to udplaned. The two are built together and do not mix: sizes and
+ * version must agree. */
 #ifndef SIDECAR_DEVICE_VFIO_PLUGIN_H
 #define SIDECAR_DEVICE_VFIO_PLUGIN_H
 
@@ -8,7 +9,7 @@
 #include "sidecar/config/config.h"
 #include "sidecar/device/device.h"
 
-#define VFIO_PLUGIN_FILE "libudplane-dpdk.so"
+#define VFIO_PLUGIN_FILE   "libudplane-dpdk.so"
 #define VFIO_PLUGIN_SYMBOL "udplane_dpdk_plugin"
 
 struct vfio_plugin {
@@ -17,6 +18,8 @@ struct vfio_plugin {
 	const struct device_ops *ops;
 };
 
-#define VFIO_PLUGIN_SIZES sizeof(struct config), sizeof(struct device), sizeof(struct device_ops) + sizeof(struct device_queue_ops)
+#define VFIO_PLUGIN_SIZES                             \
+	sizeof(struct config), sizeof(struct device), \
+		sizeof(struct device_ops) + sizeof(struct device_queue_ops)
 
 #endif

@@ -9,7 +9,8 @@
 #include "include/preflight/pci_address.h"
 
 #define PREFIX "PCIDEVICE_"
-#define ALLOWED "a PCI address such as 0000:03:02.1, or a DPDK virtual device such as net_null0,copy=1"
+#define ALLOWED \
+	"a PCI address such as 0000:03:02.1, or a DPDK virtual device such as net_null0,copy=1"
 
 /* net_NAME, with arguments behind a comma. */
 static bool is_vdev(const char *s)
@@ -25,7 +26,8 @@ static bool names_resource(const struct config_pci *p, const char *resource)
 	if (strncmp(at, PREFIX, strlen(PREFIX)))
 		return false;
 	for (at += strlen(PREFIX); *resource; resource++, at++)
-		if (*at != (isalnum((unsigned char)*resource) ? toupper((unsigned char)*resource) : '_'))
+		if (*at !=
+		    (isalnum((unsigned char)*resource) ? toupper((unsigned char)*resource) : '_'))
 			return false;
 	return *at == '=';
 }
@@ -43,7 +45,8 @@ static bool is_info(const struct config_pci *p)
 	return n > 5 && !strncmp(p->name + n - 5, "_INFO", 5);
 }
 
-static int from_plugin(const struct config *cfg, char out[VFIO_TARGET_SIZE], char *text, size_t text_len)
+static int from_plugin(const struct config *cfg, char out[VFIO_TARGET_SIZE], char *text,
+		       size_t text_len)
 {
 	const struct config_pci *hit = NULL;
 	char first[64];
@@ -54,26 +57,33 @@ static int from_plugin(const struct config *cfg, char out[VFIO_TARGET_SIZE], cha
 		if (is_info(p) || (cfg->resource[0] && !names_resource(p, cfg->resource)))
 			continue;
 		if (hit) {
-			snprintf(text, text_len, "both %.*s and %.*s are set: choose one by the key resource or annotation udplane.io/resource",
+			snprintf(text, text_len,
+				 "both %.*s and %.*s are set: choose one by the key resource or "
+				 "annotation udplane.io/resource",
 				 (int)name_len(hit), hit->name, (int)name_len(p), p->name);
 			return -EINVAL;
 		}
 		hit = p;
 	}
 	if (!hit) {
-		snprintf(text, text_len, cfg->resource[0] ? "no PCIDEVICE_* variable of resource %.100s: does the container request it?"
-							  : "no VFIO device is given (key device, or PCIDEVICE_* of a device plugin)%s",
+		snprintf(text, text_len,
+			 cfg->resource[0] ? "no PCIDEVICE_* variable of resource %.100s: does the "
+					    "container request it?"
+					  : "no VFIO device is given (key device, or PCIDEVICE_* "
+					    "of a device plugin)%s",
 			 cfg->resource[0] ? cfg->resource : "");
 		return -ENOENT;
 	}
 	snprintf(first, sizeof(first), "%.*s", (int)strcspn(hit->value, ","), hit->value);
 	if (pci_address_parse(first, out))
 		return 0;
-	snprintf(text, text_len, "%.*s: \"%s\" is no PCI address", (int)name_len(hit), hit->name, first);
+	snprintf(text, text_len, "%.*s: \"%s\" is no PCI address", (int)name_len(hit), hit->name,
+		 first);
 	return -EINVAL;
 }
 
-int vfio_target(const struct config *cfg, char out[VFIO_TARGET_SIZE], bool *pci, char *text, size_t text_len)
+int vfio_target(const struct config *cfg, char out[VFIO_TARGET_SIZE], bool *pci, char *text,
+		size_t text_len)
 {
 	*pci = true;
 	if (!cfg->device[0])

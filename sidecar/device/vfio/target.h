@@ -16,11 +16,13 @@ extern "C" {
 #define VFIO_TARGET_SIZE 256
 
 /*
- * The key `device`, else the first address in the PCIDEVICE_* variable of the key `resource` (of the only such variable, if the key is
- * empty). Writes a PCI address as 0000:03:02.1 with *pci true, or a DPDK virtual device with its arguments. 0; -ENOENT with text if
- * none is given; -EINVAL with text if it cannot be one.
+ * The key `device`, else the first address in the PCIDEVICE_* variable of the key `resource` (of
+ * the only such variable, if the key is empty). Writes a PCI address as 0000:03:02.1 with *pci
+ * true, or a DPDK virtual device with its arguments. 0; -ENOENT with text if none is given; -EINVAL
+ * with text if it cannot be one.
  */
-int vfio_target(const struct config *cfg, char out[VFIO_TARGET_SIZE], bool *pci, char *text, size_t text_len);
+int vfio_target(const struct config *cfg, char out[VFIO_TARGET_SIZE], bool *pci, char *text,
+		size_t text_len);
 
 #ifdef __cplusplus
 }

@@ -15,8 +15,10 @@
 #include "sidecar/device/vfio/plugin.h"
 #include "sidecar/device/vfio/target.h"
 
-/* From the directory of udplaned: as installed; as Bazel builds. Never a search path: this process is privileged. */
-static const char *const places[] = {"../lib/udplane/" VFIO_PLUGIN_FILE, "device/dpdk/" VFIO_PLUGIN_FILE};
+/* From the directory of udplaned: as installed; as Bazel builds. Never a search path: this process
+ * is privileged. */
+static const char *const places[] = {"../lib/udplane/" VFIO_PLUGIN_FILE,
+				     "device/dpdk/" VFIO_PLUGIN_FILE};
 
 bool vfio_is_given(const struct config *cfg)
 {
@@ -39,7 +41,9 @@ static int find_plugin(char out[PATH_MAX], char *text, size_t text_len)
 		if (!access(out, R_OK))
 			return 0;
 	}
-	snprintf(text, text_len, "this installation has no VFIO support: there is no %s; install it (the image with DPDK), or use --backend af_xdp",
+	snprintf(text, text_len,
+		 "this installation has no VFIO support: there is no %s; install it (the image "
+		 "with DPDK), or use --backend af_xdp",
 		 places[0]);
 	return -ENOENT;
 }
@@ -54,16 +58,23 @@ static int load(const struct device_ops **ops, char *text, size_t text_len)
 
 	if (err)
 		return err;
-	lib = dlopen(path, RTLD_NOW | RTLD_GLOBAL); /* global: DPDK's drivers are plugins that want its symbols */
+	lib = dlopen(
+		path,
+		RTLD_NOW |
+			RTLD_GLOBAL); /* global: DPDK's drivers are plugins that want its symbols */
 	p = lib ? dlsym(lib, VFIO_PLUGIN_SYMBOL) : NULL;
 	if (!p) {
-		snprintf(text, text_len, "%.200s; install DPDK 22.11's libraries, or use --backend af_xdp", dlerror());
+		snprintf(text, text_len,
+			 "%.200s; install DPDK 22.11's libraries, or use --backend af_xdp",
+			 dlerror());
 		return -ELIBACC;
 	}
-	if (strcmp(p->version, ours.version) || p->config_size != ours.config_size || p->device_size != ours.device_size ||
-	    p->ops_size != ours.ops_size) {
-		snprintf(text, text_len, "%.200s belongs to another udplaned (%.20s; this is %s): install both from one build", path,
-			 p->version, UDPLANE_VERSION);
+	if (strcmp(p->version, ours.version) || p->config_size != ours.config_size ||
+	    p->device_size != ours.device_size || p->ops_size != ours.ops_size) {
+		snprintf(text, text_len,
+			 "%.200s belongs to another udplaned (%.20s; this is %s): install both "
+			 "from one build",
+			 path, p->version, UDPLANE_VERSION);
 		return -ELIBBAD;
 	}
 	*ops = p->ops;
@@ -76,11 +87,13 @@ static int check(const struct config *cfg, const char *target, char *text, size_
 	struct preflight p;
 	int err = 0;
 
-	preflight_run(&p, &(struct preflight_options){.device = target,
-						      .hugepage_bytes = memory_need_frames(cfg->frames, cfg->frame_size),
-						      .dpdk_bytes = memory_need_dpdk(cfg->frames),
-						      .hugepages_required = cfg->hugepages == CONFIG_HUGEPAGES_REQUIRED,
-						      .noiommu = cfg->vfio_noiommu == CONFIG_ON});
+	preflight_run(&p,
+		      &(struct preflight_options){
+			      .device = target,
+			      .hugepage_bytes = memory_need_frames(cfg->frames, cfg->frame_size),
+			      .dpdk_bytes = memory_need_dpdk(cfg->frames),
+			      .hugepages_required = cfg->hugepages == CONFIG_HUGEPAGES_REQUIRED,
+			      .noiommu = cfg->vfio_noiommu == CONFIG_ON});
 	for (uint32_t i = 0; i < p.cnt; i++) {
 		const struct preflight_check *k = &p.check[i];
 

@@ -1,10 +1,12 @@
-// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
- * Decides for each frame: to a worker of ours, or to the kernel. A worker cannot hand a frame back, so only what is certainly
- * ours is diverted: an unfragmented UDP datagram without IP options, whose lengths agree, from a possible source, to a unicast
- * address of this host, on a port (and address, and peer) that an accelerated socket holds. Everything else is the kernel's, unchanged.
+ * Decides for each frame: to a worker of ours, or to the kernel. A worker cannot hand a frame back,
+ * so only what is certainly ours is diverted: an unfragmented UDP datagram without IP options,
+ * whose lengths agree, from a possible source, to a unicast address of this host, on a port (and
+ * address, and peer) that an accelerated socket holds. Everything else is the kernel's, unchanged.
  *
- * Checksums are the worker's: it must touch the payload's cache lines anyway, and drops just what the kernel would drop.
+ * Checksums are the worker's: it must touch the payload's cache lines anyway, and drops just what
+ * the kernel would drop.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -28,9 +30,11 @@ struct xdp_shared shared;
 
 /* Set before loading, so that the verifier drops the branches not taken. */
 const volatile __u8 generic; /* several CPUs may be in here for one queue */
-const volatile __u8 frags;   /* loaded with BPF_F_XDP_HAS_FRAGS (kernel 5.18): frames of several buffers come here, too */
-const volatile __u8 timers;  /* there are bpf_timers (kernel 5.15) */
-const volatile __u8 conntrack; /* there is bpf_xdp_ct_lookup() (kernel 5.18 with CONFIG_NF_CONNTRACK) */
+/* loaded with BPF_F_XDP_HAS_FRAGS (kernel 5.18): frames of several buffers come here, too */
+const volatile __u8 frags;
+const volatile __u8 timers; /* there are bpf_timers (kernel 5.15) */
+const volatile __u8
+	conntrack; /* there is bpf_xdp_ct_lookup() (kernel 5.18 with CONFIG_NF_CONNTRACK) */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -83,8 +87,9 @@ struct {
 	__type(value, __u8);
 } sources SEC(".maps");
 
-/* In native mode one NAPI context, so one CPU at a time, runs a queue: plain increments are exact. Generic mode runs on
- * whatever CPU the stack is on (RPS, stacked devices), and the last entry is for many queues: there they are atomic. */
+/* In native mode one NAPI context, so one CPU at a time, runs a queue: plain increments are exact.
+ * Generic mode runs on whatever CPU the stack is on (RPS, stacked devices), and the last entry is
+ * for many queues: there they are atomic. */
 static __always_inline void count(__u32 entry, __u32 what)
 {
 	__u64 *n = &shared.counters[entry].count[what];
@@ -109,8 +114,9 @@ static __always_inline __u32 local_other(const struct xdp_addr *addr)
 
 /* 0: not local; else the port flag that claims this very address, or LOCAL_OTHER.
  *
- * The control thread changes a slot while we read: an IPv4 address is one store; half of an old IPv6 address with half of a
- * new one could match a datagram sent to just that mixture in these nanoseconds, which the worker's own look-up then settles. */
+ * The control thread changes a slot while we read: an IPv4 address is one store; half of an old
+ * IPv6 address with half of a new one could match a datagram sent to just that mixture in these
+ * nanoseconds, which the worker's own look-up then settles. */
 static __always_inline __u32 is_local4(__be32 addr)
 {
 	if (!addr)
@@ -138,8 +144,8 @@ static __always_inline __u32 is_local6(const __u64 *addr)
 	return local_other(&key);
 }
 
-static __always_inline int is_claimed(const struct xdp_addr *addr, const struct xdp_addr *peer, const struct udphdr *udp,
-				      __u32 flags)
+static __always_inline int is_claimed(const struct xdp_addr *addr, const struct xdp_addr *peer,
+				      const struct udphdr *udp, __u32 flags)
 {
 	if (flags & (XDP_PORT_ADDR4 | XDP_PORT_ADDR6)) {
 		struct xdp_addr_key key = {.addr = *addr, .port_be = udp->dest};
@@ -148,8 +154,10 @@ static __always_inline int is_claimed(const struct xdp_addr *addr, const struct 
 			return 1;
 	}
 	if (flags & (XDP_PORT_CONN4 | XDP_PORT_CONN6)) {
-		struct xdp_conn_key key = {
-			.addr = *addr, .peer = *peer, .port_be = udp->dest, .peer_port_be = udp->source};
+		struct xdp_conn_key key = {.addr = *addr,
+					   .peer = *peer,
+					   .port_be = udp->dest,
+					   .peer_port_be = udp->source};
 
 		if (bpf_map_lookup_elem(&claims_conn, &key))
 			return 1;
@@ -157,21 +165,24 @@ static __always_inline int is_claimed(const struct xdp_addr *addr, const struct 
 	return 0;
 }
 
-/* A datagram that ends ip_end bytes into the frame: is all of it in the first buffer, and does that fit a frame of ours? */
+/* A datagram that ends ip_end bytes into the frame: is all of it in the first buffer, and does that
+ * fit a frame of ours? */
 static __always_inline int check_size(struct xdp_md *ctx, __u32 len, __u32 ip_end)
 {
 	if (len < ip_end)
-		return frags && bpf_xdp_get_buff_len(ctx) > len ? XDP_COUNT_UNFIT : XDP_COUNT_MALFORMED;
+		return frags && bpf_xdp_get_buff_len(ctx) > len ? XDP_COUNT_UNFIT
+								: XDP_COUNT_MALFORMED;
 	/* Padding may lie in further buffers; a short frame has none. */
 	if (frags && len > ip_end && len > 128 && bpf_xdp_get_buff_len(ctx) > len)
 		return XDP_COUNT_UNFIT;
 	return len > shared.max_len ? XDP_COUNT_UNFIT : XDP_COUNT_DIVERTED;
 }
 
-/* Whether a datagram may be several in one: a sender on this host, or GRO, hands over such (UDP_SEGMENT) as one large datagram,
- * and generic mode comes before they are taken apart. XDP cannot see that; but then the checksum is never computed
- * yet, the field holds the sum of the pseudo-header (CHECKSUM_PARTIAL). So such datagrams are the kernel's. Drivers with native
- * XDP get none: veth has its peer take them apart. */
+/* Whether a datagram may be several in one: a sender on this host, or GRO, hands over such
+ * (UDP_SEGMENT) as one large datagram, and generic mode comes before they are taken apart. XDP
+ * cannot see that; but then the checksum is never computed yet, the field holds the sum of the
+ * pseudo-header (CHECKSUM_PARTIAL). So such datagrams are the kernel's. Drivers with native XDP get
+ * none: veth has its peer take them apart. */
 static __always_inline int may_be_several(const struct udphdr *udp, const __u32 *addrs, int words)
 {
 	__u32 sum = bpf_htons(IPPROTO_UDP) + udp->len;
@@ -193,9 +204,10 @@ static __always_inline int martian4(__be32 addr_be)
 	return addr >= 0xe0000000 || addr >> 24 == 127 || addr >> 24 == 0;
 }
 
-/* Might Linux refuse this source (fib_validate_source)? One of this host's own addresses as a rule, anything that no route leads back to
- * where rp_filter is on. It is Linux then that drops, and counts. As long as only own addresses matter, a filter keeps all but one of some
- * thousand strangers from the look-up. IPv6 has no such check. */
+/* Might Linux refuse this source (fib_validate_source)? One of this host's own addresses as a rule,
+ * anything that no route leads back to where rp_filter is on. It is Linux then that drops, and
+ * counts. As long as only own addresses matter, a filter keeps all but one of some thousand
+ * strangers from the look-up. IPv6 has no such check. */
 static __always_inline int doubtful_source4(__be32 addr)
 {
 	struct xdp_source_key key = {.len = 32, .addr_be = addr};
@@ -304,7 +316,8 @@ static __always_inline int classify6(struct xdp_md *ctx, void *data, void *data_
 
 	if (udp_len < sizeof(*udp) || payload_len != udp_len)
 		return XDP_COUNT_MALFORMED;
-	verdict = check_size(ctx, data_end - data, sizeof(struct ethhdr) + sizeof(*ip) + payload_len);
+	verdict =
+		check_size(ctx, data_end - data, sizeof(struct ethhdr) + sizeof(*ip) + payload_len);
 	if (verdict == XDP_COUNT_MALFORMED)
 		return verdict;
 	if (martian6(&ip->saddr))
@@ -343,7 +356,7 @@ static __always_inline int classify(struct xdp_md *ctx)
 	return XDP_COUNT_NOT_IP;
 }
 
-/* --------------------------------------------------------------------------------------------------- translation -- */
+/* --- translation --- */
 
 /* As far as they are needed here; net/netfilter/nf_conntrack_bpf.c. */
 struct nf_conn {
@@ -355,12 +368,14 @@ struct conntrack_opts { /* struct bpf_ct_opts as it was first */
 	__u8 l4proto, dir, reserved[2];
 };
 
-extern struct nf_conn *bpf_xdp_ct_lookup(struct xdp_md *ctx, struct bpf_sock_tuple *tuple, __u32 tuple_len,
-					 struct conntrack_opts *opts, __u32 opts_len) __ksym __weak;
+extern struct nf_conn *bpf_xdp_ct_lookup(struct xdp_md *ctx, struct bpf_sock_tuple *tuple,
+					 __u32 tuple_len, struct conntrack_opts *opts,
+					 __u32 opts_len) __ksym __weak;
 extern void bpf_ct_release(struct nf_conn *ct) __ksym __weak;
 
-/* Does the datagram belong to a flow that this namespace translates: is it the answer to what it has masqueraded, or to what a socket
- * of ours has sent to a service's address? It is for the kernel then, which turns it back, towards whom it may concern. */
+/* Does the datagram belong to a flow that this namespace translates: is it the answer to what it
+ * has masqueraded, or to what a socket of ours has sent to a service's address? It is for the
+ * kernel then, which turns it back, towards whom it may concern. */
 static __noinline int is_translated(struct xdp_md *ctx)
 {
 	struct conntrack_opts opts = {.netns_id = BPF_F_CURRENT_NETNS, .l4proto = IPPROTO_UDP};
@@ -372,7 +387,8 @@ static __noinline int is_translated(struct xdp_md *ctx)
 	struct nf_conn *ct;
 	unsigned long status;
 
-	if (data + sizeof(struct ethhdr) + sizeof(*ip6) + sizeof(struct udphdr) <= data_end && ip6->version == 6) {
+	if (data + sizeof(struct ethhdr) + sizeof(*ip6) + sizeof(struct udphdr) <= data_end &&
+	    ip6->version == 6) {
 		struct udphdr *udp = (void *)(ip6 + 1);
 
 		len = sizeof(tuple.ipv6);
@@ -395,7 +411,7 @@ static __noinline int is_translated(struct xdp_md *ctx)
 	return (status & (IPS_SRC_NAT | IPS_DST_NAT)) != 0;
 }
 
-/* ------------------------------------------------------------------------------------------------------- engage -- */
+/* --- engage --- */
 
 /* Returns the state before: `from` if it was changed. */
 static __always_inline __u32 swap_state(__u32 queue, __u32 from, __u32 to)
@@ -411,16 +427,18 @@ static int settled(void *map, __u32 *queue, struct settle *s)
 	return 0;
 }
 
-/* A timer's callback runs in a soft interrupt: after this poll, if on this CPU. Pinning it there takes Linux 6.7; before, it may run on
- * another if this one was idle until the poll. */
+/* A timer's callback runs in a soft interrupt: after this poll, if on this CPU. Pinning it there
+ * takes Linux 6.7; before, it may run on another if this one was idle until the poll. */
 static __always_inline void settle(__u32 queue)
 {
 	struct settle *s = bpf_map_lookup_elem(&settles, &queue);
 
 	if (timers && s) {
-		bpf_timer_init(&s->timer, &settles, CLOCK_MONOTONIC); /* EBUSY from the second time on */
+		bpf_timer_init(&s->timer, &settles,
+			       CLOCK_MONOTONIC); /* EBUSY from the second time on */
 		bpf_timer_set_callback(&s->timer, settled);
-		if (!bpf_timer_start(&s->timer, 0, BPF_F_TIMER_CPU_PIN) || !bpf_timer_start(&s->timer, 0, 0))
+		if (!bpf_timer_start(&s->timer, 0, BPF_F_TIMER_CPU_PIN) ||
+		    !bpf_timer_start(&s->timer, 0, 0))
 			return;
 	}
 	swap_state(queue, XDP_STATE_SETTLING, XDP_STATE_ENGAGED);
@@ -432,10 +450,8 @@ static __noinline int change(__u32 queue, __u32 state)
 	__u32 before;
 
 	switch (state) {
-	case XDP_STATE_UNBOUND:
-		return XDP_COUNT_NO_QUEUE;
-	case XDP_STATE_STALLED:
-		return XDP_COUNT_STALLED;
+	case XDP_STATE_UNBOUND: return XDP_COUNT_NO_QUEUE;
+	case XDP_STATE_STALLED: return XDP_COUNT_STALLED;
 	case XDP_STATE_LEAVING:
 		state = swap_state(queue, XDP_STATE_LEAVING, XDP_STATE_ENGAGED);
 		break;
@@ -452,7 +468,7 @@ static __noinline int change(__u32 queue, __u32 state)
 	return state == XDP_STATE_IDLE ? XDP_COUNT_IDLE : XDP_COUNT_DIVERTED;
 }
 
-/* ------------------------------------------------------------------------------------------- does the worker run? -- */
+/* --- does the worker run? --- */
 
 /* Once a tick. Returns the verdict. */
 static __noinline int look_at_worker(__u32 queue)
@@ -488,7 +504,8 @@ int udplane(struct xdp_md *ctx)
 	if (verdict == XDP_COUNT_DIVERTED && state != XDP_STATE_ENGAGED)
 		verdict = state == XDP_STATE_IDLE ? XDP_COUNT_IDLE : change(queue, state);
 	if (verdict == XDP_COUNT_DIVERTED && queue < XDP_QUEUES) {
-		__u64 tick = bpf_jiffies64(); /* two instructions (the verifier puts them in line); a clock would be a call */
+		/* two instructions (the verifier puts them in line); a clock would be a call */
+		__u64 tick = bpf_jiffies64();
 
 		if (shared.queue[queue].tick != tick) {
 			shared.queue[queue].tick = tick;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * xdp_gen: floods the peer of a veth interface with valid UDP datagrams, millions a second from one core.
+ * xdp_gen: floods the peer of a veth interface with valid UDP datagrams, millions a second from one
+ * core.
  *
- * The kernel's BPF_PROG_TEST_RUN with live frames (Linux 5.18) runs a small XDP program over frames of its own and sends them out by
- * XDP_TX; the program gives each the next pair of ports. The peer needs an XDP program, or GRO on (`ethtool -K PEER
- * gro on`), or the frames vanish. What does not fit the peer's queue is lost at once, as on a wire.
+ * The kernel's BPF_PROG_TEST_RUN with live frames (Linux 5.18) runs a small XDP program over frames
+ * of its own and sends them out by XDP_TX; the program gives each the next pair of ports. The peer
+ * needs an XDP program, or GRO on (`ethtool -K PEER gro on`), or the frames vanish. What does not
+ * fit the peer's queue is lost at once, as on a wire.
  *
- * Prints one line of JSON. generated: frames made; sent: those that the peer's queue took, from the driver's
- * statistics (null if it has none).
+ * Prints one line of JSON. generated: frames made; sent: those that the peer's queue took, from the
+ * driver's statistics (null if it has none).
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -35,8 +37,9 @@
 #include "tests/bench/gen/xdp_gen_program.skel.h"
 
 #define BATCH 64
-#define CHUNK_MIN 1000000u /* frames a call: setting one up costs as much as some thousand frames */
-#define PAYLOAD_MAX 3300   /* one page, less headroom and the kernel's tail */
+/* frames a call: setting one up costs as much as some thousand frames */
+#define CHUNK_MIN   1000000u
+#define PAYLOAD_MAX 3300 /* one page, less headroom and the kernel's tail */
 
 struct options {
 	const char *ifname;
@@ -50,8 +53,10 @@ struct options {
 };
 
 static const char usage[] =
-	"usage: xdp_gen --netns-interface IF --dst-mac MAC --src-ip A --dst-ip A --dport LOW[-HIGH] (--seconds S | --count N)\n"
-	"  --size BYTES       of UDP payload, 18 unless given (a frame of 60 bytes with IPv4); at most 3300\n"
+	"usage: xdp_gen --netns-interface IF --dst-mac MAC --src-ip A --dst-ip A --dport "
+	"LOW[-HIGH] (--seconds S | --count N)\n"
+	"  --size BYTES       of UDP payload, 18 unless given (a frame of 60 bytes with IPv4); at "
+	"most 3300\n"
 	"  --sport PORT       first source port, 10000 unless given\n"
 	"  --sport-count N    how many, 1 unless given\n"
 	"  --rate PPS         frames a second; as fast as possible unless given\n"
@@ -77,13 +82,15 @@ static uint64_t number(const char *name, const char *s, uint64_t min, uint64_t m
 	uint64_t v = strtoull(s, &end, 10);
 
 	if (end == s || *end || v < min || v > max)
-		fail("%s %s: a number from %llu to %llu", name, s, (unsigned long long)min, (unsigned long long)max);
+		fail("%s %s: a number from %llu to %llu", name, s, (unsigned long long)min,
+		     (unsigned long long)max);
 	return v;
 }
 
 static void parse_mac(uint8_t *mac, const char *s)
 {
-	if (sscanf(s, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4], &mac[5]) != 6)
+	if (sscanf(s, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4],
+		   &mac[5]) != 6)
 		fail("--dst-mac %s: six bytes, 02:00:00:00:00:01", s);
 }
 
@@ -113,10 +120,20 @@ static void parse_dport(struct options *o, char *s)
 static void parse(struct options *o, int argc, char **argv)
 {
 	static const struct option list[] = {
-		{"netns-interface", 1, 0, 'i'}, {"dst-mac", 1, 0, 'm'}, {"src-ip", 1, 0, 's'}, {"dst-ip", 1, 0, 'd'},
-		{"size", 1, 0, 'b'}, {"sport", 1, 0, 'p'}, {"sport-count", 1, 0, 'P'}, {"dport", 1, 0, 'D'},
-		{"seconds", 1, 0, 't'}, {"count", 1, 0, 'n'}, {"rate", 1, 0, 'r'}, {"cpu", 1, 0, 'c'},
-		{"help", 0, 0, 'h'}, {0},
+		{"netns-interface", 1, 0, 'i'},
+		{"dst-mac", 1, 0, 'm'},
+		{"src-ip", 1, 0, 's'},
+		{"dst-ip", 1, 0, 'd'},
+		{"size", 1, 0, 'b'},
+		{"sport", 1, 0, 'p'},
+		{"sport-count", 1, 0, 'P'},
+		{"dport", 1, 0, 'D'},
+		{"seconds", 1, 0, 't'},
+		{"count", 1, 0, 'n'},
+		{"rate", 1, 0, 'r'},
+		{"cpu", 1, 0, 'c'},
+		{"help", 0, 0, 'h'},
+		{0},
 	};
 	bool mac = false;
 	int c, ips = 0;
@@ -125,9 +142,18 @@ static void parse(struct options *o, int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "46h", list, NULL)) != -1) {
 		switch (c) {
 		case 'i': o->ifname = optarg; break;
-		case 'm': parse_mac(o->dst_mac, optarg); mac = true; break;
-		case 's': parse_ip(o, o->src_ip, optarg); ips |= 1; break;
-		case 'd': parse_ip(o, o->dst_ip, optarg); ips |= 2; break;
+		case 'm':
+			parse_mac(o->dst_mac, optarg);
+			mac = true;
+			break;
+		case 's':
+			parse_ip(o, o->src_ip, optarg);
+			ips |= 1;
+			break;
+		case 'd':
+			parse_ip(o, o->dst_ip, optarg);
+			ips |= 2;
+			break;
 		case 'b': o->size = number("--size", optarg, 0, PAYLOAD_MAX); break;
 		case 'p': o->sport = number("--sport", optarg, 1, 65535); break;
 		case 'P': o->sport_cnt = number("--sport-count", optarg, 1, 65535); break;
@@ -142,7 +168,8 @@ static void parse(struct options *o, int argc, char **argv)
 		default: fputs(usage, stderr); exit(2);
 		}
 	}
-	if (!o->ifname || !mac || ips != 3 || !o->dport_cnt || (o->seconds > 0) == (o->count > 0) || optind != argc) {
+	if (!o->ifname || !mac || ips != 3 || !o->dport_cnt || (o->seconds > 0) == (o->count > 0) ||
+	    optind != argc) {
 		fputs(usage, stderr);
 		exit(2);
 	}
@@ -150,7 +177,7 @@ static void parse(struct options *o, int argc, char **argv)
 		fail("--sport %u with --sport-count %u: goes beyond 65535", o->sport, o->sport_cnt);
 }
 
-/* --------------------------------------------------------------------------------------------------------- frame -- */
+/* --- frame --- */
 
 static uint32_t sum16(const void *data, size_t len, uint32_t sum)
 {
@@ -175,7 +202,8 @@ static uint32_t build(const struct options *o, const uint8_t *src_mac, uint8_t *
 	struct iphdr ip = {.version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP};
 	struct ipv6hdr ip6 = {.version = 6, .nexthdr = IPPROTO_UDP, .hop_limit = 64};
 	struct udphdr udp = {.len = htons(8 + o->size)};
-	uint32_t ip_len = o->family == AF_INET ? sizeof(ip) : sizeof(ip6), addr_len = o->family == AF_INET ? 4 : 16;
+	uint32_t ip_len = o->family == AF_INET ? sizeof(ip) : sizeof(ip6),
+		 addr_len = o->family == AF_INET ? 4 : 16;
 	uint8_t *payload;
 
 	memcpy(eth->h_dest, o->dst_mac, 6);
@@ -204,7 +232,7 @@ static uint32_t build(const struct options *o, const uint8_t *src_mac, uint8_t *
 	return g->udp_off + 8 + o->size;
 }
 
-/* ---------------------------------------------------------------------------------------------------- interface -- */
+/* --- interface --- */
 
 static int control_fd(void)
 {
@@ -236,7 +264,8 @@ static int ethtool(const char *ifname, void *data)
 	return err;
 }
 
-/* Sum of veth's tx_queue_*_xdp_xmit: frames that the peer's queues have taken. -1: no such statistics. */
+/* Sum of veth's tx_queue_*_xdp_xmit: frames that the peer's queues have taken. -1: no such
+ * statistics. */
 static int64_t taken_by_peer(const char *ifname)
 {
 	struct {
@@ -263,7 +292,8 @@ static int64_t taken_by_peer(const char *ifname)
 			const char *name = (char *)names->data + i * ETH_GSTRING_LEN;
 			size_t n = strnlen(name, ETH_GSTRING_LEN);
 
-			if (!strncmp(name, "tx_queue_", 9) && n > 9 && !strncmp(name + n - 9, "_xdp_xmit", 9))
+			if (!strncmp(name, "tx_queue_", 9) && n > 9 &&
+			    !strncmp(name + n - 9, "_xdp_xmit", 9))
 				sum = (sum < 0 ? 0 : sum) + (int64_t)stats->data[i];
 		}
 	}
@@ -272,7 +302,7 @@ static int64_t taken_by_peer(const char *ifname)
 	return sum;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- send -- */
+/* --- send --- */
 
 static double now(void)
 {
@@ -285,8 +315,9 @@ static double now(void)
 static void run(int prog_fd, int ifindex, uint8_t *frame, uint32_t len, uint32_t repeat)
 {
 	struct xdp_md ctx = {.data_end = len, .ingress_ifindex = ifindex};
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = len, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx),
-		    .repeat = repeat, .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = BATCH);
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = len, .ctx_in = &ctx,
+		    .ctx_size_in = sizeof(ctx), .repeat = repeat,
+		    .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = BATCH);
 	int err = bpf_prog_test_run_opts(prog_fd, &opts);
 
 	if (err && err != -EINTR)
@@ -302,7 +333,8 @@ static void sleep_until(double t)
 		nanosleep(&ts, NULL);
 }
 
-/* Frames of the next call: what is left, in pieces short enough to end in time and to hold the rate. */
+/* Frames of the next call: what is left, in pieces short enough to end in time and to hold the
+ * rate. */
 static uint64_t next_chunk(const struct options *o, uint64_t done, double start)
 {
 	double t = now() - start, pace = o->rate ? o->rate : done && t > 0 ? done / t : 0;

@@ -1,5 +1,6 @@
-// SPDX-License-Identifier: Apache-2.0
-// The least that a program can do: IPv4 UDP to the xsk, everything else to the kernel. And two peers: one drops, one echoes.
+/* SPDX-License-Identifier: Apache-2.0 */
+// The least that a program can do: IPv4 UDP to the xsk, everything else to the kernel. And two
+// peers: one drops, one echoes.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>
@@ -21,8 +22,8 @@ static __always_inline struct ethhdr *udp4(struct xdp_md *ctx)
 	struct ethhdr *eth = data;
 	struct iphdr *ip = (void *)(eth + 1);
 
-	if ((void *)(ip + 1) + sizeof(struct udphdr) > end || eth->h_proto != bpf_htons(ETH_P_IP) || ip->ihl != 5 ||
-	    ip->protocol != 17)
+	if ((void *)(ip + 1) + sizeof(struct udphdr) > end || eth->h_proto != bpf_htons(ETH_P_IP) ||
+	    ip->ihl != 5 || ip->protocol != 17)
 		return 0;
 	return eth;
 }

@@ -3,13 +3,17 @@
  * The baseline: what one xsk gives without udplane. And the peer programs of the benchmark.
  *
  *   raw_xsk rx   IF SECONDS                                packets per second, taken and given back
- *   raw_xsk tx   IF SECONDS SIZE SMAC DMAC SIP DIP DPORT   packets per second, built once, sent for ever
+ *   raw_xsk tx   IF SECONDS SIZE SMAC DMAC SIP DIP DPORT   packets per second, built once, sent
+ *                                                          for ever
  *   raw_xsk ping IF COUNT   SIZE SMAC DMAC SIP DIP DPORT   median and p99 round trip, ns, spinning
- *   raw_xsk peer IF drop|echo|pass                             attach, print "ready", wait for SIGTERM
+ *   raw_xsk peer IF drop|echo|pass                             attach, print "ready", wait for
+ *                                                              SIGTERM
  *
  * SIZE is the UDP payload, bytes. One line of JSON at the end.
  */
+#include "tests/bench/raw/raw_xsk.skel.h"
 #include <arpa/inet.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
@@ -28,15 +32,13 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-#include <bpf/libbpf.h>
 #include <xdp/xsk.h>
-#include "tests/bench/raw/raw_xsk.skel.h"
 
-#define FRAMES 8192u
-#define FRAME 2048u
-#define RING 2048u
-#define FILL 4096u
-#define BATCH 64u
+#define FRAMES	 8192u
+#define FRAME	 2048u
+#define RING	 2048u
+#define FILL	 4096u
+#define BATCH	 64u
 #define TX_BATCH 32u
 
 struct raw {
@@ -87,7 +89,8 @@ static void raw_open(struct raw *r, const char *ifname)
 
 	memset(r, 0, sizeof(*r));
 	r->prog = load();
-	r->mem = mmap(NULL, FRAMES * FRAME, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	r->mem = mmap(NULL, FRAMES * FRAME, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (r->mem == MAP_FAILED)
 		die("mmap", errno);
 	err = xsk_umem__create(&r->umem, r->mem, FRAMES * FRAME, &r->fill, &r->comp, &uc);
@@ -125,7 +128,8 @@ static uint32_t raw_receive(struct raw *r, uint32_t max)
 	while (xsk_ring_prod__reserve(&r->fill, n, &fill) != n)
 		;
 	for (uint32_t i = 0; i < n; i++)
-		*xsk_ring_prod__fill_addr(&r->fill, fill + i) = xsk_ring_cons__rx_desc(&r->rx, rx + i)->addr;
+		*xsk_ring_prod__fill_addr(&r->fill, fill + i) =
+			xsk_ring_cons__rx_desc(&r->rx, rx + i)->addr;
 	xsk_ring_prod__submit(&r->fill, n);
 	xsk_ring_cons__release(&r->rx, n);
 	return n;
@@ -162,7 +166,8 @@ static uint16_t sum16(const void *p, size_t len, uint32_t sum)
 
 static void parse_mac(const char *text, uint8_t *mac)
 {
-	if (sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4], &mac[5]) != 6)
+	if (sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1], &mac[2], &mac[3],
+		   &mac[4], &mac[5]) != 6)
 		die(text, EINVAL);
 }
 
@@ -195,7 +200,8 @@ static uint32_t build(uint8_t *f, char **argv)
 
 static void kick(struct raw *r)
 {
-	if (sendto(xsk_socket__fd(r->xsk), NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 && errno != EAGAIN && errno != EBUSY && errno != ENOBUFS)
+	if (sendto(xsk_socket__fd(r->xsk), NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 && errno != EAGAIN &&
+	    errno != EBUSY && errno != ENOBUFS)
 		die("kick", errno);
 }
 
@@ -275,8 +281,9 @@ static void run_ping(const char *ifname, uint32_t count, char **argv)
 		complete(&r);
 	}
 	qsort(rtt, count, sizeof(*rtt), by_value);
-	printf("{\"median_ns\": %llu, \"p99_ns\": %llu, \"lost\": %u}\n", (unsigned long long)rtt[count / 2],
-	       (unsigned long long)rtt[count - 1 - count / 100], lost);
+	printf("{\"median_ns\": %llu, \"p99_ns\": %llu, \"lost\": %u}\n",
+	       (unsigned long long)rtt[count / 2], (unsigned long long)rtt[count - 1 - count / 100],
+	       lost);
 	free(rtt);
 }
 
@@ -315,6 +322,8 @@ int main(int argc, char **argv)
 	else if (argc == 4 && !strcmp(argv[1], "peer"))
 		run_peer(argv[2], argv[3]);
 	else
-		die("usage: rx IF SECONDS | tx|ping IF SECONDS|COUNT SIZE SMAC DMAC SIP DIP DPORT | peer IF drop|echo|pass", EINVAL);
+		die("usage: rx IF SECONDS | tx|ping IF SECONDS|COUNT SIZE SMAC DMAC SIP DIP DPORT "
+		    "| peer IF drop|echo|pass",
+		    EINVAL);
 	return 0;
 }

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The file's lines, its values, and the live re-reading of what they mean: applying a file twice
  * must change nothing more, and values quoted again must be read back the same.

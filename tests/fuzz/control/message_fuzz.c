@@ -1,23 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Control messages: no input makes the check read beyond it, and whatever passes is as long as its type's struct. */
+/* Control messages: no input makes the check read beyond it, and whatever passes is as long as its
+ * type's struct. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <udplane/abi.h>
 
-int message_check(const void *buf, size_t len, bool welcomed, bool observer, uint32_t fds, char *text, size_t text_len);
+int message_check(const void *buf, size_t len, bool welcomed, bool observer, uint32_t fds,
+		  char *text, size_t text_len);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static size_t least(int type)
 {
 	switch (type) {
-	case UDPLANE_MSG_HELLO:
-		return UDPLANE_HELLO_LEN_MIN;
-	case UDPLANE_MSG_CLAIM:
-		return sizeof(struct udplane_claim);
-	default:
-		return sizeof(struct udplane_sock_req);
+	case UDPLANE_MSG_HELLO: return UDPLANE_HELLO_LEN_MIN;
+	case UDPLANE_MSG_CLAIM: return sizeof(struct udplane_claim);
+	default: return sizeof(struct udplane_sock_req);
 	}
 }
 
@@ -31,7 +30,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	copy = malloc(size); /* of the exact size, so that a read beyond is seen */
 	memcpy(copy, data + 1, size - 1);
-	type = message_check(copy, size - 1, data[0] & 1, data[0] & 2, data[0] >> 4, text, sizeof(text));
+	type = message_check(copy, size - 1, data[0] & 1, data[0] & 2, data[0] >> 4, text,
+			     sizeof(text));
 	if (type && (size - 1 < least(type) || size - 1 > UDPLANE_MSG_MAX))
 		abort();
 	free(copy);

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the kernel says of rules: netlink messages of nftables, xfrm and traffic control one after
  * another, or, behind the first byte 'x', a table of iptables-legacy (five hook offsets, then its

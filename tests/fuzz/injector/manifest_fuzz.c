@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as manifests: what comes out is taken again, and has nothing left to inject. */
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as an AdmissionReview: there is an answer, it is JSON, and an injected pod would not be
  * injected again. */
 #include <limits.h>

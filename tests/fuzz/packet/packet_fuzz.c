@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 // Any bytes as a received frame. The first input byte chooses the alignment and the checksum mode;
 // the rest is the frame, in memory of just that size, so that ASan sees a read behind it. A
 // datagram that passes is built anew and must come out the same.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rtnetlink messages, as notifications and as parts of dumps, and the table that is built from
  * them. Bit 0x80 of nlmsg_pid makes a message part of a dump, the lower bits choose the kind.

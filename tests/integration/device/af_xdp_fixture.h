@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For tests of the AF_XDP device: the device on interface "va" of this network namespace, kernel sockets here and in the peer's
- * namespace (named by UDPLANE_PEER_NS) behind "vb". af_xdp_test.sh makes both, afresh for each test.
+ * For tests of the AF_XDP device: the device on interface "va" of this network namespace, kernel
+ * sockets here and in the peer's namespace (named by UDPLANE_PEER_NS) behind "vb". af_xdp_test.sh
+ * makes both, afresh for each test.
  */
 #ifndef TESTS_INTEGRATION_DEVICE_AF_XDP_FIXTURE_H
 #define TESTS_INTEGRATION_DEVICE_AF_XDP_FIXTURE_H
@@ -61,12 +62,15 @@ inline sockaddr_storage address(bool v6, const char *text, uint16_t port, sockle
 	ss.ss_family = v6 ? AF_INET6 : AF_INET;
 	*len = v6 ? sizeof(*in6) : sizeof(*in);
 	(v6 ? in6->sin6_port : in->sin_port) = htons(port);
-	EXPECT_EQ(inet_pton(ss.ss_family, text, v6 ? static_cast<void *>(&in6->sin6_addr) : &in->sin_addr), 1);
+	EXPECT_EQ(inet_pton(ss.ss_family, text,
+			    v6 ? static_cast<void *>(&in6->sin6_addr) : &in->sin_addr),
+		  1);
 	return ss;
 }
 
 /* A kernel UDP socket, of this namespace or the peer's. */
-class KernelSocket {
+class KernelSocket
+{
 	int fd_ = -1;
 
       public:
@@ -92,16 +96,23 @@ class KernelSocket {
 		EXPECT_EQ(bind(fd_, reinterpret_cast<sockaddr *>(&ss), len), 0) << strerror(errno);
 	}
 	KernelSocket(const KernelSocket &) = delete;
-	~KernelSocket() { close(fd_); }
+	~KernelSocket()
+	{
+		close(fd_);
+	}
 
-	int fd() const { return fd_; }
+	int fd() const
+	{
+		return fd_;
+	}
 
 	ssize_t send(const char *to, uint16_t port, const Bytes &data) const
 	{
 		socklen_t len;
 		sockaddr_storage ss = address(strchr(to, ':'), to, port, &len);
 
-		return sendto(fd_, data.data(), data.size(), 0, reinterpret_cast<sockaddr *>(&ss), len);
+		return sendto(fd_, data.data(), data.size(), 0, reinterpret_cast<sockaddr *>(&ss),
+			      len);
 	}
 
 	/* Datagrams waiting, or those that come within ms. */
@@ -124,7 +135,8 @@ class KernelSocket {
 };
 
 /* A worker reduced to its device queue. */
-class AfXdp : public testing::Test {
+class AfXdp : public testing::Test
+{
       protected:
 	config cfg{};
 	device *dev = nullptr;
@@ -147,7 +159,10 @@ class AfXdp : public testing::Test {
 			munmap(mem.addr, mem.len);
 	}
 
-	int try_open() { return device_af_xdp.open(&dev, &cfg, text, sizeof(text)); }
+	int try_open()
+	{
+		return device_af_xdp.open(&dev, &cfg, text, sizeof(text));
+	}
 
 	int try_attach(uint32_t workers = 1, uint32_t frames = 8192, uint32_t frame_size = 2048)
 	{
@@ -155,7 +170,8 @@ class AfXdp : public testing::Test {
 		mem.frame_size = frame_size;
 		mem.page_size = 4096;
 		mem.len = (size_t)frames * frame_size;
-		mem.addr = mmap(nullptr, mem.len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		mem.addr = mmap(nullptr, mem.len, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		EXPECT_NE(mem.addr, MAP_FAILED);
 		return device_af_xdp.attach(dev, &mem, workers, text, sizeof(text));
 	}
@@ -186,8 +202,14 @@ class AfXdp : public testing::Test {
 		}
 	}
 
-	device_queue *queue(uint32_t w = 0) { return device_af_xdp.queue(dev, w); }
-	uint8_t *at(const device_frame &f) { return static_cast<uint8_t *>(mem.addr) + (size_t)f.frame * mem.frame_size + f.off; }
+	device_queue *queue(uint32_t w = 0)
+	{
+		return device_af_xdp.queue(dev, w);
+	}
+	uint8_t *at(const device_frame &f)
+	{
+		return static_cast<uint8_t *>(mem.addr) + (size_t)f.frame * mem.frame_size + f.off;
+	}
 
 	/* What one burst brings; the frames stay with us. */
 	std::vector<device_frame> burst(uint32_t w = 0)
@@ -205,7 +227,10 @@ class AfXdp : public testing::Test {
 			queue(w)->ops->frames_put(queue(w), &one.frame, 1);
 	}
 
-	static size_t payload_off(const uint8_t *p) { return p[12] == 0x08 ? 42 : 62; }
+	static size_t payload_off(const uint8_t *p)
+	{
+		return p[12] == 0x08 ? 42 : 62;
+	}
 
 	/* UDP payloads that arrive until there are as many as wanted, or for ms. */
 	std::vector<Bytes> receive(size_t want, uint64_t ms = 2000)
@@ -269,10 +294,14 @@ class AfXdp : public testing::Test {
 			taken += n;
 		EXPECT_EQ(c[UDPLANE_DEVICE_RX_SEEN], passed + c[UDPLANE_DEVICE_RX_DIVERTED]);
 		EXPECT_EQ(c[UDPLANE_DEVICE_RX_DIVERTED],
-			  taken + c[UDPLANE_DEVICE_RX_LOST_RING_FULL] + c[UDPLANE_DEVICE_RX_LOST_NO_FRAME]);
+			  taken + c[UDPLANE_DEVICE_RX_LOST_RING_FULL] +
+				  c[UDPLANE_DEVICE_RX_LOST_NO_FRAME]);
 	}
 
-	uint32_t frames_free(uint32_t w = 0) { return queue(w)->ops->frames_free(queue(w)); }
+	uint32_t frames_free(uint32_t w = 0)
+	{
+		return queue(w)->ops->frames_free(queue(w));
+	}
 
 	/* Turns a received datagram round, checksum and all. */
 	static void turn_round(uint8_t *p, size_t len)

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+// SPDX-License-Identifier: Apache-2.0
 /* The AF_XDP device with real packets. Started by af_xdp_test.sh, one test a process. */
 #include "tests/integration/device/af_xdp_fixture.h"
 
@@ -16,7 +16,7 @@
 
 static const char *const here4 = "10.99.0.1", *const here6 = "fd99::1";
 
-/* ---------------------------------------------------------------------------------------------------- life cycle -- */
+/* --- life cycle --- */
 
 TEST_F(AfXdp, Facts)
 {
@@ -27,7 +27,8 @@ TEST_F(AfXdp, Facts)
 	EXPECT_EQ(dev->numa_node, -1);
 	EXPECT_TRUE(dev->local_frames);
 	EXPECT_STREQ(dev->text, "veth, 1 queue, native, copy");
-	EXPECT_NE(strstr(dev->why, "zero-copy: bind: Operation not supported"), nullptr) << dev->why;
+	EXPECT_NE(strstr(dev->why, "zero-copy: bind: Operation not supported"), nullptr)
+		<< dev->why;
 }
 
 TEST_F(AfXdp, CopyAsConfigured)
@@ -43,7 +44,8 @@ TEST_F(AfXdp, ZerocopyRefused)
 	cfg.xdp_mode = CONFIG_XDP_ZEROCOPY;
 	ASSERT_EQ(try_open(), 0) << text;
 	EXPECT_EQ(try_attach(), -EOPNOTSUPP);
-	EXPECT_NE(strstr(text, "va: native, zero-copy: bind: Operation not supported"), nullptr) << text;
+	EXPECT_NE(strstr(text, "va: native, zero-copy: bind: Operation not supported"), nullptr)
+		<< text;
 }
 
 TEST_F(AfXdp, OpenCloseLeavesNothing)
@@ -78,7 +80,7 @@ TEST_F(AfXdp, DefaultRouteInterface)
 	EXPECT_STREQ(dev->ifname, "va");
 }
 
-/* ------------------------------------------------------------------------------------------------------ receiving -- */
+/* --- receiving --- */
 
 TEST_F(AfXdp, EchoBothFamilies)
 {
@@ -90,7 +92,8 @@ TEST_F(AfXdp, EchoBothFamilies)
 		for (uint32_t n = 0; n < 500; n++) {
 			Bytes b = numbered(n, 4 + n * 2);
 
-			ASSERT_EQ(peer.send(v6 ? here6 : here4, claimed_port, b), (ssize_t)b.size());
+			ASSERT_EQ(peer.send(v6 ? here6 : here4, claimed_port, b),
+				  (ssize_t)b.size());
 			sent.insert(b);
 			if (n % 50 != 49)
 				continue;
@@ -115,8 +118,8 @@ TEST_F(AfXdp, EchoBothFamilies)
 	expect_conserved();
 	EXPECT_EQ(frames_free(), mem.frame_cnt);
 	EXPECT_TRUE(within(2000, [&] { /* completions are reaped by sending */
-		queue()->ops->tx_burst(queue(), nullptr, 0);
-		return counters()[UDPLANE_DEVICE_TX_DONE] == 1000;
+				       queue()->ops->tx_burst(queue(), nullptr, 0);
+				       return counters()[UDPLANE_DEVICE_TX_DONE] == 1000;
 	}));
 	EXPECT_FALSE(queue()->ops->tx_pending(queue()));
 }
@@ -124,7 +127,8 @@ TEST_F(AfXdp, EchoBothFamilies)
 TEST_F(AfXdp, OnlyClaimedLeavesTheKernel)
 {
 	start();
-	KernelSocket mine(false, false, other_port), peer(true, false, 0), mine6(false, true, other_port + 1), peer6(true, true, 0);
+	KernelSocket mine(false, false, other_port), peer(true, false, 0),
+		mine6(false, true, other_port + 1), peer6(true, true, 0);
 
 	for (uint32_t n = 0; n < 100; n++) {
 		peer.send(here4, claimed_port, numbered(n));
@@ -135,7 +139,9 @@ TEST_F(AfXdp, OnlyClaimedLeavesTheKernel)
 	EXPECT_EQ(receive(100).size(), 100u);
 	EXPECT_EQ(mine.receive(100, 2000).size(), 100u);
 	EXPECT_EQ(mine6.receive(100, 2000).size(), 100u);
-	EXPECT_EQ(system("ping -q -c 3 -i 0.01 10.99.0.2 >/dev/null && ping -q -c 3 -i 0.01 fd99::2 >/dev/null"), 0);
+	EXPECT_EQ(system("ping -q -c 3 -i 0.01 10.99.0.2 >/dev/null && ping -q -c 3 -i 0.01 "
+			 "fd99::2 >/dev/null"),
+		  0);
 	drain();
 	expect_conserved();
 	std::vector<uint64_t> c = counters();
@@ -191,7 +197,8 @@ TEST_F(AfXdp, WhatComesAfterTheNoticeKeepsItEngaged)
 	queue()->ops->leave(queue());
 	peer.send(here4, claimed_port, numbered(1));
 	EXPECT_EQ(receive(1).size(), 1u);
-	EXPECT_FALSE(queue()->ops->disengage(queue())) << "what was diverted since may be on its way";
+	EXPECT_FALSE(queue()->ops->disengage(queue()))
+		<< "what was diverted since may be on its way";
 	peer.send(here4, claimed_port, numbered(2));
 	EXPECT_EQ(receive(1).size(), 1u);
 	queue()->ops->leave(queue());
@@ -210,7 +217,8 @@ TEST_F(AfXdp, AClaimMayComeWhileDatagramsDo)
 	c.any_addr = true;
 	c.port_be = htons(7777);
 	for (int i = 0; i < 100; i++) {
-		peer.send(here4, claimed_port, numbered(sent++)); /* lets the state settle, or not yet */
+		peer.send(here4, claimed_port,
+			  numbered(sent++)); /* lets the state settle, or not yet */
 		ASSERT_EQ(device_af_xdp.claim_insert(dev, &c), 0);
 		peer.send(here4, 7777, numbered(sent++));
 		got += receive(sent - got, 2000).size();
@@ -249,7 +257,8 @@ TEST_F(AfXdp, LargestDatagramOfTheMtu)
 	EXPECT_EQ(receive(2), (std::vector<Bytes>{numbered(1, 1472), numbered(2, 1452)}));
 }
 
-/* The peer's MTU may be beyond one buffer: the program declares xdp.frags, and passes what comes in several. */
+/* The peer's MTU may be beyond one buffer: the program declares xdp.frags, and passes what comes in
+ * several. */
 TEST_F(AfXdp, JumboFramesAreTheKernels)
 {
 	ASSERT_EQ(system("ip link set va mtu 9000"), 0);
@@ -260,26 +269,30 @@ TEST_F(AfXdp, JumboFramesAreTheKernels)
 	for (size_t len : {8000, 3700, 100, 3000, 5000})
 		peer.send(here4, claimed_port, numbered(1, len));
 	EXPECT_EQ(receive(2), (std::vector<Bytes>{numbered(1, 100), numbered(1, 3000)}));
-	EXPECT_EQ(mine.receive(3, 2000), (std::vector<Bytes>{numbered(1, 8000), numbered(1, 3700), numbered(1, 5000)}));
+	EXPECT_EQ(mine.receive(3, 2000),
+		  (std::vector<Bytes>{numbered(1, 8000), numbered(1, 3700), numbered(1, 5000)}));
 	drain();
 	expect_conserved();
 }
 
 static int flood(const std::string &arguments)
 {
-	std::string command = "ip netns exec $UDPLANE_PEER_NS $XDP_GEN --netns-interface vb --dst-mac $(cat /sys/class/net/va/address) ";
+	std::string command = "ip netns exec $UDPLANE_PEER_NS $XDP_GEN --netns-interface vb "
+			      "--dst-mac $(cat /sys/class/net/va/address) ";
 
 	return system((command + arguments + " >/dev/null").c_str());
 }
 
-/* Datagrams from a wire are diverted; those of a sender on this host, whose checksums are not computed yet, may be many in one. */
+/* Datagrams from a wire are diverted; those of a sender on this host, whose checksums are not
+ * computed yet, may be many in one. */
 TEST_F(AfXdp, GenericMode)
 {
 	ASSERT_EQ(system("ethtool -K va gro on"), 0); /* else what XDP sends to it vanishes */
 	cfg.xdp_mode = CONFIG_XDP_GENERIC;
 	start();
 	EXPECT_STREQ(dev->text, "veth, 1 queue, generic, copy");
-	KernelSocket mine(false, false, claimed_port), peer(true, false, 0), mine6(false, true, claimed_port), peer6(true, true, 0);
+	KernelSocket mine(false, false, claimed_port), peer(true, false, 0),
+		mine6(false, true, claimed_port), peer6(true, true, 0);
 
 	for (uint32_t n = 0; n < 100; n++) {
 		peer.send(here4, claimed_port, numbered(n));
@@ -287,8 +300,12 @@ TEST_F(AfXdp, GenericMode)
 	}
 	EXPECT_EQ(mine.receive(100, 2000).size(), 100u);
 	EXPECT_EQ(mine6.receive(100, 2000).size(), 100u);
-	ASSERT_EQ(flood("--src-ip 10.99.0.2 --dst-ip 10.99.0.1 --dport 5060 --count 100 --sport-count 100"), 0);
-	ASSERT_EQ(flood("--src-ip fd99::2 --dst-ip fd99::1 --dport 5060 --count 100 --sport-count 100"), 0);
+	ASSERT_EQ(flood("--src-ip 10.99.0.2 --dst-ip 10.99.0.1 --dport 5060 --count 100 "
+			"--sport-count 100"),
+		  0);
+	ASSERT_EQ(flood("--src-ip fd99::2 --dst-ip fd99::1 --dport 5060 --count 100 --sport-count "
+			"100"),
+		  0);
 	drain();
 	EXPECT_EQ(received[0], 200u);
 	expect_conserved();
@@ -302,7 +319,9 @@ TEST_F(AfXdp, GenericModeTakesThePlaceOfNative)
 
 	ASSERT_EQ(system("ethtool -K va gro on"), 0);
 	start();
-	ASSERT_EQ(flood("--src-ip 10.99.0.2 --dst-ip 10.99.0.1 --dport 5060 --count 100 --sport-count 100"), 0);
+	ASSERT_EQ(flood("--src-ip 10.99.0.2 --dst-ip 10.99.0.1 --dport 5060 --count 100 "
+			"--sport-count 100"),
+		  0);
 	drain();
 	EXPECT_EQ(received[0], 100u);
 	device_af_xdp.facts(dev, &facts);
@@ -316,7 +335,9 @@ TEST_F(AfXdp, GenericModeTakesThePlaceOfNative)
 		device_af_xdp.facts(dev, &facts);
 		EXPECT_TRUE(facts.attached && !facts.can_generic);
 		EXPECT_STREQ(dev->text, "veth, 1 queue, generic, copy");
-		ASSERT_EQ(flood("--src-ip fd99::2 --dst-ip fd99::1 --dport 5060 --count 100 --sport-count 100"), 0);
+		ASSERT_EQ(flood("--src-ip fd99::2 --dst-ip fd99::1 --dport 5060 --count 100 "
+				"--sport-count 100"),
+			  0);
 		drain();
 		EXPECT_EQ(received[0], 200u + 100u * again);
 	}
@@ -332,7 +353,8 @@ static void send_segments(const KernelSocket &s, const char *to)
 {
 	int segment = 100;
 
-	ASSERT_EQ(setsockopt(s.fd(), IPPROTO_UDP, 103 /* UDP_SEGMENT */, &segment, sizeof(segment)), 0);
+	ASSERT_EQ(setsockopt(s.fd(), IPPROTO_UDP, 103 /* UDP_SEGMENT */, &segment, sizeof(segment)),
+		  0);
 	ASSERT_EQ(s.send(to, claimed_port, numbered(7, 1050)), 1050);
 }
 
@@ -369,16 +391,18 @@ TEST_F(AfXdp, SegmentsOfTheSenderGeneric)
 	expect_conserved();
 }
 
-/* --------------------------------------------------------------------------------------------------- conservation -- */
+/* --- conservation --- */
 
 TEST_F(AfXdp, FloodIsConserved)
 {
 	start();
-	for (const char *addrs : {"--src-ip 10.99.0.2 --dst-ip 10.99.0.1", "--src-ip fd99::2 --dst-ip fd99::1"}) {
+	for (const char *addrs :
+	     {"--src-ip 10.99.0.2 --dst-ip 10.99.0.1", "--src-ip fd99::2 --dst-ip fd99::1"}) {
 		pid_t child = fork();
 
 		if (!child)
-			_exit(flood(std::string(addrs) + " --dport 5055-5064 --sport-count 100 --count 300000") != 0);
+			_exit(flood(std::string(addrs) +
+				    " --dport 5055-5064 --sport-count 100 --count 300000") != 0);
 		int status = -1;
 
 		EXPECT_TRUE(within(30000, [&] {
@@ -397,11 +421,14 @@ TEST_F(AfXdp, FloodIsConserved)
 	EXPECT_EQ(frames_free(), mem.frame_cnt);
 }
 
-/* Nobody polls: the ring fills, each further frame is counted, and the frames in the ring are still there. */
+/* Nobody polls: the ring fills, each further frame is counted, and the frames in the ring are still
+ * there. */
 TEST_F(AfXdp, FullRingIsCounted)
 {
 	start();
-	ASSERT_EQ(flood("--src-ip 10.99.0.2 --dst-ip 10.99.0.1 --dport 5060 --count 100000 --rate 500000"), 0);
+	ASSERT_EQ(flood("--src-ip 10.99.0.2 --dst-ip 10.99.0.1 --dport 5060 --count 100000 --rate "
+			"500000"),
+		  0);
 	drain();
 	expect_conserved();
 	EXPECT_EQ(received[0], 2048u);
@@ -450,12 +477,12 @@ TEST_F(AfXdp, SendingIsConserved)
 
 	peer.send(here4, claimed_port, numbered(0));
 	within(2000, [&] { /* a frame to copy: turned round, to port 9 */
-		for (const device_frame &f : burst()) {
-			turn_round(at(f), f.len);
-			frame.assign(at(f), at(f) + f.len);
-			put({f});
-		}
-		return !frame.empty();
+			   for (const device_frame &f : burst()) {
+				   turn_round(at(f), f.len);
+				   frame.assign(at(f), at(f) + f.len);
+				   put({f});
+			   }
+			   return !frame.empty();
 	});
 	ASSERT_FALSE(frame.empty());
 	while (sent < 50000) {
@@ -472,7 +499,8 @@ TEST_F(AfXdp, SendingIsConserved)
 	EXPECT_TRUE(within(2000, [&] {
 		queue()->ops->tx_flush(queue());
 		queue()->ops->tx_burst(queue(), nullptr, 0);
-		return !queue()->ops->tx_pending(queue()) && counters()[UDPLANE_DEVICE_TX_DONE] == sent;
+		return !queue()->ops->tx_pending(queue()) &&
+		       counters()[UDPLANE_DEVICE_TX_DONE] == sent;
 	}));
 	EXPECT_EQ(counters()[UDPLANE_DEVICE_TX_INVALID], 0u);
 	EXPECT_EQ(frames_free(), mem.frame_cnt);
@@ -497,8 +525,11 @@ TEST_F(AfXdp, TwoQueuesTwoWorkers)
 	start(2, 8192);
 	EXPECT_EQ(dev->queue_cnt, 2u);
 	for (int cpu : {0, 1})
-		ASSERT_EQ(flood("--cpu " + std::to_string(cpu % (int)sysconf(_SC_NPROCESSORS_ONLN)) +
-				 " --src-ip 10.99.0.2 --dst-ip 10.99.0.1 --dport 5060 --count 20000 --rate 1000000"), 0);
+		ASSERT_EQ(flood("--cpu " +
+				std::to_string(cpu % (int)sysconf(_SC_NPROCESSORS_ONLN)) +
+				" --src-ip 10.99.0.2 --dst-ip 10.99.0.1 --dport 5060 --count 20000 "
+				"--rate 1000000"),
+			  0);
 	drain();
 	expect_conserved();
 	EXPECT_GT(received[0], 0u);
@@ -514,8 +545,11 @@ TEST_F(AfXdp, TwoQueuesOneWorker)
 
 	EXPECT_EQ(queue()->ops->wait_fds(queue(), fds, 4), 2u);
 	for (int cpu : {0, 1})
-		ASSERT_EQ(flood("--cpu " + std::to_string(cpu % (int)sysconf(_SC_NPROCESSORS_ONLN)) +
-				 " --src-ip 10.99.0.2 --dst-ip 10.99.0.1 --dport 5060 --count 20000 --rate 1000000"), 0);
+		ASSERT_EQ(flood("--cpu " +
+				std::to_string(cpu % (int)sysconf(_SC_NPROCESSORS_ONLN)) +
+				" --src-ip 10.99.0.2 --dst-ip 10.99.0.1 --dport 5060 --count 20000 "
+				"--rate 1000000"),
+			  0);
 	drain();
 	expect_conserved();
 	EXPECT_EQ(frames_free(), 8192u);
@@ -528,10 +562,10 @@ TEST_F(AfXdp, TwoQueuesThreeWorkersRefused)
 	EXPECT_NE(strstr(text, "3 workers for 2 receive queues of va"), nullptr) << text;
 }
 
-/* ------------------------------------------------------------------------------------------------------ take-over -- */
+/* --- take-over --- */
 
-/* Numbered datagrams all the while: each arrives once, through the device before and through the kernel after. The sender is
- * at most so far ahead of us that no queue overflows. */
+/* Numbered datagrams all the while: each arrives once, through the device before and through the
+ * kernel after. The sender is at most so far ahead of us that no queue overflows. */
 TEST_F(AfXdp, DetachLosesNothing)
 {
 	const uint32_t total = 20000, ahead = 100;
@@ -563,11 +597,17 @@ TEST_F(AfXdp, DetachLosesNothing)
 		}
 		_exit(0);
 	}
-	within(10000, [&] { collect(); return seen.size() > total / 4; });
+	within(10000, [&] {
+		collect();
+		return seen.size() > total / 4;
+	});
 	EXPECT_EQ(by_kernel, 0u);
 	device_af_xdp.detach(dev);
 	device_af_xdp.detach(dev);
-	EXPECT_TRUE(within(10000, [&] { collect(); return seen.size() == total; })) << seen.size();
+	EXPECT_TRUE(within(10000, [&] {
+		collect();
+		return seen.size() == total;
+	})) << seen.size();
 	EXPECT_GT(by_kernel, total / 4);
 	for (const auto &one : seen)
 		EXPECT_EQ(one.second, 1) << "datagram " << one.first;
@@ -597,7 +637,8 @@ TEST_F(AfXdp, KilledTheKernelTakesOver)
 		char c;
 
 		close(ready[1]);
-		ASSERT_EQ(read(ready[0], &c, 1), 1) << "round " << round << ": bound again at once, too";
+		ASSERT_EQ(read(ready[0], &c, 1), 1)
+			<< "round " << round << ": bound again at once, too";
 		close(ready[0]);
 		peer.send(here4, claimed_port, numbered(round));
 		EXPECT_EQ(mine.receive(1, 20).size(), 0u) << "diverted";
@@ -617,7 +658,7 @@ TEST_F(AfXdp, KilledTheKernelTakesOver)
 	EXPECT_EQ(receive(1).size(), 1u);
 }
 
-/* ------------------------------------------------------------------------------------------------------ bad input -- */
+/* --- bad input --- */
 
 TEST_F(AfXdp, NoSuchInterface)
 {
@@ -688,16 +729,19 @@ static void drop(std::initializer_list<int> caps)
 
 	syscall(SYS_capget, &head, data);
 	for (int c : caps)
-		data[c / 32].effective &= ~(1u << c % 32), data[c / 32].permitted &= ~(1u << c % 32);
+		data[c / 32].effective &= ~(1u << c % 32),
+			data[c / 32].permitted &= ~(1u << c % 32);
 	syscall(SYS_capset, &head, data);
 }
 
 TEST_F(AfXdp, MissingCapabilityIsNamed)
 {
-	auto attempt = [this](std::initializer_list<int> caps, const char *named, const char *not_named) {
+	auto attempt = [this](std::initializer_list<int> caps, const char *named,
+			      const char *not_named) {
 		return in_child([&] {
 			drop(caps);
-			if (try_open() != -EPERM || !strstr(text, named) || strstr(text, not_named)) {
+			if (try_open() != -EPERM || !strstr(text, named) ||
+			    strstr(text, not_named)) {
 				fprintf(stderr, "%s\n", text);
 				return 1;
 			}
@@ -708,40 +752,46 @@ TEST_F(AfXdp, MissingCapabilityIsNamed)
 	EXPECT_EQ(attempt({CAP_NET_ADMIN}, "missing CAP_NET_ADMIN;", "CAP_BPF"), 0);
 	EXPECT_EQ(attempt({CAP_BPF, CAP_SYS_ADMIN}, "missing CAP_BPF;", "CAP_NET"), 0);
 	EXPECT_EQ(attempt({CAP_PERFMON, CAP_SYS_ADMIN}, "missing CAP_PERFMON;", "CAP_NET"), 0);
-	EXPECT_EQ(attempt({CAP_NET_RAW, CAP_NET_ADMIN}, "missing CAP_NET_ADMIN CAP_NET_RAW;", "CAP_BPF"), 0);
+	EXPECT_EQ(attempt({CAP_NET_RAW, CAP_NET_ADMIN}, "missing CAP_NET_ADMIN CAP_NET_RAW;",
+			  "CAP_BPF"),
+		  0);
 }
 
 TEST_F(AfXdp, FewestCapabilitiesSuffice)
 {
 	EXPECT_EQ(in_child([&] {
-		__user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
-		__user_cap_data_struct data[2] = {};
+			  __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+			  __user_cap_data_struct data[2] = {};
 
-		for (int c : {CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON, CAP_IPC_LOCK})
-			data[c / 32].effective |= 1u << c % 32;
-		data[0].permitted = data[0].effective;
-		data[1].permitted = data[1].effective;
-		if (syscall(SYS_capset, &head, data) || try_open() || try_attach()) {
-			fprintf(stderr, "%s\n", text);
-			return 1;
-		}
-		return 0;
-	}), 0);
+			  for (int c :
+			       {CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON, CAP_IPC_LOCK})
+				  data[c / 32].effective |= 1u << c % 32;
+			  data[0].permitted = data[0].effective;
+			  data[1].permitted = data[1].effective;
+			  if (syscall(SYS_capset, &head, data) || try_open() || try_attach()) {
+				  fprintf(stderr, "%s\n", text);
+				  return 1;
+			  }
+			  return 0;
+		  }),
+		  0);
 }
 
 TEST_F(AfXdp, LockedMemoryLimitIsNamed)
 {
 	EXPECT_EQ(in_child([&] {
-		rlimit r = {64 << 10, 64 << 10};
+			  rlimit r = {64 << 10, 64 << 10};
 
-		setrlimit(RLIMIT_MEMLOCK, &r);
-		drop({CAP_IPC_LOCK, CAP_SYS_RESOURCE});
-		if (try_open() || try_attach() != -ENOBUFS || !strstr(text, "locked-memory limit of 64 KiB")) {
-			fprintf(stderr, "%s\n", text);
-			return 1;
-		}
-		return 0;
-	}), 0);
+			  setrlimit(RLIMIT_MEMLOCK, &r);
+			  drop({CAP_IPC_LOCK, CAP_SYS_RESOURCE});
+			  if (try_open() || try_attach() != -ENOBUFS ||
+			      !strstr(text, "locked-memory limit of 64 KiB")) {
+				  fprintf(stderr, "%s\n", text);
+				  return 1;
+			  }
+			  return 0;
+		  }),
+		  0);
 }
 
 TEST_F(AfXdp, ImpossibleMemoryIsRefused)

@@ -1,11 +1,13 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For musl_test.py, which compiles it with musl-gcc: loads libudplane.so with musl's loader and echoes datagrams, each by a
- * thread of its own. Then a child, which has to attach by itself, echoes one on the next port.
+ * For musl_test.py, which compiles it with musl-gcc: loads libudplane.so with musl's loader and
+ * echoes datagrams, each by a thread of its own. Then a child, which has to attach by itself,
+ * echoes one on the next port.
  *
  *   echo LIBRARY PORT COUNT
  *
- * Says "ready" when the first port is open, "child" when the second is, and then "accelerated fast_rx fast_tx kernel_rx kernel_tx" in figures.
+ * Says "ready" when the first port is open, "child" when the second is, and then "accelerated
+ * fast_rx fast_tx kernel_rx kernel_tx" in figures.
  */
 #include <arpa/inet.h>
 #include <dlfcn.h>
@@ -117,6 +119,7 @@ int main(int argc, char **argv)
 		fail("status");
 	in_child(atoi(argv[2]) + 1);
 	printf("%d %llu %llu %llu %llu\n", status.accelerated, (unsigned long long)status.fast_rx,
-	       (unsigned long long)status.fast_tx, (unsigned long long)status.kernel_rx, (unsigned long long)status.kernel_tx);
+	       (unsigned long long)status.fast_tx, (unsigned long long)status.kernel_rx,
+	       (unsigned long long)status.kernel_tx);
 	return call.close(fd) ? 1 : 0;
 }

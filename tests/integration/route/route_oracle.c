@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Mirrors the routes of a device as udplaned does and compares with what the kernel answers to
  * RTM_GETROUTE and RTM_GETNEIGH. `route_oracle DEVICE` reads commands, one a line, and answers each
@@ -9,8 +9,8 @@
  * destinations: where the table says fast, device, next hop, source, MTU and MAC must agree flags
  * NAME             until the change was reported; forgets what was reported so far forget forgets
  * changes reported so far locals N               until there are N local addresses use ADDR NTF_USE
- *   sources COUNT SEED DST random IPv4 sources, for what comes in for our address DST: which the table calls valid
- *                          the kernel must accept
+ *   sources COUNT SEED DST random IPv4 sources, for what comes in for our address DST: which the
+ * table calls valid the kernel must accept
  *   send DST SIZE          a UDP datagram of SIZE bytes with DF, from a socket of the kernel's
  *   cpu                    milliseconds of processor time used so far
  *   poll MS                works for so long, counts tables
@@ -150,7 +150,7 @@ static void await(struct oracle *o, const char *want, const char *dst, const cha
 	printf("bad %s is %s, not %s\n", dst, text, want);
 }
 
-/* -------------------------------------------------------------------------------- the kernel -- */
+/* --- the kernel --- */
 
 struct answer {
 	uint8_t type;
@@ -310,7 +310,7 @@ static const char *difference(struct oracle *o, uint8_t family, const uint8_t *d
 	return NULL;
 }
 
-/* ---------------------------------------------------------------------------------- checking -- */
+/* --- checking --- */
 
 static void random_bits(uint8_t *addr, uint32_t from, uint32_t to)
 {
@@ -438,7 +438,8 @@ static void check_sources(struct oracle *o, int count, unsigned int seed, const 
 		says = route_source_valid(o->table, addr);
 		does = kernel_accepts(o, src, dst);
 		if (says && !does) {
-			printf("bad %s: the kernel refuses it\n", inet_ntop(AF_INET, src, text, sizeof(text)));
+			printf("bad %s: the kernel refuses it\n",
+			       inet_ntop(AF_INET, src, text, sizeof(text)));
 			return;
 		}
 		valid += says;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sockets on one port as Linux lists them, and whom it gives a datagram: with real sockets on the loopback interface.
+// Sockets on one port as Linux lists them, and whom it gives a datagram: with real sockets on the
+// loopback interface.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <gtest/gtest.h>
@@ -40,7 +41,8 @@ struct Conflict : testing::Test {
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 		EXPECT_EQ(bind(fd, Name(&ss, family, kPort), sizeof(ss)), 0) << strerror(errno);
 		if (peer_port) {
-			EXPECT_EQ(connect(fd, Name(&ss, family, peer_port), sizeof(ss)), 0) << strerror(errno);
+			EXPECT_EQ(connect(fd, Name(&ss, family, peer_port), sizeof(ss)), 0)
+				<< strerror(errno);
 		}
 		return fd;
 	}
@@ -98,7 +100,8 @@ struct Conflict : testing::Test {
 			more = claim_scan_step(
 				s,
 				[](void *arg, const claim_other *o) {
-					static_cast<std::multiset<uint64_t> *>(arg)->insert(o->cookie);
+					static_cast<std::multiset<uint64_t> *>(arg)->insert(
+						o->cookie);
 				},
 				&got);
 		} while (more > 0);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Coming to udplaned, and every way in which that can fail: always the kernel path, always with a reason.
+// Coming to udplaned, and every way in which that can fail: always the kernel path, always with a
+// reason.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -150,39 +151,43 @@ TEST_F(AttachTest, ASilentSidecarIsWaitedForOnce)
 /* Each of these must be found out before anything is mapped or touched out of bounds. */
 TEST_F(AttachTest, ImpossibleWelcomes)
 {
-	std::vector<std::pair<const char *, std::function<void(struct udplane_welcome *)>>> cases = {
-		{"magic", [](auto *w) { w->magic++; }},
-		{"stats_len 0", [](auto *w) { w->stats_len = 0; }},
-		{"stats_len", [](auto *w) { w->stats_len = 1ull << 40; }},
-		{"frames_len", [](auto *w) { w->frames_len *= 2; }},
-		{"channel_len", [](auto *w) { w->channel_len = UINT64_MAX; }},
-		{"worker_cnt 0", [](auto *w) { w->worker_cnt = 0; }},
-		{"worker_cnt 2", [](auto *w) { w->worker_cnt = 2; }},
-		{"worker_cnt wraps", [](auto *w) { w->worker_cnt = UINT32_MAX - 1; }},
-		{"frame_cnt", [](auto *w) { w->frame_cnt = UINT32_MAX; }},
-		{"frame_cnt 0", [](auto *w) { w->frame_cnt = 0; }},
-		{"frame_size", [](auto *w) { w->frame_size = 3000; }},
-		{"frame_size 0", [](auto *w) { w->frame_size = 0; }},
-		{"lane_off", [](auto *w) { w->lane_off = UINT32_MAX & ~63u; }},
-		{"lane_len", [](auto *w) { w->lane_len = UINT32_MAX & ~63u; }},
-		{"lane_len odd", [](auto *w) { w->lane_len -= 4; }},
-		{"tx_slot_cnt", [](auto *w) { w->tx_slot_cnt = 65; }},
-		{"tx_slot_cnt 0", [](auto *w) { w->tx_slot_cnt = 0; }},
-		{"tx_slot_cnt big", [](auto *w) { w->tx_slot_cnt = 1u << 20; }},
-		{"tx_ring_off", [](auto *w) { w->tx_ring_off = w->lane_len; }},
-		{"tx_ring_off odd", [](auto *w) { w->tx_ring_off = 4; }},
-		{"tx_payload_off", [](auto *w) { w->tx_payload_off = w->lane_len - 64; }},
-		{"tx_slot_size", [](auto *w) { w->tx_slot_size = 65536; }},
-		{"tx_slot_size small", [](auto *w) { w->tx_slot_size = 512; }},
-		{"return_off", [](auto *w) { w->return_off = UINT32_MAX & ~63u; }},
-		{"return_cnt", [](auto *w) { w->return_cnt = 1u << 30; }},
-		{"return_cnt odd", [](auto *w) { w->return_cnt = 1000; }},
-		{"short", [](auto *w) { w->msg.len = 100; }},
-		{"empty", [](auto *w) { w->msg.len = 8; }},
-		{"long", [](auto *w) { w->msg.len = 500; }},
-		{"type", [](auto *w) { w->msg.type = UDPLANE_MSG_CLAIMED; }},
-		{"backend", [](auto *w) { w->backend = UDPLANE_BACKEND_KERNEL; }}, // and three descriptors too many
-	};
+	std::vector<std::pair<const char *, std::function<void(struct udplane_welcome *)>>> cases =
+		{
+			{"magic", [](auto *w) { w->magic++; }},
+			{"stats_len 0", [](auto *w) { w->stats_len = 0; }},
+			{"stats_len", [](auto *w) { w->stats_len = 1ull << 40; }},
+			{"frames_len", [](auto *w) { w->frames_len *= 2; }},
+			{"channel_len", [](auto *w) { w->channel_len = UINT64_MAX; }},
+			{"worker_cnt 0", [](auto *w) { w->worker_cnt = 0; }},
+			{"worker_cnt 2", [](auto *w) { w->worker_cnt = 2; }},
+			{"worker_cnt wraps", [](auto *w) { w->worker_cnt = UINT32_MAX - 1; }},
+			{"frame_cnt", [](auto *w) { w->frame_cnt = UINT32_MAX; }},
+			{"frame_cnt 0", [](auto *w) { w->frame_cnt = 0; }},
+			{"frame_size", [](auto *w) { w->frame_size = 3000; }},
+			{"frame_size 0", [](auto *w) { w->frame_size = 0; }},
+			{"lane_off", [](auto *w) { w->lane_off = UINT32_MAX & ~63u; }},
+			{"lane_len", [](auto *w) { w->lane_len = UINT32_MAX & ~63u; }},
+			{"lane_len odd", [](auto *w) { w->lane_len -= 4; }},
+			{"tx_slot_cnt", [](auto *w) { w->tx_slot_cnt = 65; }},
+			{"tx_slot_cnt 0", [](auto *w) { w->tx_slot_cnt = 0; }},
+			{"tx_slot_cnt big", [](auto *w) { w->tx_slot_cnt = 1u << 20; }},
+			{"tx_ring_off", [](auto *w) { w->tx_ring_off = w->lane_len; }},
+			{"tx_ring_off odd", [](auto *w) { w->tx_ring_off = 4; }},
+			{"tx_payload_off", [](auto *w) { w->tx_payload_off = w->lane_len - 64; }},
+			{"tx_slot_size", [](auto *w) { w->tx_slot_size = 65536; }},
+			{"tx_slot_size small", [](auto *w) { w->tx_slot_size = 512; }},
+			{"return_off", [](auto *w) { w->return_off = UINT32_MAX & ~63u; }},
+			{"return_cnt", [](auto *w) { w->return_cnt = 1u << 30; }},
+			{"return_cnt odd", [](auto *w) { w->return_cnt = 1000; }},
+			{"short", [](auto *w) { w->msg.len = 100; }},
+			{"empty", [](auto *w) { w->msg.len = 8; }},
+			{"long", [](auto *w) { w->msg.len = 500; }},
+			{"type", [](auto *w) { w->msg.type = UDPLANE_MSG_CLAIMED; }},
+			{"backend",
+			 [](auto *w) {
+				 w->backend = UDPLANE_BACKEND_KERNEL;
+			 }}, // and three descriptors too many
+		};
 	int fds = OpenFds();
 
 	for (auto &c : cases) {
@@ -225,16 +230,17 @@ TEST_F(AttachTest, ImpossibleDescriptors)
 
 TEST_F(AttachTest, ImpossibleStatsZone)
 {
-	std::vector<std::pair<const char *, std::function<void(struct udplane_stats_zone *)>>> cases = {
-		{"magic", [](auto *z) { z->magic = 0; }},
-		{"worker_off", [](auto *z) { z->worker_off = UINT32_MAX & ~63u; }},
-		{"worker_cnt", [](auto *z) { z->worker_cnt = 17; }},
-		{"fewer workers", [](auto *z) { z->worker_cnt = 0; }},
-		{"socket_off", [](auto *z) { z->socket_off = UINT32_MAX & ~63u; }},
-		{"socket_max", [](auto *z) { z->socket_max = UINT32_MAX; }},
-		{"socket_len", [](auto *z) { z->socket_len = 8; }},
-		{"ports_off", [](auto *z) { z->ports_off = UINT32_MAX; }},
-	};
+	std::vector<std::pair<const char *, std::function<void(struct udplane_stats_zone *)>>>
+		cases = {
+			{"magic", [](auto *z) { z->magic = 0; }},
+			{"worker_off", [](auto *z) { z->worker_off = UINT32_MAX & ~63u; }},
+			{"worker_cnt", [](auto *z) { z->worker_cnt = 17; }},
+			{"fewer workers", [](auto *z) { z->worker_cnt = 0; }},
+			{"socket_off", [](auto *z) { z->socket_off = UINT32_MAX & ~63u; }},
+			{"socket_max", [](auto *z) { z->socket_max = UINT32_MAX; }},
+			{"socket_len", [](auto *z) { z->socket_len = 8; }},
+			{"ports_off", [](auto *z) { z->ports_off = UINT32_MAX; }},
+		};
 
 	for (auto &c : cases) {
 		SCOPED_TRACE(c.first);
@@ -248,25 +254,27 @@ TEST_F(AttachTest, ImpossibleStatsZone)
 
 TEST_F(AttachTest, ImpossibleClaims)
 {
-	std::vector<std::pair<const char *, std::function<void(struct udplane_claimed *)>>> cases = {
-		{"ring_off", [](auto *c) { c->ring_off = UINT32_MAX & ~63u; }},
-		{"ring_off odd", [](auto *c) { c->ring_off += 4; }},
-		{"ring_len", [](auto *c) { c->ring_len = 128; }},
-		{"ring_len big", [](auto *c) { c->ring_len = UINT32_MAX & ~63u; }},
-		{"ring_size", [](auto *c) { c->ring_size = 63; }},
-		{"ring_size 0", [](auto *c) { c->ring_size = 0; }},
-		{"ring_size big", [](auto *c) { c->ring_size = 1u << 31; }},
-		{"sock", [](auto *c) { c->sock = 64; }},
-		{"segment", [](auto *c) { c->segment = 1; }},
-		{"segment_len", [](auto *c) { c->segment_len = 4096; }},
-		{"short", [](auto *c) { c->msg.len = 20; }},
-	};
+	std::vector<std::pair<const char *, std::function<void(struct udplane_claimed *)>>> cases =
+		{
+			{"ring_off", [](auto *c) { c->ring_off = UINT32_MAX & ~63u; }},
+			{"ring_off odd", [](auto *c) { c->ring_off += 4; }},
+			{"ring_len", [](auto *c) { c->ring_len = 128; }},
+			{"ring_len big", [](auto *c) { c->ring_len = UINT32_MAX & ~63u; }},
+			{"ring_size", [](auto *c) { c->ring_size = 63; }},
+			{"ring_size 0", [](auto *c) { c->ring_size = 0; }},
+			{"ring_size big", [](auto *c) { c->ring_size = 1u << 31; }},
+			{"sock", [](auto *c) { c->sock = 64; }},
+			{"segment", [](auto *c) { c->segment = 1; }},
+			{"segment_len", [](auto *c) { c->segment_len = 4096; }},
+			{"short", [](auto *c) { c->msg.len = 20; }},
+		};
 	int fds = OpenFds();
 
 	for (auto &c : cases) {
 		SCOPED_TRACE(c.first);
 		context_reset();
-		Start()->on_claimed = [&c](struct udplane_claimed *m) { // the peer itself goes by what it wanted to say
+		Start()->on_claimed = [&c](struct udplane_claimed *m) { // the peer itself goes by
+									// what it wanted to say
 			struct udplane_claimed real = *m;
 			c.second(m);
 			(void)real;
@@ -330,7 +338,8 @@ TEST_F(AttachTest, ConnectTellsUdplaned)
 	// A port that was asked for by number stays when the socket is disconnected.
 	udplane_getsockname(fd, reinterpret_cast<struct sockaddr *>(&ss), &len);
 	Close(fd);
-	fd = Open(SOCK_DGRAM | SOCK_NONBLOCK, AF_INET, ntohs(reinterpret_cast<struct sockaddr_in *>(&ss)->sin_port));
+	fd = Open(SOCK_DGRAM | SOCK_NONBLOCK, AF_INET,
+		  ntohs(reinterpret_cast<struct sockaddr_in *>(&ss)->sin_port));
 	len = Address("127.0.0.1:" + std::to_string(plain_port()), &ss);
 	EXPECT_EQ(udplane_connect(fd, reinterpret_cast<struct sockaddr *>(&ss), len), 0);
 	EXPECT_EQ(p->Count(UDPLANE_MSG_UPDATE), 1u);

@@ -213,7 +213,9 @@ TEST_F(BurstTest, OtherCallsOfTheThreadGoOnMeanwhile)
 	EXPECT_EQ(udplane_reserve(fd, more, 2), -1) << "this socket's reservation stands";
 	EXPECT_EQ(errno, EINVAL);
 	for (int s : {fd, other}) { // the kernel path: the ring's slots are taken
-		EXPECT_EQ(udplane_sendto(s, "k", 1, 0, reinterpret_cast<struct sockaddr *>(&ss), len), 1);
+		EXPECT_EQ(
+			udplane_sendto(s, "k", 1, 0, reinterpret_cast<struct sockaddr *>(&ss), len),
+			1);
 		EXPECT_EQ(PlainRecv(), "k");
 	}
 	ASSERT_EQ(udplane_reserve(other, more, 2), 2);
@@ -232,7 +234,8 @@ TEST_F(BurstTest, OtherCallsOfTheThreadGoOnMeanwhile)
 	EXPECT_EQ(udplane_close(fd), 0);
 	EXPECT_EQ(udplane_submit(fd, bufs, 1), -1);
 	EXPECT_EQ(errno, EBADF);
-	ASSERT_EQ(udplane_sendto(other, "o", 1, 0, reinterpret_cast<struct sockaddr *>(&ss), len), 1);
+	ASSERT_EQ(udplane_sendto(other, "o", 1, 0, reinterpret_cast<struct sockaddr *>(&ss), len),
+		  1);
 	EXPECT_EQ(PlainRecv(), "o");
 }
 

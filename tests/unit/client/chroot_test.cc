@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A program that changes its root, after which the control socket's path leads nowhere, and a udplaned that comes back.
+// A program that changes its root, after which the control socket's path leads nowhere, and a
+// udplaned that comes back.
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -72,7 +73,8 @@ class ChrootTest : public ClientTest
 			if (fstat(fd, &here) || !S_ISDIR(here.st_mode))
 				continue;
 			up = openat(fd, "..", O_PATH | O_CLOEXEC);
-			n += up >= 0 && fstat(up, &above) == 0 && (here.st_ino != above.st_ino || here.st_dev != above.st_dev);
+			n += up >= 0 && fstat(up, &above) == 0 &&
+			     (here.st_ino != above.st_ino || here.st_dev != above.st_dev);
 			close(up);
 		}
 		return n;

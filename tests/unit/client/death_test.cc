@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// udplaned dies, leaves, comes back: no datagram that was in a ring is lost or doubled, and sockets go on.
+// udplaned dies, leaves, comes back: no datagram that was in a ring is lost or doubled, and sockets
+// go on.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -20,7 +21,8 @@ class DeathTest : public ClientTest
 
 		for (int i = from; i < from + n; i++) {
 			std::string s = std::to_string(i);
-			ASSERT_EQ(udplane_sendto(fd, s.data(), s.size(), 0, reinterpret_cast<struct sockaddr *>(&ss), len),
+			ASSERT_EQ(udplane_sendto(fd, s.data(), s.size(), 0,
+						 reinterpret_cast<struct sockaddr *>(&ss), len),
 				  static_cast<ssize_t>(s.size()));
 		}
 		peer_->Redirect(loopback, plain_port());
@@ -146,7 +148,8 @@ TEST_F(DeathTest, AReaderAsleepInPollIsToldAndFindsNothing)
 	int fd = Claimed();
 
 	p->Die();
-	EXPECT_TRUE(Readable(fd, 5000)) << "the wake socket hangs up: the one readiness that is not exact";
+	EXPECT_TRUE(Readable(fd, 5000))
+		<< "the wake socket hangs up: the one readiness that is not exact";
 	EXPECT_TRUE(Until([&] {
 		EXPECT_EQ(Recv(fd), "!EAGAIN");
 		return !Readable(fd);
@@ -184,7 +187,8 @@ TEST_F(DeathTest, GoodbyeIsWellTaken)
 	EXPECT_FALSE(Readable(plain()));
 }
 
-// A thread may have put an entry into the ring after udplaned looked for the last time; it was not taken, so it is sent.
+// A thread may have put an entry into the ring after udplaned looked for the last time; it was not
+// taken, so it is sent.
 TEST_F(DeathTest, WhatCameBehindTheLastLookIsSent)
 {
 	Peer *p = Start();

@@ -78,13 +78,15 @@ std::string Text(const struct sockaddr *sa)
 	}
 	auto *in6 = reinterpret_cast<const struct sockaddr_in6 *>(sa);
 	inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
-	return "[" + std::string(host) + (in6->sin6_scope_id ? "%" + std::to_string(in6->sin6_scope_id) : "") +
+	return "[" + std::string(host) +
+	       (in6->sin6_scope_id ? "%" + std::to_string(in6->sin6_scope_id) : "") +
 	       "]:" + std::to_string(ntohs(in6->sin6_port));
 }
 
 void ClientTest::SetUp()
 {
-	char name[] = "/tmp/udplane-XXXXXX"; /* Bazel's folder has a longer name than a socket path may be */
+	/* Bazel's folder has a longer name than a socket path may be */
+	char name[] = "/tmp/udplane-XXXXXX";
 	struct sockaddr_in in = {};
 	socklen_t len = sizeof(in);
 
@@ -130,10 +132,12 @@ int ClientTest::Open(int type, int domain, uint16_t port)
 {
 	int fd = udplane_socket(domain, type, 0);
 	struct sockaddr_storage ss;
-	socklen_t len = Address((domain == AF_INET ? "127.0.0.1:" : "[::]:") + std::to_string(port), &ss);
+	socklen_t len =
+		Address((domain == AF_INET ? "127.0.0.1:" : "[::]:") + std::to_string(port), &ss);
 
 	EXPECT_GE(fd, 0) << strerror(errno);
-	EXPECT_EQ(udplane_bind(fd, reinterpret_cast<struct sockaddr *>(&ss), len), 0) << strerror(errno);
+	EXPECT_EQ(udplane_bind(fd, reinterpret_cast<struct sockaddr *>(&ss), len), 0)
+		<< strerror(errno);
 	fds_.push_back(fd);
 	return fd;
 }
@@ -180,8 +184,8 @@ void ClientTest::SendKernel(int fd, const std::string &payload)
 	ASSERT_EQ(udplane_getsockname(fd, reinterpret_cast<struct sockaddr *>(&ss), &len), 0);
 	if (ss.ss_family == AF_INET6)
 		reinterpret_cast<struct sockaddr_in6 *>(&ss)->sin6_addr = in6addr_loopback;
-	ASSERT_EQ(sendto(ss.ss_family == AF_INET ? plain_ : plain6_, payload.data(), payload.size(), 0,
-			 reinterpret_cast<struct sockaddr *>(&ss), len),
+	ASSERT_EQ(sendto(ss.ss_family == AF_INET ? plain_ : plain6_, payload.data(), payload.size(),
+			 0, reinterpret_cast<struct sockaddr *>(&ss), len),
 		  static_cast<ssize_t>(payload.size()));
 }
 
@@ -201,7 +205,8 @@ std::string Recv(int fd, int flags)
 	char buf[65536];
 	ssize_t n = udplane_recv(fd, buf, sizeof(buf), flags);
 
-	return n < 0 ? std::string("!") + strerrorname_np(errno) : std::string(buf, static_cast<size_t>(n));
+	return n < 0 ? std::string("!") + strerrorname_np(errno)
+		     : std::string(buf, static_cast<size_t>(n));
 }
 
 Receiver::Receiver(int fd, int flags)

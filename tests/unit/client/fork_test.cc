@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// After fork() a socket is as Linux has it: one queue for all processes that have it open, and the fast path only for who has it alone.
+// After fork() a socket is as Linux has it: one queue for all processes that have it open, and the
+// fast path only for who has it alone.
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
@@ -41,7 +42,10 @@ TEST_F(ForkTest, WhatIsUnreadIsReadOnceByAny)
 		  0);
 	EXPECT_TRUE(Readable(fd));
 	EXPECT_EQ(Recv(fd), "2");
-	EXPECT_EQ(Fork([&] { return Recv(fd) == "3" && Recv(fd) == "!EAGAIN" && !Readable(fd) ? 0 : 1; }), 0);
+	EXPECT_EQ(Fork([&] {
+			  return Recv(fd) == "3" && Recv(fd) == "!EAGAIN" && !Readable(fd) ? 0 : 1;
+		  }),
+		  0);
 	EXPECT_FALSE(Readable(fd)) << "a child took the last one";
 	EXPECT_EQ(Recv(fd), "!EAGAIN");
 	EXPECT_EQ(p->FramesOut(), 0u);
@@ -67,7 +71,8 @@ TEST_F(ForkTest, TheLengthOfWhatIsUnreadShows)
 	int fd = Claimed(), len = 0;
 
 	p->Deliver(Id(fd), "four");
-	EXPECT_EQ(Fork([&] { return udplane_ioctl(fd, FIONREAD, &len) == 0 && len == 4 ? 0 : 1; }), 0);
+	EXPECT_EQ(Fork([&] { return udplane_ioctl(fd, FIONREAD, &len) == 0 && len == 4 ? 0 : 1; }),
+		  0);
 	struct udplane_pkt pkt;
 	ASSERT_EQ(udplane_recv_burst(fd, &pkt, 1, 0), 1);
 	EXPECT_EQ(std::string(static_cast<const char *>(pkt.data), pkt.len), "four");
@@ -121,7 +126,8 @@ TEST_F(ForkTest, TheChildClaimsWhenTheParentHasClosed)
 	if (pid == 0) {
 		if (read(go[0], &byte, 1) != 1)
 			_exit(1);
-		if (Recv(fd) != "left" || !Until([&] { return Recv(fd) == "!EAGAIN" && Status(fd).accelerated; }))
+		if (Recv(fd) != "left" ||
+		    !Until([&] { return Recv(fd) == "!EAGAIN" && Status(fd).accelerated; }))
 			_exit(2);
 		if (write(done[1], "d", 1) != 1 || read(go[0], &byte, 1) != 1)
 			_exit(3);
@@ -188,9 +194,12 @@ TEST_F(ForkTest, WhatAnotherProcessHasSetIsFound)
 			  return udplane_fcntl(other, F_SETFL, 0) ? 3 : 0;
 		  }),
 		  0);
-	EXPECT_EQ(Recv(other), "!EAGAIN") << "after the child's timeout: the flags are the socket's";
+	EXPECT_EQ(Recv(other), "!EAGAIN")
+		<< "after the child's timeout: the flags are the socket's";
 	EXPECT_TRUE(Until([&] { return Recv(other) == "!EAGAIN" && Status(other).accelerated; }));
-	EXPECT_TRUE(Until([&] { return Recv(fd) == "!EAGAIN" && !strcmp(Status(fd).reason, "socket_option"); }));
+	EXPECT_TRUE(Until([&] {
+		return Recv(fd) == "!EAGAIN" && !strcmp(Status(fd).reason, "socket_option");
+	}));
 	EXPECT_FALSE(Status(fd).accelerated);
 }
 
@@ -217,7 +226,8 @@ TEST_F(ForkTest, NoClaimWhileAThreadWaitsInTheKernel)
 	}
 	SendKernel(fd, "x");
 	EXPECT_EQ(r.Join(), "x");
-	EXPECT_TRUE(Until([&] { return Recv(fd, MSG_DONTWAIT) == "!EAGAIN" && Status(fd).accelerated; }));
+	EXPECT_TRUE(Until(
+		[&] { return Recv(fd, MSG_DONTWAIT) == "!EAGAIN" && Status(fd).accelerated; }));
 	close(hold[0]);
 	close(hold[1]);
 }
@@ -258,7 +268,8 @@ TEST_F(ForkTest, WithoutASidecar)
 	int fd = Open();
 
 	SendKernel(fd, "x");
-	EXPECT_EQ(Fork([&] { return Readable(fd) && Recv(fd) == "x" && !Readable(fd) ? 0 : 1; }), 0);
+	EXPECT_EQ(Fork([&] { return Readable(fd) && Recv(fd) == "x" && !Readable(fd) ? 0 : 1; }),
+		  0);
 	EXPECT_FALSE(Readable(fd)) << "one queue, as in Linux";
 }
 } // namespace

@@ -16,23 +16,36 @@ class KernelTest : public ClientTest
       protected:
 	void Echo(int domain, const char *any)
 	{
-		int server = udplane_socket(domain, SOCK_DGRAM, 0), client = udplane_socket(domain, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDP);
+		int server = udplane_socket(domain, SOCK_DGRAM, 0),
+		    client = udplane_socket(domain, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDP);
 		struct sockaddr_storage at, from;
 		socklen_t len = Address(any, &at), flen = sizeof(from);
 		char buf[100];
 
 		ASSERT_EQ(udplane_bind(server, reinterpret_cast<struct sockaddr *>(&at), len), 0);
-		ASSERT_EQ(udplane_getsockname(server, reinterpret_cast<struct sockaddr *>(&at), &len), 0);
-		ASSERT_EQ(udplane_sendto(client, "ping", 4, 0, reinterpret_cast<struct sockaddr *>(&at), len), 4);
-		ASSERT_EQ(udplane_recvfrom(server, buf, 100, 0, reinterpret_cast<struct sockaddr *>(&from), &flen), 4);
-		ASSERT_EQ(udplane_sendto(server, buf, 4, 0, reinterpret_cast<struct sockaddr *>(&from), flen), 4);
+		ASSERT_EQ(
+			udplane_getsockname(server, reinterpret_cast<struct sockaddr *>(&at), &len),
+			0);
+		ASSERT_EQ(udplane_sendto(client, "ping", 4, 0,
+					 reinterpret_cast<struct sockaddr *>(&at), len),
+			  4);
+		ASSERT_EQ(udplane_recvfrom(server, buf, 100, 0,
+					   reinterpret_cast<struct sockaddr *>(&from), &flen),
+			  4);
+		ASSERT_EQ(udplane_sendto(server, buf, 4, 0,
+					 reinterpret_cast<struct sockaddr *>(&from), flen),
+			  4);
 		EXPECT_EQ(Recv(client), "ping");
-		ASSERT_EQ(udplane_connect(client, reinterpret_cast<struct sockaddr *>(&at), len), 0);
+		ASSERT_EQ(udplane_connect(client, reinterpret_cast<struct sockaddr *>(&at), len),
+			  0);
 		ASSERT_EQ(udplane_send(client, "again", 5, 0), 5);
 		EXPECT_EQ(Recv(server), "again");
 		flen = sizeof(from);
-		ASSERT_EQ(udplane_getpeername(client, reinterpret_cast<struct sockaddr *>(&from), &flen), 0);
-		EXPECT_EQ(Text(reinterpret_cast<struct sockaddr *>(&from)), Text(reinterpret_cast<struct sockaddr *>(&at)));
+		ASSERT_EQ(udplane_getpeername(client, reinterpret_cast<struct sockaddr *>(&from),
+					      &flen),
+			  0);
+		EXPECT_EQ(Text(reinterpret_cast<struct sockaddr *>(&from)),
+			  Text(reinterpret_cast<struct sockaddr *>(&at)));
 		udplane_close(server);
 		udplane_close(client);
 	}
@@ -61,9 +74,12 @@ TEST_F(KernelTest, DualStack)
 	ASSERT_EQ(sendto(plain(), "4", 1, 0, reinterpret_cast<struct sockaddr *>(&ss), len), 1);
 	len = sizeof(ss);
 	ASSERT_TRUE(Readable(fd, 5000));
-	ASSERT_EQ(udplane_recvfrom(fd, &byte, 1, 0, reinterpret_cast<struct sockaddr *>(&ss), &len), 1);
-	EXPECT_EQ(Text(reinterpret_cast<struct sockaddr *>(&ss)), "[::ffff:127.0.0.1]:" + std::to_string(plain_port()));
-	ASSERT_EQ(udplane_sendto(fd, "back", 4, 0, reinterpret_cast<struct sockaddr *>(&ss), len), 4);
+	ASSERT_EQ(udplane_recvfrom(fd, &byte, 1, 0, reinterpret_cast<struct sockaddr *>(&ss), &len),
+		  1);
+	EXPECT_EQ(Text(reinterpret_cast<struct sockaddr *>(&ss)),
+		  "[::ffff:127.0.0.1]:" + std::to_string(plain_port()));
+	ASSERT_EQ(udplane_sendto(fd, "back", 4, 0, reinterpret_cast<struct sockaddr *>(&ss), len),
+		  4);
 	EXPECT_EQ(PlainRecv(), "back");
 }
 
@@ -135,7 +151,8 @@ TEST_F(KernelTest, BindErrorsAreLinuxs)
 	EXPECT_EQ(udplane_bind(a, reinterpret_cast<struct sockaddr *>(&ss), len), -1);
 	EXPECT_EQ(errno, EINVAL);
 	Close(a);
-	EXPECT_EQ(udplane_bind(b, reinterpret_cast<struct sockaddr *>(&ss), len), 0) << "the port is free at once";
+	EXPECT_EQ(udplane_bind(b, reinterpret_cast<struct sockaddr *>(&ss), len), 0)
+		<< "the port is free at once";
 	udplane_close(b);
 }
 
@@ -180,7 +197,8 @@ void Ignore(int)
 {
 }
 
-/* recv(2) goes on after a handler that was installed with SA_RESTART, and says EINTR after another. */
+/* recv(2) goes on after a handler that was installed with SA_RESTART, and says EINTR after another.
+ */
 TEST_F(KernelTest, SignalsInterruptAsTheyDoInRecv)
 {
 	int fd = Open(SOCK_DGRAM);

@@ -56,14 +56,18 @@ TEST_F(OptionTest, KeptOrNot)
 		Peer *p = Start();
 		int fd = Claimed();
 		p->Deliver(Id(fd), "before");
-		ASSERT_EQ(udplane_setsockopt(fd, c.level, c.option, &c.value, sizeof(c.value)), 0) << strerror(errno);
+		ASSERT_EQ(udplane_setsockopt(fd, c.level, c.option, &c.value, sizeof(c.value)), 0)
+			<< strerror(errno);
 		EXPECT_EQ(Status(fd).accelerated, c.fast) << Status(fd).text;
 		if (!c.fast) {
 			EXPECT_STREQ(Status(fd).reason, "socket_option");
 			std::string name(c.name);
-			EXPECT_EQ(std::string(Status(fd).text).find(name.substr(0, name.find(' '))), 0u) << Status(fd).text;
+			EXPECT_EQ(std::string(Status(fd).text).find(name.substr(0, name.find(' '))),
+				  0u)
+				<< Status(fd).text;
 			ASSERT_EQ(p->Count(UDPLANE_MSG_RELEASE), 1u);
-			EXPECT_EQ(p->Requests().back().reason, static_cast<uint32_t>(UDPLANE_REASON_OPTION));
+			EXPECT_EQ(p->Requests().back().reason,
+				  static_cast<uint32_t>(UDPLANE_REASON_OPTION));
 			EXPECT_EQ(p->Requests().back().text, Status(fd).text);
 		}
 		EXPECT_TRUE(Readable(fd));
@@ -143,7 +147,8 @@ TEST_F(OptionTest, AFailedOneChangesNothing)
 	EXPECT_EQ(udplane_setsockopt(fd, IPPROTO_IP, 9999, &tos, sizeof(tos)), -1);
 	EXPECT_EQ(errno, ENOPROTOOPT);
 	EXPECT_TRUE(Status(fd).accelerated);
-	EXPECT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, 0), 0) << "Linux takes that for 0";
+	EXPECT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, 0), 0)
+		<< "Linux takes that for 0";
 	EXPECT_TRUE(Status(fd).accelerated);
 }
 

@@ -44,7 +44,8 @@ class OwnTest : public ClientTest
 		closedir(d);
 		return fds;
 	}
-	/* What the library has opened since before, but for fd: closed, and a file of the program in its place. */
+	/* What the library has opened since before, but for fd: closed, and a file of the program
+	 * in its place. */
 	void ReplaceAll(const std::set<int> &before, int keep)
 	{
 		for (int fd : OpenFds()) {
@@ -66,7 +67,8 @@ class OwnTest : public ClientTest
 			struct stat st;
 
 			ASSERT_EQ(fstat(fd, &st), 0) << "file " << fd << " was closed";
-			ASSERT_TRUE(S_ISREG(st.st_mode)) << "file " << fd << " is something else now";
+			ASSERT_TRUE(S_ISREG(st.st_mode))
+				<< "file " << fd << " is something else now";
 			EXPECT_EQ(st.st_size, 7) << fd;
 			EXPECT_EQ(lseek(fd, 0, SEEK_CUR), 0) << "file " << fd << " was read";
 			EXPECT_EQ(pread(fd, buf, sizeof(buf), 0), 7);
@@ -176,7 +178,8 @@ TEST_F(OwnTest, CloseInsteadOfUdplaneClose)
 	EXPECT_EQ(Recv(fd), "!EBADF");
 	int again = udplane_socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
 	ASSERT_EQ(again, fd);
-	EXPECT_EQ(udplane_bind(again, reinterpret_cast<struct sockaddr *>(&ss), len), 0) << strerror(errno);
+	EXPECT_EQ(udplane_bind(again, reinterpret_cast<struct sockaddr *>(&ss), len), 0)
+		<< strerror(errno);
 	EXPECT_TRUE(Status(again).accelerated);
 	EXPECT_EQ(p->Socks().size(), 1u);
 	p->Deliver(p->Socks()[0], "new");

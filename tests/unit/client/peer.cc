@@ -35,7 +35,8 @@ void Zone::Create(size_t bytes)
 	fd = memfd_create("peer", MFD_CLOEXEC);
 	if (ftruncate(fd, static_cast<off_t>(len)))
 		abort();
-	addr = static_cast<uint8_t *>(mmap(nullptr, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+	addr = static_cast<uint8_t *>(
+		mmap(nullptr, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
 }
 
 void Zone::Destroy()
@@ -48,14 +49,17 @@ void Zone::Destroy()
 	fd = -1;
 }
 
-Peer::Peer(const std::string &path, const Options &options) : opt_(options), path_(path), out_(kFrames)
+Peer::Peer(const std::string &path, const Options &options)
+    : opt_(options), path_(path), out_(kFrames)
 {
 	struct sockaddr_un sun = {};
 	struct udplane_stats_zone *z;
 	uint32_t workers = opt_.workers;
-	uint32_t worker_off = Up(sizeof(*z)), socket_off = worker_off + workers * sizeof(struct udplane_worker_zone);
+	uint32_t worker_off = Up(sizeof(*z)),
+		 socket_off = worker_off + workers * sizeof(struct udplane_worker_zone);
 	uint32_t counters_off = socket_off + kSocks * sizeof(struct udplane_socket_zone);
-	uint32_t ports_off = Up(counters_off + kSocks * workers * sizeof(struct udplane_socket_counters));
+	uint32_t ports_off =
+		Up(counters_off + kSocks * workers * sizeof(struct udplane_socket_counters));
 
 	stats_.Create(ports_off + 8192);
 	frames_.Create(static_cast<size_t>(kFrames) * kFrameSize);
@@ -84,7 +88,8 @@ Peer::Peer(const std::string &path, const Options &options) : opt_(options), pat
 	listen_fd_ = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	sun.sun_family = AF_UNIX;
 	memcpy(sun.sun_path, path.c_str(), path.size());
-	if (bind(listen_fd_, reinterpret_cast<struct sockaddr *>(&sun), sizeof(sun)) || listen(listen_fd_, 8))
+	if (bind(listen_fd_, reinterpret_cast<struct sockaddr *>(&sun), sizeof(sun)) ||
+	    listen(listen_fd_, 8))
 		abort();
 	stop_fd_ = eventfd(0, EFD_CLOEXEC);
 	thread_ = std::thread([this] { Serve(); });
@@ -132,7 +137,8 @@ void Peer::Serve()
 	}
 }
 
-void Peer::Answer(Session *s, void *msg, uint16_t type, uint16_t len, uint32_t seq, std::vector<int> fds)
+void Peer::Answer(Session *s, void *msg, uint16_t type, uint16_t len, uint32_t seq,
+		  std::vector<int> fds)
 {
 	auto *m = static_cast<struct udplane_msg *>(msg);
 	char control[CMSG_SPACE(32 * sizeof(int))] = {};
@@ -165,13 +171,16 @@ void Peer::Answer(Session *s, void *msg, uint16_t type, uint16_t len, uint32_t s
 
 uint8_t *Peer::Lane(Session *s, uint32_t worker)
 {
-	return s->channel.addr + worker * Up(4096 + opt_.tx_slots * (sizeof(struct udplane_tx_desc) + 2048) + kReturns * 4 + 1024);
+	return s->channel.addr +
+	       worker * Up(4096 + opt_.tx_slots * (sizeof(struct udplane_tx_desc) + 2048) +
+			   kReturns * 4 + 1024);
 }
 
 void Peer::Welcome(Session *s, uint32_t seq)
 {
 	uint32_t lane_len = static_cast<uint32_t>(Lane(s, 1) - Lane(s, 0));
-	uint32_t return_off = Up(sizeof(struct udplane_tx_ring) + opt_.tx_slots * sizeof(struct udplane_tx_desc));
+	uint32_t return_off =
+		Up(sizeof(struct udplane_tx_ring) + opt_.tx_slots * sizeof(struct udplane_tx_desc));
 	struct udplane_welcome w = {};
 	std::vector<int> fds = {stats_.fd};
 
@@ -189,10 +198,12 @@ void Peer::Welcome(Session *s, uint32_t seq)
 		fds.push_back(s->channel.fd);
 		for (uint32_t i = 0; i < opt_.workers; i++) {
 			auto *tx = reinterpret_cast<struct udplane_tx_ring *>(Lane(s, i));
-			auto *ret = reinterpret_cast<struct udplane_return_ring *>(Lane(s, i) + return_off);
+			auto *ret = reinterpret_cast<struct udplane_return_ring *>(Lane(s, i) +
+										   return_off);
 			struct udplane_ring r;
 
-			tx->head.prod_idx = tx->head.cons_idx = ret->head.prod_idx = ret->head.cons_idx = opt_.start;
+			tx->head.prod_idx = tx->head.cons_idx = ret->head.prod_idx =
+				ret->head.cons_idx = opt_.start;
 			udplane_ring_init(&r, &tx->head, opt_.tx_slots, opt_.start);
 			s->tx.push_back(r);
 			udplane_ring_init(&r, &ret->head, kReturns, opt_.start);
@@ -210,7 +221,8 @@ void Peer::Welcome(Session *s, uint32_t seq)
 		w.tx_slot_size = 2048;
 		w.return_off = return_off;
 		w.return_cnt = kReturns;
-		w.tx_payload_off = Up(return_off + sizeof(struct udplane_return_ring) + kReturns * 4);
+		w.tx_payload_off =
+			Up(return_off + sizeof(struct udplane_return_ring) + kReturns * 4);
 	}
 	if (on_welcome)
 		on_welcome(&w);
@@ -219,7 +231,8 @@ void Peer::Welcome(Session *s, uint32_t seq)
 
 void Peer::Claim(Session *s, const struct udplane_claim *m)
 {
-	uint32_t ring_len = Up(sizeof(struct udplane_rx_ring) + opt_.ring_size * sizeof(struct udplane_rx_desc));
+	uint32_t ring_len = Up(sizeof(struct udplane_rx_ring) +
+			       opt_.ring_size * sizeof(struct udplane_rx_desc));
 	uint32_t id = next_sock_++ % kSocks;
 	struct udplane_claimed c = {};
 	std::vector<int> fds;
@@ -247,7 +260,8 @@ void Peer::Claim(Session *s, const struct udplane_claim *m)
 			abort();
 		rings.wake_write = p[1];
 		for (uint32_t i = 0; i < opt_.workers; i++) {
-			auto *shared = reinterpret_cast<struct udplane_rx_ring *>(base + i * ring_len);
+			auto *shared =
+				reinterpret_cast<struct udplane_rx_ring *>(base + i * ring_len);
 			struct udplane_ring r;
 
 			memset(static_cast<void *>(shared), 0, sizeof(*shared));
@@ -313,17 +327,14 @@ void Peer::HandleMessage(Session *s)
 	}
 	requests_.push_back(r);
 	switch (u.msg.type) {
-	case UDPLANE_MSG_HELLO:
-		Welcome(s, u.msg.seq);
-		break;
-	case UDPLANE_MSG_CLAIM:
-		Claim(s, &u.claim);
-		break;
+	case UDPLANE_MSG_HELLO: Welcome(s, u.msg.seq); break;
+	case UDPLANE_MSG_CLAIM: Claim(s, &u.claim); break;
 	default:
 		if (on_done)
 			on_done(&done);
 		if (u.msg.type == UDPLANE_MSG_RELEASE) {
-			Row(u.req.sock)->state = u.req.reason ? UDPLANE_SOCKET_KERNEL : UDPLANE_SOCKET_FREE;
+			Row(u.req.sock)->state =
+				u.req.reason ? UDPLANE_SOCKET_KERNEL : UDPLANE_SOCKET_FREE;
 			if (!u.req.reason && s->socks.count(u.req.sock)) {
 				close(s->socks[u.req.sock].wake_write);
 				s->socks[u.req.sock].segment.Destroy();
@@ -381,11 +392,12 @@ void Peer::Goodbye()
 	}
 }
 
-/* --------------------------------------------------------------------------------------------------------- control -- */
+/* --- control --- */
 
 struct udplane_socket_zone *Peer::Row(uint32_t sock)
 {
-	return reinterpret_cast<struct udplane_socket_zone *>(stats_.addr + Stats()->socket_off) + sock;
+	return reinterpret_cast<struct udplane_socket_zone *>(stats_.addr + Stats()->socket_off) +
+	       sock;
 }
 
 void Peer::SetPrefix(const std::string &text, bool on_link, bool slow)

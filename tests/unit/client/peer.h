@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A scripted udplaned: it speaks abi.h over a socket in a temporary folder, with real memfds and rings, and does exactly what a test
- * tells it: one thread answers messages, the test itself plays worker. Nothing here believes the library, so a test that finds its
- * datagrams where they belong has checked both directions.
+ * A scripted udplaned: it speaks abi.h over a socket in a temporary folder, with real memfds and
+ * rings, and does exactly what a test tells it: one thread answers messages, the test itself plays
+ * worker. Nothing here believes the library, so a test that finds its datagrams where they belong
+ * has checked both directions.
  */
 #ifndef TESTS_UNIT_CLIENT_PEER_H
 #define TESTS_UNIT_CLIENT_PEER_H
@@ -53,15 +54,17 @@ class Peer
       public:
 	struct Options {
 		uint32_t workers = 1;
-		uint32_t start = 0;      /* index at which every ring starts */
+		uint32_t start = 0; /* index at which every ring starts */
 		uint32_t ring_size = 64;
 		uint32_t tx_slots = 64;
 		uint32_t backend = UDPLANE_BACKEND_AF_XDP;
 		uint32_t mode = UDPLANE_MODE_BALANCED;
-		bool segments = false;   /* each claim gets rings in a segment of its own */
+		bool segments = false; /* each claim gets rings in a segment of its own */
 	};
 
-	explicit Peer(const std::string &path) : Peer(path, Options()) {}
+	explicit Peer(const std::string &path) : Peer(path, Options())
+	{
+	}
 	Peer(const std::string &path, const Options &options);
 	~Peer();
 
@@ -70,33 +73,47 @@ class Peer
 	std::function<void(struct udplane_claimed *)> on_claimed;
 	std::function<void(struct udplane_done *)> on_done;
 	std::function<void(std::vector<int> *)> on_fds; /* descriptors of WELCOME and CLAIMED */
-	std::atomic<bool> silent{false}; /* answer nothing */
+	std::atomic<bool> silent{false};		/* answer nothing */
 
 	/* --- as the worker --- */
-	void Awake(bool awake) { Awake(awake, awake); }
+	void Awake(bool awake)
+	{
+		Awake(awake, awake);
+	}
 	void Awake(bool awake, bool engaged); /* all workers */
-	void Disengage(uint32_t worker); /* this one alone, and asleep */
+	void Disengage(uint32_t worker);      /* this one alone, and asleep */
 	bool IsAwake() const;
-	/* Puts a datagram into the ring of (sock, worker); src is "1.2.3.4:5" or "[fe80::1]:5". False: the ring is full. */
-	bool Deliver(uint32_t sock, const std::string &payload, const std::string &src = "10.9.9.9:999", uint16_t flags = 0,
+	/* Puts a datagram into the ring of (sock, worker); src is "1.2.3.4:5" or "[fe80::1]:5".
+	 * False: the ring is full. */
+	bool Deliver(uint32_t sock, const std::string &payload,
+		     const std::string &src = "10.9.9.9:999", uint16_t flags = 0,
 		     uint32_t worker = 0);
 	/* The same in two steps: fill the ring and publish, then signal those who are armed. */
-	bool Put(uint32_t sock, const std::string &payload, const std::string &src, uint16_t flags, uint32_t worker);
+	bool Put(uint32_t sock, const std::string &payload, const std::string &src, uint16_t flags,
+		 uint32_t worker);
 	void Signal(uint32_t sock, uint32_t worker = 0);
 	void PutRaw(uint32_t sock, const struct udplane_rx_desc &d, uint32_t worker = 0);
 	bool Armed(uint32_t sock, uint32_t worker = 0);
-	uint32_t Tokens() const { return tokens_; }          /* signals given so far */
-	std::vector<Sent> Take(uint32_t max = UINT32_MAX, uint32_t worker = 0); /* from the TX ring */
+	uint32_t Tokens() const
+	{
+		return tokens_;
+	} /* signals given so far */
+	std::vector<Sent> Take(uint32_t max = UINT32_MAX,
+			       uint32_t worker = 0); /* from the TX ring */
 	/* Rewrites what waits in the TX ring, so that it can be sent over loopback. */
 	void Redirect(const uint8_t dst[4], uint16_t port);
-	uint32_t FramesOut();                                /* in the client's hands, after taking the return rings */
-	bool DoorbellRang(uint32_t worker = 0);              /* and clears it */
+	uint32_t FramesOut(); /* in the client's hands, after taking the return rings */
+	bool DoorbellRang(uint32_t worker = 0); /* and clears it */
 	const struct udplane_rx_ring *Ring(uint32_t sock, uint32_t worker = 0);
 
 	/* --- as the control thread --- */
-	struct udplane_stats_zone *Stats() { return reinterpret_cast<struct udplane_stats_zone *>(stats_.addr); }
+	struct udplane_stats_zone *Stats()
+	{
+		return reinterpret_cast<struct udplane_stats_zone *>(stats_.addr);
+	}
 	struct udplane_socket_zone *Row(uint32_t sock);
-	void SetPrefix(const std::string &text, bool on_link = false, bool slow = false); /* "10.0.0.0/8"; slow: a hole */
+	void SetPrefix(const std::string &text, bool on_link = false,
+		       bool slow = false); /* "10.0.0.0/8"; slow: a hole */
 	void ClearPrefixes();
 	void AskPort(uint16_t port, bool asked);
 	void Goodbye();
@@ -111,8 +128,11 @@ class Peer
 	};
 	std::vector<Request> Requests();
 	uint32_t Count(uint16_t type);
-	uint32_t Attaches() { return attaches_; }
-	pid_t ClientPid(); /* of the last connection */
+	uint32_t Attaches()
+	{
+		return attaches_;
+	}
+	pid_t ClientPid();	       /* of the last connection */
 	std::vector<uint32_t> Socks(); /* claimed now, in order */
 
       private:
@@ -136,7 +156,8 @@ class Peer
 	void HandleMessage(Session *s);
 	void Welcome(Session *s, uint32_t seq);
 	void Claim(Session *s, const struct udplane_claim *m);
-	void Answer(Session *s, void *msg, uint16_t type, uint16_t len, uint32_t seq, std::vector<int> fds);
+	void Answer(Session *s, void *msg, uint16_t type, uint16_t len, uint32_t seq,
+		    std::vector<int> fds);
 	void Close(Session *s);
 	void TakeReturns(Session *s);
 	Session *Of(uint32_t sock, Rings **rings);
@@ -165,19 +186,32 @@ class ClientTest : public ::testing::Test
 	void TearDown() override;
 
 	/* Starts the peer and makes the library look for it at once. */
-	Peer *Start() { return Start(Peer::Options()); }
+	Peer *Start()
+	{
+		return Start(Peer::Options());
+	}
 	Peer *Start(const Peer::Options &options);
 	/* A socket bound to loopback (so that its kernel path can be used), closed at the end. */
 	int Open(int type = SOCK_DGRAM | SOCK_NONBLOCK, int domain = AF_INET, uint16_t port = 0);
-	int Claimed(int type = SOCK_DGRAM | SOCK_NONBLOCK, int domain = AF_INET); /* expects it to be claimed */
+	int Claimed(int type = SOCK_DGRAM | SOCK_NONBLOCK,
+		    int domain = AF_INET); /* expects it to be claimed */
 	void Close(int fd);
-	struct sock *Sock(int fd);              /* the library's own view */
-	uint32_t Id(int fd) { return Sock(fd)->id; }
-	uint32_t Visitors(int fd);              /* calls that wait, or are in a system call on it */
+	struct sock *Sock(int fd); /* the library's own view */
+	uint32_t Id(int fd)
+	{
+		return Sock(fd)->id;
+	}
+	uint32_t Visitors(int fd); /* calls that wait, or are in a system call on it */
 	/* A datagram for fd through its kernel socket. */
 	void SendKernel(int fd, const std::string &payload);
-	int plain() { return plain_; }          /* a plain socket on loopback */
-	uint16_t plain_port() { return plain_port_; }
+	int plain()
+	{
+		return plain_;
+	} /* a plain socket on loopback */
+	uint16_t plain_port()
+	{
+		return plain_port_;
+	}
 	std::string PlainRecv(); /* what it gets, "" after five seconds */
 
 	std::string dir_, path_;

@@ -21,7 +21,9 @@
 void Peer::Awake(bool awake, bool engaged)
 {
 	for (uint32_t i = 0; i < opt_.workers; i++) {
-		auto *z = reinterpret_cast<struct udplane_worker_zone *>(stats_.addr + Stats()->worker_off) + i;
+		auto *z = reinterpret_cast<struct udplane_worker_zone *>(stats_.addr +
+									 Stats()->worker_off) +
+			  i;
 
 		udplane_store32(&z->awake, awake);
 		udplane_store32(&z->engaged, engaged);
@@ -31,7 +33,9 @@ void Peer::Awake(bool awake, bool engaged)
 
 void Peer::Disengage(uint32_t worker)
 {
-	auto *z = reinterpret_cast<struct udplane_worker_zone *>(stats_.addr + Stats()->worker_off) + worker;
+	auto *z =
+		reinterpret_cast<struct udplane_worker_zone *>(stats_.addr + Stats()->worker_off) +
+		worker;
 
 	udplane_store32(&z->awake, 0);
 	udplane_store32(&z->engaged, 0);
@@ -42,7 +46,9 @@ bool Peer::IsAwake() const
 {
 	auto *z = reinterpret_cast<const struct udplane_stats_zone *>(stats_.addr);
 
-	return udplane_load32(&reinterpret_cast<const struct udplane_worker_zone *>(stats_.addr + z->worker_off)->awake);
+	return udplane_load32(
+		&reinterpret_cast<const struct udplane_worker_zone *>(stats_.addr + z->worker_off)
+			 ->awake);
 }
 
 /* The latest session that has it: numbers are not reused within a test. */
@@ -72,7 +78,8 @@ void Peer::TakeReturns(Session *s)
 
 			ASSERT_LT(f, kFrames);
 			ASSERT_TRUE(out_[f]) << "frame " << f << " was returned twice";
-			ASSERT_EQ(w, f * opt_.workers / kFrames) << "frame " << f << " went back through another lane";
+			ASSERT_EQ(w, f * opt_.workers / kFrames)
+				<< "frame " << f << " went back through another lane";
 			out_[f] = false;
 			frames_out_--;
 			free_[w].push_back(f);
@@ -81,7 +88,8 @@ void Peer::TakeReturns(Session *s)
 	}
 }
 
-bool Peer::Put(uint32_t sock, const std::string &payload, const std::string &src, uint16_t flags, uint32_t worker)
+bool Peer::Put(uint32_t sock, const std::string &payload, const std::string &src, uint16_t flags,
+	       uint32_t worker)
 {
 	std::lock_guard<std::recursive_mutex> lock(mutex_);
 	struct sockaddr_storage ss;
@@ -153,7 +161,8 @@ void Peer::Signal(uint32_t sock, uint32_t worker)
 		abort();
 }
 
-bool Peer::Deliver(uint32_t sock, const std::string &payload, const std::string &src, uint16_t flags, uint32_t worker)
+bool Peer::Deliver(uint32_t sock, const std::string &payload, const std::string &src,
+		   uint16_t flags, uint32_t worker)
 {
 	if (!Put(sock, payload, src, flags, worker))
 		return false;
@@ -186,8 +195,11 @@ std::vector<Sent> Peer::Take(uint32_t max, uint32_t worker)
 			continue;
 		struct udplane_ring *r = &s->tx[worker];
 		auto *shared = (struct udplane_tx_ring *)(r->head);
-		uint32_t return_off = Up(sizeof(struct udplane_tx_ring) + opt_.tx_slots * sizeof(struct udplane_tx_desc));
-		const uint8_t *payload = Lane(s.get(), worker) + Up(return_off + sizeof(struct udplane_return_ring) + kReturns * 4);
+		uint32_t return_off = Up(sizeof(struct udplane_tx_ring) +
+					 opt_.tx_slots * sizeof(struct udplane_tx_desc));
+		const uint8_t *payload =
+			Lane(s.get(), worker) +
+			Up(return_off + sizeof(struct udplane_return_ring) + kReturns * 4);
 		uint32_t n = udplane_ring_avail(r, UINT32_MAX);
 
 		EXPECT_NE(n, UDPLANE_RING_CORRUPT);
@@ -195,8 +207,13 @@ std::vector<Sent> Peer::Take(uint32_t max, uint32_t worker)
 		for (uint32_t i = 0; i < n; i++) {
 			uint32_t slot = udplane_ring_slot(r, r->idx + i);
 			const struct udplane_tx_desc &d = shared->desc[slot];
-			Sent out = {d.sock, std::string(reinterpret_cast<const char *>(payload) + slot * 2048, d.len),
-				    (d.flags & UDPLANE_TX_IPV6) != 0, {}, ntohs(d.dst_port_be)};
+			Sent out = {
+				d.sock,
+				std::string(reinterpret_cast<const char *>(payload) + slot * 2048,
+					    d.len),
+				(d.flags & UDPLANE_TX_IPV6) != 0,
+				{},
+				ntohs(d.dst_port_be)};
 
 			memcpy(out.dst, d.dst, 16);
 			all.push_back(out);
@@ -216,7 +233,8 @@ void Peer::Redirect(const uint8_t dst[4], uint16_t port)
 			uint32_t n = udplane_ring_avail(&r, UINT32_MAX);
 
 			for (uint32_t i = 0; i < n; i++) {
-				struct udplane_tx_desc *d = &shared->desc[udplane_ring_slot(&r, r.idx + i)];
+				struct udplane_tx_desc *d =
+					&shared->desc[udplane_ring_slot(&r, r.idx + i)];
 
 				memcpy(d->dst, dst, 4);
 				d->dst_port_be = htons(port);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The descriptor is readable exactly if there is something to read, after every call, in every order of events.
+// The descriptor is readable exactly if there is something to read, after every call, in every
+// order of events.
 #include <poll.h>
 
 #include "tests/unit/client/peer.h"
@@ -55,7 +56,8 @@ TEST_F(ReadinessTest, PeekTakesNothingAway)
 	EXPECT_FALSE(Readable(fd));
 }
 
-// The worker has published but not signalled yet when the client takes the datagram: no token may be left over.
+// The worker has published but not signalled yet when the client takes the datagram: no token may
+// be left over.
 TEST_F(ReadinessTest, ASignalThatComesLateIsNotGiven)
 {
 	Peer *p = Start();
@@ -85,7 +87,8 @@ TEST_F(ReadinessTest, ASignalForWhatIsLeftIsGiven)
 	EXPECT_FALSE(Readable(fd));
 }
 
-// A spinner takes the arms back, so nobody signals; what it leaves in the ring must show all the same.
+// A spinner takes the arms back, so nobody signals; what it leaves in the ring must show all the
+// same.
 TEST_F(ReadinessTest, WhatASpinnerLeavesBehindShows)
 {
 	Peer *p = Start();
@@ -204,7 +207,8 @@ TEST_F(ReadinessTest, HoldsForRandomOrders)
 		switch (rng() % 9) {
 		case 0:
 		case 1:
-			here += p->Deliver(id, "x", "10.0.0.1:1", rng() % 16 == 0 ? UDPLANE_RX_SWITCHED : 0, w);
+			here += p->Deliver(id, "x", "10.0.0.1:1",
+					   rng() % 16 == 0 ? UDPLANE_RX_SWITCHED : 0, w);
 			break;
 		case 2: // published, signal delayed by one step
 			here += p->Put(id, "x", "10.0.0.1:1", 0, w);
@@ -233,7 +237,8 @@ TEST_F(ReadinessTest, HoldsForRandomOrders)
 				here -= n;
 				udplane_release(fd, pkts, static_cast<unsigned int>(n));
 			}
-			ASSERT_TRUE(n == 3 || here == 0) << step << ": a short burst means that all is empty";
+			ASSERT_TRUE(n == 3 || here == 0)
+				<< step << ": a short burst means that all is empty";
 			break;
 		case 8:
 			if (rng() % 8 == 0)
@@ -253,7 +258,8 @@ TEST_F(ReadinessTest, HoldsForRandomOrders)
 	EXPECT_EQ(p->FramesOut(), 0u);
 }
 
-// The error queue is not for a receive to take: a loop that looks for data alone must not go round for ever, nor miss any.
+// The error queue is not for a receive to take: a loop that looks for data alone must not go round
+// for ever, nor miss any.
 class ErrorQueueTest : public ReadinessTest, public ::testing::WithParamInterface<bool>
 {
       protected:
@@ -264,7 +270,9 @@ class ErrorQueueTest : public ReadinessTest, public ::testing::WithParamInterfac
 		socklen_t len = Address("127.0.0.1:9", &to);
 		struct pollfd p = {udplane_kernel_fd(fd), 0, 0};
 
-		ASSERT_EQ(udplane_sendto(fd, "x", 1, 0, reinterpret_cast<struct sockaddr *>(&to), len), 1);
+		ASSERT_EQ(udplane_sendto(fd, "x", 1, 0, reinterpret_cast<struct sockaddr *>(&to),
+					 len),
+			  1);
 		ASSERT_EQ(poll(&p, 1, 5000), 1);
 	}
 	// Receives while fd is readable; how often it was.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What comes out of rings, saved datagrams and kernel socket, in which order, and how the calls report it.
+// What comes out of rings, saved datagrams and kernel socket, in which order, and how the calls
+// report it.
 #include <sys/ioctl.h>
 
 #include <linux/filter.h>
@@ -21,7 +22,8 @@ Got RecvFrom(int fd, int flags = 0, size_t room = 2048)
 	std::string buf(room, 0);
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
-	ssize_t n = udplane_recvfrom(fd, &buf[0], room, flags, reinterpret_cast<struct sockaddr *>(&ss), &len);
+	ssize_t n = udplane_recvfrom(fd, &buf[0], room, flags,
+				     reinterpret_cast<struct sockaddr *>(&ss), &len);
 
 	if (n < 0)
 		return {n, strerrorname_np(errno), "", 0};
@@ -125,7 +127,9 @@ TEST_F(ReceiveTest, ShortNameBufferGetsAPartAndTheWholeLength)
 
 	memset(&in, 0x55, sizeof(in));
 	p->Deliver(Id(fd), "x", "10.1.2.3:258");
-	EXPECT_EQ(udplane_recvfrom(fd, buf, sizeof(buf), 0, reinterpret_cast<struct sockaddr *>(&in), &len), 1);
+	EXPECT_EQ(udplane_recvfrom(fd, buf, sizeof(buf), 0,
+				   reinterpret_cast<struct sockaddr *>(&in), &len),
+		  1);
 	EXPECT_EQ(len, sizeof(in));
 	EXPECT_EQ(in.sin_family, AF_INET);
 	EXPECT_EQ(in.sin_port, htons(258));
@@ -175,7 +179,8 @@ TEST_F(ReceiveTest, TakesWorkersInTurns)
 
 	for (uint32_t w = 0; w < 3; w++)
 		for (int i = 0; i < 2; i++)
-			p->Deliver(Id(fd), std::string(1, static_cast<char>('a' + w)), "10.0.0.1:1", 0, w);
+			p->Deliver(Id(fd), std::string(1, static_cast<char>('a' + w)), "10.0.0.1:1",
+				   0, w);
 	for (int i = 0; i < 6; i++)
 		all += Recv(fd);
 	EXPECT_EQ(all, "abcabc");
@@ -229,7 +234,8 @@ TEST_F(ReceiveTest, ABusyKernelPathWakesTheWorkerWhoseQueueItIs)
 		SendKernel(fd, "k");
 	for (uint32_t i = 0; i < RX_ENGAGE_CNT; i++)
 		EXPECT_EQ(Recv(fd), "k");
-	EXPECT_FALSE(p->DoorbellRang(0) || p->DoorbellRang(1)) << "all are engaged: these are not from their queues";
+	EXPECT_FALSE(p->DoorbellRang(0) || p->DoorbellRang(1))
+		<< "all are engaged: these are not from their queues";
 	p->Disengage(1);
 	for (uint32_t i = 0; i < RX_ENGAGE_CNT; i++)
 		SendKernel(fd, "k");
@@ -291,7 +297,8 @@ TEST_F(ReceiveTest, PeekShowsWhatComesNextWhereverItIs)
 	EXPECT_EQ(Recv(fd, MSG_PEEK | MSG_TRUNC), "ring");
 	EXPECT_EQ(p->FramesOut(), 1u);
 	EXPECT_EQ(Recv(fd), "ring");
-	// What was peeked in the kernel socket comes next, even if the ring has got something since.
+	// What was peeked in the kernel socket comes next, even if the ring has got something
+	// since.
 	SendKernel(fd, "a long kernel datagram");
 	EXPECT_EQ(Recv(fd, MSG_PEEK), "a long kernel datagram");
 	p->Deliver(Id(fd), "ring");
@@ -360,13 +367,15 @@ TEST_F(ReceiveTest, RecvmmsgFillsFromAllSources)
 		vec[i].msg_hdr.msg_namelen = sizeof(name[i]);
 	}
 	for (int i = 0; i < 50; i++)
-		ASSERT_TRUE(p->Deliver(Id(fd), std::to_string(i), "10.0.0.1:" + std::to_string(1000 + i)));
+		ASSERT_TRUE(p->Deliver(Id(fd), std::to_string(i),
+				       "10.0.0.1:" + std::to_string(1000 + i)));
 	for (int i = 50; i < 60; i++)
 		SendKernel(fd, std::to_string(i));
 	ASSERT_EQ(udplane_recvmmsg(fd, vec, 100, MSG_DONTWAIT, nullptr), 60);
 	for (int i = 0; i < 60; i++) {
 		EXPECT_EQ(std::string(buf[i], vec[i].msg_len), std::to_string(i));
-		EXPECT_EQ(name[i].sin_port, htons(i < 50 ? static_cast<uint16_t>(1000 + i) : plain_port()));
+		EXPECT_EQ(name[i].sin_port,
+			  htons(i < 50 ? static_cast<uint16_t>(1000 + i) : plain_port()));
 	}
 	EXPECT_EQ(p->FramesOut(), 0u);
 	EXPECT_EQ(udplane_recvmmsg(fd, vec, 100, MSG_DONTWAIT, nullptr), -1);
@@ -485,7 +494,8 @@ TEST_F(ReceiveTest, OddArgumentsGetTheKernelsAnswer)
 	mh.msg_iovlen = 2000;
 	EXPECT_EQ(udplane_recvmsg(fd, &mh, 0), -1);
 	EXPECT_EQ(errno, EMSGSIZE);
-	EXPECT_EQ(udplane_recvfrom(fd, buf, 4, 0, reinterpret_cast<struct sockaddr *>(&in), &len), -1);
+	EXPECT_EQ(udplane_recvfrom(fd, buf, 4, 0, reinterpret_cast<struct sockaddr *>(&in), &len),
+		  -1);
 	EXPECT_EQ(errno, EINVAL);
 	EXPECT_EQ(udplane_recv(fd, buf, 4, MSG_ERRQUEUE), -1);
 	EXPECT_EQ(errno, EAGAIN);
@@ -501,12 +511,14 @@ TEST_F(ReceiveTest, PointersThatCannotBe)
 	p->SetPrefix("10.0.0.0/8");
 	p->Awake(true);
 	int fd = Claimed();
-	static char *const bad[] = {nullptr, reinterpret_cast<char *>(16), reinterpret_cast<char *>(UINT64_MAX << 47)};
+	static char *const bad[] = {nullptr, reinterpret_cast<char *>(16),
+				    reinterpret_cast<char *>(UINT64_MAX << 47)};
 	struct sockaddr_storage to;
 	socklen_t to_len = Address("127.0.0.1:" + std::to_string(plain_port()), &to), tx_len;
 	struct sockaddr_storage fast;
 	tx_len = Address("10.1.2.3:1", &fast);
-	auto *plain_to = reinterpret_cast<struct sockaddr *>(&to), *fast_to = reinterpret_cast<struct sockaddr *>(&fast);
+	auto *plain_to = reinterpret_cast<struct sockaddr *>(&to),
+	     *fast_to = reinterpret_cast<struct sockaddr *>(&fast);
 	struct sockaddr_in in;
 	char buf[8];
 
@@ -521,29 +533,93 @@ TEST_F(ReceiveTest, PointersThatCannotBe)
 		two[0].msg_hdr.msg_iov = &good;
 		two[0].msg_hdr.msg_iovlen = 1;
 		two[1].msg_hdr = mh;
-		const std::vector<std::pair<std::function<ssize_t()>, std::function<ssize_t()>>> calls = {
-			{[&] { return udplane_recv(fd, b, 4, 0); }, [&] { return recv(plain(), b, 4, MSG_DONTWAIT); }},
-			{[&] { return udplane_recv(fd, b, 0, 0); }, [&] { return recv(plain(), b, 0, MSG_DONTWAIT); }},
-			{[&] { return udplane_recv(fd, b, 4, MSG_PEEK); }, [&] { return recv(plain(), b, 4, MSG_PEEK | MSG_DONTWAIT); }},
-			{[&] { return udplane_recvmsg(fd, &mh, 0); }, [&] { return recvmsg(plain(), &mh, MSG_DONTWAIT); }},
-			{[&] { return udplane_recvmsg(fd, reinterpret_cast<struct msghdr *>(b), 0); },
-			 [&] { return recvmsg(plain(), reinterpret_cast<struct msghdr *>(b), MSG_DONTWAIT); }},
-			{[&] { return udplane_recvmmsg(fd, reinterpret_cast<struct mmsghdr *>(b), 3, 0, nullptr); },
-			 [&] { return recvmmsg(plain(), reinterpret_cast<struct mmsghdr *>(b), 3, MSG_DONTWAIT, nullptr); }},
-			{[&] { return udplane_recvmmsg(fd, two, 2, 0, nullptr); }, [&] { return recvmmsg(plain(), two, 2, MSG_DONTWAIT, nullptr); }},
-			{[&] { return udplane_recvfrom(fd, buf, 4, 0, reinterpret_cast<struct sockaddr *>(&in), reinterpret_cast<socklen_t *>(b)); },
-			 [&] { return recvfrom(plain(), buf, 4, MSG_DONTWAIT, reinterpret_cast<struct sockaddr *>(&in),
-					       reinterpret_cast<socklen_t *>(b)); }},
-			{[&] { len = sizeof(in); return b ? udplane_recvfrom(fd, buf, 4, 0, reinterpret_cast<struct sockaddr *>(b), &len) : -1; },
-			 [&] { len = sizeof(in); return b ? recvfrom(plain(), buf, 4, MSG_DONTWAIT, reinterpret_cast<struct sockaddr *>(b), &len) : -1; }},
-			{[&] { return udplane_sendto(fd, b, 4, 0, fast_to, tx_len); }, [&] { return sendto(plain(), b, 4, 0, fast_to, tx_len); }},
-			{[&] { return udplane_sendto(fd, buf, 4, 0, reinterpret_cast<struct sockaddr *>(b), tx_len); },
-			 [&] { return sendto(plain(), buf, 4, 0, reinterpret_cast<struct sockaddr *>(b), to_len); }},
-			{[&] { return udplane_sendmsg(fd, reinterpret_cast<struct msghdr *>(b), 0); },
-			 [&] { return sendmsg(plain(), reinterpret_cast<struct msghdr *>(b), 0); }},
-			{[&] { return udplane_sendmmsg(fd, reinterpret_cast<struct mmsghdr *>(b), 1, 0); },
-			 [&] { return sendmmsg(plain(), reinterpret_cast<struct mmsghdr *>(b), 1, 0); }},
-		};
+		const std::vector<std::pair<std::function<ssize_t()>, std::function<ssize_t()>>>
+			calls = {
+				{[&] { return udplane_recv(fd, b, 4, 0); },
+				 [&] { return recv(plain(), b, 4, MSG_DONTWAIT); }},
+				{[&] { return udplane_recv(fd, b, 0, 0); },
+				 [&] { return recv(plain(), b, 0, MSG_DONTWAIT); }},
+				{[&] { return udplane_recv(fd, b, 4, MSG_PEEK); },
+				 [&] { return recv(plain(), b, 4, MSG_PEEK | MSG_DONTWAIT); }},
+				{[&] { return udplane_recvmsg(fd, &mh, 0); },
+				 [&] { return recvmsg(plain(), &mh, MSG_DONTWAIT); }},
+				{[&] {
+					 return udplane_recvmsg(
+						 fd, reinterpret_cast<struct msghdr *>(b), 0);
+				 },
+				 [&] {
+					 return recvmsg(plain(),
+							reinterpret_cast<struct msghdr *>(b),
+							MSG_DONTWAIT);
+				 }},
+				{[&] {
+					 return udplane_recvmmsg(
+						 fd, reinterpret_cast<struct mmsghdr *>(b), 3, 0,
+						 nullptr);
+				 },
+				 [&] {
+					 return recvmmsg(plain(),
+							 reinterpret_cast<struct mmsghdr *>(b), 3,
+							 MSG_DONTWAIT, nullptr);
+				 }},
+				{[&] { return udplane_recvmmsg(fd, two, 2, 0, nullptr); },
+				 [&] { return recvmmsg(plain(), two, 2, MSG_DONTWAIT, nullptr); }},
+				{[&] {
+					 return udplane_recvfrom(
+						 fd, buf, 4, 0,
+						 reinterpret_cast<struct sockaddr *>(&in),
+						 reinterpret_cast<socklen_t *>(b));
+				 },
+				 [&] {
+					 return recvfrom(plain(), buf, 4, MSG_DONTWAIT,
+							 reinterpret_cast<struct sockaddr *>(&in),
+							 reinterpret_cast<socklen_t *>(b));
+				 }},
+				{[&] {
+					 len = sizeof(in);
+					 return b ? udplane_recvfrom(
+							    fd, buf, 4, 0,
+							    reinterpret_cast<struct sockaddr *>(b),
+							    &len)
+						  : -1;
+				 },
+				 [&] {
+					 len = sizeof(in);
+					 return b ? recvfrom(plain(), buf, 4, MSG_DONTWAIT,
+							     reinterpret_cast<struct sockaddr *>(b),
+							     &len)
+						  : -1;
+				 }},
+				{[&] { return udplane_sendto(fd, b, 4, 0, fast_to, tx_len); },
+				 [&] { return sendto(plain(), b, 4, 0, fast_to, tx_len); }},
+				{[&] {
+					 return udplane_sendto(
+						 fd, buf, 4, 0,
+						 reinterpret_cast<struct sockaddr *>(b), tx_len);
+				 },
+				 [&] {
+					 return sendto(plain(), buf, 4, 0,
+						       reinterpret_cast<struct sockaddr *>(b),
+						       to_len);
+				 }},
+				{[&] {
+					 return udplane_sendmsg(
+						 fd, reinterpret_cast<struct msghdr *>(b), 0);
+				 },
+				 [&] {
+					 return sendmsg(plain(),
+							reinterpret_cast<struct msghdr *>(b), 0);
+				 }},
+				{[&] {
+					 return udplane_sendmmsg(
+						 fd, reinterpret_cast<struct mmsghdr *>(b), 1, 0);
+				 },
+				 [&] {
+					 return sendmmsg(plain(),
+							 reinterpret_cast<struct mmsghdr *>(b), 1,
+							 0);
+				 }},
+			};
 		for (size_t i = 0; i < calls.size(); i++) {
 			p->Deliver(Id(fd), "one");
 			ASSERT_EQ(sendto(plain(), "one", 3, 0, plain_to, to_len), 3);
@@ -589,7 +665,8 @@ TEST_F(ReceiveTest, ANegativeTimeoutDoesNotWait)
 	}
 }
 
-// A socket that moves is read in the order in which things came: what is older in the kernel socket, the ring, what the kernel gets then.
+// A socket that moves is read in the order in which things came: what is older in the kernel
+// socket, the ring, what the kernel gets then.
 TEST_F(ReceiveTest, KeepsTheOrderWhenItMoves)
 {
 	Peer *p = Start();
@@ -602,17 +679,22 @@ TEST_F(ReceiveTest, KeepsTheOrderWhenItMoves)
 		p->Deliver(Id(fd), "2", "10.0.0.1:1", UDPLANE_RX_SWITCHED);
 		p->Deliver(Id(fd), "3");
 		if (*how == 'o') {
-			ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof(on)), 0);
+			ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof(on)),
+				  0);
 		} else if (*how == 's') {
 			udplane_shutdown(fd, SHUT_WR);
 		} else if (*how == 'f') {
 			struct sock_filter all = {BPF_RET | BPF_K, 0, 0, 0xffff};
 			struct sock_fprog prog = {1, &all};
-			ASSERT_EQ(udplane_setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)), 0);
+			ASSERT_EQ(udplane_setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog,
+						     sizeof(prog)),
+				  0);
 		} else {
 			struct sockaddr_storage ss;
 			socklen_t len = Address("127.0.0.1:" + std::to_string(plain_port()), &ss);
-			ASSERT_EQ(udplane_connect(fd, reinterpret_cast<struct sockaddr *>(&ss), len), 0);
+			ASSERT_EQ(
+				udplane_connect(fd, reinterpret_cast<struct sockaddr *>(&ss), len),
+				0);
 		}
 		EXPECT_TRUE(Readable(fd)) << how;
 		SendKernel(fd, "4");
@@ -623,7 +705,8 @@ TEST_F(ReceiveTest, KeepsTheOrderWhenItMoves)
 	EXPECT_EQ(p->FramesOut(), 0u);
 }
 
-// The first datagram since the claim, which is marked, is still on its way when the socket moves; the kernel gets the next before it is read.
+// The first datagram since the claim, which is marked, is still on its way when the socket moves;
+// the kernel gets the next before it is read.
 TEST_F(ReceiveTest, KeepsTheOrderOfWhatComesWhileItMoves)
 {
 	Peer *p = Start();
@@ -631,7 +714,9 @@ TEST_F(ReceiveTest, KeepsTheOrderOfWhatComesWhileItMoves)
 	uint32_t id = Id(fd);
 
 	SendKernel(fd, "1");
-	p->on_done = [&](struct udplane_done *) { p->Put(id, "2", "10.0.0.1:1", UDPLANE_RX_SWITCHED, 0); };
+	p->on_done = [&](struct udplane_done *) {
+		p->Put(id, "2", "10.0.0.1:1", UDPLANE_RX_SWITCHED, 0);
+	};
 	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof(on)), 0);
 	p->on_done = nullptr;
 	SendKernel(fd, "3");

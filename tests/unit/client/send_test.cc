@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which path a datagram takes, and that it arrives there whole and in order.
-#include <fcntl.h>
 #include <arpa/inet.h>
+#include <fcntl.h>
 
 #include "tests/unit/client/peer.h"
 
@@ -12,7 +12,8 @@ ssize_t SendTo(int fd, const std::string &payload, const std::string &to, int fl
 	struct sockaddr_storage ss;
 	socklen_t len = Address(to, &ss);
 
-	return udplane_sendto(fd, payload.data(), payload.size(), flags, reinterpret_cast<struct sockaddr *>(&ss), len);
+	return udplane_sendto(fd, payload.data(), payload.size(), flags,
+			      reinterpret_cast<struct sockaddr *>(&ss), len);
 }
 
 class SendTest : public ClientTest
@@ -36,7 +37,9 @@ class SendTest : public ClientTest
 		socklen_t len = Address(domain == AF_INET ? "0.0.0.0:0" : "[::]:0", &ss);
 
 		if (v6only) {
-			EXPECT_EQ(udplane_setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)), 0);
+			EXPECT_EQ(udplane_setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one,
+						     sizeof(one)),
+				  0);
 		}
 		EXPECT_EQ(udplane_bind(fd, reinterpret_cast<struct sockaddr *>(&ss), len), 0);
 		EXPECT_TRUE(Status(fd).accelerated) << Status(fd).text;
@@ -107,7 +110,8 @@ TEST_F(SendTest, OnlyListedUnicastIsFast)
 	EXPECT_FALSE(Fast(fd, "10.1.2.3:0")) << "EINVAL is the kernel's";
 	p->SetPrefix("0.0.0.0/0");
 	EXPECT_TRUE(Fast(fd, "11.1.2.3:1"));
-	EXPECT_FALSE(Fast(fd, "192.168.7.127:1")) << "broadcast even if the default route covers it";
+	EXPECT_FALSE(Fast(fd, "192.168.7.127:1"))
+		<< "broadcast even if the default route covers it";
 	EXPECT_FALSE(Fast(fd, "224.0.0.1:1"));
 	EXPECT_FALSE(Fast(fd, "255.255.255.255:1"));
 	EXPECT_FALSE(Fast(fd, "127.0.0.1:1"));
@@ -251,7 +255,9 @@ TEST_F(SendTest, ErrorsAreLinuxs)
 	EXPECT_TRUE(errno == EACCES || errno == ENETUNREACH) << errno;
 	struct sockaddr_storage ss;
 	Address("10.1.2.3:1", &ss);
-	EXPECT_EQ(udplane_sendto(fd, big, sizeof(big), 0, reinterpret_cast<struct sockaddr *>(&ss), sizeof(struct sockaddr_in)), -1);
+	EXPECT_EQ(udplane_sendto(fd, big, sizeof(big), 0, reinterpret_cast<struct sockaddr *>(&ss),
+				 sizeof(struct sockaddr_in)),
+		  -1);
 	EXPECT_EQ(errno, EMSGSIZE);
 	EXPECT_EQ(udplane_sendto(fd, big, 1, 0, reinterpret_cast<struct sockaddr *>(&ss), 3), -1);
 	EXPECT_EQ(errno, EINVAL);
@@ -355,9 +361,12 @@ TEST_F(SendTest, AWorkerThatMakesRoomIsWaitedFor)
 	p->SetPrefix("10.0.0.0/8");
 	int fd = Any();
 	size_t got = 0;
-	std::atomic<size_t> elsewhere{0}; // through the kernel, which has no route: the worker was too slow
+	std::atomic<size_t> elsewhere{
+		0}; // through the kernel, which has no route: the worker was too slow
 
-	std::thread worker([&] { EXPECT_TRUE(Until([&] { return (got += p->Take(3).size()) + elsewhere >= 1000; })); });
+	std::thread worker([&] {
+		EXPECT_TRUE(Until([&] { return (got += p->Take(3).size()) + elsewhere >= 1000; }));
+	});
 	for (int i = 0; i < 1000; i++)
 		elsewhere += SendTo(fd, "x", "10.1.2.3:1") < 0;
 	worker.join();

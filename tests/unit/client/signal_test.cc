@@ -24,7 +24,8 @@ void OnSignal(int)
 
 double Now()
 {
-	return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+	return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+		.count();
 }
 
 class SignalTest : public ClientTest
@@ -54,11 +55,14 @@ class SignalTest : public ClientTest
 	}
 	ssize_t SendPlain(int fd, const char *text)
 	{
-		return udplane_sendto(fd, text, strlen(text), 0, reinterpret_cast<struct sockaddr *>(&loopback_), loopback_len_);
+		return udplane_sendto(fd, text, strlen(text), 0,
+				      reinterpret_cast<struct sockaddr *>(&loopback_),
+				      loopback_len_);
 	}
 	ssize_t SendFast(int fd, const char *text)
 	{
-		return udplane_sendto(fd, text, strlen(text), 0, reinterpret_cast<struct sockaddr *>(&fast_), fast_len_);
+		return udplane_sendto(fd, text, strlen(text), 0,
+				      reinterpret_cast<struct sockaddr *>(&fast_), fast_len_);
 	}
 	uint16_t Port(int fd)
 	{
@@ -76,7 +80,8 @@ class SignalTest : public ClientTest
 
 		Close(fd);
 		EXPECT_LT(Now() - start, 0.09) << "close waits for nobody";
-		int again = Open(SOCK_DGRAM | SOCK_NONBLOCK, AF_INET, port); /* expects that bind works */
+		int again = Open(SOCK_DGRAM | SOCK_NONBLOCK, AF_INET,
+				 port); /* expects that bind works */
 		Close(again);
 	}
 
@@ -91,7 +96,7 @@ __attribute__((noinline)) void LeaveLocked(struct lock *l)
 	__asm__ volatile("" ::: "memory");
 }
 
-/* ------------------------------------------------------------------------------------------------- in a handler -- */
+/* --- in a handler --- */
 
 TEST_F(SignalTest, SendsWhileTheInterruptedCallHoldsTheSendSide)
 {
@@ -136,7 +141,8 @@ TEST_F(SignalTest, ReceivesWhileTheInterruptedCallHoldsTheReceiveSide)
 	ASSERT_EQ(lock_take(&s->rx_lock), LOCK_TAKEN);
 	InHandler([&] {
 		EXPECT_EQ(Recv(fd, MSG_DONTWAIT), "!EAGAIN");
-		EXPECT_EQ(Recv(fd), "!EINTR") << "who was interrupted cannot go on, so waiting would have no end";
+		EXPECT_EQ(Recv(fd), "!EINTR")
+			<< "who was interrupted cannot go on, so waiting would have no end";
 		SendKernel(fd, "kernel");
 		EXPECT_EQ(Recv(fd), "kernel");
 	});
@@ -180,7 +186,9 @@ TEST_F(SignalTest, OtherCallsInAHandler)
 	InHandler([&] {
 		EXPECT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)), 0);
 		EXPECT_EQ(udplane_getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &len), 0);
-		EXPECT_EQ(udplane_connect(fd, reinterpret_cast<struct sockaddr *>(&loopback_), loopback_len_), 0);
+		EXPECT_EQ(udplane_connect(fd, reinterpret_cast<struct sockaddr *>(&loopback_),
+					  loopback_len_),
+			  0);
 		EXPECT_EQ(Port(fd) != 0, true);
 	});
 	lock_drop(&s->tx_lock);
@@ -209,7 +217,8 @@ TEST_F(SignalTest, CloseInAHandlerIsDoneAtTheNextCall)
 	Close(Open(SOCK_DGRAM, AF_INET, port));
 }
 
-/* The real thing: a timer's handler sends and receives on the sockets of a program that does nothing else. */
+/* The real thing: a timer's handler sends and receives on the sockets of a program that does
+ * nothing else. */
 TEST_F(SignalTest, AHeartbeatInABusyProgram)
 {
 	Peer *p = Start();
@@ -251,7 +260,8 @@ TEST_F(SignalTest, AHeartbeatInABusyProgram)
 	EXPECT_GE(beats, 20u);
 	EXPECT_GT(got, 0u);
 	struct udplane_status a = Status(fd), b = Status(other);
-	EXPECT_EQ(a.fast_tx + a.kernel_tx + b.fast_tx + b.kernel_tx, sent + beats) << "each send went out once";
+	EXPECT_EQ(a.fast_tx + a.kernel_tx + b.fast_tx + b.kernel_tx, sent + beats)
+		<< "each send went out once";
 	EXPECT_EQ(a.fast_tx + b.fast_tx, taken);
 	while (Recv(fd) == "in")
 		;
@@ -261,7 +271,7 @@ TEST_F(SignalTest, AHeartbeatInABusyProgram)
 	pthread_sigmask(SIG_UNBLOCK, &usr1, nullptr);
 }
 
-/* ------------------------------------------------------------------------------------------------- out of a call -- */
+/* --- out of a call --- */
 
 TEST_F(SignalTest, LocksThatAJumpHasLeftAreTakenOver)
 {
@@ -396,7 +406,7 @@ TEST_F(SignalTest, AFaultInTheApplicationsBufferLeavesNothingBehind)
 	ExpectCleanClose(fd);
 }
 
-/* -------------------------------------------------------------------------------------------------- cancellation -- */
+/* --- cancellation --- */
 
 struct Call {
 	int fd;
@@ -406,14 +416,15 @@ struct Call {
 
 	Call(int fd_in, std::function<void(int)> fn_in) : fd(fd_in), fn(std::move(fn_in))
 	{
-		pthread_create(&thread, nullptr,
-			       [](void *arg) -> void * {
-				       auto *c = static_cast<Call *>(arg);
-				       c->begun = true;
-				       for (;;)
-					       c->fn(c->fd);
-			       },
-			       this);
+		pthread_create(
+			&thread, nullptr,
+			[](void *arg) -> void * {
+				auto *c = static_cast<Call *>(arg);
+				c->begun = true;
+				for (;;)
+					c->fn(c->fd);
+			},
+			this);
 	}
 	void CancelAndJoin()
 	{
@@ -428,7 +439,8 @@ struct Call {
 	}
 };
 
-/* No std::string: the stack is unwound, but with exceptions that pass C code nothing may be owned. */
+/* No std::string: the stack is unwound, but with exceptions that pass C code nothing may be owned.
+ */
 void ReceiveOnce(int fd)
 {
 	char buf[64];
@@ -484,7 +496,10 @@ TEST_F(SignalTest, WhoNeverWaitsIsCancelledToo)
 		static socklen_t to_len;
 		to = fast_;
 		to_len = fast_len_;
-		Call c(blind, [](int s) { udplane_sendto(s, "x", 1, 0, reinterpret_cast<struct sockaddr *>(&to), to_len); });
+		Call c(blind, [](int s) {
+			udplane_sendto(s, "x", 1, 0, reinterpret_cast<struct sockaddr *>(&to),
+				       to_len);
+		});
 		ASSERT_TRUE(Until([&] { return c.begun.load(); }));
 		c.CancelAndJoin();
 	}
@@ -500,7 +515,7 @@ TEST_F(SignalTest, WhoNeverWaitsIsCancelledToo)
 	ExpectCleanClose(blind);
 }
 
-/* ------------------------------------------------------------------------------------------------------- restart -- */
+/* --- restart --- */
 
 char StateOf(pid_t tid)
 {
@@ -552,7 +567,8 @@ class RestartTest : public SignalTest
 		else if (who == kKernelPath)
 			SendKernel(fd, "x");
 		else
-			sendto(plain(), "x", 1, 0, reinterpret_cast<struct sockaddr *>(&loopback_), loopback_len_);
+			sendto(plain(), "x", 1, 0, reinterpret_cast<struct sockaddr *>(&loopback_),
+			       loopback_len_);
 	}
 	/* What a receive that waits returns when SIGUSR1 comes, and then a datagram. */
 	std::string Interrupted(Who who, int fd, bool to_process)
@@ -567,7 +583,9 @@ class RestartTest : public SignalTest
 		};
 		handler = &note;
 		std::thread other([&] {
-			Until([&] { return (who == kPlain || Visitors(fd) == 1) && StateOf(tid) == 'S'; });
+			Until([&] {
+				return (who == kPlain || Visitors(fd) == 1) && StateOf(tid) == 'S';
+			});
 			if (to_process)
 				kill(getpid(), SIGUSR1);
 			else
@@ -613,7 +631,8 @@ TEST_F(RestartTest, AHandlerEndsAReceiveAsInLinux)
 	int ring = Claimed(SOCK_DGRAM), kernel = Open(SOCK_DGRAM);
 	static const char *const name[] = {"none", "SA_RESTART", "without"};
 
-	/* Ports that are not asked for stay with the kernel, which the library waits for by itself. */
+	/* Ports that are not asked for stay with the kernel, which the library waits for by itself.
+	 */
 	for (uint32_t port = 0; port < 65536; port++)
 		peer_->AskPort(static_cast<uint16_t>(port), false);
 	Close(kernel);
@@ -623,7 +642,8 @@ TEST_F(RestartTest, AHandlerEndsAReceiveAsInLinux)
 		for (Kind usr2 : {kNone, kRestart, kEnd}) {
 			for (int i = 0; i < 4; i++) {
 				bool timed = i & 1, to_process = i & 2;
-				SCOPED_TRACE(std::string(name[usr1]) + ", the other signal " + name[usr2] + (timed ? ", SO_RCVTIMEO" : "") +
+				SCOPED_TRACE(std::string(name[usr1]) + ", the other signal " +
+					     name[usr2] + (timed ? ", SO_RCVTIMEO" : "") +
 					     (to_process ? ", to the process" : ", to the thread"));
 				for (int fd : {ring, kernel})
 					SetTimeout(kRing, fd, timed);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Several threads on one socket and on many, closing while others are inside, and a worker that never stops.
+// Several threads on one socket and on many, closing while others are inside, and a worker that
+// never stops.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -40,9 +41,14 @@ TEST_F(ThreadTest, ReadersShareASocket)
 					}
 					int n = udplane_recv_burst(fd, pkts, 4, 0);
 					for (int k = 0; k < n; k++)
-						seen[static_cast<size_t>(atoi(std::string(static_cast<const char *>(pkts[k].data), pkts[k].len).c_str()))]++;
+						seen[static_cast<size_t>(
+							atoi(std::string(static_cast<const char *>(
+										 pkts[k].data),
+									 pkts[k].len)
+								     .c_str()))]++;
 					if (n > 0)
-						udplane_release(fd, pkts, static_cast<unsigned int>(n));
+						udplane_release(fd, pkts,
+								static_cast<unsigned int>(n));
 					got += n > 0 ? n : 0;
 				}
 			});
@@ -74,7 +80,8 @@ TEST_F(ThreadTest, WritersShareALane)
 		while (!stop) {
 			for (const Sent &s : p->Take(16)) {
 				int n = atoi(s.payload.c_str() + 2);
-				EXPECT_GT(n, last[s.payload.substr(0, 1)]) << "the order of each writer holds";
+				EXPECT_GT(n, last[s.payload.substr(0, 1)])
+					<< "the order of each writer holds";
 				last[s.payload.substr(0, 1)] = n;
 				taken++;
 			}
@@ -86,9 +93,12 @@ TEST_F(ThreadTest, WritersShareALane)
 			struct sockaddr_storage ss;
 			socklen_t len = Address("10.1.2.3:1", &ss);
 			for (int n = 1; n <= each; n++) {
-				std::string s = std::string(1, static_cast<char>('a' + i)) + " " + std::to_string(n);
+				std::string s = std::string(1, static_cast<char>('a' + i)) + " " +
+						std::to_string(n);
 				if (n % 3) {
-					udplane_sendto(fd[i % 2], s.data(), s.size(), 0, reinterpret_cast<struct sockaddr *>(&ss), len);
+					udplane_sendto(fd[i % 2], s.data(), s.size(), 0,
+						       reinterpret_cast<struct sockaddr *>(&ss),
+						       len);
 					continue;
 				}
 				struct udplane_buf b;
@@ -103,7 +113,10 @@ TEST_F(ThreadTest, WritersShareALane)
 	}
 	for (auto &t : writers)
 		t.join();
-	EXPECT_TRUE(Until([&] { return udplane_word_load(&table_get(fd[0])->lane->tx.head->cons_idx) == table_get(fd[0])->lane->tx.idx; }));
+	EXPECT_TRUE(Until([&] {
+		return udplane_word_load(&table_get(fd[0])->lane->tx.head->cons_idx) ==
+		       table_get(fd[0])->lane->tx.idx;
+	}));
 	stop = true;
 	worker.join();
 	EXPECT_EQ(taken, Status(fd[0]).fast_tx + Status(fd[1]).fast_tx);
@@ -144,13 +157,16 @@ TEST_F(ThreadTest, SocketsComeAndGoWhileOthersUseThem)
 				if (fd < 0)
 					continue;
 				if (i == 0) {
-					udplane_sendto(fd, "x", 1, MSG_DONTWAIT, reinterpret_cast<struct sockaddr *>(&ss), len);
+					udplane_sendto(fd, "x", 1, MSG_DONTWAIT,
+						       reinterpret_cast<struct sockaddr *>(&ss),
+						       len);
 				} else if (i == 1) {
 					Recv(fd, MSG_DONTWAIT);
 				} else {
 					int n = udplane_recv_burst(fd, pkts, 8, MSG_DONTWAIT);
 					if (n > 0)
-						udplane_release(fd, pkts, static_cast<unsigned int>(n));
+						udplane_release(fd, pkts,
+								static_cast<unsigned int>(n));
 				}
 				p->Take();
 			}
@@ -191,7 +207,9 @@ TEST_F(ThreadTest, DeathUnderLoadOnManySockets)
 			for (size_t k = static_cast<size_t>(i); !stop; k++) {
 				int fd = fds[k % fds.size()];
 				if (i % 2)
-					udplane_sendto(fd, "x", 1, MSG_DONTWAIT, reinterpret_cast<struct sockaddr *>(&ss), len);
+					udplane_sendto(fd, "x", 1, MSG_DONTWAIT,
+						       reinterpret_cast<struct sockaddr *>(&ss),
+						       len);
 				else
 					Recv(fd);
 			}
@@ -232,7 +250,8 @@ TEST_F(ThreadTest, ShutdownWakesAReceiver)
 			int n = -1;
 			std::thread t([&] {
 				char c;
-				n = burst ? udplane_recv_burst(fd, &pkt, 1, 0) : static_cast<int>(udplane_recv(fd, &c, 1, 0));
+				n = burst ? udplane_recv_burst(fd, &pkt, 1, 0)
+					  : static_cast<int>(udplane_recv(fd, &c, 1, 0));
 			});
 			ASSERT_TRUE(Until([&] { return Visitors(fd) == 1; }));
 			if (by_library)

@@ -56,9 +56,9 @@ TEST(Load, EveryKeyHasAVariable)
 	const struct key *key;
 	char variable[KEY_NAME_SIZE];
 	for (size_t i = 0; (key = key_at(i)); i++) {
-		const char *value = key->initial && *key->initial ? key->initial
-				    : key == key_find("library_dir")      ? "/7"
-									  : "7";
+		const char *value = key->initial && *key->initial    ? key->initial
+				    : key == key_find("library_dir") ? "/7"
+								     : "7";
 		if (key == key_find("annotations"))
 			continue; /* would be read */
 		Loaded loaded =

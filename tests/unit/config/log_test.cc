@@ -63,7 +63,9 @@ TEST_F(Log, JournaldGetsPrioritiesInstead)
 
 TEST_F(Log, AMessageCannotForgeALine)
 {
-	log_info("%s", "a\nb\x1b[31mc\x7f\x9b" "1m\xc2\x9b" "2m");
+	log_info("%s", "a\nb\x1b[31mc\x7f\x9b"
+		       "1m\xc2\x9b"
+		       "2m");
 	std::string text = output();
 	EXPECT_NE(std::string::npos, text.find("info  a?b?[31mc??1m??2m\n"));
 	EXPECT_EQ(1, std::count(text.begin(), text.end(), '\n'));

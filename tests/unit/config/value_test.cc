@@ -61,7 +61,8 @@ INSTANTIATE_TEST_SUITE_P(
 		Value{"--max-clients", "max_clients", "1024", "1024"},
 		Value{"--trust-rules", "trust_rules", "none", "none"},
 		Value{"--trust-rules", "trust_rules", "ipsec", "ipsec"},
-		Value{"--trust-rules", "trust_rules", "cgroup_program,netfilter", "netfilter,cgroup_program"},
+		Value{"--trust-rules", "trust_rules", "cgroup_program,netfilter",
+		      "netfilter,cgroup_program"},
 		Value{"--log-level", "log_level", "debug", "debug"}));
 
 class BadValue : public testing::TestWithParam<Value>

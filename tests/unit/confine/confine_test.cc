@@ -62,7 +62,8 @@ TEST(Confine, ADaemonGoesOn)
 				  return 2;
 			  if (socket(AF_INET, SOCK_DGRAM, 0) < 0)
 				  return 3;
-			  return Refused(syscall(SYS_bpf, 1, nullptr, 0)) ? 0 : 4; /* another one's */
+			  return Refused(syscall(SYS_bpf, 1, nullptr, 0)) ? 0
+									  : 4; /* another one's */
 		  }));
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a claimed socket must know of the others: who is the same, who is a rival; compared with a walk over all of them.
+// What a claimed socket must know of the others: who is the same, who is a rival; compared with a
+// walk over all of them.
 #include "sidecar/control/index.h"
 
 #include <gtest/gtest.h>
@@ -15,7 +16,10 @@ namespace
 {
 
 struct Index : testing::Test {
-	void SetUp() override { ASSERT_EQ(index_init(&x, 100), 0); }
+	void SetUp() override
+	{
+		ASSERT_EQ(index_init(&x, 100), 0);
+	}
 	void TearDown() override
 	{
 		for (auto &i : items)
@@ -87,7 +91,8 @@ TEST_F(Index, OneKernelSocketOfTwoProcessesIsNoRivalToItself)
 
 TEST_F(Index, AnotherPeerIsAnotherKey)
 {
-	auto *listener = Add(1, false, 5060), *a = Add(2, false, 5060, 1000), *b = Add(3, false, 5060, 1001);
+	auto *listener = Add(1, false, 5060), *a = Add(2, false, 5060, 1000),
+	     *b = Add(3, false, 5060, 1001);
 	EXPECT_EQ(index_rival(listener), nullptr);
 	EXPECT_EQ(index_rival(a), nullptr);
 	EXPECT_EQ(index_find(&x, &b->key), b->group);
@@ -117,7 +122,8 @@ TEST_F(Index, AgreesWithAWalkOverAll)
 	std::vector<index_item *> in;
 	for (int round = 0; round < 3000; round++) {
 		if (in.size() < 60 && rng() % 2) {
-			in.push_back(Add(1 + rng() % 12, rng() % 2, static_cast<uint16_t>(1 + rng() % 3),
+			in.push_back(Add(1 + rng() % 12, rng() % 2,
+					 static_cast<uint16_t>(1 + rng() % 3),
 					 static_cast<uint16_t>(rng() % 3)));
 		} else if (!in.empty()) {
 			size_t n = rng() % in.size();
@@ -128,10 +134,13 @@ TEST_F(Index, AgreesWithAWalkOverAll)
 			bool rival = false, contested = false;
 			for (auto *o : in) {
 				bool same = !memcmp(&o->key, &i->key, sizeof(o->key));
-				rival |= same && o->cookie != i->cookie && !(o->reuseport && i->reuseport);
+				rival |= same && o->cookie != i->cookie &&
+					 !(o->reuseport && i->reuseport);
 				for (auto *p : in)
-					contested |= same && !memcmp(&p->key, &i->key, sizeof(p->key)) &&
-						     o->cookie != p->cookie && !(o->reuseport && p->reuseport);
+					contested |= same &&
+						     !memcmp(&p->key, &i->key, sizeof(p->key)) &&
+						     o->cookie != p->cookie &&
+						     !(o->reuseport && p->reuseport);
 			}
 			ASSERT_EQ(index_rival(i) != nullptr, rival);
 			if (round % 50 == 0) {

@@ -24,7 +24,10 @@ struct Rings : testing::Test {
 		b.max = b.small_max = b.huge_max = 64 << 20;
 		channel.budget = &b;
 		channel.owner = &owner;
-		ASSERT_EQ(memzone_create(&channel, "test", 4096, MEMZONE_SMALL_ONLY, -1, text, sizeof(text)), 0) << text;
+		ASSERT_EQ(memzone_create(&channel, "test", 4096, MEMZONE_SMALL_ONLY, -1, text,
+					 sizeof(text)),
+			  0)
+			<< text;
 		rings_init(&pool, &channel, 4096, 1, 64);
 	}
 	void TearDown() override
@@ -38,20 +41,34 @@ struct Rings : testing::Test {
 	{
 		Place p;
 		int fd;
-		EXPECT_EQ(rings_get(&pool, MEMZONE_SMALL_ONLY, -1, &p.place, &p.cls, &fd, text, sizeof(text)), 0) << text;
+		EXPECT_EQ(rings_get(&pool, MEMZONE_SMALL_ONLY, -1, &p.place, &p.cls, &fd, text,
+				    sizeof(text)),
+			  0)
+			<< text;
 		return p;
 	}
 	uint32_t *Word(const Place &p, size_t off)
 	{
 		return reinterpret_cast<uint32_t *>(rings_at(&pool, p.place, p.cls, 0).addr + off);
 	}
-	uint32_t *Prod(const Place &p) { return Word(p, offsetof(udplane_rx_ring, head.prod_idx)); }
-	uint32_t *Cons(const Place &p) { return Word(p, offsetof(udplane_rx_ring, head.cons_idx)); }
-	void Put(const Place &p) { rings_put(&pool, p.place, p.cls); }
+	uint32_t *Prod(const Place &p)
+	{
+		return Word(p, offsetof(udplane_rx_ring, head.prod_idx));
+	}
+	uint32_t *Cons(const Place &p)
+	{
+		return Word(p, offsetof(udplane_rx_ring, head.cons_idx));
+	}
+	void Put(const Place &p)
+	{
+		rings_put(&pool, p.place, p.cls);
+	}
 	uint64_t Pages(uint32_t segment)
 	{
 		struct stat st;
-		return fstat(pool.seg[segment]->fd, &st) ? 0 : static_cast<uint64_t>(st.st_blocks) * 512;
+		return fstat(pool.seg[segment]->fd, &st)
+			       ? 0
+			       : static_cast<uint64_t>(st.st_blocks) * 512;
 	}
 	void Seconds(int n)
 	{
@@ -152,14 +169,17 @@ TEST_F(Rings, WithoutRoomASegmentStaysEmptyAndTheRefusalSaysWhy)
 	Put(p);
 	Seconds(3);
 	b.max = 64 << 10;
-	EXPECT_EQ(rings_get(&pool, MEMZONE_SMALL_ONLY, -1, &p.place, &p.cls, &fd, text, sizeof(text)), -EDQUOT);
+	EXPECT_EQ(
+		rings_get(&pool, MEMZONE_SMALL_ONLY, -1, &p.place, &p.cls, &fd, text, sizeof(text)),
+		-EDQUOT);
 	EXPECT_NE(std::string(text).find("raise memory_max"), std::string::npos) << text;
 	b.max = 64 << 20;
 	p = Get();
 	EXPECT_EQ(p.place.segment, 1u);
 }
 
-/* A client counts the segments that it is told of: a claim that is refused after one was made must not leave a gap. */
+/* A client counts the segments that it is told of: a claim that is refused after one was made must
+ * not leave a gap. */
 TEST_F(Rings, ASegmentThatNobodyWasToldOfIsUnmade)
 {
 	for (int i = 0; i < 3; i++) {

@@ -20,14 +20,16 @@ std::string metrics(Image &image)
 	return text_of([&](FILE *f) { metrics_print(f, &shot.s); });
 }
 
-/* Every line is a HELP, its TYPE, or a sample of that family; a family comes once, a series comes once. */
+/* Every line is a HELP, its TYPE, or a sample of that family; a family comes once, a series comes
+ * once. */
 TEST(Metrics, AreWellFormed)
 {
 	Image image;
 	image.claim("2001:db8::1", 5060, UDPLANE_SOCKET_ACTIVE);
 	strcpy(image.claim("0.0.0.0", 5060, UDPLANE_SOCKET_KERNEL)->comm, "a\"b\\c");
 	std::istringstream text(metrics(image));
-	std::regex sample(R"re(([a-z_]+)(\{[a-z]+="([^"\\]|\\["\\])*"(,[a-z]+="([^"\\]|\\["\\])*")*\})? [0-9]+)re");
+	std::regex sample(
+		R"re(([a-z_]+)(\{[a-z]+="([^"\\]|\\["\\])*"(,[a-z]+="([^"\\]|\\["\\])*")*\})? [0-9]+)re");
 	std::set<std::string> families, series;
 	std::string line, name, type;
 	std::smatch match;
@@ -39,7 +41,8 @@ TEST(Metrics, AreWellFormed)
 		if (line[0] != '#') {
 			ASSERT_TRUE(std::regex_match(line, match, sample)) << line;
 			EXPECT_EQ(name, match[1]) << line;
-			EXPECT_EQ(type == "counter", std::regex_search(name, std::regex("_total$"))) << line;
+			EXPECT_EQ(type == "counter", std::regex_search(name, std::regex("_total$")))
+				<< line;
 			EXPECT_TRUE(series.insert(line.substr(0, line.rfind(' '))).second) << line;
 			continue;
 		}
@@ -53,7 +56,8 @@ TEST(Metrics, AreWellFormed)
 		EXPECT_EQ(name, word);
 		EXPECT_TRUE(type == "counter" || type == "gauge") << line;
 	}
-	EXPECT_GT(families.size(), device_counters.cnt + worker_counters.cnt + control_counters.cnt + socket_counters.cnt);
+	EXPECT_GT(families.size(), device_counters.cnt + worker_counters.cnt +
+					   control_counters.cnt + socket_counters.cnt);
 }
 
 TEST(Metrics, HaveLabelsAndValues)
@@ -68,8 +72,10 @@ TEST(Metrics, HaveLabelsAndValues)
 
 	for (const char *line : {
 		     "udplane_up 1",
-		     "udplane_info{version=\"0.1.0\",backend=\"af_xdp\",mode=\"balanced\",interface=\"eth0\"} 1",
-		     "udplane_socket_rx_delivered_total{id=\"0\",address=\"10.0.0.1\",port=\"5060\",comm=\"server\"} 7",
+		     "udplane_info{version=\"0.1.0\",backend=\"af_xdp\",mode=\"balanced\","
+		     "interface=\"eth0\"} 1",
+		     "udplane_socket_rx_delivered_total{id=\"0\",address=\"10.0.0.1\",port="
+		     "\"5060\",comm=\"server\"} 7",
 		     "udplane_worker_rx_frames_total{worker=\"1\"} 18446744073709551615",
 		     "udplane_refused_total{reason=\"too_many_sockets\"} 5",
 		     "# TYPE udplane_device_frames_free gauge",
@@ -77,7 +83,8 @@ TEST(Metrics, HaveLabelsAndValues)
 		     "udplane_control_clients 0",
 		     "udplane_memory_bytes{pages=\"huge\"} 33554432",
 	     })
-		EXPECT_NE(std::string::npos, text.find(std::string(line) + "\n")) << line << "\n" << text;
+		EXPECT_NE(std::string::npos, text.find(std::string(line) + "\n")) << line << "\n"
+										  << text;
 }
 
 TEST(Metrics, SayThatNobodyAnswers)

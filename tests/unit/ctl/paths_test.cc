@@ -77,14 +77,21 @@ struct Row {
 };
 
 const Row rows[] = {
-	{"no traffic", [](Situation &) {}, true, "none", PATH_IDLE, PATH_IDLE, "too little traffic"},
-	{"too little to tell", [](Situation &s) { s.past(few); }, true, "none", PATH_IDLE, PATH_IDLE, "too little traffic"},
-	{"all fast", [](Situation &s) { s.fast(many); }, true, "none", PATH_FAST, PATH_IDLE, "10000 by the fast path, 0 by the kernel"},
-	{"fast, but for some", [](Situation &s) { s.fast(many), s.passed(UDPLANE_DEVICE_RX_PASSED_FRAGMENT, many / 10); }, true, "none",
-	 PATH_FAST, PATH_IDLE, "10000 by the fast path, 1000 by the kernel"},
-	{"half and half", [](Situation &s) { s.fast(many), s.passed(UDPLANE_DEVICE_RX_PASSED_FRAGMENT, many); }, true, "none", PATH_MIXED,
-	 PATH_IDLE, "10000 of 20000 datagrams came by the kernel: they came as IP fragments"},
-	{"redirect_peer", [](Situation &s) { s.past(many); }, false, "past_xdp", PATH_KERNEL, PATH_IDLE,
+	{"no traffic", [](Situation &) {}, true, "none", PATH_IDLE, PATH_IDLE,
+	 "too little traffic"},
+	{"too little to tell", [](Situation &s) { s.past(few); }, true, "none", PATH_IDLE,
+	 PATH_IDLE, "too little traffic"},
+	{"all fast", [](Situation &s) { s.fast(many); }, true, "none", PATH_FAST, PATH_IDLE,
+	 "10000 by the fast path, 0 by the kernel"},
+	{"fast, but for some",
+	 [](Situation &s) { s.fast(many), s.passed(UDPLANE_DEVICE_RX_PASSED_FRAGMENT, many / 10); },
+	 true, "none", PATH_FAST, PATH_IDLE, "10000 by the fast path, 1000 by the kernel"},
+	{"half and half",
+	 [](Situation &s) { s.fast(many), s.passed(UDPLANE_DEVICE_RX_PASSED_FRAGMENT, many); },
+	 true, "none", PATH_MIXED, PATH_IDLE,
+	 "10000 of 20000 datagrams came by the kernel: they came as IP fragments"},
+	{"redirect_peer", [](Situation &s) { s.past(many); }, false, "past_xdp", PATH_KERNEL,
+	 PATH_IDLE,
 	 "claimed, but 0 of 10000 datagrams came by XDP: something behind bpf_redirect_peer"},
 	{"redirect_peer, and the program sees TCP of the host",
 	 [](Situation &s) {
@@ -107,28 +114,41 @@ const Row rows[] = {
 		 s.socket->recent[UDPLANE_RECENT_RX_KERNEL_LOST] = many;
 	 },
 	 false, "past_xdp", PATH_KERNEL, PATH_IDLE, "0 of 10000"},
-	{"at rest", [](Situation &s) { s.image.zone()->mode = UDPLANE_MODE_BALANCED, s.passed(UDPLANE_DEVICE_RX_PASSED_IDLE, many); }, true,
-	 "resting", PATH_RESTING, PATH_IDLE, "at this low rate the kernel delivers"},
-	{"asleep in mode latency", [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_IDLE, many); }, false, "worker_asleep", PATH_KERNEL,
-	 PATH_IDLE, "the worker sleeps"},
-	{"asleep in a flood", [](Situation &s) { s.image.zone()->mode = UDPLANE_MODE_BALANCED, s.passed(UDPLANE_DEVICE_RX_PASSED_IDLE, flood); },
+	{"at rest",
+	 [](Situation &s) {
+		 s.image.zone()->mode = UDPLANE_MODE_BALANCED,
+		 s.passed(UDPLANE_DEVICE_RX_PASSED_IDLE, many);
+	 },
+	 true, "resting", PATH_RESTING, PATH_IDLE, "at this low rate the kernel delivers"},
+	{"asleep in mode latency",
+	 [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_IDLE, many); }, false,
+	 "worker_asleep", PATH_KERNEL, PATH_IDLE, "the worker sleeps"},
+	{"asleep in a flood",
+	 [](Situation &s) {
+		 s.image.zone()->mode = UDPLANE_MODE_BALANCED,
+		 s.passed(UDPLANE_DEVICE_RX_PASSED_IDLE, flood);
+	 },
 	 false, "worker_asleep", PATH_KERNEL, PATH_IDLE, "although the rate"},
-	{"a queue that is not bound", [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_NO_QUEUE, many); }, false, "queue_not_bound",
-	 PATH_KERNEL, PATH_IDLE, "rx_passed_no_queue 10000"},
-	{"a udplaned that does not run", [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_STALLED, many); }, false, "stalled", PATH_KERNEL,
-	 PATH_IDLE, "did not run"},
-	{"fragments", [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_FRAGMENT, many); }, false, "fragments", PATH_KERNEL, PATH_IDLE,
-	 "IP fragments"},
-	{"partial checksums", [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_PARTIAL, many); }, false, "partial_checksum", PATH_KERNEL,
-	 PATH_IDLE, "a sender on this host"},
-	{"jumbo frames", [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_JUMBO, many); }, false, "jumbo", PATH_KERNEL, PATH_IDLE,
-	 "longer than one"},
-	{"IP options", [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_OPTIONS, many); }, false, "ip_options", PATH_KERNEL, PATH_IDLE,
-	 "IP options"},
-	{"multicast", [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_NOT_LOCAL, many); }, false, "not_unicast", PATH_KERNEL, PATH_IDLE,
-	 "multicast"},
-	{"no claim in the program", [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_UNCLAIMED, many); }, false, "no_claim_in_xdp",
-	 PATH_KERNEL, PATH_IDLE, "knows of no claim"},
+	{"a queue that is not bound",
+	 [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_NO_QUEUE, many); }, false,
+	 "queue_not_bound", PATH_KERNEL, PATH_IDLE, "rx_passed_no_queue 10000"},
+	{"a udplaned that does not run",
+	 [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_STALLED, many); }, false, "stalled",
+	 PATH_KERNEL, PATH_IDLE, "did not run"},
+	{"fragments", [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_FRAGMENT, many); },
+	 false, "fragments", PATH_KERNEL, PATH_IDLE, "IP fragments"},
+	{"partial checksums",
+	 [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_PARTIAL, many); }, false,
+	 "partial_checksum", PATH_KERNEL, PATH_IDLE, "a sender on this host"},
+	{"jumbo frames", [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_JUMBO, many); },
+	 false, "jumbo", PATH_KERNEL, PATH_IDLE, "longer than one"},
+	{"IP options", [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_OPTIONS, many); },
+	 false, "ip_options", PATH_KERNEL, PATH_IDLE, "IP options"},
+	{"multicast", [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_NOT_LOCAL, many); },
+	 false, "not_unicast", PATH_KERNEL, PATH_IDLE, "multicast"},
+	{"no claim in the program",
+	 [](Situation &s) { s.passed(UDPLANE_DEVICE_RX_PASSED_UNCLAIMED, many); }, false,
+	 "no_claim_in_xdp", PATH_KERNEL, PATH_IDLE, "knows of no claim"},
 	{"fragments beside much that others get",
 	 [](Situation &s) {
 		 s.passed(UDPLANE_DEVICE_RX_PASSED_UNCLAIMED, flood);
@@ -137,20 +157,28 @@ const Row rows[] = {
 	 },
 	 false, "fragments", PATH_KERNEL, PATH_IDLE, "IP fragments"},
 	{"another interface",
-	 [](Situation &s) { s.by_kernel(many), s.image.zone()->recent_host_counter[UDPLANE_HOST_OTHER_RX] += many; }, false,
-	 "other_interface", PATH_KERNEL, PATH_IDLE, "other interfaces received 10000 packets"},
-	{"from nowhere", [](Situation &s) { s.by_kernel(many); }, false, "unknown_way", PATH_KERNEL, PATH_IDLE, "neither the XDP program"},
+	 [](Situation &s) {
+		 s.by_kernel(many),
+			 s.image.zone()->recent_host_counter[UDPLANE_HOST_OTHER_RX] += many;
+	 },
+	 false, "other_interface", PATH_KERNEL, PATH_IDLE,
+	 "other interfaces received 10000 packets"},
+	{"from nowhere", [](Situation &s) { s.by_kernel(many); }, false, "unknown_way", PATH_KERNEL,
+	 PATH_IDLE, "neither the XDP program"},
 	{"the program was detached",
 	 [](Situation &s) {
 		 s.image.zone()->attached = 0;
-		 strcpy(s.image.zone()->trouble, "XDP program 7 (theirs) is attached to eth0 already");
+		 strcpy(s.image.zone()->trouble,
+			"XDP program 7 (theirs) is attached to eth0 already");
 		 s.past(many);
 	 },
 	 false, "detached", PATH_KERNEL, PATH_IDLE, "program 7 (theirs)"},
-	{"the program was detached, and nothing comes", [](Situation &s) { s.image.zone()->attached = 0; }, false, "detached", PATH_KERNEL,
+	{"the program was detached, and nothing comes",
+	 [](Situation &s) { s.image.zone()->attached = 0; }, false, "detached", PATH_KERNEL,
 	 PATH_IDLE, "not attached"},
-	{"sends fast", [](Situation &s) { s.fast(many), s.socket->recent[UDPLANE_RECENT_TX_FAST] = many; }, true, "none", PATH_FAST, PATH_FAST,
-	 "sent: 10000 by the fast path"},
+	{"sends fast",
+	 [](Situation &s) { s.fast(many), s.socket->recent[UDPLANE_RECENT_TX_FAST] = many; }, true,
+	 "none", PATH_FAST, PATH_FAST, "sent: 10000 by the fast path"},
 	{"sends by the kernel, for a reason",
 	 [](Situation &s) {
 		 s.fast(many);
@@ -158,10 +186,14 @@ const Row rows[] = {
 		 s.socket->tx_reason = UDPLANE_REASON_NETFILTER;
 		 strcpy(s.socket->tx_text, "table inet filter, chain output");
 	 },
-	 false, "netfilter", PATH_FAST, PATH_KERNEL, "received by the fast path, but 10000 of 10000 datagrams were sent by the kernel: table inet"},
+	 false, "netfilter", PATH_FAST, PATH_KERNEL,
+	 "received by the fast path, but 10000 of 10000 datagrams were sent by the kernel: table "
+	 "inet"},
 	{"no prefixes",
-	 [](Situation &s) { s.image.zone()->prefix_cnt = 0, s.socket->recent[UDPLANE_RECENT_TX_KERNEL] = many; }, false, "no_fast_route",
-	 PATH_IDLE, PATH_KERNEL, "no destination leaves by eth0"},
+	 [](Situation &s) {
+		 s.image.zone()->prefix_cnt = 0, s.socket->recent[UDPLANE_RECENT_TX_KERNEL] = many;
+	 },
+	 false, "no_fast_route", PATH_IDLE, PATH_KERNEL, "no destination leaves by eth0"},
 	{"the device sends nothing",
 	 [](Situation &s) {
 		 s.image.zone()->prefix_cnt = 0;
@@ -171,18 +203,25 @@ const Row rows[] = {
 	 false, "device_sends_nothing", PATH_IDLE, PATH_KERNEL, "takes no frames"},
 	{"TX ring full",
 	 [](Situation &s) {
-		 s.socket->recent[UDPLANE_RECENT_TX_KERNEL] = s.socket->recent[UDPLANE_RECENT_TX_KERNEL_FULL] = many;
+		 s.socket->recent[UDPLANE_RECENT_TX_KERNEL] =
+			 s.socket->recent[UDPLANE_RECENT_TX_KERNEL_FULL] = many;
 	 },
 	 false, "tx_ring_full", PATH_IDLE, PATH_KERNEL, "stayed full"},
-	{"no neighbour", [](Situation &s) { s.socket->recent[UDPLANE_RECENT_TX_SLOW] = many; }, false, "neighbour", PATH_IDLE, PATH_KERNEL,
-	 "neighbour"},
-	{"an odd destination", [](Situation &s) { s.socket->recent[UDPLANE_RECENT_TX_KERNEL] = many; }, false, "destination", PATH_IDLE,
-	 PATH_KERNEL, "none of the 1 prefixes"},
+	{"no neighbour", [](Situation &s) { s.socket->recent[UDPLANE_RECENT_TX_SLOW] = many; },
+	 false, "neighbour", PATH_IDLE, PATH_KERNEL, "neighbour"},
+	{"an odd destination",
+	 [](Situation &s) { s.socket->recent[UDPLANE_RECENT_TX_KERNEL] = many; }, false,
+	 "destination", PATH_IDLE, PATH_KERNEL, "none of the 1 prefixes"},
 	{"sends at a low rate",
-	 [](Situation &s) { s.image.zone()->mode = UDPLANE_MODE_BALANCED, s.socket->recent[UDPLANE_RECENT_TX_KERNEL] = many; }, true, "none",
-	 PATH_IDLE, PATH_RESTING, "at this low rate"},
-	{"both by the kernel", [](Situation &s) { s.past(many), s.socket->recent[UDPLANE_RECENT_TX_SLOW] = many; }, false, "past_xdp",
-	 PATH_KERNEL, PATH_KERNEL, "; and 10000 of 10000 datagrams were sent by the kernel"},
+	 [](Situation &s) {
+		 s.image.zone()->mode = UDPLANE_MODE_BALANCED,
+		 s.socket->recent[UDPLANE_RECENT_TX_KERNEL] = many;
+	 },
+	 true, "none", PATH_IDLE, PATH_RESTING, "at this low rate"},
+	{"both by the kernel",
+	 [](Situation &s) { s.past(many), s.socket->recent[UDPLANE_RECENT_TX_SLOW] = many; }, false,
+	 "past_xdp", PATH_KERNEL, PATH_KERNEL,
+	 "; and 10000 of 10000 datagrams were sent by the kernel"},
 };
 
 TEST(Paths, EverySituation)

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Sockets in namespaces as one meets them: a plain pod, Istio, kube-proxy on a node, a masquerading router. */
+/* Sockets in namespaces as one meets them: a plain pod, Istio, kube-proxy on a node, a masquerading
+ * router. */
 #include <gtest/gtest.h>
 
 #include "tests/unit/environment/nft.h" /* before the kernel's headers: see libc-compat.h */
 
+#include "sidecar/environment/judge.h"
+#include "sidecar/environment/rules_net.h"
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <linux/xfrm.h>
-#include "sidecar/environment/judge.h"
-#include "sidecar/environment/rules_net.h"
 
 namespace
 {
@@ -17,7 +18,7 @@ const Expression drop = verdict(NF_DROP);
 
 class Judge : public testing::Test
 {
-protected:
+      protected:
 	struct judge_world w = {};
 	struct udplane_addr local = {}, peer = {};
 	uint32_t programs = 0;
@@ -34,7 +35,10 @@ protected:
 		local.port_be = htons(5060);
 	}
 
-	void TearDown() override { judge_free(&w); }
+	void TearDown() override
+	{
+		judge_free(&w);
+	}
 
 	struct judge_verdict judge()
 	{
@@ -59,7 +63,10 @@ protected:
 		EXPECT_EQ(tx != 0, v.tx_text[0] != 0);
 	}
 
-	Ruleset nft() { return Ruleset(&w.rules[JUDGE_NETFILTER]); }
+	Ruleset nft()
+	{
+		return Ruleset(&w.rules[JUDGE_NETFILTER]);
+	}
 };
 
 constexpr auto NO = UDPLANE_REASON_NONE;
@@ -96,8 +103,8 @@ void kube_proxy(Ruleset n)
 		.rule("SERVICES", daddr("10.96.0.10") + dport(53) + List{verdict(NFT_JUMP, "SVC")})
 		.rule("SVC", {immediate({0, 0x40, 0, 0}, 1), meta_set(NFT_META_MARK)})
 		.rule("SVC", {immediate(ip("10.244.0.7"), 1), immediate(port(53), 2), dnat(1, 2)})
-		.rule("POSTROUTING", {meta(NFT_META_MARK), mask({0, 0x40, 0, 0}, {0, 0, 0, 0}), cmp({0, 0x40, 0, 0}, NFT_CMP_NEQ),
-				      verdict(NFT_RETURN)})
+		.rule("POSTROUTING", {meta(NFT_META_MARK), mask({0, 0x40, 0, 0}, {0, 0, 0, 0}),
+				      cmp({0, 0x40, 0, 0}, NFT_CMP_NEQ), verdict(NFT_RETURN)})
 		.rule("POSTROUTING", {plain("masq")});
 }
 
@@ -133,7 +140,8 @@ TEST_F(Judge, FlowsThatAreStillTranslatedAreAnsweredByTheKernel)
 /* The address of the pods' bridge is the node's, too, but nothing leaves from there. */
 TEST_F(Judge, MasqueradingConcernsWhatMayBeTheSource)
 {
-	nft().chain("post", NF_INET_POST_ROUTING, "nat").rule("post", saddr("10.244.0.1") + List{plain("masq")});
+	nft().chain("post", NF_INET_POST_ROUTING, "nat")
+		.rule("post", saddr("10.244.0.1") + List{plain("masq")});
 	w.device_asks = true;
 	w.ours = static_cast<uint8_t(*)[16]>(realloc(w.ours, 32));
 	memcpy(w.ours[1], w.ours[0], 16);
@@ -158,7 +166,8 @@ TEST_F(Judge, KubeProxyInModeNftables)
 	std::string to;
 	for (uint32_t i = 0; i < w.excluded_cnt; i++) {
 		char text[INET_ADDRSTRLEN];
-		to += inet_ntop(AF_INET, w.excluded[i].addr, text, sizeof(text)) + ("/" + std::to_string(w.excluded[i].len)) + " ";
+		to += inet_ntop(AF_INET, w.excluded[i].addr, text, sizeof(text)) +
+		      ("/" + std::to_string(w.excluded[i].len)) + " ";
 	}
 	EXPECT_EQ("10.96.0.0/16 10.244.0.7/32 10.244.0.9/32 10.244.1.8/32 ", to);
 	EXPECT_FALSE(w.any[JUDGE_NETFILTER][0][0].varies & RULES_VARIES_PORT);
@@ -172,13 +181,16 @@ TEST_F(Judge, KubeProxyInModeNftables)
 
 TEST_F(Judge, RulesOnConnectionsWithSomePeersConcernTheseOnly)
 {
-	nft().chain("out", NF_INET_LOCAL_OUT).rule("out", List{ct(), cmp({8, 0, 0, 0})} + daddr("192.0.2.1") + List{drop});
-	nft().chain("in", NF_INET_LOCAL_IN).rule("in", List{ct(), cmp({8, 0, 0, 0})} + saddr("192.0.2.7") + List{drop});
+	nft().chain("out", NF_INET_LOCAL_OUT)
+		.rule("out", List{ct(), cmp({8, 0, 0, 0})} + daddr("192.0.2.1") + List{drop});
+	nft().chain("in", NF_INET_LOCAL_IN)
+		.rule("in", List{ct(), cmp({8, 0, 0, 0})} + saddr("192.0.2.7") + List{drop});
 	expect(NO, NO);
 	ASSERT_EQ(2u, w.excluded_cnt);
 	EXPECT_EQ(0, memcmp(w.excluded[0].addr, ip("192.0.2.1").data(), 4));
 	EXPECT_EQ(0, memcmp(w.excluded[1].addr, ip("192.0.2.7").data(), 4));
-	nft().rule("in", {ct(), cmp({8, 0, 0, 0}), verdict(NFT_RETURN)}).rule("in", sport(7) + List{drop});
+	nft().rule("in", {ct(), cmp({8, 0, 0, 0}), verdict(NFT_RETURN)})
+		.rule("in", sport(7) + List{drop});
 	expect(NF, NF);
 }
 
@@ -186,7 +198,9 @@ TEST_F(Judge, RulesOnConnectionsWithSomePeersConcernTheseOnly)
 TEST_F(Judge, RulesOnConnectionsOfIpv6ConcernAllThatIsReceived)
 {
 	const List to = {payload(NFT_PAYLOAD_NETWORK_HEADER, 24, 16), cmp(ip("2001:db8::1"))};
-	Ruleset(&w.rules[JUDGE_NETFILTER], NFPROTO_IPV6).chain("out", NF_INET_LOCAL_OUT).rule("out", List{ct(), cmp({8, 0, 0, 0})} + to + List{drop});
+	Ruleset(&w.rules[JUDGE_NETFILTER], NFPROTO_IPV6)
+		.chain("out", NF_INET_LOCAL_OUT)
+		.rule("out", List{ct(), cmp({8, 0, 0, 0})} + to + List{drop});
 	struct judge_verdict v;
 	struct judge_socket s = {};
 	local.family = AF_INET6;
@@ -220,13 +234,16 @@ TEST_F(Judge, SourcesThatAreDroppedAreLeftToLinux)
 	local.port_be = htons(161);
 	expect(NF, NO);
 	local.port_be = htons(5060);
-	nft().rule("in", List{payload(NFT_PAYLOAD_NETWORK_HEADER, 12, 4), cmp(ip("192.0.2.7"), NFT_CMP_NEQ)} + dport(5060) + List{drop});
+	nft().rule("in", List{payload(NFT_PAYLOAD_NETWORK_HEADER, 12, 4),
+			      cmp(ip("192.0.2.7"), NFT_CMP_NEQ)} +
+				 dport(5060) + List{drop});
 	expect(NF, NO);
 }
 
 TEST_F(Judge, MasqueradingOfOthersConcernsEveryPort)
 {
-	nft().chain("post", NF_INET_POST_ROUTING, "nat").rule("post", saddr("10.244.0.5") + List{plain("masq")});
+	nft().chain("post", NF_INET_POST_ROUTING, "nat")
+		.rule("post", saddr("10.244.0.5") + List{plain("masq")});
 	expect(NF, NO);
 	peer = local;
 	memcpy(peer.addr, ip("192.0.2.1").data(), 4);
@@ -235,9 +252,11 @@ TEST_F(Judge, MasqueradingOfOthersConcernsEveryPort)
 
 TEST_F(Judge, ARedirectToItsPortConcernsItsAnswers)
 {
-	nft().chain("pre", NF_INET_PRE_ROUTING, "nat").rule("pre", dport(53) + List{immediate(port(5060), 1), expression("redir", [](struct nlmsghdr *m) {
-									  put(m, NFTA_REDIR_REG_PROTO_MIN, 1);
-								  })});
+	nft().chain("pre", NF_INET_PRE_ROUTING, "nat")
+		.rule("pre", dport(53) + List{immediate(port(5060), 1),
+					      expression("redir", [](struct nlmsghdr *m) {
+						      put(m, NFTA_REDIR_REG_PROTO_MIN, 1);
+					      })});
 	expect(NO, NF);
 	local.port_be = htons(5061);
 	expect(NO, NO);
@@ -247,7 +266,8 @@ TEST_F(Judge, ARedirectToItsPortConcernsItsAnswers)
 
 TEST_F(Judge, RulesOnConnectionsConcernBothDirections)
 {
-	nft().chain("in", NF_INET_LOCAL_IN, "filter", true).rule("in", {ct(), cmp({2, 0, 0, 0}), verdict(NF_ACCEPT)});
+	nft().chain("in", NF_INET_LOCAL_IN, "filter", true)
+		.rule("in", {ct(), cmp({2, 0, 0, 0}), verdict(NF_ACCEPT)});
 	expect(NF, NF);
 }
 
@@ -288,7 +308,8 @@ TEST_F(Judge, IpsecPoliciesBySelector)
 	char buf[1024] __attribute__((aligned(8))) = {};
 	struct nlmsghdr *m = mnl_nlmsg_put_header(buf);
 	m->nlmsg_type = XFRM_MSG_NEWPOLICY;
-	auto *p = static_cast<struct xfrm_userpolicy_info *>(mnl_nlmsg_put_extra_header(m, sizeof(struct xfrm_userpolicy_info)));
+	auto *p = static_cast<struct xfrm_userpolicy_info *>(
+		mnl_nlmsg_put_extra_header(m, sizeof(struct xfrm_userpolicy_info)));
 	p->sel.family = AF_INET;
 	memcpy(&p->sel.daddr, ip("192.0.2.0").data(), 4);
 	p->sel.prefixlen_d = 24;
@@ -327,7 +348,8 @@ TEST_F(Judge, QueuesAndFilters)
 		memset(buf, 0, sizeof(buf));
 		struct nlmsghdr *m = mnl_nlmsg_put_header(buf);
 		m->nlmsg_type = RTM_NEWQDISC;
-		auto *t = static_cast<struct tcmsg *>(mnl_nlmsg_put_extra_header(m, sizeof(struct tcmsg)));
+		auto *t = static_cast<struct tcmsg *>(
+			mnl_nlmsg_put_extra_header(m, sizeof(struct tcmsg)));
 		t->tcm_ifindex = 7;
 		mnl_attr_put_strz(m, TCA_KIND, kind);
 		return rules_tc_qdisc(r, m, 7, parent);

@@ -179,7 +179,8 @@ inline Expression plain(const char *type)
 }
 
 /* Often used. */
-inline std::vector<Expression> operator+(std::vector<Expression> a, const std::vector<Expression> &b)
+inline std::vector<Expression> operator+(std::vector<Expression> a,
+					 const std::vector<Expression> &b)
 {
 	a.insert(a.end(), b.begin(), b.end());
 	return a;
@@ -190,11 +191,13 @@ inline std::vector<Expression> proto(uint8_t p)
 }
 inline std::vector<Expression> dport(uint16_t p)
 {
-	return proto(17) + std::vector<Expression>{payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2), cmp(port(p))};
+	return proto(17) +
+	       std::vector<Expression>{payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2), cmp(port(p))};
 }
 inline std::vector<Expression> sport(uint16_t p)
 {
-	return proto(17) + std::vector<Expression>{payload(NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2), cmp(port(p))};
+	return proto(17) +
+	       std::vector<Expression>{payload(NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2), cmp(port(p))};
 }
 inline std::vector<Expression> daddr(const char *a)
 {
@@ -210,20 +213,24 @@ struct Ruleset {
 	uint8_t family;
 	char buf[8192] __attribute__((aligned(8)));
 
-	explicit Ruleset(struct rules *rules, uint8_t f = NFPROTO_IPV4) : r(rules), family(f) {}
+	explicit Ruleset(struct rules *rules, uint8_t f = NFPROTO_IPV4) : r(rules), family(f)
+	{
+	}
 
 	struct nlmsghdr *message(uint16_t type)
 	{
 		memset(buf, 0, sizeof(buf));
 		struct nlmsghdr *m = mnl_nlmsg_put_header(buf);
 		m->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | type;
-		auto *g = static_cast<struct nfgenmsg *>(mnl_nlmsg_put_extra_header(m, sizeof(struct nfgenmsg)));
+		auto *g = static_cast<struct nfgenmsg *>(
+			mnl_nlmsg_put_extra_header(m, sizeof(struct nfgenmsg)));
 		g->nfgen_family = family;
 		return m;
 	}
 
 	/* hook < 0: not a base chain */
-	Ruleset &chain(const char *chain_name, int hook = -1, const char *type = "filter", bool drop = false, const char *dev = nullptr)
+	Ruleset &chain(const char *chain_name, int hook = -1, const char *type = "filter",
+		       bool drop = false, const char *dev = nullptr)
 	{
 		struct nlmsghdr *m = message(NFT_MSG_NEWCHAIN);
 		mnl_attr_put_strz(m, NFTA_CHAIN_TABLE, "t");
@@ -263,7 +270,8 @@ inline void load_dump(struct rules *r, const char *file)
 	std::vector<uint64_t> aligned((text.size() + 7) / 8);
 	memcpy(aligned.data(), text.data(), text.size());
 	int len = int(text.size());
-	for (auto *m = reinterpret_cast<const struct nlmsghdr *>(aligned.data()); mnl_nlmsg_ok(m, len); m = mnl_nlmsg_next(m, &len)) {
+	for (auto *m = reinterpret_cast<const struct nlmsghdr *>(aligned.data());
+	     mnl_nlmsg_ok(m, len); m = mnl_nlmsg_next(m, &len)) {
 		switch (m->nlmsg_type & 0xff) {
 		case NFT_MSG_NEWCHAIN: rules_nft_chain(r, m, "eth0"); break;
 		case NFT_MSG_NEWSET: rules_nft_set(r, m); break;

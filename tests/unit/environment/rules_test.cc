@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Single rules, against what arrives at 10.0.0.1:5060 by eth0 (index 7), and against what port 5060 sends by it. */
+/* Single rules, against what arrives at 10.0.0.1:5060 by eth0 (index 7), and against what port 5060
+ * sends by it. */
 #include <gtest/gtest.h>
 
 #include "sidecar/environment/rules_net.h"
@@ -13,7 +14,7 @@ using List = std::vector<Expression>;
 struct Case {
 	const char *what;
 	List rule;
-	bool in, out; /* may it concern a datagram? */
+	bool in, out;		  /* may it concern a datagram? */
 	const char *to = nullptr; /* out: only of that destination */
 	uint8_t len = 0;
 };
@@ -59,7 +60,11 @@ TEST_P(OneRule, ConcernsADatagramOrNot)
 {
 	const Case &c = GetParam();
 	struct rules r = {};
-	Ruleset(&r).chain("in", NF_INET_LOCAL_IN).chain("out", NF_INET_LOCAL_OUT).rule("in", c.rule).rule("out", c.rule);
+	Ruleset(&r)
+		.chain("in", NF_INET_LOCAL_IN)
+		.chain("out", NF_INET_LOCAL_OUT)
+		.rule("in", c.rule)
+		.rule("out", c.rule);
 	struct rules_class in = incoming(), out = outgoing();
 	struct rules_result result;
 	rules_ask(&r, &in, &result);
@@ -78,36 +83,59 @@ TEST_P(OneRule, ConcernsADatagramOrNot)
 INSTANTIATE_TEST_SUITE_P(
 	Nft, OneRule,
 	testing::Values(
-		Case{"drop", {drop}, true, true}, Case{"counter and log only", {plain("counter"), plain("log")}, false, false},
-		Case{"TCP only", proto(6) + List{drop}, false, false}, Case{"UDP", proto(17) + List{drop}, true, true},
+		Case{"drop", {drop}, true, true},
+		Case{"counter and log only", {plain("counter"), plain("log")}, false, false},
+		Case{"TCP only", proto(6) + List{drop}, false, false},
+		Case{"UDP", proto(17) + List{drop}, true, true},
 		Case{"our port as destination", dport(5060) + List{drop}, true, true},
 		Case{"another port", dport(53) + List{drop}, false, true},
 		Case{"our port as source", sport(5060) + List{drop}, true, true},
 		Case{"another source port", sport(53) + List{drop}, true, false},
-		Case{"a range with our port", List{payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2), range(port(5000), port(5999)), drop}, true,
-		     true},
-		Case{"a range without", List{payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2), range(port(1), port(5059)), drop}, false, true},
-		Case{"one destination", daddr("192.0.2.1") + List{drop}, false, true, "192.0.2.1", 32},
-		Case{"a prefix by bytes", List{payload(NFT_PAYLOAD_NETWORK_HEADER, 16, 2), cmp({10, 96}), drop}, false, true, "10.96.0.0",
-		     16},
+		Case{"a range with our port",
+		     List{payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2),
+			  range(port(5000), port(5999)), drop},
+		     true, true},
+		Case{"a range without",
+		     List{payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2), range(port(1), port(5059)),
+			  drop},
+		     false, true},
+		Case{"one destination", daddr("192.0.2.1") + List{drop}, false, true, "192.0.2.1",
+		     32},
+		Case{"a prefix by bytes",
+		     List{payload(NFT_PAYLOAD_NETWORK_HEADER, 16, 2), cmp({10, 96}), drop}, false,
+		     true, "10.96.0.0", 16},
 		Case{"a prefix by mask",
-		     List{payload(NFT_PAYLOAD_NETWORK_HEADER, 16, 4), mask({255, 240, 0, 0}, {0, 0, 0, 0}), cmp({10, 96, 0, 0}), drop},
+		     List{payload(NFT_PAYLOAD_NETWORK_HEADER, 16, 4),
+			  mask({255, 240, 0, 0}, {0, 0, 0, 0}), cmp({10, 96, 0, 0}), drop},
 		     false, true, "10.96.0.0", 12},
 		Case{"all but a destination",
-		     List{payload(NFT_PAYLOAD_NETWORK_HEADER, 16, 4), cmp(ip("192.0.2.1"), NFT_CMP_NEQ), drop}, true, true},
+		     List{payload(NFT_PAYLOAD_NETWORK_HEADER, 16, 4),
+			  cmp(ip("192.0.2.1"), NFT_CMP_NEQ), drop},
+		     true, true},
 		Case{"our address as source", saddr("10.0.0.1") + List{drop}, true, true},
 		Case{"another's", saddr("10.0.0.2") + List{drop}, true, false},
-		Case{"our interface", List{meta(NFT_META_IIFNAME), cmp(name("eth0")), drop}, true, false},
-		Case{"by pattern", List{meta(NFT_META_OIFNAME), cmp(name("eth", false)), drop}, false, true},
+		Case{"our interface", List{meta(NFT_META_IIFNAME), cmp(name("eth0")), drop}, true,
+		     false},
+		Case{"by pattern", List{meta(NFT_META_OIFNAME), cmp(name("eth", false)), drop},
+		     false, true},
 		Case{"by index", List{meta(NFT_META_IIF), cmp({7, 0, 0, 0}), drop}, true, false},
-		Case{"another interface", List{meta(NFT_META_IIFNAME), cmp(name("lo")), drop}, false, false},
-		Case{"a set", List{payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2), lookup(), drop}, true, true},
-		Case{"a verdict map", List{payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2), lookup(true)}, true, true},
-		Case{"no mark is set", List{meta(NFT_META_MARK), cmp({1, 0, 0, 0}), drop}, false, false},
-		Case{"mark set", List{immediate({1, 0, 0, 0}, 1), meta_set(NFT_META_MARK)}, true, true},
-		Case{"an effect before its test", List{immediate({1, 0, 0, 0}, 1), meta_set(NFT_META_MARK)} + proto(6), true, true},
-		Case{"what is not known", {plain("brand_new")}, true, true}, Case{"reject", {plain("reject")}, true, true},
-		Case{"notrack", {plain("notrack")}, false, false}, Case{"return", {verdict(NFT_RETURN)}, false, false},
+		Case{"another interface", List{meta(NFT_META_IIFNAME), cmp(name("lo")), drop},
+		     false, false},
+		Case{"a set", List{payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2), lookup(), drop},
+		     true, true},
+		Case{"a verdict map",
+		     List{payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2), lookup(true)}, true, true},
+		Case{"no mark is set", List{meta(NFT_META_MARK), cmp({1, 0, 0, 0}), drop}, false,
+		     false},
+		Case{"mark set", List{immediate({1, 0, 0, 0}, 1), meta_set(NFT_META_MARK)}, true,
+		     true},
+		Case{"an effect before its test",
+		     List{immediate({1, 0, 0, 0}, 1), meta_set(NFT_META_MARK)} + proto(6), true,
+		     true},
+		Case{"what is not known", {plain("brand_new")}, true, true},
+		Case{"reject", {plain("reject")}, true, true},
+		Case{"notrack", {plain("notrack")}, false, false},
+		Case{"return", {verdict(NFT_RETURN)}, false, false},
 		Case{"accept", {accepts}, false, false}));
 
 struct rules_result ask(const struct rules *r, const struct rules_class &c)
@@ -122,7 +150,8 @@ TEST(Rules, APolicyOfDropNeedsAProofOfAccept)
 	struct rules r = {};
 	Ruleset(&r)
 		.chain("in", NF_INET_LOCAL_IN, "filter", true)
-		.rule("in", {ct(), mask({6, 0, 0, 0}, {0, 0, 0, 0}), cmp({0, 0, 0, 0}, NFT_CMP_NEQ), accepts})
+		.rule("in", {ct(), mask({6, 0, 0, 0}, {0, 0, 0, 0}), cmp({0, 0, 0, 0}, NFT_CMP_NEQ),
+			     accepts})
 		.rule("in", dport(5060) + List{accepts});
 	struct rules_class c = incoming();
 	EXPECT_EQ(0u, ask(&r, c).effects);
@@ -156,7 +185,8 @@ TEST(Rules, AJumpByDestinationLimitsWhatIsBehindIt)
 		.chain("out", NF_INET_LOCAL_OUT, "nat")
 		.chain("svc")
 		.rule("out", daddr("10.96.0.10") + dport(53) + List{verdict(NFT_JUMP, "svc")})
-		.rule("svc", {immediate(ip("10.244.0.7"), 1), immediate(port(5353), 2), dnat(1, 2)});
+		.rule("svc",
+		      {immediate(ip("10.244.0.7"), 1), immediate(port(5353), 2), dnat(1, 2)});
 	struct rules_result result = ask(&r, outgoing());
 	EXPECT_EQ(unsigned(RULES_DNAT), result.effects);
 	EXPECT_FALSE(result.all);
@@ -169,7 +199,11 @@ TEST(Rules, AJumpByDestinationLimitsWhatIsBehindIt)
 TEST(Rules, ALoopOfJumpsIsInDoubt)
 {
 	struct rules r = {};
-	Ruleset(&r).chain("in", NF_INET_LOCAL_IN).chain("a").rule("in", {verdict(NFT_JUMP, "a")}).rule("a", {verdict(NFT_JUMP, "a")});
+	Ruleset(&r)
+		.chain("in", NF_INET_LOCAL_IN)
+		.chain("a")
+		.rule("in", {verdict(NFT_JUMP, "a")})
+		.rule("a", {verdict(NFT_JUMP, "a")});
 	EXPECT_TRUE(ask(&r, incoming()).all);
 	rules_free(&r);
 }
@@ -224,14 +258,18 @@ TEST(Rules, DestinationsAreJoinedWhenThereAreTooMany)
 	}
 	EXPECT_EQ(4u, cnt);
 	struct rules_prefix far = {{200, 0, 0, 1}, AF_INET, 32};
-	EXPECT_TRUE(rules_prefix_add(p, &cnt, 4, &far)); /* it stays as it is: nearer ones are joined */
+	EXPECT_TRUE(
+		rules_prefix_add(p, &cnt, 4, &far)); /* it stays as it is: nearer ones are joined */
 	EXPECT_EQ(4u, cnt);
 	EXPECT_EQ(32, p[3].len);
 	EXPECT_EQ(200, p[3].addr[0]);
 	struct rules_prefix wide = {{10, 0, 0, 0}, AF_INET, 8};
 	EXPECT_TRUE(rules_prefix_add(p, &cnt, 4, &wide)); /* instead of all that it holds */
 	EXPECT_EQ(2u, cnt);
-	EXPECT_FALSE(rules_prefix_add(p, &cnt, 2, &(const struct rules_prefix &)rules_prefix{{100, 0, 0, 1}, AF_INET, 32}) && cnt > 2);
+	EXPECT_FALSE(rules_prefix_add(p, &cnt, 2,
+				      &(const struct rules_prefix &)rules_prefix{
+					      {100, 0, 0, 1}, AF_INET, 32}) &&
+		     cnt > 2);
 }
 
 TEST(Xt, MatchesOfIptables)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Sets and maps, as the kernel dumps those of tests/fuzz/environment/rulesets: may a rule that looks into one concern what arrives
- * at 10.0.0.1:5060 by eth0, and what port 5060 sends by it? */
+/* Sets and maps, as the kernel dumps those of tests/fuzz/environment/rulesets: may a rule that
+ * looks into one concern what arrives at 10.0.0.1:5060 by eth0, and what port 5060 sends by it? */
 #include <gtest/gtest.h>
 
 #include "tests/unit/environment/nft.h"
@@ -44,13 +44,16 @@ std::string prefixes(const struct rules_result &res)
 	std::string out;
 	for (uint32_t i = 0; i < res.prefix_cnt; i++) {
 		char text[INET6_ADDRSTRLEN];
-		out += (i ? " " : "") + std::string(inet_ntop(res.prefix[i].family, res.prefix[i].addr, text, sizeof(text))) + "/" +
-		       std::to_string(res.prefix[i].len);
+		out += (i ? " " : "") +
+		       std::string(inet_ntop(res.prefix[i].family, res.prefix[i].addr, text,
+					     sizeof(text))) +
+		       "/" + std::to_string(res.prefix[i].len);
 	}
 	return out;
 }
 
-/* "": nothing; "all"; or to which destinations. With "state" where the kernel has to see both directions. */
+/* "": nothing; "all"; or to which destinations. With "state" where the kernel has to see both
+ * directions. */
 std::string answer(const struct rules *r, const struct rules_class &c)
 {
 	struct rules_result res;
@@ -71,10 +74,16 @@ void PrintTo(const Case &c, std::ostream *os)
 
 class OneSet : public testing::TestWithParam<Case>
 {
-protected:
+      protected:
 	struct rules r = {};
-	void SetUp() override { load_dump(&r, "nft_sets"); }
-	void TearDown() override { rules_free(&r); }
+	void SetUp() override
+	{
+		load_dump(&r, "nft_sets");
+	}
+	void TearDown() override
+	{
+		rules_free(&r);
+	}
 };
 
 TEST_P(OneSet, ConcernsADatagramOrNot)
@@ -93,21 +102,30 @@ TEST_P(OneSet, ConcernsADatagramOrNot)
 
 INSTANTIATE_TEST_SUITE_P(
 	Nft, OneSet,
-	testing::Values(Case{"port", "all", "all"}, Case{"other_port", "", "all"}, Case{"port_range", "all", "all"},
-			Case{"other_range", "", "all"}, Case{"source_port", "all", "all"}, Case{"other_source_port", "all", ""},
-			Case{"to", "", "10.96.0.10/32 192.0.2.0/24"}, Case{"to_others", "all", "all"}, Case{"not_to_ours", "", "all"},
-			Case{"pair", "all", "10.0.0.1/32"}, Case{"other_pair", "", "10.0.0.2/32 10.96.0.10/32"},
-			Case{"triple", "all", "10.0.0.1/32"}, Case{"tcp_triple", "", ""}, Case{"ranges", "all", "all"},
-			Case{"other_ranges", "", "all"}, Case{"to_ranges", "", "192.0.2.0/24"}, Case{"verdicts", "all", "all"},
-			Case{"verdicts_accepts", "", "all"}, Case{"verdicts_ranges", "all", "all"}, Case{"verdicts_rest", "all", "all"},
-			Case{"verdicts_not_rest", "", "all"}, Case{"verdicts_to", "", "10.96.0.10/32"}, Case{"verdicts_returns", "", "all"},
-			Case{"other_devices", "", ""}, Case{"our_device", "all", ""}, Case{"with_timeout", "all", "10.0.0.1/32 192.0.2.9/32"},
-			Case{"accept_with_timeout", "all", "all"}, Case{"in_empty", "", ""}, Case{"in_dynamic", "all state", "all state"},
-			Case{"adds", "", "all"}, Case{"with_limit", "all state", "all state"}, Case{"local", "all", ""},
-			Case{"not_local", "", "all"}, Case{"local_device", "all", "all"}, Case{"states", "all state", "all state"},
-			Case{"state_map", "all state", "all state"}, Case{"state_of_nothing", "", ""},
-			Case{"state_to", "", "10.96.0.10/32 10.96.0.11/32 state"}, Case{"marks", "", ""}, Case{"mark_ranges", "all", "all"},
-			Case{"masked", "all", "all"}, Case{"by_random", "all state", "all state"}, Case{"protocols", "", ""}));
+	testing::Values(
+		Case{"port", "all", "all"}, Case{"other_port", "", "all"},
+		Case{"port_range", "all", "all"}, Case{"other_range", "", "all"},
+		Case{"source_port", "all", "all"}, Case{"other_source_port", "all", ""},
+		Case{"to", "", "10.96.0.10/32 192.0.2.0/24"}, Case{"to_others", "all", "all"},
+		Case{"not_to_ours", "", "all"}, Case{"pair", "all", "10.0.0.1/32"},
+		Case{"other_pair", "", "10.0.0.2/32 10.96.0.10/32"},
+		Case{"triple", "all", "10.0.0.1/32"}, Case{"tcp_triple", "", ""},
+		Case{"ranges", "all", "all"}, Case{"other_ranges", "", "all"},
+		Case{"to_ranges", "", "192.0.2.0/24"}, Case{"verdicts", "all", "all"},
+		Case{"verdicts_accepts", "", "all"}, Case{"verdicts_ranges", "all", "all"},
+		Case{"verdicts_rest", "all", "all"}, Case{"verdicts_not_rest", "", "all"},
+		Case{"verdicts_to", "", "10.96.0.10/32"}, Case{"verdicts_returns", "", "all"},
+		Case{"other_devices", "", ""}, Case{"our_device", "all", ""},
+		Case{"with_timeout", "all", "10.0.0.1/32 192.0.2.9/32"},
+		Case{"accept_with_timeout", "all", "all"}, Case{"in_empty", "", ""},
+		Case{"in_dynamic", "all state", "all state"}, Case{"adds", "", "all"},
+		Case{"with_limit", "all state", "all state"}, Case{"local", "all", ""},
+		Case{"not_local", "", "all"}, Case{"local_device", "all", "all"},
+		Case{"states", "all state", "all state"},
+		Case{"state_map", "all state", "all state"}, Case{"state_of_nothing", "", ""},
+		Case{"state_to", "", "10.96.0.10/32 10.96.0.11/32 state"}, Case{"marks", "", ""},
+		Case{"mark_ranges", "all", "all"}, Case{"masked", "all", "all"},
+		Case{"by_random", "all state", "all state"}, Case{"protocols", "", ""}));
 
 TEST(Sets, SourcesAreGatheredAsWell)
 {
@@ -157,7 +175,10 @@ struct Made {
 		rules_add_set(&r, NFPROTO_IPV4, "t", "s")->key_len = 4;
 		set = 0;
 	}
-	~Made() { rules_free(&r); }
+	~Made()
+	{
+		rules_free(&r);
+	}
 
 	void add(uint32_t addr)
 	{
@@ -170,11 +191,12 @@ struct Made {
 	std::string finish(struct rules_class c)
 	{
 		Ruleset n(&r);
-		n.rule("in", {payload(NFT_PAYLOAD_NETWORK_HEADER, 16, 4), expression("lookup",
-										    [](struct nlmsghdr *m) {
-											    mnl_attr_put_strz(m, NFTA_LOOKUP_SET, "s");
-											    put(m, NFTA_LOOKUP_SREG, 1);
-										    }),
+		n.rule("in", {payload(NFT_PAYLOAD_NETWORK_HEADER, 16, 4),
+			      expression("lookup",
+					 [](struct nlmsghdr *m) {
+						 mnl_attr_put_strz(m, NFTA_LOOKUP_SET, "s");
+						 put(m, NFTA_LOOKUP_SREG, 1);
+					 }),
 			      verdict(NF_DROP)});
 		rules_finish(&r);
 		return answer(&r, c);
@@ -223,14 +245,17 @@ TEST(Sets, RandomRanges)
 			struct rules_element e = {};
 			e.end = i % 2;
 			rules_add_element(&r, 0, &e, port(edge[i]).data(), nullptr);
-			for (uint32_t p = edge[i]; !e.end && p < (i + 1 < edge.size() ? edge[i + 1] : 65536); p++)
+			for (uint32_t p = edge[i];
+			     !e.end && p < (i + 1 < edge.size() ? edge[i + 1] : 65536); p++)
 				in[p] = true;
 		}
-		Ruleset(&r).rule("in", {payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2), expression("lookup",
-												[](struct nlmsghdr *m) {
-													mnl_attr_put_strz(m, NFTA_LOOKUP_SET, "s");
-													put(m, NFTA_LOOKUP_SREG, 1);
-												}),
+		Ruleset(&r).rule("in", {payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2),
+					expression("lookup",
+						   [](struct nlmsghdr *m) {
+							   mnl_attr_put_strz(m, NFTA_LOOKUP_SET,
+									     "s");
+							   put(m, NFTA_LOOKUP_SREG, 1);
+						   }),
 					verdict(NF_DROP)});
 		rules_finish(&r);
 		struct rules_class c = incoming();
@@ -243,7 +268,8 @@ TEST(Sets, RandomRanges)
 }
 
 /* ip daddr vmap of one element: 10.0.0.1 jumps to the chain that drops. */
-void jumping(struct rules *r, std::vector<const char *> chains, uint64_t identity, const struct rules *old)
+void jumping(struct rules *r, std::vector<const char *> chains, uint64_t identity,
+	     const struct rules *old)
 {
 	rules_add_chain(r, "nft", NFPROTO_IPV4, "t", "in")->hook = RULES_INPUT;
 	for (const char *name : chains)
@@ -257,11 +283,14 @@ void jumping(struct rules *r, std::vector<const char *> chains, uint64_t identit
 		e.target = rules_find_chain(r, "nft", NFPROTO_IPV4, "t", "drops");
 		rules_add_element(r, 0, &e, ip("10.0.0.1").data(), nullptr);
 	}
-	Ruleset(r).rule("drops", {verdict(NF_DROP)}).rule("in", {payload(NFT_PAYLOAD_NETWORK_HEADER, 16, 4), expression("lookup", [](struct nlmsghdr *m) {
-									  mnl_attr_put_strz(m, NFTA_LOOKUP_SET, "s");
-									  put(m, NFTA_LOOKUP_SREG, 1);
-									  put(m, NFTA_LOOKUP_DREG, 0);
-								  })});
+	Ruleset(r)
+		.rule("drops", {verdict(NF_DROP)})
+		.rule("in", {payload(NFT_PAYLOAD_NETWORK_HEADER, 16, 4),
+			     expression("lookup", [](struct nlmsghdr *m) {
+				     mnl_attr_put_strz(m, NFTA_LOOKUP_SET, "s");
+				     put(m, NFTA_LOOKUP_SREG, 1);
+				     put(m, NFTA_LOOKUP_DREG, 0);
+			     })});
 	rules_finish(r);
 }
 
@@ -292,7 +321,12 @@ TEST(Sets, ThatHaveChangedAreReadOnceMoreIntoACopy)
 	rules_empty_set(&r, 0);
 	for (uint32_t i = 0; i < 1000; i++) {
 		struct rules_element e = old.elements[0];
-		rules_add_element(&r, 0, &e, ip(("10.0." + std::to_string(i / 250) + "." + std::to_string(i % 250)).c_str()).data(), nullptr);
+		rules_add_element(
+			&r, 0, &e,
+			ip(("10.0." + std::to_string(i / 250) + "." + std::to_string(i % 250))
+				   .c_str())
+				.data(),
+			nullptr);
 	}
 	EXPECT_EQ("all", answer(&r, incoming())); /* not in order yet: in doubt */
 	rules_finish(&r);

@@ -1,20 +1,21 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+// SPDX-License-Identifier: Apache-2.0
 /* The keeper as the control thread sees it: a process that answers. */
 #include "sidecar/keeper/keeper.h"
 
 #include <arpa/inet.h>
+#include <cstring>
 #include <gtest/gtest.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <linux/sockios.h>
+#include <random>
+#include <set>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <cstring>
-#include <random>
-#include <set>
 
-namespace {
+namespace
+{
 
 constexpr int kDeadlineMs = 10000;
 
@@ -24,7 +25,10 @@ struct Keeper : testing::Test {
 		ASSERT_EQ(keeper_start(&k, text, sizeof(text)), 0) << text;
 		ASSERT_EQ(claim_netns_cookie(&rules.netns_cookie), 0);
 	}
-	void TearDown() override { keeper_stop(&k); }
+	void TearDown() override
+	{
+		keeper_stop(&k);
+	}
 
 	/* The next reply; op 0: none within the deadline. */
 	keeper_reply Reply()
@@ -117,7 +121,8 @@ TEST_F(Keeper, HoldsASocketUntilItIsToldToCloseIt)
 	EXPECT_FALSE(Bound(port));
 }
 
-/* A request may come at any instant of a thread's turning from listening to work and back. None may lie there unheard. */
+/* A request may come at any instant of a thread's turning from listening to work and back. None may
+ * lie there unheard. */
 TEST_F(Keeper, HearsEveryRequestWheneverItComes)
 {
 	std::mt19937 random(1);
@@ -135,13 +140,15 @@ TEST_F(Keeper, HearsEveryRequestWheneverItComes)
 		while (!open.empty()) {
 			const keeper_reply r = Reply();
 
-			ASSERT_EQ(r.op, KEEPER_BARRIER) << "round " << round << ": " << open.size() << " of " << cnt << " unheard";
+			ASSERT_EQ(r.op, KEEPER_BARRIER) << "round " << round << ": " << open.size()
+							<< " of " << cnt << " unheard";
 			open.erase(r.tag);
 		}
 	}
 }
 
-/* Replies that nobody reads make the thread that sends them wait, as a client's socket may do. Requests of others are heard. */
+/* Replies that nobody reads make the thread that sends them wait, as a client's socket may do.
+ * Requests of others are heard. */
 TEST_F(Keeper, HearsOthersWhileARequestHangs)
 {
 	const int kMoreThanFit = 200; /* of 832 bytes, in a buffer of net.core.wmem_default */

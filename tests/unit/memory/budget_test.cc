@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The byte budget: where its limits come from, what it refuses, and that a session gets no more than its share.
+// The byte budget: where its limits come from, what it refuses, and that a session gets no more
+// than its share.
 #include "sidecar/memory/budget.h"
 
 #include <errno.h>
@@ -25,15 +26,25 @@ struct Budget : testing::Test {
 		ASSERT_NE(mkdtemp(name), nullptr);
 		dir = name;
 	}
-	void TearDown() override { std::filesystem::remove_all(dir); }
+	void TearDown() override
+	{
+		std::filesystem::remove_all(dir);
+	}
 
 	void Write(const std::string &path, const std::string &text)
 	{
-		std::filesystem::create_directories(std::filesystem::path(dir + path).parent_path());
+		std::filesystem::create_directories(
+			std::filesystem::path(dir + path).parent_path());
 		std::ofstream(dir + path) << text << "\n";
 	}
-	void Init(uint64_t configured = 0) { budget_init(&b, configured, (dir + "/cgroup").c_str(), (dir + "/self").c_str()); }
-	int Take(uint64_t len, uint64_t *owner = nullptr) { return budget_take(&b, owner, len, false, text, sizeof(text)); }
+	void Init(uint64_t configured = 0)
+	{
+		budget_init(&b, configured, (dir + "/cgroup").c_str(), (dir + "/self").c_str());
+	}
+	int Take(uint64_t len, uint64_t *owner = nullptr)
+	{
+		return budget_take(&b, owner, len, false, text, sizeof(text));
+	}
 
 	std::string dir;
 	memory_budget b{};
@@ -95,14 +106,16 @@ TEST_F(Budget, WhatWouldBeTooMuchIsRefusedWithAllThatOneMustKnow)
 	Init(10 * kMiB);
 	EXPECT_EQ(Take(8 * kMiB), 0);
 	EXPECT_EQ(Take(4 * kMiB), -EDQUOT);
-	EXPECT_STREQ(text, "4096 KiB more would be too much: 8 of 10 MiB are used; raise memory_max");
+	EXPECT_STREQ(text,
+		     "4096 KiB more would be too much: 8 of 10 MiB are used; raise memory_max");
 	EXPECT_EQ(Take(2 * kMiB), 0);
 	budget_give(&b, nullptr, 8 * kMiB, false);
 	EXPECT_EQ(Take(4 * kMiB), 0);
 	Write("/cgroup/memory.max", "134217728");
 	Init();
 	EXPECT_EQ(Take(105 * kMiB), -EDQUOT);
-	EXPECT_STREQ(text, "107520 KiB more would be too much: 0 of 104 MiB are used; raise the container's memory limit, 128 MiB");
+	EXPECT_STREQ(text, "107520 KiB more would be too much: 0 of 104 MiB are used; raise the "
+			   "container's memory limit, 128 MiB");
 }
 
 TEST_F(Budget, WhatBoundsHugepagesIsNamed)
@@ -112,9 +125,11 @@ TEST_F(Budget, WhatBoundsHugepagesIsNamed)
 	Init();
 	b.huge = 4 * kMiB;
 	EXPECT_EQ(budget_take(&b, nullptr, 2 * kMiB, true, text, sizeof(text)), -EDQUOT);
-	EXPECT_STREQ(text, "2048 KiB more would be too much: 4 of 4 MiB are used; the container's hugepages-2Mi limit");
+	EXPECT_STREQ(text, "2048 KiB more would be too much: 4 of 4 MiB are used; the container's "
+			   "hugepages-2Mi limit");
 	b.huge_max = UINT64_MAX;
-	EXPECT_EQ(budget_take(&b, nullptr, 1ull << 50, true, text, sizeof(text)), -EDQUOT) << "no machine has so many";
+	EXPECT_EQ(budget_take(&b, nullptr, 1ull << 50, true, text, sizeof(text)), -EDQUOT)
+		<< "no machine has so many";
 	EXPECT_NE(strstr(text, "; the machine has no more free hugepages"), nullptr) << text;
 }
 
@@ -128,7 +143,8 @@ TEST_F(Budget, ASessionGetsHalfOfWhatIsLeftAtMost)
 	while (Take(kMiB, &first) == 0)
 		n++;
 	EXPECT_EQ(n, 50);
-	EXPECT_STREQ(text, "this process has 50 MiB already, and may have half of what is left (50 of 100 MiB are used; raise memory_max)");
+	EXPECT_STREQ(text, "this process has 50 MiB already, and may have half of what is left (50 "
+			   "of 100 MiB are used; raise memory_max)");
 	for (n = 0; Take(kMiB, &second) == 0;)
 		n++;
 	EXPECT_EQ(n, 25);
@@ -160,7 +176,8 @@ TEST_F(Budget, AZoneCountsWhileItHasPages)
 	Init(kMiB);
 	z.budget = &b;
 	z.owner = &owner;
-	ASSERT_EQ(memzone_create(&z, "test", 300000, MEMZONE_SMALL_ONLY, -1, text, sizeof(text)), 0) << text;
+	ASSERT_EQ(memzone_create(&z, "test", 300000, MEMZONE_SMALL_ONLY, -1, text, sizeof(text)), 0)
+		<< text;
 	EXPECT_EQ(b.small, 303104u);
 	EXPECT_EQ(owner, b.small);
 	memset(z.addr, 7, z.len);
@@ -169,7 +186,8 @@ TEST_F(Budget, AZoneCountsWhileItHasPages)
 	EXPECT_EQ(b.small, 0u);
 	uint64_t other = 0;
 	ASSERT_EQ(Take(900000, &other), 0);
-	EXPECT_EQ(memzone_fill(&z, text, sizeof(text)), -EDQUOT) << "what it had is somebody else's now";
+	EXPECT_EQ(memzone_fill(&z, text, sizeof(text)), -EDQUOT)
+		<< "what it had is somebody else's now";
 	budget_give(&b, &other, 900000, false);
 	ASSERT_EQ(memzone_fill(&z, text, sizeof(text)), 0) << text;
 	EXPECT_EQ(static_cast<char *>(z.addr)[1000], 0);
@@ -178,7 +196,9 @@ TEST_F(Budget, AZoneCountsWhileItHasPages)
 	EXPECT_EQ(b.small, 0u);
 	memzone big{};
 	big.budget = &b;
-	EXPECT_EQ(memzone_create(&big, "test", 2 * kMiB, MEMZONE_SMALL_ONLY, -1, text, sizeof(text)), -EDQUOT);
+	EXPECT_EQ(
+		memzone_create(&big, "test", 2 * kMiB, MEMZONE_SMALL_ONLY, -1, text, sizeof(text)),
+		-EDQUOT);
 	EXPECT_EQ(big.addr, nullptr);
 }
 

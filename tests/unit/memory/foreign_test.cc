@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory that a client can write is no pointer: whoever forgets that gets no program. And a load is one load.
+// Memory that a client can write is no pointer: whoever forgets that gets no program. And a load is
+// one load.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -10,32 +11,42 @@ extern "C" {
 #include "sidecar/memory/foreign.h"
 }
 
-namespace {
+namespace
+{
 
-template <class T, class = void>
-struct Dereferences : std::false_type {};
+template <class T, class = void> struct Dereferences : std::false_type {
+};
 template <class T>
-struct Dereferences<T, std::void_t<decltype(*std::declval<T>())>> : std::true_type {};
+struct Dereferences<T, std::void_t<decltype(*std::declval<T>())>> : std::true_type {
+};
 
-template <class T, class = void>
-struct Indexes : std::false_type {};
+template <class T, class = void> struct Indexes : std::false_type {
+};
+template <class T> struct Indexes<T, std::void_t<decltype(std::declval<T>()[0])>> : std::true_type {
+};
+
+template <class T, class = void> struct IsCopied : std::false_type {
+};
 template <class T>
-struct Indexes<T, std::void_t<decltype(std::declval<T>()[0])>> : std::true_type {};
+struct IsCopied<T, std::void_t<decltype(memcpy(std::declval<void *>(), std::declval<T>(), 1))>>
+    : std::true_type {
+};
 
-template <class T, class = void>
-struct IsCopied : std::false_type {};
-template <class T>
-struct IsCopied<T, std::void_t<decltype(memcpy(std::declval<void *>(), std::declval<T>(), 1))>> : std::true_type {};
-
-static_assert(Dereferences<uint32_t *>::value && Indexes<uint32_t *>::value && IsCopied<uint32_t *>::value,
+static_assert(Dereferences<uint32_t *>::value && Indexes<uint32_t *>::value &&
+		      IsCopied<uint32_t *>::value,
 	      "the checks find what they look for");
-static_assert(!Dereferences<foreign>::value && !Indexes<foreign>::value && !IsCopied<foreign>::value, "no pointer");
-static_assert(!std::is_convertible<foreign, const void *>::value && !std::is_convertible<foreign, uintptr_t>::value,
+static_assert(!Dereferences<foreign>::value && !Indexes<foreign>::value &&
+		      !IsCopied<foreign>::value,
+	      "no pointer");
+static_assert(!std::is_convertible<foreign, const void *>::value &&
+		      !std::is_convertible<foreign, uintptr_t>::value,
 	      "nor does it become one");
-static_assert(std::is_volatile<std::remove_pointer_t<decltype(foreign_ring_head(foreign{}))>>::value,
-	      "a ring's control word is read as often as it says, and no more");
+static_assert(
+	std::is_volatile<std::remove_pointer_t<decltype(foreign_ring_head(foreign{}))>>::value,
+	"a ring's control word is read as often as it says, and no more");
 
-TEST(Foreign, LoadsAndStores) {
+TEST(Foreign, LoadsAndStores)
+{
 	alignas(8) uint8_t memory[32] = {};
 	foreign f = foreign_at(foreign_of(memory), 8);
 	uint64_t copy[2];
@@ -51,4 +62,4 @@ TEST(Foreign, LoadsAndStores) {
 	EXPECT_EQ(foreign_load64(f, 8), 1u);
 }
 
-}  // namespace
+} // namespace

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 // What the tests of sidecar/packet compare with: everything here goes byte by byte, and shares no
 // code with it.
 #ifndef TESTS_UNIT_PACKET_FRAMES_H

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The key hash against std::map, and how long its probes become for keys in sequence (port ranges, subnets), whatever the secret.
+// The key hash against std::map, and how long its probes become for keys in sequence (port ranges,
+// subnets), whatever the secret.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,7 +10,8 @@
 
 #include "sidecar/port/key_hash.h"
 
-namespace {
+namespace
+{
 
 using Key = std::array<uint32_t, KEY_HASH_WORDS_MAX>;
 
@@ -44,7 +46,7 @@ struct Hash {
 	}
 	const uint32_t *Slot(uint32_t i) const
 	{
-		return h.slot + size_t{ i } * (words + 1);
+		return h.slot + size_t{i} * (words + 1);
 	}
 	// Slots looked at until the key in slot i is found.
 	uint32_t Probes(uint32_t i) const
@@ -91,7 +93,7 @@ void RandomHistory(unsigned int words, unsigned int seed, uint32_t keys)
 TEST(KeyHash, RandomHistories)
 {
 	for (unsigned int seed = 0; seed < 40; seed++)
-		for (uint32_t keys : { 5, 40, 1000 }) {
+		for (uint32_t keys : {5, 40, 1000}) {
 			RandomHistory(KEY_HASH_WORDS_4, seed, keys);
 			RandomHistory(KEY_HASH_WORDS_6, seed, keys);
 		}
@@ -101,20 +103,21 @@ TEST(KeyHash, DeleteOfNothing)
 {
 	Hash hash(KEY_HASH_WORDS_4, 1);
 
-	hash.Delete(Key{ 1 });
-	EXPECT_EQ(hash.Find(Key{ 1 }), 0u);
-	hash.Set(Key{ 1 }, 1);
-	hash.Delete(Key{ 2 });
-	EXPECT_EQ(hash.Find(Key{ 1 }), 1u);
+	hash.Delete(Key{1});
+	EXPECT_EQ(hash.Find(Key{1}), 0u);
+	hash.Set(Key{1}, 1);
+	hash.Delete(Key{2});
+	EXPECT_EQ(hash.Find(Key{1}), 1u);
 }
 
 // After much change a table probes no longer than a new one: no tombstones.
 TEST(KeyHash, ProbesStayShort)
 {
 	constexpr uint32_t kCnt = 4096; // half of the slots
-	const char *pattern[] = { "ports", "peer ports", "peers of a subnet", "peers of many subnets", "local addresses" };
+	const char *pattern[] = {"ports", "peer ports", "peers of a subnet",
+				 "peers of many subnets", "local addresses"};
 
-	for (unsigned int words : { KEY_HASH_WORDS_4, KEY_HASH_WORDS_6 })
+	for (unsigned int words : {KEY_HASH_WORDS_4, KEY_HASH_WORDS_6})
 		for (int p = 0; p < 5; p++)
 			for (unsigned int seed = 0; seed < 200; seed++) {
 				Hash hash(words, seed);
@@ -129,9 +132,11 @@ TEST(KeyHash, ProbesStayShort)
 					if (p == 0)
 						k[words - 1] = __builtin_bswap16(i + 1);
 					else if (p == 1)
-						k[words - 1] |= uint32_t{ __builtin_bswap16(i + 1) } << 16;
+						k[words - 1] |= uint32_t{__builtin_bswap16(i + 1)}
+								<< 16;
 					else if (p == 2)
-						k[half + (words > 3) * 3] = __builtin_bswap32(0x0b000000 + i);
+						k[half + (words > 3) * 3] =
+							__builtin_bswap32(0x0b000000 + i);
 					else if (p == 3)
 						k[half] = __builtin_bswap32(0x0b000000 + (i << 8));
 					else
@@ -152,7 +157,8 @@ TEST(KeyHash, ProbesStayShort)
 						longest = std::max(longest, hash.Probes(i));
 					}
 				// 1.5 expected at half load.
-				EXPECT_LT(1.0 * sum / kCnt, 1.65) << pattern[p] << ", seed " << seed;
+				EXPECT_LT(1.0 * sum / kCnt, 1.65)
+					<< pattern[p] << ", seed " << seed;
 				EXPECT_LT(longest, 80u) << pattern[p] << ", seed " << seed;
 			}
 }

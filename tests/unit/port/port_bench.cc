@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a lookup costs with 1 to 65535 sockets; not a test, nothing here fails:
 //   bazel run //tests/unit/port:port_bench
-// Figures are medians of rounds, with the fastest and slowest, of lookups of random sockets. "stream": lookups independent of each
-// other, as in a burst (the CPU overlaps their cache misses). "chain": each waits for the one before, so misses count in full.
+// Figures are medians of rounds, with the fastest and slowest, of lookups of random sockets.
+// "stream": lookups independent of each other, as in a burst (the CPU overlaps their cache misses).
+// "chain": each waits for the one before, so misses count in full.
 #include <netinet/in.h>
 
 #include <algorithm>
@@ -14,7 +15,8 @@
 
 #include "sidecar/port/port.h"
 
-namespace {
+namespace
+{
 
 constexpr int kRounds = 31;
 constexpr uint32_t kLookups = 1 << 16;
@@ -27,27 +29,36 @@ struct Datagram {
 
 double NowNs()
 {
-	return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now().time_since_epoch()).count();
+	return std::chrono::duration<double, std::nano>(
+		       std::chrono::steady_clock::now().time_since_epoch())
+		.count();
 }
 
-template <bool kChain> double Pass(const port_table *t, const std::vector<Datagram> &datagrams, int family)
+template <bool kChain>
+double Pass(const port_table *t, const std::vector<Datagram> &datagrams, int family)
 {
 	uint32_t sum = 0;
 	double start = NowNs();
 
 	for (const Datagram &g : datagrams) {
-		// x & 0 that the compiler cannot see through: this lookup's input depends on the last one's result.
+		// x & 0 that the compiler cannot see through: this lookup's input depends on the
+		// last one's result.
 		uint32_t wait = kChain ? sum : 0;
 		asm volatile("and $0, %0" : "+r"(wait));
-		port_tuple d = { static_cast<uint8_t>(family), g.src_port_be,
-				 static_cast<uint16_t>(g.dst_port_be + wait), g.src, g.dst, g.hash };
+		port_tuple d = {static_cast<uint8_t>(family),
+				g.src_port_be,
+				static_cast<uint16_t>(g.dst_port_be + wait),
+				g.src,
+				g.dst,
+				g.hash};
 		sum += port_table_lookup(t, &d);
 	}
 	asm volatile("" : : "r"(sum));
 	return (NowNs() - start) / datagrams.size();
 }
 
-void Report(const char *what, uint32_t cnt, const port_table *t, const std::vector<Datagram> &datagrams, int family)
+void Report(const char *what, uint32_t cnt, const port_table *t,
+	    const std::vector<Datagram> &datagrams, int family)
 {
 	std::vector<double> stream, chain;
 
@@ -57,8 +68,9 @@ void Report(const char *what, uint32_t cnt, const port_table *t, const std::vect
 	}
 	std::sort(stream.begin(), stream.end());
 	std::sort(chain.begin(), chain.end());
-	printf("%-24s %6u sockets  stream %5.1f (%4.1f-%5.1f)  chain %5.1f (%4.1f-%5.1f) ns\n", what, cnt,
-	       stream[kRounds / 2], stream[0], stream[kRounds - 1], chain[kRounds / 2], chain[0], chain[kRounds - 1]);
+	printf("%-24s %6u sockets  stream %5.1f (%4.1f-%5.1f)  chain %5.1f (%4.1f-%5.1f) ns\n",
+	       what, cnt, stream[kRounds / 2], stream[0], stream[kRounds - 1], chain[kRounds / 2],
+	       chain[0], chain[kRounds - 1]);
 }
 
 // Socket i under test: its key, and a datagram for it.
@@ -117,7 +129,8 @@ void Run(const char *name, Kind kind, int family, uint32_t cnt)
 	}
 	Report(name, cnt, t, datagrams, family);
 	if (cnt >= 4096)
-		printf("%-24s %6u           insert %.0f ns, slowest %.0f us\n", "", cnt, insert, slowest / 1000);
+		printf("%-24s %6u           insert %.0f ns, slowest %.0f us\n", "", cnt, insert,
+		       slowest / 1000);
 	port_table_destroy(t);
 }
 
@@ -130,17 +143,17 @@ int main()
 		Kind kind;
 		int family;
 	} cases[] = {
-		{ "IPv4 wildcard", kWildcard, AF_INET },
-		{ "IPv6 wildcard", kWildcard, AF_INET6 },
-		{ "IPv4 specific", kSpecific, AF_INET },
-		{ "IPv4 connected, any port", kConnected, AF_INET },
-		{ "IPv4 connected, one port", kConnectedOnePort, AF_INET },
-		{ "IPv6 connected, one port", kConnectedOnePort, AF_INET6 },
-		{ "one group", kGroup, AF_INET },
+		{"IPv4 wildcard", kWildcard, AF_INET},
+		{"IPv6 wildcard", kWildcard, AF_INET6},
+		{"IPv4 specific", kSpecific, AF_INET},
+		{"IPv4 connected, any port", kConnected, AF_INET},
+		{"IPv4 connected, one port", kConnectedOnePort, AF_INET},
+		{"IPv6 connected, one port", kConnectedOnePort, AF_INET6},
+		{"one group", kGroup, AF_INET},
 	};
 
 	for (auto &c : cases)
-		for (uint32_t cnt : { 1, 100, 1000, 4096, 65535 })
+		for (uint32_t cnt : {1, 100, 1000, 4096, 65535})
 			Run(c.name, c.kind, c.family, cnt);
 	return 0;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The port table against the kernel itself: random sets of UDP sockets on one port of the loopback device, the same sockets in
-// the table by what getsockname() and its kin say of them, and datagrams: where the kernel delivers one, the table must find it.
-// Of a group the kernel chooses a member by a secret hash, so its choice must be one of those that the table has for some hash.
+// The port table against the kernel itself: random sets of UDP sockets on one port of the loopback
+// device, the same sockets in the table by what getsockname() and its kin say of them, and
+// datagrams: where the kernel delivers one, the table must find it. Of a group the kernel chooses a
+// member by a secret hash, so its choice must be one of those that the table has for some hash.
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
@@ -14,7 +15,8 @@
 
 #include "tests/unit/port/port_test_util.h"
 
-namespace {
+namespace
+{
 
 constexpr int kDeadlineMs = 5000;
 
@@ -43,8 +45,9 @@ socklen_t Len(const Name &n)
 	return n.sa.sa_family == AF_INET ? sizeof(n.in) : sizeof(n.in6);
 }
 
-class Fd {
-public:
+class Fd
+{
+      public:
 	explicit Fd(int fd) : fd_(fd)
 	{
 	}
@@ -62,7 +65,7 @@ public:
 		return fd_;
 	}
 
-private:
+      private:
 	int fd_;
 };
 
@@ -120,11 +123,13 @@ bool KernelHasConnectedHash()
 	utsname u;
 	int major = 0, minor = 0;
 
-	return !uname(&u) && sscanf(u.release, "%d.%d", &major, &minor) == 2 && major * 1000 + minor >= 6013;
+	return !uname(&u) && sscanf(u.release, "%d.%d", &major, &minor) == 2 &&
+	       major * 1000 + minor >= 6013;
 }
 
-class Kernel {
-public:
+class Kernel
+{
+      public:
 	explicit Kernel(unsigned int seed) : rng_(seed)
 	{
 	}
@@ -143,7 +148,7 @@ public:
 		return true;
 	}
 
-private:
+      private:
 	struct Sender {
 		Fd fd;
 		int family;
@@ -164,12 +169,14 @@ private:
 		return fd;
 	}
 
-	// Two of each family; and the port under test, which was free in both as a dual-stack socket got it.
+	// Two of each family; and the port under test, which was free in both as a dual-stack
+	// socket got it.
 	bool MakeSenders()
 	{
 		for (int i = 0; i < 4; i++) {
 			int family = i < 2 ? AF_INET : AF_INET6;
-			std::string addr = family == AF_INET ? "127.0.0." + std::to_string(11 + i) : "::1";
+			std::string addr =
+				family == AF_INET ? "127.0.0." + std::to_string(11 + i) : "::1";
 			Name name = NameOf(family, addr, 0);
 			Fd fd = Socket(family);
 			socklen_t len = sizeof(name);
@@ -177,10 +184,11 @@ private:
 			if (bind(fd.get(), &name.sa, Len(name)))
 				return false;
 			getsockname(fd.get(), &name.sa, &len);
-			// An error of a datagram that nobody got reaches an unconnected socket, too.
+			// An error of a datagram that nobody got reaches an unconnected socket,
+			// too.
 			SetOption(fd.get(), family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
-				  family == AF_INET ? int{ IP_RECVERR } : int{ IPV6_RECVERR }, 1);
-			senders_.push_back({ std::move(fd), family, addr, ntohs(name.in.sin_port) });
+				  family == AF_INET ? int{IP_RECVERR} : int{IPV6_RECVERR}, 1);
+			senders_.push_back({std::move(fd), family, addr, ntohs(name.in.sin_port)});
 		}
 		Name any = NameOf(AF_INET6, "", 0);
 		socklen_t len = sizeof(any);
@@ -202,7 +210,8 @@ private:
 
 		if (Pick(2))
 			return v4 ? mapped + "127.0.0." + std::to_string(1 + Pick(2)) : "::1";
-		// [::] of an IPv4 peer must be dual-stack, which it is only in sets without v6only sockets.
+		// [::] of an IPv4 peer must be dual-stack, which it is only in sets without v6only
+		// sockets.
 		return !mapped.empty() && (v6only_ || Pick(2)) ? "::ffff:0.0.0.0" : "";
 	}
 
@@ -213,7 +222,8 @@ private:
 		bool device = reuseport_ ? all_device_ : Pick(4) == 0;
 		const Sender &peer = senders_[(v4 ? 0 : 2) + Pick(2)];
 		Name local = NameOf(family, RandomLocal(family, v4), port_);
-		Name to = NameOf(family, (family == AF_INET6 && v4 ? "::ffff:" : "") + peer.addr, peer.port);
+		Name to = NameOf(family, (family == AF_INET6 && v4 ? "::ffff:" : "") + peer.addr,
+				 peer.port);
 		Fd fd = Socket(family);
 
 		SetOption(fd.get(), SOL_SOCKET, reuseport_ ? SO_REUSEPORT : SO_REUSEADDR, 1);
@@ -221,7 +231,8 @@ private:
 			SetOption(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, !v4 && v6only_);
 		}
 		if (device) {
-			ASSERT_EQ(setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, "lo", 2), 0) << strerror(errno);
+			ASSERT_EQ(setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, "lo", 2), 0)
+				<< strerror(errno);
 		}
 		ASSERT_EQ(bind(fd.get(), &local.sa, Len(local)), 0) << strerror(errno);
 		if (connected) {
@@ -243,26 +254,31 @@ private:
 
 		inet_ntop(key.family, key.addr, addr, sizeof(addr));
 		inet_ntop(key.family, key.peer, peer, sizeof(peer));
-		return std::string(key.family == AF_INET ? "v4 " : "v6 ") + addr + (key.connected ? " <- " : "") +
-		       (key.connected ? peer : "") + ":" + std::to_string(ntohs(key.peer_port_be)) +
-		       (key.mapped && !key.connected ? " mapped" : "") + (key.v6only && !key.connected ? " v6only" : "") +
+		return std::string(key.family == AF_INET ? "v4 " : "v6 ") + addr +
+		       (key.connected ? " <- " : "") + (key.connected ? peer : "") + ":" +
+		       std::to_string(ntohs(key.peer_port_be)) +
+		       (key.mapped && !key.connected ? " mapped" : "") +
+		       (key.v6only && !key.connected ? " v6only" : "") +
 		       (key.device && !key.connected ? " device" : "");
 	}
 
 	void SendOne()
 	{
 		const Sender &from = senders_[Pick(4)];
-		std::string dst = from.family == AF_INET ? "127.0.0." + std::to_string(1 + Pick(3)) : "::1";
+		std::string dst =
+			from.family == AF_INET ? "127.0.0." + std::to_string(1 + Pick(3)) : "::1";
 		Name to = NameOf(from.family, dst, port_);
-		std::set<uint32_t> want = table_.All(from.family, Addr(from.addr), from.port, Addr(dst), port_);
+		std::set<uint32_t> want =
+			table_.All(from.family, Addr(from.addr), from.port, Addr(dst), port_);
 
 		ASSERT_EQ(sendto(from.fd.get(), "x", 1, 0, &to.sa, Len(to)), 1) << strerror(errno);
 		uint32_t got = Receive(from.fd.get());
 
-		EXPECT_TRUE(want.count(got)) << "from " << from.addr << ":" << from.port << " to " << dst
-					     << ": kernel " << static_cast<int>(got) << ", table "
-					     << static_cast<int>(*want.begin()) << " (" << want.size()
-					     << " choices); sockets from 0:\n" << text_;
+		EXPECT_TRUE(want.count(got))
+			<< "from " << from.addr << ":" << from.port << " to " << dst << ": kernel "
+			<< static_cast<int>(got) << ", table " << static_cast<int>(*want.begin())
+			<< " (" << want.size() << " choices); sockets from 0:\n"
+			<< text_;
 	}
 
 	// Number of the socket that has the datagram, or PORT_NONE if it was refused.
@@ -272,15 +288,16 @@ private:
 		char byte;
 
 		for (const Fd &fd : sockets_)
-			polls.push_back({ fd.get(), POLLIN, 0 });
-		polls.push_back({ sender, POLLIN, 0 });
+			polls.push_back({fd.get(), POLLIN, 0});
+		polls.push_back({sender, POLLIN, 0});
 		if (poll(polls.data(), polls.size(), kDeadlineMs) < 1) {
 			ADD_FAILURE() << "neither received nor refused";
 			return PORT_NONE;
 		}
 		for (size_t i = 0; i < sockets_.size(); i++)
 			if (polls[i].revents) {
-				EXPECT_EQ(recv(sockets_[i].get(), &byte, 1, 0), 1) << strerror(errno);
+				EXPECT_EQ(recv(sockets_[i].get(), &byte, 1, 0), 1)
+					<< strerror(errno);
 				return i;
 			}
 		EXPECT_EQ(recv(sender, &byte, 1, 0), -1);
@@ -297,8 +314,9 @@ private:
 	Table table_;
 	uint16_t port_ = 0;
 	bool v6only_ = Pick(2);
-	// Among SO_REUSEPORT groups Linux takes the first that matches and lets the score be: no mix of device-bound and others,
-	// and before 6.13, whose hash of connected sockets comes first, no connected ones.
+	// Among SO_REUSEPORT groups Linux takes the first that matches and lets the score be: no
+	// mix of device-bound and others, and before 6.13, whose hash of connected sockets comes
+	// first, no connected ones.
 	bool reuseport_ = Pick(2);
 	bool all_device_ = Pick(2);
 	bool connects_ = !reuseport_ || KernelHasConnectedHash();

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// The port table against a naive list that scores every socket as compute_score() does in Linux (net/ipv4/udp.c and
-// net/ipv6/udp.c, 6.18), over random histories.
+// The port table against a naive list that scores every socket as compute_score() does in Linux
+// (net/ipv4/udp.c and net/ipv6/udp.c, 6.18), over random histories.
 #include <cerrno>
 #include <random>
 #include <vector>
 
 #include "tests/unit/port/port_test_util.h"
 
-namespace {
+namespace
+{
 
 // As the kernel keeps it.
 struct Sock {
 	int family;
 	bool v6only;
 	bool bound_dev;
-	uint32_t rcv_saddr, daddr;  // of an AF_INET6 socket: as far as it has v4-mapped ones
-	bool has_v4;                // rcv_saddr means something: no AF_INET6 address hides it
+	uint32_t rcv_saddr, daddr; // of an AF_INET6 socket: as far as it has v4-mapped ones
+	bool has_v4;		   // rcv_saddr means something: no AF_INET6 address hides it
 	Address v6_rcv_saddr, v6_daddr;
 	uint16_t dport, port;
 	uint32_t id;
@@ -66,7 +67,8 @@ int Score4(const Sock &sk, uint32_t saddr, uint16_t sport, uint32_t daddr, uint1
 	return score;
 }
 
-int Score6(const Sock &sk, const Address &saddr, uint16_t sport, const Address &daddr, uint16_t dport)
+int Score6(const Sock &sk, const Address &saddr, uint16_t sport, const Address &daddr,
+	   uint16_t dport)
 {
 	int score = 0;
 
@@ -87,16 +89,17 @@ int Score6(const Sock &sk, const Address &saddr, uint16_t sport, const Address &
 	return score;
 }
 
-// udpX_lib_lookup2(): the sockets of the highest score, which share or of which the order of binding decides.
+// udpX_lib_lookup2(): the sockets of the highest score, which share or of which the order of
+// binding decides.
 std::vector<const Sock *> Best(const std::vector<Sock> &socks, const Datagram &d, bool any)
 {
 	std::vector<const Sock *> best;
 	int badness = 0;
 
 	for (const Sock &sk : socks) {
-		int score = d.family == AF_INET ?
-				    Score4(sk, V4(d.src), d.sport, any ? 0 : V4(d.dst), d.dport) :
-				    Score6(sk, d.src, d.sport, any ? kAny : d.dst, d.dport);
+		int score = d.family == AF_INET
+				    ? Score4(sk, V4(d.src), d.sport, any ? 0 : V4(d.dst), d.dport)
+				    : Score6(sk, d.src, d.sport, any ? kAny : d.dst, d.dport);
 		if (score < 0 || (!best.empty() && score < badness))
 			continue;
 		if (score > badness)
@@ -126,8 +129,9 @@ std::set<uint32_t> ModelLookup(const std::vector<Sock> &socks, const Datagram &d
 	return ids;
 }
 
-class Model {
-public:
+class Model
+{
+      public:
 	explicit Model(unsigned int seed) : rng_(seed), ports_(1 + seed % 3)
 	{
 	}
@@ -152,7 +156,7 @@ public:
 		ASSERT_EQ(t_.size(), 0u);
 	}
 
-private:
+      private:
 	uint32_t Pick(uint32_t n)
 	{
 		return std::uniform_int_distribution<uint32_t>(0, n - 1)(rng_);
@@ -204,7 +208,8 @@ private:
 		if (v4) {
 			sk.rcv_saddr = V4(local);
 			sk.daddr = V4(peer);
-			sk.v6_rcv_saddr = Addr("::ffff:0.0.0.0"); // v4-mapped: equal to no destination, and not any
+			sk.v6_rcv_saddr = Addr("::ffff:0.0.0.0"); // v4-mapped: equal to no
+								  // destination, and not any
 		} else {
 			sk.v6_rcv_saddr = local;
 			sk.v6_daddr = peer;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every allocation of the port table may fail: -ENOMEM then, and nothing has changed. The linker puts our malloc and its kin in
-// place of libc's (--wrap, BUILD.bazel).
+// Every allocation of the port table may fail: -ENOMEM then, and nothing has changed. The linker
+// puts our malloc and its kin in place of libc's (--wrap, BUILD.bazel).
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
@@ -9,7 +9,8 @@
 
 #include "tests/unit/port/port_test_util.h"
 
-namespace {
+namespace
+{
 int g_left = INT_MAX; // allocations until failure; only while g_armed
 bool g_armed;
 
@@ -43,7 +44,8 @@ int __wrap_posix_memalign(void **p, size_t align, size_t size)
 }
 }
 
-namespace {
+namespace
+{
 
 port_key RandomKey(std::mt19937 *rng)
 {
@@ -56,12 +58,10 @@ port_key RandomKey(std::mt19937 *rng)
 		key = Bound(v4 ? AF_INET : AF_INET6, "", port);
 		key.v6only = !v4 && (*rng)() % 2;
 		break;
-	case 1:
-		key = Bound(v4 ? AF_INET : AF_INET6, v4 ? "10.0.0.1" : "fd00::1", port);
-		break;
+	case 1: key = Bound(v4 ? AF_INET : AF_INET6, v4 ? "10.0.0.1" : "fd00::1", port); break;
 	default:
-		key = v4 ? Connected(AF_INET, "10.0.0.1", port, "192.0.2.1", 1 + (*rng)() % 50) :
-			   Connected(AF_INET6, "fd00::1", port, "2001:db8::1", 1 + (*rng)() % 50);
+		key = v4 ? Connected(AF_INET, "10.0.0.1", port, "192.0.2.1", 1 + (*rng)() % 50)
+			 : Connected(AF_INET6, "fd00::1", port, "2001:db8::1", 1 + (*rng)() % 50);
 	}
 	key.device = (*rng)() % 3 == 0;
 	key.mapped = v4 && (*rng)() % 3 == 0;
@@ -71,7 +71,8 @@ port_key RandomKey(std::mt19937 *rng)
 // What the table answers to a fixed set of questions.
 std::vector<uint32_t> Answers(const Table &t)
 {
-	Address src4 = Addr("192.0.2.1"), dst4 = Addr("10.0.0.1"), src6 = Addr("2001:db8::1"), dst6 = Addr("fd00::1");
+	Address src4 = Addr("192.0.2.1"), dst4 = Addr("10.0.0.1"), src6 = Addr("2001:db8::1"),
+		dst6 = Addr("fd00::1");
 	std::vector<uint32_t> answers;
 
 	for (uint16_t port = 1; port <= 40; port++)
@@ -120,8 +121,10 @@ TEST(PortNoMemory, InsertChangesNothingWhenItFails)
 				ASSERT_EQ(ret, -ENOMEM);
 				failures++;
 				ASSERT_EQ(t.size(), size);
-				// Buckets may have been split for the member that did not come; the flows have not moved.
-				ASSERT_EQ(Answers(t), before) << "seed " << seed << " sock " << sock;
+				// Buckets may have been split for the member that did not come; the
+				// flows have not moved.
+				ASSERT_EQ(Answers(t), before)
+					<< "seed " << seed << " sock " << sock;
 				ASSERT_EQ(t.Remove(key, sock), -ENOENT);
 			}
 			ASSERT_EQ(t.size(), size + 1);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Each rule of the port table by itself, errors, groups, growth. Against a model: port_model_test.cc; against Linux:
-// port_kernel_test.cc.
+// Each rule of the port table by itself, errors, groups, growth. Against a model:
+// port_model_test.cc; against Linux: port_kernel_test.cc.
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
@@ -10,10 +10,12 @@
 
 #include "tests/unit/port/port_test_util.h"
 
-namespace {
+namespace
+{
 
 const char kA4[] = "10.0.0.1", kB4[] = "10.0.0.2", kPeer4[] = "192.0.2.7", kOther4[] = "192.0.2.8";
-const char kA6[] = "fd00::1", kB6[] = "fd00::2", kPeer6[] = "2001:db8::7", kOther6[] = "2001:db8::8";
+const char kA6[] = "fd00::1", kB6[] = "fd00::2", kPeer6[] = "2001:db8::7",
+	   kOther6[] = "2001:db8::8";
 
 TEST(PortTable, EmptyFindsNothing)
 {
@@ -88,7 +90,7 @@ TEST(PortTable, ConnectedFromPortZeroIsNotTheSpecificKey)
 
 TEST(PortTable, DualStackTakesIpv4OnlyWithoutAnIpv4Wildcard)
 {
-	for (bool dual_first : { true, false }) {
+	for (bool dual_first : {true, false}) {
 		Table t;
 		port_key dual = Bound(AF_INET6, "", 53), v4 = Bound(AF_INET, "", 53);
 
@@ -126,13 +128,13 @@ TEST(PortTable, DualStackSharesAreTheSameForIpv4)
 
 	for (uint32_t sock = 0; sock < 3; sock++)
 		ASSERT_EQ(t.Insert(Bound(AF_INET6, "", 53), sock), 0);
-	EXPECT_EQ(t.All(AF_INET, Addr(kPeer4), 1, Addr(kA4), 53), (std::set<uint32_t>{ 0, 1, 2 }));
-	EXPECT_EQ(t.All(AF_INET6, Addr(kPeer6), 1, Addr(kA6), 53), (std::set<uint32_t>{ 0, 1, 2 }));
+	EXPECT_EQ(t.All(AF_INET, Addr(kPeer4), 1, Addr(kA4), 53), (std::set<uint32_t>{0, 1, 2}));
+	EXPECT_EQ(t.All(AF_INET6, Addr(kPeer6), 1, Addr(kA6), 53), (std::set<uint32_t>{0, 1, 2}));
 }
 
 TEST(PortTable, MappedIsAnIpv4KeyBehindIpv4Sockets)
 {
-	for (const char *addr : { kA4, "" }) {
+	for (const char *addr : {kA4, ""}) {
 		Table t;
 
 		ASSERT_EQ(t.Insert(Mapped(Bound(AF_INET, addr, 53)), 6), 0);
@@ -174,8 +176,9 @@ TEST(PortTable, DeviceBoundDualStackBeforeIpv4)
 // Four ranks under one key, each with a group: always the highest that has members, all of it.
 TEST(PortTable, RanksHideEachOther)
 {
-	port_key key[4] = { Mapped(Bound(AF_INET, kA4, 53)), Bound(AF_INET, kA4, 53),
-			    OnDevice(Mapped(Bound(AF_INET, kA4, 53))), OnDevice(Bound(AF_INET, kA4, 53)) };
+	port_key key[4] = {Mapped(Bound(AF_INET, kA4, 53)), Bound(AF_INET, kA4, 53),
+			   OnDevice(Mapped(Bound(AF_INET, kA4, 53))),
+			   OnDevice(Bound(AF_INET, kA4, 53))};
 
 	for (unsigned int seed = 0; seed < 200; seed++) {
 		std::mt19937 rng(seed);
@@ -184,7 +187,7 @@ TEST(PortTable, RanksHideEachOther)
 
 		for (int step = 0; step < 60; step++) {
 			uint32_t rank = rng() % 4, sock = rank * 10 + rng() % 3;
-			std::set<uint32_t> want = { PORT_NONE };
+			std::set<uint32_t> want = {PORT_NONE};
 
 			if (member[rank].count(sock)) {
 				ASSERT_EQ(t.Insert(key[rank], sock), -EEXIST);
@@ -229,8 +232,8 @@ TEST(PortTable, ReadsOnlyFourBytesOfIpv4)
 	Table t;
 	port_key key = Connected(AF_INET, kA4, 53, kPeer4, 1), wildcard = Bound(AF_INET, "", 54);
 	// Exactly four bytes each: ASan sees a read beyond.
-	std::vector<uint8_t> src = { 192, 0, 2, 7 }, dst = { 10, 0, 0, 1 };
-	port_tuple d = { AF_INET, htons(1), htons(53), src.data(), dst.data(), 0 };
+	std::vector<uint8_t> src = {192, 0, 2, 7}, dst = {10, 0, 0, 1};
+	port_tuple d = {AF_INET, htons(1), htons(53), src.data(), dst.data(), 0};
 
 	memset(key.addr + 4, 0xaa, 12);
 	memset(key.peer + 4, 0xbb, 12);
@@ -245,8 +248,8 @@ TEST(PortTable, ReadsOnlyFourBytesOfIpv4)
 
 TEST(PortTable, DuplicatesAndTheUnknown)
 {
-	const port_key keys[] = { Bound(AF_INET, "", 53), Bound(AF_INET6, "", 53), Bound(AF_INET, kA4, 53),
-				  Connected(AF_INET6, kA6, 53, kPeer6, 9) };
+	const port_key keys[] = {Bound(AF_INET, "", 53), Bound(AF_INET6, "", 53),
+				 Bound(AF_INET, kA4, 53), Connected(AF_INET6, kA6, 53, kPeer6, 9)};
 	Table t;
 
 	for (const port_key &key : keys) {
@@ -297,7 +300,8 @@ TEST(PortTable, EveryPortOfBothFamilies)
 	for (uint32_t port = 1; port < 65536; port += 2)
 		ASSERT_EQ(t.Remove(Bound(AF_INET, "", port), port), 0);
 	for (uint32_t port = 1; port < 65536; port++) {
-		ASSERT_EQ(t.Lookup(AF_INET, Addr(kPeer4), 1, Addr(kA4), port), port % 2 ? PORT_NONE : port);
+		ASSERT_EQ(t.Lookup(AF_INET, Addr(kPeer4), 1, Addr(kA4), port),
+			  port % 2 ? PORT_NONE : port);
 		ASSERT_EQ(t.Lookup(AF_INET6, Addr(kPeer6), 1, Addr(kA6), port), 0x100000 + port);
 	}
 }
@@ -328,7 +332,8 @@ TEST(PortTable, GrowsAndShrinks)
 	std::shuffle(order.begin(), order.end(), rng);
 
 	auto found = [&](uint32_t i) {
-		port_tuple d = { keys[i].family, keys[i].peer_port_be, keys[i].port_be, keys[i].peer, keys[i].addr, 0 };
+		port_tuple d = {keys[i].family, keys[i].peer_port_be, keys[i].port_be,
+				keys[i].peer,	keys[i].addr,	      0};
 		return port_table_lookup(t.get(), &d);
 	};
 	for (uint32_t removed = 0; removed < order.size(); removed++) {
@@ -342,7 +347,7 @@ TEST(PortTable, GrowsAndShrinks)
 	EXPECT_EQ(t.size(), 0u);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- groups -- */
+/* --- groups --- */
 
 // In every kind of place, and down again to one and none.
 TEST(PortGroup, FormsAndDissolves)
@@ -350,12 +355,12 @@ TEST(PortGroup, FormsAndDissolves)
 	struct {
 		port_key key;
 		const char *dst;
-	} cases[] = { { Bound(AF_INET, "", 53), kA4 },
-		      { Bound(AF_INET, kA4, 53), kA4 },
-		      { Connected(AF_INET, kA4, 53, kPeer4, 1), kA4 },
-		      { V6Only(Bound(AF_INET6, "", 53)), kA6 },
-		      { Bound(AF_INET6, kA6, 53), kA6 },
-		      { Connected(AF_INET6, kA6, 53, kPeer6, 1), kA6 } };
+	} cases[] = {{Bound(AF_INET, "", 53), kA4},
+		     {Bound(AF_INET, kA4, 53), kA4},
+		     {Connected(AF_INET, kA4, 53, kPeer4, 1), kA4},
+		     {V6Only(Bound(AF_INET6, "", 53)), kA6},
+		     {Bound(AF_INET6, kA6, 53), kA6},
+		     {Connected(AF_INET6, kA6, 53, kPeer6, 1), kA6}};
 
 	for (auto &c : cases) {
 		Table t;
@@ -376,7 +381,7 @@ TEST(PortGroup, FormsAndDissolves)
 				ASSERT_EQ(t.Remove(c.key, sock), 0);
 				members.erase(sock);
 			}
-			ASSERT_EQ(all(), std::set<uint32_t>{ PORT_NONE });
+			ASSERT_EQ(all(), std::set<uint32_t>{PORT_NONE});
 		}
 	}
 }
@@ -401,12 +406,13 @@ std::vector<uint32_t> Owners(const Table &t, const std::vector<uint32_t> &flows)
 	return owners;
 }
 
-// Each member's share lies within 1/n, give or take a bucket (1/32 of it) and five standard deviations.
+// Each member's share lies within 1/n, give or take a bucket (1/32 of it) and five standard
+// deviations.
 TEST(PortGroup, SharesEvenly)
 {
 	std::vector<uint32_t> flows = Flows(7, 400000);
 
-	for (uint32_t n : { 1, 2, 3, 4, 5, 7, 8, 13, 31, 32, 33, 64, 100, 250 }) {
+	for (uint32_t n : {1, 2, 3, 4, 5, 7, 8, 13, 31, 32, 33, 64, 100, 250}) {
 		std::map<uint32_t, uint32_t> cnt;
 		double want = 1.0 * flows.size() / n;
 		Table t;
@@ -417,7 +423,8 @@ TEST(PortGroup, SharesEvenly)
 			cnt[owner]++;
 		ASSERT_EQ(cnt.size(), n);
 		for (auto &[sock, c] : cnt)
-			EXPECT_NEAR(c, want, want / 32 + 5 * std::sqrt(want)) << sock << " of " << n;
+			EXPECT_NEAR(c, want, want / 32 + 5 * std::sqrt(want))
+				<< sock << " of " << n;
 	}
 }
 
@@ -429,7 +436,7 @@ TEST(PortGroup, WorkersThatDoTheSameAgree)
 
 	for (uint32_t i = 0; i < 500; i++)
 		ASSERT_EQ(b.Insert(Bound(AF_INET, kB4, 1 + i / 5), 1000 + i), 0);
-	for (uint32_t sock : { 3, 1, 4, 15, 9, 2, 6 }) {
+	for (uint32_t sock : {3, 1, 4, 15, 9, 2, 6}) {
 		ASSERT_EQ(a.Insert(Bound(AF_INET, "", 53), sock), 0);
 		ASSERT_EQ(b.Insert(Bound(AF_INET, "", 53), sock), 0);
 	}

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 // Shorthand for the tests of the port table.
 #ifndef TESTS_UNIT_PORT_PORT_TEST_UTIL_H
 #define TESTS_UNIT_PORT_PORT_TEST_UTIL_H
@@ -24,7 +24,10 @@ inline Address Addr(const std::string &text)
 
 	if (text.empty())
 		return a;
-	EXPECT_EQ(inet_pton(text.find(':') == std::string::npos ? AF_INET : AF_INET6, text.c_str(), a.data()), 1) << text;
+	EXPECT_EQ(inet_pton(text.find(':') == std::string::npos ? AF_INET : AF_INET6, text.c_str(),
+			    a.data()),
+		  1)
+		<< text;
 	return a;
 }
 
@@ -38,7 +41,8 @@ inline port_key Bound(int family, const std::string &addr, uint16_t port)
 	return key;
 }
 
-inline port_key Connected(int family, const std::string &addr, uint16_t port, const std::string &peer, uint16_t peer_port)
+inline port_key Connected(int family, const std::string &addr, uint16_t port,
+			  const std::string &peer, uint16_t peer_port)
 {
 	port_key key = Bound(family, addr, port);
 
@@ -66,8 +70,9 @@ inline port_key OnDevice(port_key key)
 	return key;
 }
 
-class Table {
-public:
+class Table
+{
+      public:
 	Table() : t_(port_table_create(), port_table_destroy)
 	{
 		EXPECT_NE(t_, nullptr);
@@ -88,25 +93,31 @@ public:
 		return port_table_size(t_.get());
 	}
 
-	uint32_t Lookup(int family, const Address &src, uint16_t src_port, const Address &dst, uint16_t dst_port,
-			uint32_t hash = 0) const
+	uint32_t Lookup(int family, const Address &src, uint16_t src_port, const Address &dst,
+			uint16_t dst_port, uint32_t hash = 0) const
 	{
-		port_tuple d = { static_cast<uint8_t>(family), htons(src_port), htons(dst_port),
-				 src.data(), dst.data(), hash };
+		port_tuple d = {static_cast<uint8_t>(family),
+				htons(src_port),
+				htons(dst_port),
+				src.data(),
+				dst.data(),
+				hash};
 
 		return port_table_lookup(t_.get(), &d);
 	}
 
 	// The family is that of the text.
-	uint32_t Lookup(const std::string &src, uint16_t src_port, const std::string &dst, uint16_t dst_port,
-			uint32_t hash = 0) const
+	uint32_t Lookup(const std::string &src, uint16_t src_port, const std::string &dst,
+			uint16_t dst_port, uint32_t hash = 0) const
 	{
-		return Lookup(dst.find(':') == std::string::npos ? AF_INET : AF_INET6, Addr(src), src_port, Addr(dst),
-			      dst_port, hash);
+		return Lookup(dst.find(':') == std::string::npos ? AF_INET : AF_INET6, Addr(src),
+			      src_port, Addr(dst), dst_port, hash);
 	}
 
-	// Every socket that some flow hash leads to, for groups of up to 32: they have no more than 1024 buckets.
-	std::set<uint32_t> All(int family, const Address &src, uint16_t src_port, const Address &dst, uint16_t dst_port) const
+	// Every socket that some flow hash leads to, for groups of up to 32: they have no more than
+	// 1024 buckets.
+	std::set<uint32_t> All(int family, const Address &src, uint16_t src_port,
+			       const Address &dst, uint16_t dst_port) const
 	{
 		std::set<uint32_t> all;
 		uint32_t last = PORT_NONE - 1;
@@ -126,7 +137,7 @@ public:
 		return t_.get();
 	}
 
-private:
+      private:
 	std::unique_ptr<port_table, decltype(&port_table_destroy)> t_;
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Groups from inside: members stand as Linux's sock_reuseport would have them, and share flows evenly.
+// Groups from inside: members stand as Linux's sock_reuseport would have them, and share flows
+// evenly.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -16,8 +17,14 @@ namespace
 class Share : public testing::Test
 {
       protected:
-	void SetUp() override { share_set_init(&set); }
-	void TearDown() override { share_set_free(&set); }
+	void SetUp() override
+	{
+		share_set_init(&set);
+	}
+	void TearDown() override
+	{
+		share_set_free(&set);
+	}
 
 	std::vector<uint32_t> Members(uint32_t group) const
 	{

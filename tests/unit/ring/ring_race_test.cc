@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// include/udplane/ring.h between two threads, under ThreadSanitizer too: content and order through the wrap of the indices, sleep and
-// wake over a real pipe, the sequence lock.
+// include/udplane/ring.h between two threads, under ThreadSanitizer too: content and order through
+// the wrap of the indices, sleep and wake over a real pipe, the sequence lock.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -15,7 +15,8 @@
 #include <thread>
 #include <vector>
 
-namespace {
+namespace
+{
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 constexpr uint32_t kEntries = 200000;
@@ -55,7 +56,8 @@ void Pause(int *spins)
 		sched_yield();
 }
 
-// Puts this thread on the first or last of the CPUs, so that the two ends run at the same time where they can.
+// Puts this thread on the first or last of the CPUs, so that the two ends run at the same time
+// where they can.
 void Pin(const cpu_set_t &may, bool first)
 {
 	cpu_set_t one;
@@ -78,7 +80,7 @@ void Produce(Shared *s, uint32_t entries, unsigned int seed)
 		uint32_t free = udplane_ring_free(&s->prod, want);
 
 		ASSERT_NE(free, UDPLANE_RING_CORRUPT);
-		want = std::min({ want, free, entries - n });
+		want = std::min({want, free, entries - n});
 		if (!want) {
 			if (testing::Test::HasFailure())
 				return; // the other end has given up
@@ -109,14 +111,15 @@ void Consume(Shared *s, uint32_t entries, unsigned int seed)
 			continue;
 		}
 		for (uint32_t i = 0; i < want; i++)
-			ASSERT_EQ(s->slot[udplane_ring_slot(&s->cons, s->cons.idx + i)], Content(n++));
+			ASSERT_EQ(s->slot[udplane_ring_slot(&s->cons, s->cons.idx + i)],
+				  Content(n++));
 		udplane_ring_consume(&s->cons, want);
 	}
 }
 
 TEST(RingRace, ContentAndOrder)
 {
-	for (uint32_t size : { 1, 2, 8, 64, 1024 }) {
+	for (uint32_t size : {1, 2, 8, 64, 1024}) {
 		// A ring of one hands over each entry by itself.
 		uint32_t entries = size < 8 ? kEntries / 10 : kEntries;
 		Shared s(size, entries);
@@ -128,7 +131,7 @@ TEST(RingRace, ContentAndOrder)
 	}
 }
 
-/* ----------------------------------------------------------------------------------------------------- sleep and wake -- */
+/* --- sleep and wake --- */
 
 struct WakeCounts {
 	uint64_t signals = 0;  // written to the pipe by the producer
@@ -139,8 +142,8 @@ struct WakeCounts {
 	uint64_t met = 0;      // the look after an arm found something
 };
 
-// Up to 16 pauses, but at times many more: a write() that wakes an idle virtual CPU takes the producer some 10 us, and a consumer
-// that never spun as long would sleep at every publish.
+// Up to 16 pauses, but at times many more: a write() that wakes an idle virtual CPU takes the
+// producer some 10 us, and a consumer that never spun as long would sleep at every publish.
 uint32_t RandomSpin(std::mt19937 *rng)
 {
 	uint32_t longest = 16u << (*rng)() % 7;
@@ -148,10 +151,11 @@ uint32_t RandomSpin(std::mt19937 *rng)
 	return (*rng)() % longest;
 }
 
-class Sleeper {
-public:
+class Sleeper
+{
+      public:
 	Sleeper(Shared *s, int pipe_fd, uint32_t entries, unsigned int seed, WakeCounts *c)
-		: s_(s), fd_(pipe_fd), entries_(entries), rng_(seed), c_(c)
+	    : s_(s), fd_(pipe_fd), entries_(entries), rng_(seed), c_(c)
 	{
 	}
 
@@ -163,7 +167,8 @@ public:
 			Arm();
 			if (Take()) {
 				c_->met++;
-				// Came before the sleep. Take the arm back, or let it stand while we work on.
+				// Came before the sleep. Take the arm back, or let it stand while
+				// we work on.
 				if (rng_() % 2)
 					Disarm();
 				continue;
@@ -183,7 +188,7 @@ public:
 			WaitForSignal();
 	}
 
-private:
+      private:
 	bool Take()
 	{
 		uint32_t avail = udplane_ring_avail(&s_->cons, 1);
@@ -193,12 +198,14 @@ private:
 		if (!avail || avail == UDPLANE_RING_CORRUPT)
 			return false;
 		for (uint32_t i = 0; i < avail; i++)
-			EXPECT_EQ(s_->slot[udplane_ring_slot(&s_->cons, s_->cons.idx + i)], Content(n_++));
+			EXPECT_EQ(s_->slot[udplane_ring_slot(&s_->cons, s_->cons.idx + i)],
+				  Content(n_++));
 		udplane_ring_consume(&s_->cons, avail);
 		return true;
 	}
 
-	// Spins for about as long as the producer takes for its next, so that an arm may meet a publish.
+	// Spins for about as long as the producer takes for its next, so that an arm may meet a
+	// publish.
 	bool TakeSoon()
 	{
 		for (uint32_t spin = RandomSpin(&rng_); spin > 0; spin--) {
@@ -237,7 +244,7 @@ private:
 
 	void WaitForSignal()
 	{
-		pollfd p = { fd_, POLLIN, 0 };
+		pollfd p = {fd_, POLLIN, 0};
 		char byte;
 
 		ASSERT_EQ(poll(&p, 1, kDeadlineMs), 1) << "lost wake-up after " << n_ << " entries";
@@ -254,7 +261,8 @@ private:
 };
 
 // Publishes one or a few at random moments around those at which the consumer finds the ring empty.
-void Waker(Shared *s, cpu_set_t may, int pipe_fd, uint32_t entries, unsigned int seed, WakeCounts *c)
+void Waker(Shared *s, cpu_set_t may, int pipe_fd, uint32_t entries, unsigned int seed,
+	   WakeCounts *c)
 {
 	std::mt19937 rng(seed);
 	int spins = 0;
@@ -288,7 +296,8 @@ TEST(RingRace, NoWakeupIsLostAndEverySignalIsAnArms)
 
 	ASSERT_EQ(sched_getaffinity(0, sizeof(may), &may), 0);
 	Pin(may, true);
-	for (unsigned int seed = 0; seed < kWakeRounds / kPerRun && !testing::Test::HasFailure(); seed++) {
+	for (unsigned int seed = 0; seed < kWakeRounds / kPerRun && !testing::Test::HasFailure();
+	     seed++) {
 		uint32_t entries = 2 * kPerRun; // two a publish on average
 		Shared s(seed % 2 ? 4 : 64, entries);
 		WakeCounts prod, cons;
@@ -299,7 +308,7 @@ TEST(RingRace, NoWakeupIsLostAndEverySignalIsAnArms)
 		std::thread producer(Waker, &s, may, fds[1], entries, 2 * seed, &prod);
 		Sleeper(&s, fds[0], entries, 2 * seed + 1, &cons).Run();
 		producer.join();
-		left = { fds[0], POLLIN, 0 };
+		left = {fds[0], POLLIN, 0};
 		EXPECT_EQ(poll(&left, 1, 0), 0) << "a signal too many";
 		EXPECT_EQ(prod.signals, cons.taken);
 		EXPECT_EQ(cons.arms, cons.taken + cons.disarmed);
@@ -312,11 +321,12 @@ TEST(RingRace, NoWakeupIsLostAndEverySignalIsAnArms)
 		close(fds[1]);
 	}
 	sched_setaffinity(0, sizeof(may), &may);
-	printf("%llu arms, %llu sleeps; a publish met an arm %llu times, %llu arms taken back\n", (unsigned long long)all.arms,
-	       (unsigned long long)all.sleeps, (unsigned long long)all.met, (unsigned long long)all.disarmed);
+	printf("%llu arms, %llu sleeps; a publish met an arm %llu times, %llu arms taken back\n",
+	       (unsigned long long)all.arms, (unsigned long long)all.sleeps,
+	       (unsigned long long)all.met, (unsigned long long)all.disarmed);
 }
 
-/* ------------------------------------------------------------------------------------------------------ sequence lock -- */
+/* --- sequence lock --- */
 
 TEST(RingRace, SequenceLockGivesWholeCopies)
 {

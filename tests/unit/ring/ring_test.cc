@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// include/udplane/ring.h in one thread. Two threads: ring_race_test.cc; all interleavings of sleep and wake:
-// ring_wake_model_test.cc.
+// include/udplane/ring.h in one thread. Two threads: ring_race_test.cc; all interleavings of sleep
+// and wake: ring_wake_model_test.cc.
 #include <gtest/gtest.h>
 #include <udplane/ring.h>
 
@@ -9,12 +9,14 @@
 #include <random>
 #include <vector>
 
-namespace {
+namespace
+{
 
-// Index 0, the wrap of signed numbers, and every place of the wrap of unsigned ones within rings of up to 16 entries.
+// Index 0, the wrap of signed numbers, and every place of the wrap of unsigned ones within rings of
+// up to 16 entries.
 std::vector<uint32_t> Starts()
 {
-	std::vector<uint32_t> starts = { 0, 1, 5, 0x7ffffffe, 0x7fffffff, 0x80000000 };
+	std::vector<uint32_t> starts = {0, 1, 5, 0x7ffffffe, 0x7fffffff, 0x80000000};
 
 	for (uint32_t i = 1; i <= 18; i++)
 		starts.push_back(0u - i);
@@ -35,7 +37,7 @@ struct Pair {
 
 TEST(Ring, FillsAndEmptiesAtEveryStart)
 {
-	for (uint32_t size : { 1, 2, 4, 8, 16 })
+	for (uint32_t size : {1, 2, 4, 8, 16})
 		for (uint32_t start : Starts()) {
 			Pair p(size, start);
 
@@ -60,7 +62,7 @@ TEST(Ring, FillsAndEmptiesAtEveryStart)
 
 TEST(Ring, SlotsFollowTheIndexThroughTheWrap)
 {
-	for (uint32_t size : { 1, 2, 16, 1 << 30 }) {
+	for (uint32_t size : {1, 2, 16, 1 << 30}) {
 		Pair p(size, 0);
 
 		EXPECT_EQ(udplane_ring_slot(&p.prod, 0), 0u);
@@ -86,7 +88,8 @@ TEST(Ring, RandomBatchesKeepContentAndCount)
 			if (rng() % 2) {
 				uint32_t free = udplane_ring_free(&p.prod, want);
 
-				// The cached index may hide some, but never so many that `want` fails.
+				// The cached index may hide some, but never so many that `want`
+				// fails.
 				ASSERT_LE(free, size - (in - out));
 				ASSERT_GE(free, std::min(want, size - (in - out)));
 				want = std::min(want, free);
@@ -100,7 +103,8 @@ TEST(Ring, RandomBatchesKeepContentAndCount)
 				ASSERT_GE(avail, std::min(want, in - out));
 				want = std::min(want, avail);
 				for (uint32_t i = 0; i < want; i++)
-					ASSERT_EQ(slot[udplane_ring_slot(&p.cons, p.cons.idx + i)], out++);
+					ASSERT_EQ(slot[udplane_ring_slot(&p.cons, p.cons.idx + i)],
+						  out++);
 				udplane_ring_consume(&p.cons, want);
 			}
 			ASSERT_EQ(p.head.prod_idx, in);
@@ -140,14 +144,14 @@ std::vector<uint32_t> Deltas()
 		deltas.push_back(0u - d);
 	}
 	for (int bit = 7; bit < 32; bit++)
-		for (uint32_t d : { 0u, 1u, UINT32_MAX })
+		for (uint32_t d : {0u, 1u, UINT32_MAX})
 			deltas.push_back((1u << bit) + d);
 	return deltas;
 }
 
 TEST(Ring, ProducerDetectsEveryImpossibleIndex)
 {
-	for (uint32_t size : { 1, 2, 4, 8, 16, 32 })
+	for (uint32_t size : {1, 2, 4, 8, 16, 32})
 		for (uint32_t start : Starts())
 			for (uint32_t used = 0; used <= size; used++)
 				for (uint32_t d : Deltas()) {
@@ -162,7 +166,8 @@ TEST(Ring, ProducerDetectsEveryImpossibleIndex)
 						continue;
 					}
 					ASSERT_EQ(free, UDPLANE_RING_CORRUPT);
-					ASSERT_EQ(udplane_ring_free(&p.prod, UINT32_MAX), UDPLANE_RING_CORRUPT);
+					ASSERT_EQ(udplane_ring_free(&p.prod, UINT32_MAX),
+						  UDPLANE_RING_CORRUPT);
 					ASSERT_EQ(p.prod.idx, start + used);
 					ASSERT_EQ(p.prod.peer, start) << "nonsense is not kept";
 					ASSERT_EQ(p.head.prod_idx, start + used);
@@ -171,7 +176,7 @@ TEST(Ring, ProducerDetectsEveryImpossibleIndex)
 
 TEST(Ring, ConsumerDetectsEveryImpossibleIndex)
 {
-	for (uint32_t size : { 1, 2, 4, 8, 16, 32 })
+	for (uint32_t size : {1, 2, 4, 8, 16, 32})
 		for (uint32_t start : Starts())
 			for (uint32_t taken = 0; taken <= size; taken++)
 				for (uint32_t d : Deltas()) {
@@ -180,7 +185,8 @@ TEST(Ring, ConsumerDetectsEveryImpossibleIndex)
 					udplane_ring_publish(&p.prod, size);
 					ASSERT_EQ(udplane_ring_avail(&p.cons, 1), size);
 					udplane_ring_consume(&p.cons, taken);
-					p.head.prod_idx = p.cons.idx + d; // d entries would be there
+					p.head.prod_idx =
+						p.cons.idx + d; // d entries would be there
 					uint32_t avail = udplane_ring_avail(&p.cons, UINT32_MAX);
 
 					if (d <= size) {
@@ -188,7 +194,8 @@ TEST(Ring, ConsumerDetectsEveryImpossibleIndex)
 						continue;
 					}
 					ASSERT_EQ(avail, UDPLANE_RING_CORRUPT);
-					ASSERT_EQ(udplane_ring_avail(&p.cons, UINT32_MAX), UDPLANE_RING_CORRUPT);
+					ASSERT_EQ(udplane_ring_avail(&p.cons, UINT32_MAX),
+						  UDPLANE_RING_CORRUPT);
 					ASSERT_EQ(p.cons.idx, start + taken);
 					ASSERT_EQ(p.cons.peer, start + size);
 					ASSERT_EQ(p.head.cons_idx, start + taken);
@@ -218,7 +225,7 @@ TEST(Ring, PeerThatGoesBackStaysInRange)
 	}
 }
 
-/* ----------------------------------------------------------------------------------------------------- sleep and wake -- */
+/* --- sleep and wake --- */
 
 // Whether the producer must signal after publishing cnt.
 bool Publish(Pair *p, uint32_t cnt)
@@ -288,7 +295,7 @@ TEST(RingArm, NoSignalToAConsumerThatHasTakenEverything)
 // `armed` is the other side's to write; only 1 is an arm.
 TEST(RingArm, NonsenseIsNoArm)
 {
-	for (uint32_t nonsense : { 2u, 3u, 0x80000000u, UINT32_MAX }) {
+	for (uint32_t nonsense : {2u, 3u, 0x80000000u, UINT32_MAX}) {
 		Pair p(8, 0);
 
 		p.head.armed = nonsense;
@@ -301,7 +308,7 @@ TEST(RingArm, NonsenseIsNoArm)
 	}
 }
 
-/* -------------------------------------------------------------------------------------------- counters and sequence lock -- */
+/* --- counters and sequence lock --- */
 
 TEST(Words, StoreLoadCount)
 {
@@ -320,7 +327,7 @@ TEST(Words, StoreLoadCount)
 TEST(SequenceLock, TellsTornCopies)
 {
 	// Also through the wrap of the sequence number.
-	for (uint32_t start : { 0u, 2u, UINT32_MAX - 1 }) {
+	for (uint32_t start : {0u, 2u, UINT32_MAX - 1}) {
 		uint32_t seq = start, seen = udplane_seq_read(&seq);
 
 		EXPECT_FALSE(udplane_seq_retry(&seq, seen)) << "nobody wrote";

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Model check of sleep and wake in include/udplane/ring.h: every interleaving of a producer and a consumer, one load, store, swap,
-// fence or signal at a time, on a machine whose stores wait in a buffer and become visible later (TSO as on x86; PSO, where stores to
-// different words also overtake each other, is weaker). A fence, and a swap, waits until the buffer is empty.
+// Model check of sleep and wake in include/udplane/ring.h: every interleaving of a producer and a
+// consumer, one load, store, swap, fence or signal at a time, on a machine whose stores wait in a
+// buffer and become visible later (TSO as on x86; PSO, where stores to different words also
+// overtake each other, is weaker). A fence, and a swap, waits until the buffer is empty.
 //
 //   producer (worker)                     consumer (client)
 //     store prod                            load prod: something there? take it, store cons
@@ -12,9 +13,9 @@
 //     swap 0: was 1? signal    /                wait for the signal that comes; take it
 //                                           else sleep until the signal
 //
-// Bad ends, searched for exhaustively: the consumer sleeps though entries are there and nobody will signal (a lost wake-up), and a
-// signal that nobody waits for is left over (wrong accounting). Each ingredient is then taken away to see that it is needed and that
-// the model would find its loss.
+// Bad ends, searched for exhaustively: the consumer sleeps though entries are there and nobody will
+// signal (a lost wake-up), and a signal that nobody waits for is left over (wrong accounting). Each
+// ingredient is then taken away to see that it is needed and that the model would find its loss.
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -23,18 +24,21 @@
 #include <string>
 #include <vector>
 
-namespace {
+namespace
+{
 
 struct Protocol {
-	int entries = 3;            // the producer publishes
-	int burst = 1;              // publishes a fence
-	bool fence = true;          // producer: between publish and take_arm
-	bool recheck = true;        // consumer: between arm and sleep
-	bool look_at_cons = true;   // take_arm: no signal to a consumer that has taken everything
-	bool swap_is_barrier = true; // the swap of arm is visible before what follows looks at anything
-	bool fence_in_arm = false;  // and a fence after it
-	bool disarm_waits = true;   // consumer: a lost arm's signal is waited for
-	bool leave_armed = false;   // consumer: does not disarm but remembers; arm tells whether the last one still stands
+	int entries = 3;	  // the producer publishes
+	int burst = 1;		  // publishes a fence
+	bool fence = true;	  // producer: between publish and take_arm
+	bool recheck = true;	  // consumer: between arm and sleep
+	bool look_at_cons = true; // take_arm: no signal to a consumer that has taken everything
+	bool swap_is_barrier =
+		true; // the swap of arm is visible before what follows looks at anything
+	bool fence_in_arm = false; // and a fence after it
+	bool disarm_waits = true;  // consumer: a lost arm's signal is waited for
+	bool leave_armed = false;  // consumer: does not disarm but remembers; arm tells whether the
+				   // last one still stands
 	bool pso = false;
 };
 
@@ -44,9 +48,9 @@ constexpr int kBuffer = 6; // stores; a full buffer holds up the next
 
 struct Thread {
 	uint8_t pc;
-	uint8_t idx;    // published or taken so far
-	uint8_t seen;   // last prod that was loaded
-	uint8_t armed;  // leave_armed: an arm of mine has not been accounted for
+	uint8_t idx;	// published or taken so far
+	uint8_t seen;	// last prod that was loaded
+	uint8_t armed;	// leave_armed: an arm of mine has not been accounted for
 	uint8_t tokens; // signals that will have come
 	uint8_t buffered;
 	struct {
@@ -66,8 +70,9 @@ std::string Pack(const State &s)
 }
 
 // What one thread does to the machine.
-class Cpu {
-public:
+class Cpu
+{
+      public:
 	Cpu(State *s, int who) : s_(s), t_(&s->thread[who])
 	{
 	}
@@ -122,7 +127,7 @@ public:
 		return i < t_->buffered;
 	}
 
-private:
+      private:
 	State *s_;
 	Thread *t_;
 };
@@ -132,11 +137,12 @@ constexpr uint8_t kDone = 255;
 // One step of a thread: false if it cannot go on now.
 using Step = std::function<bool(const Protocol &, State *)>;
 
-/* --------------------------------------------------------------------------------- the ring's protocol: arm, take_arm -- */
+/* --- the ring's protocol: arm, take_arm --- */
 
 bool ProducerStep(const Protocol &p, State *s)
 {
-	constexpr uint8_t kPublish = 0, kFence = 1, kLoadArmed = 2, kLoadCons = 3, kTake = 4, kSignal = 5;
+	constexpr uint8_t kPublish = 0, kFence = 1, kLoadArmed = 2, kLoadCons = 3, kTake = 4,
+			  kSignal = 5;
 	Thread &t = s->thread[kProducer];
 	Cpu cpu(s, kProducer);
 	uint8_t next = t.idx == p.entries ? kDone : kPublish;
@@ -156,9 +162,7 @@ bool ProducerStep(const Protocol &p, State *s)
 	case kLoadArmed:
 		t.pc = cpu.Load(kArmed) != 1 ? next : p.look_at_cons ? kLoadCons : kTake;
 		return true;
-	case kLoadCons:
-		t.pc = cpu.Load(kCons) == t.idx ? next : kTake;
-		return true;
+	case kLoadCons: t.pc = cpu.Load(kCons) == t.idx ? next : kTake; return true;
 	case kTake:
 		if (!cpu.Drained())
 			return false;
@@ -193,7 +197,8 @@ bool ConsumerStep(const Protocol &p, State *s)
 		return true;
 	case kArm:
 		if (!p.swap_is_barrier) {
-			if (!cpu.Store(kArmed, 1)) // the swap's store, which what follows may overtake
+			if (!cpu.Store(kArmed,
+				       1)) // the swap's store, which what follows may overtake
 				return false;
 		} else {
 			if (!cpu.Drained())
@@ -258,7 +263,7 @@ bool ConsumerStep(const Protocol &p, State *s)
 	return false;
 }
 
-/* ---------------------------------------------------------- the worker's: awake (udplane_worker_zone), doorbell eventfd -- */
+/* --- the worker's: awake (udplane_worker_zone), doorbell eventfd --- */
 
 bool ClientStep(const Protocol &p, State *s)
 {
@@ -279,9 +284,7 @@ bool ClientStep(const Protocol &p, State *s)
 			return false;
 		t.pc = kLoadAwake;
 		return true;
-	case kLoadAwake:
-		t.pc = cpu.Load(kAwake) ? next : kRing;
-		return true;
+	case kLoadAwake: t.pc = cpu.Load(kAwake) ? next : kRing; return true;
 	case kRing:
 		s->signals = 1; // an eventfd: however many, one wake-up
 		t.pc = next;
@@ -292,7 +295,8 @@ bool ClientStep(const Protocol &p, State *s)
 
 bool WorkerStep(const Protocol &p, State *s)
 {
-	constexpr uint8_t kLook = 0, kTake = 1, kNotAwake = 2, kFence = 3, kRecheck = 4, kSleep = 5, kAwakeAgain = 6;
+	constexpr uint8_t kLook = 0, kTake = 1, kNotAwake = 2, kFence = 3, kRecheck = 4, kSleep = 5,
+			  kAwakeAgain = 6;
 	Thread &t = s->thread[kConsumer];
 	Cpu cpu(s, kConsumer);
 
@@ -334,25 +338,26 @@ bool WorkerStep(const Protocol &p, State *s)
 	return false;
 }
 
-/* --------------------------------------------------------------------------------------------------------- the search -- */
+/* --- the search --- */
 
 struct Result {
 	size_t states = 0;
 	bool lost_wakeup = false; // the consumer waits for a signal for ever
-	bool left_over = false;   // a signal or an arm that nobody accounts for
-	bool slept = false;       // some way led through a sleep that ended
+	bool left_over = false;	  // a signal or an arm that nobody accounts for
+	bool slept = false;	  // some way led through a sleep that ended
 };
 
-class Search {
-public:
-	Search(const Protocol &p, Step producer, Step consumer) : p_(p), step_{ producer, consumer }
+class Search
+{
+      public:
+	Search(const Protocol &p, Step producer, Step consumer) : p_(p), step_{producer, consumer}
 	{
 	}
 
 	Result Run()
 	{
 		State start = {};
-		std::vector<State> open = { start };
+		std::vector<State> open = {start};
 
 		start.memory[kAwake] = 1;
 		open[0] = start;
@@ -375,7 +380,7 @@ public:
 		return result_;
 	}
 
-private:
+      private:
 	std::vector<State> Successors(const State &s)
 	{
 		std::vector<State> all;
@@ -420,10 +425,10 @@ template <typename F> void ForAll(Protocol p, F check)
 {
 	for (p.entries = 1; p.entries <= 5; p.entries++)
 		for (p.burst = 1; p.burst <= p.entries; p.burst++)
-			for (bool pso : { false, true }) {
+			for (bool pso : {false, true}) {
 				p.pso = pso;
-				SCOPED_TRACE(std::to_string(p.entries) + " entries, bursts of " + std::to_string(p.burst) +
-					     (pso ? ", PSO" : ", TSO"));
+				SCOPED_TRACE(std::to_string(p.entries) + " entries, bursts of " +
+					     std::to_string(p.burst) + (pso ? ", PSO" : ", TSO"));
 				check(p);
 			}
 }
@@ -432,8 +437,8 @@ TEST(RingWakeModel, NoWakeupIsLostAndEverySignalAccountedFor)
 {
 	size_t states = 0;
 
-	for (bool leave_armed : { false, true })
-		for (bool look_at_cons : { false, true }) {
+	for (bool leave_armed : {false, true})
+		for (bool look_at_cons : {false, true}) {
 			Protocol p;
 
 			p.leave_armed = leave_armed;
@@ -467,7 +472,8 @@ TEST(RingWakeModel, NeedsTheLookAfterArm)
 	ForAll(p, [](const Protocol &q) { EXPECT_TRUE(CheckRing(q).lost_wakeup); });
 }
 
-// C11's seq_cst swap orders itself among seq_cst operations only; arm64's swpal lets a later ldapr overtake its store.
+// C11's seq_cst swap orders itself among seq_cst operations only; arm64's swpal lets a later ldapr
+// overtake its store.
 TEST(RingWakeModel, NeedsABarrierInArm)
 {
 	Protocol p;
@@ -513,7 +519,8 @@ TEST(DoorbellModel, NeedsBothFencesAndTheLook)
 		p.fence_in_arm = without != 1;
 		p.recheck = without != 2;
 		ForAll(p, [&](const Protocol &q) {
-			EXPECT_TRUE(Search(q, ClientStep, WorkerStep).Run().lost_wakeup) << "without " << without;
+			EXPECT_TRUE(Search(q, ClientStep, WorkerStep).Run().lost_wakeup)
+				<< "without " << without;
 		});
 	}
 }

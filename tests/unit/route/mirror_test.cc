@@ -465,10 +465,12 @@ TEST_F(Mirror, SourcesAreTheDevicesAddressesAndWhatItsRoutesPrefer)
 	uint8_t out[8][16];
 
 	EXPECT_EQ(0u, route_mirror_sources(&m_, out, 8));
-	Dump(MIRROR_ADDRS4, {Address(RTM_NEWADDR, "10.0.0.3", 24), Address(RTM_NEWADDR, "10.0.0.2", 24)});
+	Dump(MIRROR_ADDRS4,
+	     {Address(RTM_NEWADDR, "10.0.0.3", 24), Address(RTM_NEWADDR, "10.0.0.2", 24)});
 	Dump(MIRROR_ADDRS6, {Address(RTM_NEWADDR, "2001:db8::2", 64)});
-	Dump(MIRROR_ROUTES4, {Route(RTM_NEWROUTE, "8.8.8.0", 24, "10.0.0.1").Address(RTA_PREFSRC, "10.244.0.1"),
-			      Route(RTM_NEWROUTE, "8.8.9.0", 24, "10.0.0.1").Address(RTA_PREFSRC, "10.0.0.2")});
+	Dump(MIRROR_ROUTES4,
+	     {Route(RTM_NEWROUTE, "8.8.8.0", 24, "10.0.0.1").Address(RTA_PREFSRC, "10.244.0.1"),
+	      Route(RTM_NEWROUTE, "8.8.9.0", 24, "10.0.0.1").Address(RTA_PREFSRC, "10.0.0.2")});
 	ASSERT_EQ(3u, route_mirror_sources(&m_, out, 8));
 	EXPECT_EQ("::ffff:10.0.0.2", Text(AF_INET6, out[0]));
 	EXPECT_EQ("::ffff:10.0.0.3", Text(AF_INET6, out[1]));

@@ -265,7 +265,8 @@ bool Allows(const struct udplane_prefix *prefix, uint32_t cnt, uint8_t family, c
 	const struct udplane_prefix *best = nullptr;
 
 	for (uint32_t i = 0; i < cnt; i++)
-		if (prefix[i].family == family && Inside(dst.data(), prefix[i].addr, prefix[i].len) &&
+		if (prefix[i].family == family &&
+		    Inside(dst.data(), prefix[i].addr, prefix[i].len) &&
 		    (!best || prefix[i].len > best->len))
 			best = &prefix[i];
 	return best && !best->slow;

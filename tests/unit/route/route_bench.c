@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 // What a lookup and a table cost. Prints the median and extremes of rounds; `route_bench`.
 #include <arpa/inet.h>
 #include <linux/if_addr.h>

@@ -251,7 +251,9 @@ TEST(Table, LocalZeroHidesAll)
 TEST(Table, ExcludedDestinationsAreSlowWhateverTheirRoute)
 {
 	World w = Pod();
-	const struct route_excluded excluded[] = {{AF_INET, 16, {8, 8}}, {AF_INET6, 128, {0x26, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}}};
+	const struct route_excluded excluded[] = {
+		{AF_INET, 16, {8, 8}},
+		{AF_INET6, 128, {0x26, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}}};
 
 	w.Route("8.8.8.0/24", "10.0.0.1"); // narrower
 	w.Route("8.8.0.0/15", "10.0.0.1");

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 // A small host to look routes up on, written in the words of ip(8).
 #ifndef TESTS_UNIT_ROUTE_WORLD_H
 #define TESTS_UNIT_ROUTE_WORLD_H

@@ -1,13 +1,15 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+// SPDX-License-Identifier: Apache-2.0
 /* Claims and local addresses, as the XDP program sees them. */
 #include <algorithm>
 #include <map>
 
 #include "tests/unit/xdp/xdp_program.h"
 
-class XdpClaims : public XdpProgram {
+class XdpClaims : public XdpProgram
+{
       protected:
-	int probe(const std::string &dst, uint32_t dport, const std::string &src = "", uint32_t sport = 40000)
+	int probe(const std::string &dst, uint32_t dport, const std::string &src = "",
+		  uint32_t sport = 40000)
 	{
 		Datagram d;
 
@@ -74,7 +76,8 @@ TEST_F(XdpClaims, Connected)
 
 TEST_F(XdpClaims, CountsEqualClaims)
 {
-	for (const device_claim &c : {claim("0.0.0.0", 1), claim("2001:db8::1", 1), claim("192.0.2.1", 1, "1.2.3.4", 5)}) {
+	for (const device_claim &c :
+	     {claim("0.0.0.0", 1), claim("2001:db8::1", 1), claim("192.0.2.1", 1, "1.2.3.4", 5)}) {
 		ASSERT_EQ(insert(c), 0);
 		ASSERT_EQ(insert(c), 0);
 		ASSERT_EQ(remove(c), 0);
@@ -119,14 +122,18 @@ TEST_F(XdpClaims, FullTablesSayNoSpace)
 	EXPECT_EQ(claims.ref_cnt, 1u);
 }
 
-/* Random claims and local addresses against a plain model; counts, collisions, moved entries and slots all come up. */
+/* Random claims and local addresses against a plain model; counts, collisions, moved entries and
+ * slots all come up. */
 TEST_F(XdpClaims, RandomAgainstModel)
 {
-	const std::vector<std::string> addrs = {"0.0.0.0", "192.0.2.1", "192.0.2.77", "::", "2001:db8::1", "2001:db8::77"};
+	const std::vector<std::string> addrs = {"0.0.0.0", "192.0.2.1",	  "192.0.2.77",
+						"::",	   "2001:db8::1", "2001:db8::77"};
 	std::vector<std::string> local = addrs;
 	std::map<std::string, int> model;
 	uint32_t state = 7;
-	auto next = [&state](uint32_t n) { return (state = state * 1664525 + 1013904223) / 65536 % n; };
+	auto next = [&state](uint32_t n) {
+		return (state = state * 1664525 + 1013904223) / 65536 % n;
+	};
 
 	for (int i = 0; i < 30000; i++) {
 		std::string addr = addrs[next(6)], peer;
@@ -134,7 +141,8 @@ TEST_F(XdpClaims, RandomAgainstModel)
 
 		if (addr.size() > 7 && next(2))
 			peer = addr[0] == '1' ? "192.0.2.9" : "2001:db8::9";
-		std::string name = addr + "/" + std::to_string(port) + (peer.empty() ? "" : "/" + std::to_string(peer_port));
+		std::string name = addr + "/" + std::to_string(port) +
+				   (peer.empty() ? "" : "/" + std::to_string(peer_port));
 		device_claim c = claim(addr, port, peer, peer_port);
 
 		if (next(2) && model[name] < 3) {
@@ -145,9 +153,11 @@ TEST_F(XdpClaims, RandomAgainstModel)
 			model[name] -= model[name] > 0;
 		}
 		if (i % 100 == 0) {
-			std::vector<std::string> list = {"10.0.0.1", "10.0.0.2", "10.0.0.3", "fd00::1", "fd00::2", "fd00::3"};
+			std::vector<std::string> list = {"10.0.0.1", "10.0.0.2", "10.0.0.3",
+							 "fd00::1",  "fd00::2",	 "fd00::3"};
 
-			for (size_t n = addrs.size(), at = next(n); n; n--, at = (at + 1) % addrs.size())
+			for (size_t n = addrs.size(), at = next(n); n;
+			     n--, at = (at + 1) % addrs.size())
 				list.insert(list.begin() + next(list.size()), addrs[at]);
 			list.erase(list.begin() + next(list.size()));
 			ASSERT_EQ(set_local(list), 0);
@@ -155,8 +165,10 @@ TEST_F(XdpClaims, RandomAgainstModel)
 		}
 		if (i % 10)
 			continue;
-		std::string dst = addrs[1 + next(2) + 3 * next(2)], any = dst[0] == '1' ? "0.0.0.0" : "::", p = "/" + std::to_string(port);
-		bool want = model[any + p] || model[dst + p] || model[dst + p + "/" + std::to_string(peer_port)];
+		std::string dst = addrs[1 + next(2) + 3 * next(2)],
+			    any = dst[0] == '1' ? "0.0.0.0" : "::", p = "/" + std::to_string(port);
+		bool want = model[any + p] || model[dst + p] ||
+			    model[dst + p + "/" + std::to_string(peer_port)];
 
 		int verdict = want ? XDP_COUNT_DIVERTED : XDP_COUNT_UNCLAIMED;
 
@@ -166,7 +178,7 @@ TEST_F(XdpClaims, RandomAgainstModel)
 	}
 }
 
-/* ----------------------------------------------------------------------------------------------- local addresses -- */
+/* --- local addresses --- */
 
 TEST_F(XdpClaims, ManyLocalAddresses)
 {
@@ -202,8 +214,11 @@ TEST_F(XdpClaims, OnlyUnicastBecomesLocal)
 {
 	ASSERT_EQ(insert(claim("0.0.0.0", 9)), 0);
 	ASSERT_EQ(insert(claim("::", 9)), 0);
-	ASSERT_EQ(set_local({"0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "::", "::1", "ff02::1"}), 0);
-	for (const char *dst : {"0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "::", "::1", "ff02::1"})
+	ASSERT_EQ(set_local({"0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "::", "::1",
+			     "ff02::1"}),
+		  0);
+	for (const char *dst :
+	     {"0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "::", "::1", "ff02::1"})
 		EXPECT_EQ(probe(dst, 9), XDP_COUNT_NOT_LOCAL) << dst;
 }
 
@@ -221,7 +236,8 @@ TEST_F(XdpClaims, TooManyLocalAddresses)
 	EXPECT_EQ(probe("10.1.3.255", 9), XDP_COUNT_DIVERTED);
 }
 
-/* The device may load the program again for another way of attaching: everything must be there again. */
+/* The device may load the program again for another way of attaching: everything must be there
+ * again. */
 TEST_F(XdpClaims, SurvivesLoadingAnew)
 {
 	udplane_xdp *old = prog;
@@ -234,7 +250,8 @@ TEST_F(XdpClaims, SurvivesLoadingAnew)
 	load(false);
 	xdp_claims_free(&claims);
 	claims = kept;
-	ASSERT_EQ(xdp_claims_use(&claims, shared(), bpf_map__fd(prog->maps.local), bpf_map__fd(prog->maps.claims_addr),
+	ASSERT_EQ(xdp_claims_use(&claims, shared(), bpf_map__fd(prog->maps.local),
+				 bpf_map__fd(prog->maps.claims_addr),
 				 bpf_map__fd(prog->maps.claims_conn),
 				 bpf_map__fd(prog->maps.sources)),
 		  0);
@@ -262,8 +279,8 @@ TEST_F(XdpClaims, SlotsAreReused)
 	}
 	for (const char *a : {"10.0.0.6", "fd00::6"})
 		EXPECT_EQ(probe(a, 9), XDP_COUNT_UNCLAIMED) << a;
-	ASSERT_EQ(set_local({"10.0.0.7", "10.0.0.8", "10.0.0.9", "10.0.0.5", "192.0.2.1", "fd00::6", "fd00::7", "fd00::8", "fd00::9",
-			     "2001:db8::1"}),
+	ASSERT_EQ(set_local({"10.0.0.7", "10.0.0.8", "10.0.0.9", "10.0.0.5", "192.0.2.1", "fd00::6",
+			     "fd00::7", "fd00::8", "fd00::9", "2001:db8::1"}),
 		  0);
 	for (const char *a : {"10.0.0.5", "192.0.2.1", "2001:db8::1"})
 		EXPECT_EQ(probe(a, 9), XDP_COUNT_DIVERTED) << a;
@@ -282,19 +299,24 @@ TEST_F(XdpClaims, SourcesThatAreOurOwnAreTheKernels)
 {
 	ASSERT_EQ(insert(claim("0.0.0.0", 5060)), 0);
 	ASSERT_EQ(insert(claim("::", 5060)), 0);
-	EXPECT_EQ(probe("192.0.2.1", 5060, "192.0.2.77"), XDP_COUNT_DIVERTED) << "nothing is known yet";
-	ASSERT_EQ(set_sources({"!192.0.2.1/32", "!192.0.2.77/32", "!192.0.2.255/32", "0.0.0.0/0"}), 0);
+	EXPECT_EQ(probe("192.0.2.1", 5060, "192.0.2.77"), XDP_COUNT_DIVERTED)
+		<< "nothing is known yet";
+	ASSERT_EQ(set_sources({"!192.0.2.1/32", "!192.0.2.77/32", "!192.0.2.255/32", "0.0.0.0/0"}),
+		  0);
 	EXPECT_EQ(shared()->source_all, 0u);
 	for (const char *own : {"192.0.2.1", "192.0.2.77", "192.0.2.255"})
 		EXPECT_EQ(probe("192.0.2.1", 5060, own), XDP_COUNT_SOURCE) << own;
-	EXPECT_EQ(probe("2001:db8::1", 5060, "2001:db8::77"), XDP_COUNT_DIVERTED) << "Linux does not mind";
+	EXPECT_EQ(probe("2001:db8::1", 5060, "2001:db8::77"), XDP_COUNT_DIVERTED)
+		<< "Linux does not mind";
 	/* Strangers with the same bit in the filter as one of ours are looked up. */
 	for (uint32_t i = 1; i < 60000; i++) {
-		std::string stranger = "10.0." + std::to_string(i >> 8) + "." + std::to_string(i & 255);
+		std::string stranger =
+			"10.0." + std::to_string(i >> 8) + "." + std::to_string(i & 255);
 		uint32_t bit = XDP_SOURCE_BIT(inet_addr(stranger.c_str()));
 
 		if (bit == XDP_SOURCE_BIT(inet_addr("192.0.2.1"))) {
-			ASSERT_EQ(probe("192.0.2.1", 5060, stranger), XDP_COUNT_DIVERTED) << stranger;
+			ASSERT_EQ(probe("192.0.2.1", 5060, stranger), XDP_COUNT_DIVERTED)
+				<< stranger;
 		}
 	}
 	ASSERT_EQ(set_sources({"!192.0.2.77/32", "0.0.0.0/0"}), 0);
@@ -305,7 +327,9 @@ TEST_F(XdpClaims, SourcesThatAreOurOwnAreTheKernels)
 TEST_F(XdpClaims, SourcesByPrefix)
 {
 	ASSERT_EQ(insert(claim("0.0.0.0", 5060)), 0);
-	ASSERT_EQ(set_sources({"!192.0.2.1/32", "10.0.0.0/24", "!10.0.0.0/16", "10.0.0.0/8", "!0.0.0.0/0"}), 0);
+	ASSERT_EQ(set_sources({"!192.0.2.1/32", "10.0.0.0/24", "!10.0.0.0/16", "10.0.0.0/8",
+			       "!0.0.0.0/0"}),
+		  0);
 	EXPECT_EQ(probe("192.0.2.1", 5060, "10.9.9.9"), XDP_COUNT_DIVERTED);
 	EXPECT_EQ(probe("192.0.2.1", 5060, "10.0.9.9"), XDP_COUNT_SOURCE);
 	EXPECT_EQ(probe("192.0.2.1", 5060, "10.0.0.9"), XDP_COUNT_DIVERTED);
@@ -353,6 +377,7 @@ TEST_F(XdpClaims, Cost)
 	EXPECT_EQ(run(d.frame(), 200000, &wild), XDP_COUNT_DIVERTED);
 	ASSERT_EQ(set_sources({"192.0.2.0/24", "!0.0.0.0/0"}), 0);
 	EXPECT_EQ(run(d.frame(), 200000, &filtered), XDP_COUNT_DIVERTED);
-	printf("ns a frame: unclaimed %u, wildcard %u (rp_filter: %u), specific address %u (the fifth: %u), connected %u\n", unclaimed, wild,
-	       filtered, slot, addr, conn);
+	printf("ns a frame: unclaimed %u, wildcard %u (rp_filter: %u), specific address %u (the "
+	       "fifth: %u), connected %u\n",
+	       unclaimed, wild, filtered, slot, addr, conn);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For tests of the XDP program: frames made by hand, and the program loaded and run on them by BPF_PROG_TEST_RUN. */
+/* For tests of the XDP program: frames made by hand, and the program loaded and run on them by
+ * BPF_PROG_TEST_RUN. */
 #ifndef TESTS_UNIT_XDP_XDP_PROGRAM_H
 #define TESTS_UNIT_XDP_XDP_PROGRAM_H
 
@@ -42,7 +43,10 @@ inline std::array<uint8_t, 16> ip(const std::string &text)
 {
 	std::array<uint8_t, 16> a{};
 
-	EXPECT_EQ(inet_pton(text.find(':') == std::string::npos ? AF_INET : AF_INET6, text.c_str(), a.data()), 1) << text;
+	EXPECT_EQ(inet_pton(text.find(':') == std::string::npos ? AF_INET : AF_INET6, text.c_str(),
+			    a.data()),
+		  1)
+		<< text;
 	return a;
 }
 
@@ -54,8 +58,14 @@ struct Datagram {
 	uint32_t sport = 40000, dport = 5060;
 	size_t payload = 32, padding = 0;
 
-	bool v6() const { return dst.find(':') != std::string::npos; }
-	size_t udp_off() const { return v6() ? 54 : 34; }
+	bool v6() const
+	{
+		return dst.find(':') != std::string::npos;
+	}
+	size_t udp_off() const
+	{
+		return v6() ? 54 : 34;
+	}
 
 	Bytes frame() const
 	{
@@ -90,7 +100,8 @@ struct Datagram {
 	}
 };
 
-inline device_claim claim(const std::string &addr, uint16_t port, const std::string &peer = "", uint16_t peer_port = 0)
+inline device_claim claim(const std::string &addr, uint16_t port, const std::string &peer = "",
+			  uint16_t peer_port = 0)
 {
 	device_claim c{};
 	std::array<uint8_t, 16> a = ip(addr);
@@ -107,7 +118,8 @@ inline device_claim claim(const std::string &addr, uint16_t port, const std::str
 	return c;
 }
 
-class XdpProgram : public testing::Test {
+class XdpProgram : public testing::Test
+{
       protected:
 	udplane_xdp *prog = nullptr;
 	xdp_claims claims{};
@@ -115,10 +127,19 @@ class XdpProgram : public testing::Test {
 	bool timers = true, conntrack = false;
 	uint64_t sent = 0;
 
-	xdp_shared *shared() { return &prog->bss->shared; }
-	xdp_counters &count() { return shared()->counters[0]; }
+	xdp_shared *shared()
+	{
+		return &prog->bss->shared;
+	}
+	xdp_counters &count()
+	{
+		return shared()->counters[0];
+	}
 
-	void SetUp() override { load(false); }
+	void SetUp() override
+	{
+		load(false);
+	}
 
 	void load(bool generic)
 	{
@@ -128,14 +149,17 @@ class XdpProgram : public testing::Test {
 		prog->rodata->frags = 1;
 		prog->rodata->timers = timers;
 		prog->rodata->conntrack = conntrack;
-		ASSERT_EQ(bpf_program__set_flags(prog->progs.udplane, 1U << 5 /* BPF_F_XDP_HAS_FRAGS */), 0);
+		ASSERT_EQ(bpf_program__set_flags(prog->progs.udplane,
+						 1U << 5 /* BPF_F_XDP_HAS_FRAGS */),
+			  0);
 		int err = udplane_xdp__load(prog);
 		if (err == -EPERM)
 			GTEST_SKIP() << "no permission to load a BPF program: run as root";
 		ASSERT_EQ(err, 0) << "loading the XDP program: " << strerror(-err);
 		ASSERT_EQ(xdp_claims_init(&claims, 1024), 0);
 		ASSERT_EQ(xdp_claims_use(&claims, shared(), bpf_map__fd(prog->maps.local),
-					 bpf_map__fd(prog->maps.claims_addr), bpf_map__fd(prog->maps.claims_conn),
+					 bpf_map__fd(prog->maps.claims_addr),
+					 bpf_map__fd(prog->maps.claims_conn),
 					 bpf_map__fd(prog->maps.sources)),
 			  0);
 		memcpy(&shared()->mac0, &device_mac[0], 4);
@@ -147,15 +171,20 @@ class XdpProgram : public testing::Test {
 		set_local({"192.0.2.1", "2001:db8::1", "fe80::1"});
 	}
 
-	/* With an RX ring, a socket may stand in the map though it is bound to nothing: redirects then show as such. */
+	/* With an RX ring, a socket may stand in the map though it is bound to nothing: redirects
+	 * then show as such. */
 	void register_socket()
 	{
 		uint32_t entries = 64, queue = 0;
 
 		xsk = socket(AF_XDP, SOCK_RAW, 0);
 		ASSERT_GE(xsk, 0);
-		ASSERT_EQ(setsockopt(xsk, 283 /* SOL_XDP */, XDP_RX_RING, &entries, sizeof(entries)), 0);
-		ASSERT_EQ(bpf_map_update_elem(bpf_map__fd(prog->maps.xsks), &queue, &xsk, BPF_ANY), 0) << strerror(errno);
+		ASSERT_EQ(
+			setsockopt(xsk, 283 /* SOL_XDP */, XDP_RX_RING, &entries, sizeof(entries)),
+			0);
+		ASSERT_EQ(bpf_map_update_elem(bpf_map__fd(prog->maps.xsks), &queue, &xsk, BPF_ANY),
+			  0)
+			<< strerror(errno);
 	}
 
 	void TearDown() override
@@ -180,7 +209,9 @@ class XdpProgram : public testing::Test {
 
 		for (const std::string &s : list)
 			addrs.push_back(ip(s.find(':') == std::string::npos ? "::ffff:" + s : s));
-		return xdp_claims_set_local(&claims, reinterpret_cast<const uint8_t(*)[16]>(addrs.data()), addrs.size());
+		return xdp_claims_set_local(&claims,
+					    reinterpret_cast<const uint8_t(*)[16]>(addrs.data()),
+					    addrs.size());
 	}
 
 	/* "10.0.0.0/8" is valid, "!10.0.0.0/8" is not; longer ones first. */
@@ -200,8 +231,14 @@ class XdpProgram : public testing::Test {
 		return xdp_claims_set_sources(&claims, s.data(), s.size());
 	}
 
-	int insert(const device_claim &c) { return xdp_claims_insert(&claims, &c); }
-	int remove(const device_claim &c) { return xdp_claims_remove(&claims, &c); }
+	int insert(const device_claim &c)
+	{
+		return xdp_claims_insert(&claims, &c);
+	}
+	int remove(const device_claim &c)
+	{
+		return xdp_claims_remove(&claims, &c);
+	}
 
 	/* Runs the program; returns what it counted. */
 	int run(const Bytes &f, uint32_t repeat = 1, uint32_t *ns = nullptr)
@@ -209,8 +246,8 @@ class XdpProgram : public testing::Test {
 		static uint8_t out[65536];
 		uint64_t before[XDP_COUNT_CNT];
 		LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f.data(), .data_out = out,
-			    .data_size_in = static_cast<uint32_t>(f.size()), .data_size_out = sizeof(out),
-			    .repeat = static_cast<int>(repeat));
+			    .data_size_in = static_cast<uint32_t>(f.size()),
+			    .data_size_out = sizeof(out), .repeat = static_cast<int>(repeat));
 		int verdict = -1;
 
 		memcpy(before, count().count, sizeof(before));
@@ -222,14 +259,18 @@ class XdpProgram : public testing::Test {
 		for (int i = XDP_COUNT_SEEN + 1; i < XDP_COUNT_CNT; i++)
 			if (count().count[i] != before[i])
 				verdict = verdict < 0 ? i : 1000;
-		EXPECT_EQ(opts.retval, verdict == XDP_COUNT_DIVERTED ? XDP_REDIRECT : XDP_PASS) << "verdict " << verdict;
+		EXPECT_EQ(opts.retval, verdict == XDP_COUNT_DIVERTED ? XDP_REDIRECT : XDP_PASS)
+			<< "verdict " << verdict;
 		EXPECT_EQ(memcmp(out, f.data(), f.size()), 0) << "the program changed the frame";
 		if (ns)
 			*ns = opts.duration;
 		return verdict;
 	}
 
-	int run(const Datagram &d) { return run(d.frame()); }
+	int run(const Datagram &d)
+	{
+		return run(d.frame());
+	}
 };
 
 #endif

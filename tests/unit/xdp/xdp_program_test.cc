@@ -1,8 +1,10 @@
-/* SPDX-License-Identifier: Apache-2.0 */
-/* Each verdict of the XDP program, on frames made by hand. Every test also checks that each frame was counted once. */
+// SPDX-License-Identifier: Apache-2.0
+/* Each verdict of the XDP program, on frames made by hand. Every test also checks that each frame
+ * was counted once. */
 #include "tests/unit/xdp/xdp_program.h"
 
-class XdpVerdict : public XdpProgram {
+class XdpVerdict : public XdpProgram
+{
       protected:
 	Datagram v4, v6;
 
@@ -65,7 +67,8 @@ TEST_F(XdpVerdict, SeveralBuffers)
 
 TEST_F(XdpVerdict, OtherEtherTypes)
 {
-	for (uint32_t type : {0x0806 /* ARP */, 0x8100 /* VLAN */, 0x88a8, 0x8847, 0x0805, 0x0040, 0x86de}) {
+	for (uint32_t type :
+	     {0x0806 /* ARP */, 0x8100 /* VLAN */, 0x88a8, 0x8847, 0x0805, 0x0040, 0x86de}) {
 		Bytes f = v4.frame();
 
 		put16(f, 12, type);
@@ -103,11 +106,13 @@ TEST_F(XdpVerdict, OtherMac)
 
 TEST_F(XdpVerdict, OtherDestination)
 {
-	for (const char *dst : {"192.0.2.2", "192.0.2.255", "255.255.255.255", "224.0.0.251", "0.0.0.0", "127.0.0.1", "1.2.0.192"}) {
+	for (const char *dst : {"192.0.2.2", "192.0.2.255", "255.255.255.255", "224.0.0.251",
+				"0.0.0.0", "127.0.0.1", "1.2.0.192"}) {
 		v4.dst = dst;
 		EXPECT_EQ(run(v4), XDP_COUNT_NOT_LOCAL) << dst;
 	}
-	for (const char *dst : {"2001:db8::2", "ff02::1", "ff02::fb", "::", "::1", "::ffff:192.0.2.1", "fe80::2", "2001:db8:0:0:1::1"}) {
+	for (const char *dst : {"2001:db8::2", "ff02::1", "ff02::fb", "::", "::1",
+				"::ffff:192.0.2.1", "fe80::2", "2001:db8:0:0:1::1"}) {
 		v6.dst = dst;
 		EXPECT_EQ(run(v6), XDP_COUNT_NOT_LOCAL) << dst;
 	}
@@ -145,7 +150,8 @@ TEST_F(XdpVerdict, ImpossibleVersionOrHeaderLength)
 
 TEST_F(XdpVerdict, Fragments4)
 {
-	for (uint32_t field : {0x2000 /* first */, 0x2001 /* middle */, 0x0001, 0x00b9 /* last */, 0x1fff, 0x3fff, 0x6000}) {
+	for (uint32_t field : {0x2000 /* first */, 0x2001 /* middle */, 0x0001, 0x00b9 /* last */,
+			       0x1fff, 0x3fff, 0x6000}) {
 		Bytes f = v4.frame();
 
 		put16(f, 20, field);
@@ -181,7 +187,8 @@ TEST_F(XdpVerdict, Fragments6)
 
 TEST_F(XdpVerdict, ExtensionHeaders)
 {
-	for (int header : {0 /* hop-by-hop */, 43 /* routing */, 60 /* destination */, 51 /* AH */, 135 /* mobility */}) {
+	for (int header : {0 /* hop-by-hop */, 43 /* routing */, 60 /* destination */, 51 /* AH */,
+			   135 /* mobility */}) {
 		Bytes f = v6.frame();
 
 		f[20] = header;
@@ -201,7 +208,8 @@ TEST_F(XdpVerdict, OtherProtocols)
 		f6[20] = protocol;
 		if (protocol == IPPROTO_UDP)
 			continue;
-		if (protocol == 0 || protocol == 43 || protocol == 51 || protocol == 60 || protocol == 135)
+		if (protocol == 0 || protocol == 43 || protocol == 51 || protocol == 60 ||
+		    protocol == 135)
 			expect6 = XDP_COUNT_OPTIONS;
 		if (protocol == 44)
 			expect6 = XDP_COUNT_FRAGMENT;
@@ -216,7 +224,8 @@ TEST_F(XdpVerdict, TruncatedAnywhere)
 		Bytes full = d.frame();
 
 		for (size_t len = 14; len < full.size(); len++)
-			EXPECT_EQ(run(Bytes(full.begin(), full.begin() + len)), XDP_COUNT_MALFORMED) << len;
+			EXPECT_EQ(run(Bytes(full.begin(), full.begin() + len)), XDP_COUNT_MALFORMED)
+				<< len;
 	}
 }
 
@@ -273,20 +282,23 @@ TEST_F(XdpVerdict, Jumbogram)
 
 TEST_F(XdpVerdict, MartianSources)
 {
-	for (const char *src : {"0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.255", "224.0.0.1", "239.255.255.255", "240.0.0.1",
-				"255.255.255.255"}) {
+	for (const char *src : {"0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.255", "224.0.0.1",
+				"239.255.255.255", "240.0.0.1", "255.255.255.255"}) {
 		v4.src = src;
 		EXPECT_EQ(run(v4), XDP_COUNT_MARTIAN) << src;
 	}
-	for (const char *src : {"::", "::1", "ff02::1", "ffff::", "::ffff:1.2.3.4", "::ffff:0.0.0.0"}) {
+	for (const char *src :
+	     {"::", "::1", "ff02::1", "ffff::", "::ffff:1.2.3.4", "::ffff:0.0.0.0"}) {
 		v6.src = src;
 		EXPECT_EQ(run(v6), XDP_COUNT_MARTIAN) << src;
 	}
-	for (const char *src : {"1.0.0.0", "126.255.255.255", "128.0.0.0", "223.255.255.255", "10.0.0.1"}) {
+	for (const char *src :
+	     {"1.0.0.0", "126.255.255.255", "128.0.0.0", "223.255.255.255", "10.0.0.1"}) {
 		v4.src = src;
 		EXPECT_EQ(run(v4), XDP_COUNT_DIVERTED) << src;
 	}
-	for (const char *src : {"::2", "fe80::9", "2001::1", "fd00::1", "::1:0:0", "::fffe:1.2.3.4"}) {
+	for (const char *src :
+	     {"::2", "fe80::9", "2001::1", "fd00::1", "::1:0:0", "::fffe:1.2.3.4"}) {
 		v6.src = src;
 		EXPECT_EQ(run(v6), XDP_COUNT_DIVERTED) << src;
 	}
@@ -315,10 +327,17 @@ TEST_F(XdpVerdict, IdleAndUnboundQueue)
 }
 
 /* enum xdp_state: what the program does when the kernel gives way to the worker, and back. */
-class XdpState : public XdpVerdict {
+class XdpState : public XdpVerdict
+{
       protected:
-	uint32_t state() { return __atomic_load_n(&shared()->queue[0].state, __ATOMIC_ACQUIRE); }
-	void set(uint32_t s) { __atomic_store_n(&shared()->queue[0].state, s, __ATOMIC_RELEASE); }
+	uint32_t state()
+	{
+		return __atomic_load_n(&shared()->queue[0].state, __ATOMIC_ACQUIRE);
+	}
+	void set(uint32_t s)
+	{
+		__atomic_store_n(&shared()->queue[0].state, s, __ATOMIC_RELEASE);
+	}
 
 	bool becomes(uint32_t wanted)
 	{
@@ -384,17 +403,25 @@ TEST_F(XdpState, HeldIsNotedAndSettlingLeft)
 }
 
 /* The worker that should poll the queue: it answers what the program asks, or does not run. */
-class XdpStall : public XdpState {
+class XdpStall : public XdpState
+{
       protected:
-	xdp_queue *queue() { return &shared()->queue[0]; }
-	void answer() { queue()->answered_ns = queue()->asked_ns; }
+	xdp_queue *queue()
+	{
+		return &shared()->queue[0];
+	}
+	void answer()
+	{
+		queue()->answered_ns = queue()->asked_ns;
+	}
 	/* Until the program has looked once more, which it does once a tick. What it said then. */
 	int look()
 	{
 		uint64_t before = __atomic_load_n(&queue()->tick, __ATOMIC_RELAXED);
 		int verdict = run(v4);
 
-		for (time_t end = time(nullptr) + 10; queue()->tick == before && time(nullptr) < end;)
+		for (time_t end = time(nullptr) + 10;
+		     queue()->tick == before && time(nullptr) < end;)
 			verdict = run(v4);
 		return verdict;
 	}
@@ -414,8 +441,9 @@ TEST_F(XdpStall, AWorkerThatAnswersKeepsItsQueue)
 
 TEST_F(XdpStall, AWorkerThatDoesNotRunLosesItsQueueFromAnyState)
 {
-	for (uint32_t from : {XDP_STATE_ENGAGED, XDP_STATE_LEAVING, XDP_STATE_ENGAGING, XDP_STATE_SETTLING, XDP_STATE_HELD,
-			      XDP_STATE_HELD_SEEN, XDP_STATE_RESUMING}) {
+	for (uint32_t from :
+	     {XDP_STATE_ENGAGED, XDP_STATE_LEAVING, XDP_STATE_ENGAGING, XDP_STATE_SETTLING,
+	      XDP_STATE_HELD, XDP_STATE_HELD_SEEN, XDP_STATE_RESUMING}) {
 		SCOPED_TRACE(from);
 		set(XDP_STATE_ENGAGED);
 		queue()->answered_ns = queue()->asked_ns = 1;
@@ -426,7 +454,8 @@ TEST_F(XdpStall, AWorkerThatDoesNotRunLosesItsQueueFromAnyState)
 		EXPECT_EQ(look(), XDP_COUNT_STALLED);
 		EXPECT_EQ(state(), XDP_STATE_STALLED);
 		EXPECT_EQ(run(v6), XDP_COUNT_STALLED);
-		answer(); /* it runs again, and takes the queue back when it has looked into its ring */
+		/* it runs again, and takes the queue back when it has looked into its ring */
+		answer();
 		EXPECT_EQ(run(v4), XDP_COUNT_STALLED);
 		set(XDP_STATE_ENGAGING);
 		EXPECT_EQ(run(v4), XDP_COUNT_DIVERTED);
@@ -446,9 +475,13 @@ TEST_F(XdpStall, NobodyIsAskedForWhatIsNotDiverted)
 }
 
 /* Before Linux 5.15 */
-class XdpStateWithoutTimers : public XdpState {
+class XdpStateWithoutTimers : public XdpState
+{
       protected:
-	XdpStateWithoutTimers() { timers = false; }
+	XdpStateWithoutTimers()
+	{
+		timers = false;
+	}
 };
 
 TEST_F(XdpStateWithoutTimers, EngagedAtOnce)
@@ -458,7 +491,8 @@ TEST_F(XdpStateWithoutTimers, EngagedAtOnce)
 	EXPECT_EQ(state(), XDP_STATE_ENGAGED);
 }
 
-/* As a sender's stack on this host leaves it: the checksum field holds the sum of the pseudo-header. */
+/* As a sender's stack on this host leaves it: the checksum field holds the sum of the
+ * pseudo-header. */
 static Bytes with_partial_checksum(const Datagram &d)
 {
 	Bytes f = d.frame();
@@ -481,7 +515,8 @@ TEST_F(XdpVerdict, PartialChecksums)
 	ASSERT_EQ(insert(claim("0.0.0.0", 5060)), 0);
 	ASSERT_EQ(insert(claim("2001:db8::1", 5060)), 0);
 	for (Datagram d : {v4, v6}) {
-		for (const char *src : {"2001:db8::9", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "192.0.2.9", "203.255.255.255"}) {
+		for (const char *src : {"2001:db8::9", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
+					"192.0.2.9", "203.255.255.255"}) {
 			if (strchr(src, ':') ? !d.v6() : d.v6())
 				continue;
 			d.src = src;
@@ -495,7 +530,7 @@ TEST_F(XdpVerdict, PartialChecksums)
 	}
 }
 
-/* ------------------------------------------------------------------------------------------------- random frames -- */
+/* --- random frames --- */
 
 /* The same rules once more, as plainly as possible. */
 static bool in_first(const Bytes &f, size_t off, std::initializer_list<int> bytes)
@@ -523,7 +558,8 @@ static int expected(const Bytes &f)
 			return XDP_COUNT_MALFORMED;
 		if (!in_first(f, 30, {192, 0, 2, 1}))
 			return XDP_COUNT_NOT_LOCAL;
-		if (get16(f, 38) < 8 || get16(f, 16) != get16(f, 38) + 20 || f.size() < 14 + get16(f, 16))
+		if (get16(f, 38) < 8 || get16(f, 16) != get16(f, 38) + 20 ||
+		    f.size() < 14 + get16(f, 16))
 			return XDP_COUNT_MALFORMED;
 		if (f[26] == 0 || f[26] == 127 || f[26] >= 224)
 			return XDP_COUNT_MARTIAN;
@@ -564,7 +600,8 @@ static uint32_t random32(uint64_t &state)
 
 TEST_F(XdpVerdict, RandomDamage)
 {
-	const uint8_t interesting[] = {0, 1, 4, 5, 6, 8, 17, 44, 45, 60, 0x45, 0x60, 0x7f, 0x80, 0xff};
+	const uint8_t interesting[] = {0,  1,  4,    5,	   6,	 8,    17,  44,
+				       45, 60, 0x45, 0x60, 0x7f, 0x80, 0xff};
 	uint64_t state = 42;
 	int seen[XDP_COUNT_CNT] = {};
 
@@ -574,7 +611,10 @@ TEST_F(XdpVerdict, RandomDamage)
 		for (uint32_t n = random32(state) % 4; n; n--) {
 			uint32_t at = random32(state) % (random32(state) % 4 ? 64 : f.size());
 
-			f[at % f.size()] = random32(state) % 2 ? random32(state) : interesting[random32(state) % sizeof(interesting)];
+			f[at % f.size()] =
+				random32(state) % 2
+					? random32(state)
+					: interesting[random32(state) % sizeof(interesting)];
 		}
 		if (random32(state) % 8 == 0)
 			f.resize(14 + random32(state) % (f.size() - 13));
@@ -583,7 +623,8 @@ TEST_F(XdpVerdict, RandomDamage)
 		ASSERT_EQ(run(f), want) << testing::PrintToString(f);
 		seen[want]++;
 	}
-	for (int v : {XDP_COUNT_DIVERTED, XDP_COUNT_NOT_IP, XDP_COUNT_NOT_UDP, XDP_COUNT_FRAGMENT, XDP_COUNT_OPTIONS, XDP_COUNT_NOT_LOCAL,
-		      XDP_COUNT_MARTIAN, XDP_COUNT_MALFORMED, XDP_COUNT_UNCLAIMED})
+	for (int v : {XDP_COUNT_DIVERTED, XDP_COUNT_NOT_IP, XDP_COUNT_NOT_UDP, XDP_COUNT_FRAGMENT,
+		      XDP_COUNT_OPTIONS, XDP_COUNT_NOT_LOCAL, XDP_COUNT_MARTIAN,
+		      XDP_COUNT_MALFORMED, XDP_COUNT_UNCLAIMED})
 		EXPECT_GT(seen[v], 20) << "the damage no longer leads to verdict " << v;
 }

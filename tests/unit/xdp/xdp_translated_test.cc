@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The XDP program beside connection tracking: entries made by ctnetlink in a namespace of the test's own. */
+/* The XDP program beside connection tracking: entries made by ctnetlink in a namespace of the
+ * test's own. */
 #include <libmnl/libmnl.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -12,7 +13,8 @@ struct End {
 	uint16_t port;
 };
 
-class XdpTranslated : public XdpProgram {
+class XdpTranslated : public XdpProgram
+{
       protected:
 	void SetUp() override
 	{
@@ -36,7 +38,8 @@ class XdpTranslated : public XdpProgram {
 
 	static void put_tuple(nlmsghdr *m, uint16_t type, const End &src, const End &dst)
 	{
-		nlattr *tuple = mnl_attr_nest_start(m, type), *part = mnl_attr_nest_start(m, CTA_TUPLE_IP);
+		nlattr *tuple = mnl_attr_nest_start(m, type),
+		       *part = mnl_attr_nest_start(m, CTA_TUPLE_IP);
 
 		put_addr(m, CTA_IP_V4_SRC, CTA_IP_V6_SRC, src.addr);
 		put_addr(m, CTA_IP_V4_DST, CTA_IP_V6_DST, dst.addr);
@@ -91,7 +94,8 @@ class XdpTranslated : public XdpProgram {
 		ASSERT_GT(mnl_socket_sendto(s, m, m->nlmsg_len), 0);
 		ssize_t n = mnl_socket_recvfrom(s, answer, sizeof(answer));
 		ASSERT_GT(n, 0);
-		EXPECT_GE(mnl_cb_run(answer, n, 0, mnl_socket_get_portid(s), nullptr, nullptr), 0) << strerror(errno);
+		EXPECT_GE(mnl_cb_run(answer, n, 0, mnl_socket_get_portid(s), nullptr, nullptr), 0)
+			<< strerror(errno);
 		mnl_socket_close(s);
 	}
 
@@ -118,7 +122,8 @@ TEST_F(XdpTranslated, AnswersOfAServiceAreTheKernels)
 {
 	track({"192.0.2.1", 5060}, {"10.96.0.10", 53}, CTA_NAT_DST, {"10.244.0.9", 5353});
 	EXPECT_EQ(from({"10.244.0.9", 5353}), XDP_COUNT_TRANSLATED);
-	EXPECT_EQ(from({"10.96.0.10", 53}), XDP_COUNT_DIVERTED) << "nobody's answer: the kernel's table has none from there";
+	EXPECT_EQ(from({"10.96.0.10", 53}), XDP_COUNT_DIVERTED)
+		<< "nobody's answer: the kernel's table has none from there";
 }
 
 TEST_F(XdpTranslated, WhatIsOnlyTrackedIsDiverted)
@@ -152,6 +157,8 @@ TEST_F(XdpTranslated, ItOutlivesANewProgram)
 {
 	xdp_shared fresh = {};
 
-	ASSERT_EQ(xdp_claims_use(&claims, &fresh, claims.local_fd, claims.addr_fd, claims.conn_fd, claims.source_fd), 0);
+	ASSERT_EQ(xdp_claims_use(&claims, &fresh, claims.local_fd, claims.addr_fd, claims.conn_fd,
+				 claims.source_fd),
+		  0);
 	EXPECT_EQ(fresh.translated, 1u);
 }
