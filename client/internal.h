@@ -109,13 +109,14 @@ extern "C" {
 
 /* to wait for room in kernel sockets, for all that a dead udplaned left */
 #define RESEND_DEADLINE_NS 100000000ull
-/* A udplaned that does not run (stopped, frozen) must not stop us: what it has not answered by then
- * is the kernel's. */
+/* A udplaned that does not run (stopped, frozen) must not stop the application: without an answer
+ * within this time the kernel path serves. */
 #define CONTROL_DEADLINE_NS 300000000ull
-/* later answers to HELLO are waited for without waiting, */
+/* A call waits so long for the answer to HELLO. Later calls look for it without waiting, until
+ * HELLO_PATIENCE_NS have passed; then the library connects again. */
 #define HELLO_DEADLINE_NS 250000000ull
-#define HELLO_PATIENCE_NS 10000000000ull /* for so long; then there is a new connection */
-/* a worker that has taken nothing for so long does not run */
+#define HELLO_PATIENCE_NS 10000000000ull
+/* A worker that has taken nothing from a TX ring for so long does not run. */
 #define TX_STALL_NS	    80000000ull
 #define LOCK_PATIENCE_NS    100000000ull /* locks are held for less than a microsecond */
 #define ATTACH_RETRY_NS	    100000000ull /* grows by doubling to the next */

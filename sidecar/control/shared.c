@@ -402,8 +402,7 @@ static void not_other(struct control *c, const struct sock *k)
 	if (!p || !others_remove(&p->now, k->claim.cookie))
 		return;
 	p->changed = true;
-	if (p->now.cnt)
-		/* one look at all of ours for each of a thousand claims would be too much */
+	if (p->now.cnt) /* a look at all sockets of the port per claim would be too much */
 		scan_soon(c);
 	else
 		mark_port(c, p);

@@ -106,10 +106,11 @@ enum xdp_state {
 struct xdp_queue {
 	__u32 state; /* enum xdp_state */
 	__u32 pad;
-	/* by the program, CLOCK_MONOTONIC: whoever polls the queue copies it into */
+	/* CLOCK_MONOTONIC, written by the program. The worker copies it into answered_ns whenever
+	 * it polls the queue, so it has polled since if answered_ns is not less. */
 	__u64 asked_ns;
-	__u64 answered_ns; /* this; not less: it has polled since */
-	__u64 tick;	   /* the program's: jiffies when it last looked */
+	__u64 answered_ns;
+	__u64 tick; /* written by the program: jiffies when it last checked */
 } __attribute__((aligned(XDP_LINE)));
 
 /* Why a port is of interest; any match diverts. */
