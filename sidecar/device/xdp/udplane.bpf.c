@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
- * Decides for each frame: to a worker of ours, or to the kernel. A worker cannot hand a frame back,
- * so only what is certainly ours is diverted: an unfragmented UDP datagram without IP options,
- * whose lengths agree, from a possible source, to a unicast address of this host, on a port (and
- * address, and peer) that an accelerated socket holds. Everything else is the kernel's, unchanged.
+ * Decides for each frame whether a worker or the kernel receives it. A worker cannot hand a frame
+ * back, so the program diverts only frames that certainly belong to an accelerated socket: an
+ * unfragmented UDP datagram without IP options, with consistent lengths, from a valid source, to a
+ * unicast address of this host, on a port (and address, and peer) that such a socket holds. It
+ * passes every other frame to the kernel, unchanged.
  *
  * Checksums are the worker's: it must touch the payload's cache lines anyway, and drops just what
  * the kernel would drop.
@@ -28,13 +29,12 @@
 
 struct xdp_shared shared;
 
-/* Set before loading, so that the verifier drops the branches not taken. */
-const volatile __u8 generic; /* several CPUs may be in here for one queue */
-/* loaded with BPF_F_XDP_HAS_FRAGS (kernel 5.18): frames of several buffers come here, too */
+/* Set before loading, so that the verifier removes branches that are never taken. */
+const volatile __u8 generic; /* several CPUs may run the program for one queue */
+/* loaded with BPF_F_XDP_HAS_FRAGS (kernel 5.18): frames may have several buffers */
 const volatile __u8 frags;
-const volatile __u8 timers; /* there are bpf_timers (kernel 5.15) */
-const volatile __u8
-	conntrack; /* there is bpf_xdp_ct_lookup() (kernel 5.18 with CONFIG_NF_CONNTRACK) */
+const volatile __u8 timers;    /* the kernel has bpf_timers (5.15) */
+const volatile __u8 conntrack; /* the kernel has bpf_xdp_ct_lookup() (5.18, CONFIG_NF_CONNTRACK) */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -87,9 +87,9 @@ struct {
 	__type(value, __u8);
 } sources SEC(".maps");
 
-/* In native mode one NAPI context, so one CPU at a time, runs a queue: plain increments are exact.
- * Generic mode runs on whatever CPU the stack is on (RPS, stacked devices), and the last entry is
- * for many queues: there they are atomic. */
+/* In native mode one NAPI context, and so one CPU at a time, runs a queue: plain increments are
+ * exact. Generic mode runs on any CPU (RPS, stacked devices), and the last entry serves many
+ * queues: there increments are atomic. */
 static __always_inline void count(__u32 entry, __u32 what)
 {
 	__u64 *n = &shared.counters[entry].count[what];
@@ -105,18 +105,19 @@ static __always_inline struct xdp_addr mapped(__be32 addr)
 	return (struct xdp_addr){{0, 0, bpf_htonl(0xffff), addr}};
 }
 
-#define LOCAL_OTHER 0x10000 /* no bit of a port's flags */
+#define LOCAL_OTHER 0x10000 /* not one of a port's flags */
 
 static __always_inline __u32 local_other(const struct xdp_addr *addr)
 {
 	return shared.local_more && bpf_map_lookup_elem(&local, addr) ? LOCAL_OTHER : 0;
 }
 
-/* 0: not local; else the port flag that claims this very address, or LOCAL_OTHER.
+/* Returns 0 if the address is not local, otherwise the port flag that claims this very address, or
+ * LOCAL_OTHER.
  *
- * The control thread changes a slot while we read: an IPv4 address is one store; half of an old
- * IPv6 address with half of a new one could match a datagram sent to just that mixture in these
- * nanoseconds, which the worker's own look-up then settles. */
+ * The control thread may change a slot meanwhile. An IPv4 address is a single store. Half of an old
+ * IPv6 address with half of a new one could match a datagram to that mixture for some nanoseconds;
+ * the worker's own lookup then drops it. */
 static __always_inline __u32 is_local4(__be32 addr)
 {
 	if (!addr)
@@ -165,24 +166,24 @@ static __always_inline int is_claimed(const struct xdp_addr *addr, const struct 
 	return 0;
 }
 
-/* A datagram that ends ip_end bytes into the frame: is all of it in the first buffer, and does that
- * fit a frame of ours? */
+/* Checks that a datagram that ends ip_end bytes into the frame is in the first buffer as a whole,
+ * and fits a frame of the zone. */
 static __always_inline int check_size(struct xdp_md *ctx, __u32 len, __u32 ip_end)
 {
 	if (len < ip_end)
 		return frags && bpf_xdp_get_buff_len(ctx) > len ? XDP_COUNT_UNFIT
 								: XDP_COUNT_MALFORMED;
-	/* Padding may lie in further buffers; a short frame has none. */
+	/* Padding may be in further buffers; a short frame has none. */
 	if (frags && len > ip_end && len > 128 && bpf_xdp_get_buff_len(ctx) > len)
 		return XDP_COUNT_UNFIT;
 	return len > shared.max_len ? XDP_COUNT_UNFIT : XDP_COUNT_DIVERTED;
 }
 
-/* Whether a datagram may be several in one: a sender on this host, or GRO, hands over such
- * (UDP_SEGMENT) as one large datagram, and generic mode comes before they are taken apart. XDP
- * cannot see that; but then the checksum is never computed yet, the field holds the sum of the
- * pseudo-header (CHECKSUM_PARTIAL). So such datagrams are the kernel's. Drivers with native XDP get
- * none: veth has its peer take them apart. */
+/* Returns true if a datagram may consist of several. A sender on this host (UDP_SEGMENT), or GRO,
+ * passes several datagrams as a single large one, and generic mode runs before they are segmented.
+ * XDP cannot see that. But their checksum is never computed at that point: the field holds the sum
+ * of the pseudo-header (CHECKSUM_PARTIAL). The kernel receives such datagrams. Drivers with native
+ * XDP never get any: the peer of a veth segments them. */
 static __always_inline int may_be_several(const struct udphdr *udp, const __u32 *addrs, int words)
 {
 	__u32 sum = bpf_htons(IPPROTO_UDP) + udp->len;
@@ -204,10 +205,10 @@ static __always_inline int martian4(__be32 addr_be)
 	return addr >= 0xe0000000 || addr >> 24 == 127 || addr >> 24 == 0;
 }
 
-/* Might Linux refuse this source (fib_validate_source)? One of this host's own addresses as a rule,
- * anything that no route leads back to where rp_filter is on. It is Linux then that drops, and
- * counts. As long as only own addresses matter, a filter keeps all but one of some thousand
- * strangers from the look-up. IPv6 has no such check. */
+/* Returns true if Linux might refuse this source (fib_validate_source): usually an address of this
+ * host, or with rp_filter a source that no route leads back to. Linux then drops and counts the
+ * datagram. While only addresses of this host matter, a filter spares all but one in some thousand
+ * other sources the lookup. IPv6 has no such check. */
 static __always_inline int doubtful_source4(__be32 addr)
 {
 	struct xdp_source_key key = {.len = 32, .addr_be = addr};
@@ -235,7 +236,7 @@ static __always_inline int classify4(struct xdp_md *ctx, void *data, void *data_
 		return XDP_COUNT_NOT_UDP;
 	if (ip->ihl > 5)
 		return XDP_COUNT_OPTIONS;
-	if (ip->frag_off & bpf_htons(0x3fff)) /* offset, or more to come */
+	if (ip->frag_off & bpf_htons(0x3fff)) /* an offset, or more fragments */
 		return XDP_COUNT_FRAGMENT;
 	if ((void *)(udp + 1) > data_end)
 		return XDP_COUNT_MALFORMED;
@@ -358,12 +359,12 @@ static __always_inline int classify(struct xdp_md *ctx)
 
 /* --- translation --- */
 
-/* As far as they are needed here; net/netfilter/nf_conntrack_bpf.c. */
+/* The parts that are needed here; see net/netfilter/nf_conntrack_bpf.c. */
 struct nf_conn {
 	unsigned long status;
 } __attribute__((preserve_access_index));
 
-struct conntrack_opts { /* struct bpf_ct_opts as it was first */
+struct conntrack_opts { /* struct bpf_ct_opts as of Linux 5.18 */
 	__s32 netns_id, error;
 	__u8 l4proto, dir, reserved[2];
 };
@@ -373,9 +374,9 @@ extern struct nf_conn *bpf_xdp_ct_lookup(struct xdp_md *ctx, struct bpf_sock_tup
 					 __u32 opts_len) __ksym __weak;
 extern void bpf_ct_release(struct nf_conn *ct) __ksym __weak;
 
-/* Does the datagram belong to a flow that this namespace translates: is it the answer to what it
- * has masqueraded, or to what a socket of ours has sent to a service's address? It is for the
- * kernel then, which turns it back, towards whom it may concern. */
+/* Returns true if the datagram belongs to a flow that this namespace translates: an answer to a
+ * masqueraded datagram of somebody else, or to what a socket has sent to the address of a Service.
+ * The kernel must receive it to undo the translation. */
 static __noinline int is_translated(struct xdp_md *ctx)
 {
 	struct conntrack_opts opts = {.netns_id = BPF_F_CURRENT_NETNS, .l4proto = IPPROTO_UDP};
@@ -413,7 +414,7 @@ static __noinline int is_translated(struct xdp_md *ctx)
 
 /* --- engage --- */
 
-/* Returns the state before: `from` if it was changed. */
+/* Returns the previous state, which is `from` if it was changed. */
 static __always_inline __u32 swap_state(__u32 queue, __u32 from, __u32 to)
 {
 	return __sync_val_compare_and_swap(&shared.queue[queue & (XDP_QUEUES - 1)].state, from, to);
@@ -427,8 +428,8 @@ static int settled(void *map, __u32 *queue, struct settle *s)
 	return 0;
 }
 
-/* A timer's callback runs in a soft interrupt: after this poll, if on this CPU. Pinning it there
- * takes Linux 6.7; before, it may run on another if this one was idle until the poll. */
+/* The callback of a timer runs in a soft interrupt, hence after this poll if it runs on this CPU.
+ * Pinning it takes Linux 6.7; earlier kernels may run it on another CPU if this one was idle. */
 static __always_inline void settle(__u32 queue)
 {
 	struct settle *s = bpf_map_lookup_elem(&settles, &queue);
@@ -444,7 +445,7 @@ static __always_inline void settle(__u32 queue)
 	swap_state(queue, XDP_STATE_SETTLING, XDP_STATE_ENGAGED);
 }
 
-/* A claimed datagram, and the state is neither IDLE nor ENGAGED. Returns the verdict. */
+/* Returns the verdict for a claimed datagram in a state that is neither IDLE nor ENGAGED. */
 static __noinline int change(__u32 queue, __u32 state)
 {
 	__u32 before;
@@ -468,9 +469,9 @@ static __noinline int change(__u32 queue, __u32 state)
 	return state == XDP_STATE_IDLE ? XDP_COUNT_IDLE : XDP_COUNT_DIVERTED;
 }
 
-/* --- does the worker run? --- */
+/* --- stalled workers --- */
 
-/* Once a tick. Returns the verdict. */
+/* Checks once per jiffy whether the worker runs. Returns the verdict. */
 static __noinline int look_at_worker(__u32 queue)
 {
 	struct xdp_queue *q = &shared.queue[queue & (XDP_QUEUES - 1)];
@@ -485,7 +486,7 @@ static __noinline int look_at_worker(__u32 queue)
 		return XDP_COUNT_DIVERTED;
 	state = *(volatile __u32 *)&q->state;
 	if (state < XDP_STATE_ENGAGED || swap_state(queue, state, XDP_STATE_STALLED) != state)
-		return XDP_COUNT_DIVERTED; /* it runs: it has just changed the state */
+		return XDP_COUNT_DIVERTED; /* the worker runs: it has just changed the state */
 	return XDP_COUNT_STALLED;
 }
 
@@ -504,7 +505,7 @@ int udplane(struct xdp_md *ctx)
 	if (verdict == XDP_COUNT_DIVERTED && state != XDP_STATE_ENGAGED)
 		verdict = state == XDP_STATE_IDLE ? XDP_COUNT_IDLE : change(queue, state);
 	if (verdict == XDP_COUNT_DIVERTED && queue < XDP_QUEUES) {
-		/* two instructions (the verifier puts them in line); a clock would be a call */
+		/* two instructions, which the verifier inlines; a clock would be a call */
 		__u64 tick = bpf_jiffies64();
 
 		if (shared.queue[queue].tick != tick) {
@@ -517,5 +518,5 @@ int udplane(struct xdp_md *ctx)
 	return verdict == XDP_COUNT_DIVERTED ? bpf_redirect_map(&xsks, queue, XDP_PASS) : XDP_PASS;
 }
 
-/* Linux keeps its timers for programs under the GPL, of which this one may be. */
+/* Linux allows bpf_timers to programs under the GPL only, which is one of this file's licences. */
 char _license[] SEC("license") = "GPL";

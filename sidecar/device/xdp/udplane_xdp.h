@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
- * What the XDP program (udplane.bpf.c) and the AF_XDP device share: one block of the program's
- * global data, mapped writable into udplaned, and the keys of its hash maps. Compiled by clang
- * -target bpf, C and C++.
+ * Shared by the XDP program (udplane.bpf.c) and the AF_XDP device: a block of the program's global
+ * data, which is mapped writable into udplaned, and the keys of the program's maps. Compiled by
+ * clang -target bpf, as C and as C++.
  *
- * Writers: counters by the XDP program alone; queue[].state as enum xdp_state says, by compare and
- * swap where another may write at the same time; everything else by the control thread. Each other
- * value is a plain aligned store.
+ * Writers: the XDP program alone writes the counters. enum xdp_state says who writes queue[].state,
+ * by compare and swap where another may write at the same time. The control thread writes
+ * everything else, by plain aligned stores.
  */
 #ifndef SIDECAR_DEVICE_XDP_UDPLANE_XDP_H
 #define SIDECAR_DEVICE_XDP_UDPLANE_XDP_H
 
 #include <linux/types.h>
 
-/* hardware RX queues that can be diverted; frames on further ones are passed as "no queue" */
+/* Hardware RX queues that can be diverted. Frames of other queues are passed, as NO_QUEUE. */
 #define XDP_QUEUES 64
-/* local addresses of each family that are compared in line; more are in a hash map */
+/* Local addresses per family that are compared in line; more are in a hash map. */
 #define XDP_LOCAL_FAST	4
 #define XDP_LOCAL_MAX	1024 /* local addresses of both families */
 #define XDP_LINE	128  /* UDPLANE_LINE */
-#define XDP_SOURCE_MAX	4096 /* IPv4 prefixes that tell which sources Linux would accept */
+#define XDP_SOURCE_MAX	4096 /* IPv4 prefixes that say which sources Linux accepts */
 #define XDP_SOURCE_BITS 4096 /* of the filter in front of them, a power of two */
 
-/* Where a frame went. Each frame counts as SEEN and as exactly one of the others. */
+/* Verdicts. Each frame counts as SEEN and as exactly one of the others. */
 enum xdp_count {
 	XDP_COUNT_SEEN,
 	XDP_COUNT_DIVERTED,
@@ -37,9 +37,9 @@ enum xdp_count {
 	XDP_COUNT_IDLE,
 	XDP_COUNT_NO_QUEUE,
 	XDP_COUNT_STALLED, /* the worker does not run */
-	XDP_COUNT_UNFIT,   /* does not fit one frame of ours */
+	XDP_COUNT_UNFIT,   /* does not fit one frame of the zone */
 	XDP_COUNT_PARTIAL, /* may be several datagrams in one (generic mode) */
-	/* the source is an address of this host, or rp_filter may refuse it: Linux judges */
+	/* the source is an address of this host, or rp_filter may drop it; Linux decides */
 	XDP_COUNT_SOURCE,
 	XDP_COUNT_TRANSLATED, /* of a flow that connection tracking translates */
 	XDP_COUNT_CNT,
@@ -50,48 +50,51 @@ struct xdp_counters {
 } __attribute__((aligned(XDP_LINE)));
 
 /*
- * Who gets the claimed datagrams of a queue: up to IDLE the kernel, from ENGAGED on the worker.
+ * The state of a queue says who receives its claimed datagrams: the kernel up to STALLED, the
+ * worker from ENGAGED on.
  *
- * What the program passes to the kernel waits with others of its NAPI poll (GRO, lists) before it
- * reaches a socket; what it diverts is in the worker's ring sooner. So where the kernel gives way
- * to the worker in the middle of a poll, the ring is ahead of the socket until that poll has ended.
- * From SETTLING on the worker leaves it alone:
+ * A datagram that the program passes to the kernel waits with the rest of its NAPI poll (GRO,
+ * lists) before it reaches a socket. A diverted one reaches the worker's ring earlier. If the
+ * worker engages in the middle of a poll, the ring is therefore ahead of the socket until that poll
+ * has ended. The worker does not read the ring while the state is SETTLING or below it in this
+ * list:
  *
  *   worker: engages                          IDLE -> ENGAGING
  *   program, at a claimed datagram           ENGAGING -> SETTLING, and starts a timer for this
  *                                            CPU, due at once
  *   the timer, which runs after the poll     SETTLING -> ENGAGED
  *
- * In ENGAGING, what is in the ring was diverted before. It is the same for a socket whose claim is
- * added while the worker is engaged:
+ * While the state is ENGAGING, all entries of the ring were diverted earlier. A socket that is
+ * claimed while the worker is engaged goes through the same steps:
  *
- *   control thread: before claims are added  ENGAGED and all below -> HELD
+ *   control thread: before it adds claims    ENGAGED and all below -> HELD
  *   program, at a claimed datagram           HELD -> HELD_SEEN
- *   control thread: after                    HELD -> ENGAGING, HELD_SEEN -> RESUMING
+ *   control thread: after it has added them  HELD -> ENGAGING, HELD_SEEN -> RESUMING
  *   program, at a claimed datagram           RESUMING -> SETTLING, as above
  *
- * Where that takes too long, as no further datagram comes, the worker goes on: RESUMING, SETTLING
- * -> ENGAGED.
+ * If no further datagram arrives for a while, the worker goes on by itself: RESUMING, SETTLING ->
+ * ENGAGED.
  *
- * And what the kernel gets must not overtake what was diverted just before, on its way to the ring.
- * So the worker gives notice:
+ * In the other direction, datagrams for the kernel must not overtake those that were diverted just
+ * before and are on their way to the ring. So the worker announces that it will leave:
  *
- *   worker: nothing has come for a while     ENGAGED, RESUMING -> LEAVING
+ *   worker: nothing has arrived for a while  ENGAGED, RESUMING -> LEAVING
  *   program, at a claimed datagram           LEAVING -> ENGAGED
  *   worker: still nothing, a while later     LEAVING, ENGAGING -> IDLE
  *
- * A worker that does not run (SIGSTOP, a frozen or throttled control group, a debugger) cannot give
- * way. So the program asks it, once in a tick of the kernel while datagrams come, whether it has
- * polled since (asked_ns, answered_ns), and takes what it has away:
+ * A worker that does not run (SIGSTOP, a frozen or throttled control group, a debugger) cannot
+ * leave. While datagrams arrive, the program checks once per jiffy whether the worker has polled
+ * since the last check (asked_ns, answered_ns). If not, it takes the queue away:
  *
- *   program, at a claimed datagram           ENGAGED and all below -> STALLED, XDP_STALL_NS
- *                                            after a question without an answer
- *   worker: runs again, has emptied its ring STALLED -> ENGAGING
+ *   program, at a claimed datagram           ENGAGED and all below -> STALLED, if XDP_STALL_NS
+ *                                            have passed without an answer
+ *   worker: runs again and has emptied       STALLED -> ENGAGING
+ *           its ring
  */
 enum xdp_state {
-	XDP_STATE_UNBOUND, /* no socket of ours on that queue */
-	XDP_STATE_IDLE,	   /* bound, but the kernel delivers */
-	XDP_STATE_STALLED, /* the same, without the worker's having asked for it */
+	XDP_STATE_UNBOUND, /* no AF_XDP socket is bound to the queue */
+	XDP_STATE_IDLE,	   /* bound, but the kernel receives */
+	XDP_STATE_STALLED, /* the same, because the worker does not run */
 	XDP_STATE_ENGAGED,
 	XDP_STATE_LEAVING,
 	XDP_STATE_ENGAGING,
@@ -113,15 +116,15 @@ struct xdp_queue {
 	__u64 tick; /* written by the program: jiffies when it last checked */
 } __attribute__((aligned(XDP_LINE)));
 
-/* Why a port is of interest; any match diverts. */
-/* the address in local4_be[i]: saves the look-up in claims_addr */
+/* Flags of a port; any match diverts. SLOT4 and SLOT6 claim the address in local4_be[i] or
+ * local6[i], which saves a lookup in claims_addr. */
 #define XDP_PORT_SLOT4(i) (0x0001 << (i))
-#define XDP_PORT_SLOT6(i) (0x0010 << (i)) /* the one in local6[i] */
-#define XDP_PORT_WILD4	  0x0100	  /* every local IPv4 address */
+#define XDP_PORT_SLOT6(i) (0x0010 << (i))
+#define XDP_PORT_WILD4	  0x0100 /* every local IPv4 address */
 #define XDP_PORT_WILD6	  0x0200
-#define XDP_PORT_ADDR4	  0x0400 /* some local IPv4 addresses: look into claims_addr */
+#define XDP_PORT_ADDR4	  0x0400 /* certain local IPv4 addresses: in claims_addr */
 #define XDP_PORT_ADDR6	  0x0800
-#define XDP_PORT_CONN4	  0x1000 /* some local address and peer: look into claims_conn */
+#define XDP_PORT_CONN4	  0x1000 /* certain local addresses and peers: in claims_conn */
 #define XDP_PORT_CONN6	  0x2000
 
 /* IPv6, or IPv4 as ::ffff:a.b.c.d; network byte order. */
@@ -140,29 +143,29 @@ struct xdp_conn_key {
 	__u16 port_be, peer_port_be;
 };
 
-/* A prefix of IPv4 sources: key of a longest-prefix trie whose value is 1 if Linux certainly
- * accepts them on this interface. */
+/* Key of a longest-prefix trie of IPv4 sources. The value is 1 if Linux certainly accepts them on
+ * this interface. */
 struct xdp_source_key {
 	__u32 len; /* bits */
 	__u32 addr_be;
 };
 
-/* The filter's bit for an address. */
+/* The bit of an address in source_filter. */
 #define XDP_SOURCE_BIT(addr_be) (((__u32)(addr_be)*0x9e3779b1u) >> 20)
 
 struct xdp_shared {
-	struct xdp_counters counters[XDP_QUEUES + 1]; /* the last: queues at and above XDP_QUEUES */
+	struct xdp_counters counters[XDP_QUEUES + 1]; /* the last for queues from XDP_QUEUES on */
 	struct xdp_queue queue[XDP_QUEUES];
-	/* read for each frame, hardly ever written */
-	__u64 local6[XDP_LOCAL_FAST][2]; /* network byte order; unused: 0 */
-	__u32 local4_be[XDP_LOCAL_FAST]; /* unused: 0 */
+	/* read per frame, rarely written */
+	__u64 local6[XDP_LOCAL_FAST][2]; /* network byte order; 0 if unused */
+	__u32 local4_be[XDP_LOCAL_FAST]; /* 0 if unused */
 	__u32 mac0;			 /* first four bytes of the device's address, as loaded */
 	__u16 mac1;			 /* last two */
-	__u16 max_len;			 /* bytes of an Ethernet frame that fit one of ours */
-	__u32 local_more;		 /* 1: map `local` holds further addresses */
-	/* 1: look every IPv4 source up in map `sources`; else those whose bit is set */
+	__u16 max_len;	  /* bytes of an Ethernet frame that fit a frame of the zone */
+	__u32 local_more; /* 1: map `local` holds further addresses */
+	/* 1: look up every IPv4 source in map `sources`; 0: only those whose bit is set */
 	__u32 source_all;
-	/* 1: ask connection tracking whether it translates the flow of what would be diverted */
+	/* 1: ask connection tracking about each datagram that would be diverted */
 	__u32 translated;
 	__u32 pad[3];
 	__u64 source_filter[XDP_SOURCE_BITS / 64];
