@@ -6,13 +6,13 @@
  * wake socket. It is readable exactly if there is something to read, which takes some bookkeeping:
  *
  *   - All rings empty: all are armed and the wake socket is empty. The next datagram of a ring then
- * brings a byte ("token").
+ *     brings a byte ("token").
  *   - A ring is not empty and was armed when it was empty (rxq.armed): its token is in the wake
- * socket or about to be. It stays there until the rings are empty again, whoever takes the
- * datagrams and how many at a time.
+ *     socket or about to be. It stays there until the rings are empty again, whoever takes the
+ *     datagrams and how many at a time.
  *   - A ring is not empty and was not armed (a spinner takes the arms back, so that the worker
- * signals nobody): the library makes itself readable, by watching the kernel socket for
- * writability, which it has. That costs two system calls, so it is a last resort.
+ *     signals nobody): the library makes itself readable, by watching the kernel socket for
+ *     writability, which it has. That costs two system calls, so it is a last resort.
  *
  * The kernel socket also makes the descriptor readable while its error queue holds something, which
  * a receive does not take. So that this does not go on for ever it is watched edge-triggered, and

@@ -4,9 +4,10 @@
  * hands out datagrams where they lie, udplane_release() gives them back. Two more ways of receiving
  * beside it, for comparison: udplane_recvmmsg(), which copies, and the kernel's own recvmmsg().
  *
- *     udplane-sink --bind 10.0.0.2:9000                       one socket: a blocking call, which
- * spins, then sleeps udplane-sink --bind 10.0.0.2:0 --ports 9000-9099        100 sockets in one
- * epoll
+ *     udplane-sink --bind 10.0.0.2:9000
+ *             one socket: a blocking call, which spins, then sleeps
+ *     udplane-sink --bind 10.0.0.2:0 --ports 9000-9099
+ *             100 sockets in one epoll
  */
 #include <errno.h>
 #include <getopt.h>

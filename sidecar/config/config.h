@@ -2,8 +2,9 @@
 /*
  * udplaned's settings, from wherever they come, as one typed struct:
  *
- *     defaults < --config FILE.json < environment UDPLANE_<KEY> < annotations file < flags (the
- * right one wins)
+ *     defaults < --config FILE.json < environment UDPLANE_<KEY> < annotations file < flags
+ *
+ * The one further to the right wins.
  *
  * Pure: reads files and writes help to stdout, and touches no socket, device or global. Called by
  * the control thread only; all memory is the caller's, except that `pci` points into the

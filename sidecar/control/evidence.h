@@ -3,10 +3,12 @@
  * What is wrong with the device, found out by comparing counts that are made independently of each
  * other:
  *
- *     the interface's rx_packets  >>  what the XDP program has seen       something delivers past
- * it (bpf_redirect_peer) the program diverts         but the kernel fills no RX ring         frames
- * vanish (a bond's native XDP) frames wait in the TX ring  but the kernel takes none the device
- * does not send
+ *   the interface's rx_packets >> frames that the XDP program has seen
+ *           something delivers past it (bpf_redirect_peer)
+ *   the program diverts, but the kernel fills no RX ring
+ *           frames vanish (a bond's native XDP)
+ *   frames wait in the TX ring, but the kernel takes none
+ *           the device does not send
  *
  * One look is no proof: counts are read one after the other, and threads stand still for a while on
  * a busy machine. So a finding stands when it has shown in EVIDENCE_LOOKS looks in a row.

@@ -106,8 +106,8 @@ static int take_lock(struct control *c, char *text, size_t text_len)
 	int err = -EAGAIN, fd;
 
 	snprintf(path, sizeof(path), "%s.lock", c->cfg->socket);
-	for (int i = 0; i < LOCK_TRIES && err;
-	     i++) { /* one that was killed holds it until its last thread is gone */
+	/* a udplaned that was killed holds it until its last thread has gone */
+	for (int i = 0; i < LOCK_TRIES && err; i++) {
 		if (i)
 			poll(NULL, 0, 10);
 		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);

@@ -112,8 +112,8 @@ void session_accept(struct control *c, struct watch *w, uint32_t events)
 		listen_pause(c);
 		return;
 	}
-	for (int i = 0; i < 16;
-	     i++) { /* some at a time: those who are attached want answers, too */
+	/* some at a time: attached clients want answers, too */
+	for (int i = 0; i < 16; i++) {
 		int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd >= 0) {

@@ -339,13 +339,13 @@ static int add_to_workers(struct control *c, struct sock *k)
  * A pair of UNIX stream sockets: a signal is one byte. Nothing that the client does with its end
  * makes the worker wait:
  *   - an eventfd is shared, and O_NONBLOCK belongs to the open file description: the client could
- * clear it and fill the counter;
+ *     clear it and fill the counter;
  *   - a pipe's writer takes the mutex that readers hold while they copy, for as long as their page
- * is missing (for ever, with userfaultfd);
+ *     is missing (for ever, with userfaultfd);
  *   - here the sender takes spinlocks only, and MSG_DONTWAIT goes with the call. It costs 0.6 us
- * more than a pipe where a wake-up costs 7 (docs/measurements.md). What the client sends would lie
- * in our end for ever, descriptors included: SHUT_RD refuses it. The buffer is for the signals that
- * an honest client leaves there, one a worker and some to spare.
+ *     more than a pipe where a wake-up costs 7 (docs/measurements.md).
+ * What the client sends would lie in our end for ever, descriptors included: SHUT_RD refuses it.
+ * The buffer is for the signals that an honest client leaves there, one a worker and some to spare.
  */
 static int make_wake_pair(struct control *c)
 {

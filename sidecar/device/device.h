@@ -2,9 +2,8 @@
 /*
  * A network device as the workers see it: queues of frames. Implemented by af_xdp.c and dpdk/.
  *
- *   free frame --(frames_get)--> worker --(tx_burst)--> device --(completion)--> free frame
- *   free frame --(refill, inside rx_burst)--> device --(rx_burst)--> worker, client
- * --(frames_put)--> free frame
+ *   free --(frames_get)--> worker --(tx_burst)--> device --(completion)--> free
+ *   free --(refill in rx_burst)--> device --(rx_burst)--> worker, client --(frames_put)--> free
  *
  * A frame is named by its index in the frames zone. Each frame has one owner at a time; the device
  * keeps the free frames of each worker. Worker w of W owns the frames from w * cnt / W up to, not

@@ -14,9 +14,9 @@
  * Linux has them share (share.h). The order of insertion decides which member gets which flows, so
  * workers that insert and remove in the same order agree.
  *
- *   entry[family][port]: | connected | specific | rank | group, used | socket or group number | 4
- * bytes
- *                           keys exist on this port     the wildcard socket, inline
+ *   entry[family][port], 4 bytes:
+ *       | connected | specific | rank | group, used | socket or group number |
+ *          keys exist on this port     the wildcard socket, inline
  *
  * Cost: one array access for a port with a single wildcard socket; one more for a group; a probe of
  * a hash table (key_hash.h) where specific or connected keys exist on that port. It does not grow
@@ -26,22 +26,22 @@
  * enough; who makes keys must refuse these (the kernel path is right for them), or accept what is
  * said here:
  *   - sockets that match alike and are no SO_REUSEPORT group (SO_REUSEADDR): in Linux the one bound
- * last has all; here they share;
+ *     last has all; here they share;
  *   - SO_REUSEPORT sockets on one address of which only some are bound to the device: in Linux the
- * first group that matches has all, whatever its score (udp4_lib_lookup2); here the device-bound
- * ones;
+ *     first group that matches has all, whatever its score (udp4_lib_lookup2); here the
+ *     device-bound ones;
  *   - an AF_INET and an AF_INET6 socket, or one bound to the device and one not, connected to the
- * same peer from the same address: since 6.13 the one connected last; before 6.13 a SO_REUSEPORT
- * group may come before a connected socket outside it;
+ *     same peer from the same address: since 6.13 the one connected last; before 6.13 a
+ *     SO_REUSEPORT group may come before a connected socket outside it;
  *   - a v6only and a dual-stack wildcard on one port: for IPv6 the one bound first; here the v6only
- * one;
+ *     one;
  *   - a socket connected to port 0 (any port of that peer; getpeername says ENOTCONN),
- * SO_INCOMING_CPU, BPF programs that choose (SO_ATTACH_REUSEPORT_*, sk_lookup). The group member
- * chosen is not the one that Linux would choose: its hash is secret.
+ *     SO_INCOMING_CPU, BPF programs that choose (SO_ATTACH_REUSEPORT_*, sk_lookup).
+ * The group member chosen is not the one that Linux would choose: its hash is secret.
  *
  * Threads: one owner. The table is private to a worker, which alone calls everything here; no
  * locks, no atomics. Memory: 0.5 MiB; 4 bytes more for each kind of key on a port; 32 to 64 bytes a
- * specific or connected IPv4 key, 80 to 160 an IPv6 one; 0.3 to 0.6 KiB a member of a group. Lookup
+ * specific or connected IPv4 key, 80 to 160 an IPv6 one; 4 to 8 bytes a member of a group. Lookup
  * never allocates. Insert and remove may (they run between bursts, by order of the control thread):
  * 60 to 150 ns, O(1) amortised; one that doubles a table takes longer: from 2048 keys 0.03 ms, from
  * 32768 0.5 ms for IPv4 and 2.6 ms for IPv6 (docs/measurements.md).

@@ -8,7 +8,7 @@
  * marked dirty, and a dump is the answer:
  *   - addresses and rules: always (their order matters, and there are few);
  *   - routes: replacing among several, multipath, a message about something unknown, too many at
- * once;
+ *     once;
  *   - IPv4 routes also when an address or link goes, for Linux removes them then without a word.
  * While something is dirty the family it concerns is wholly slow.
  */

@@ -5,8 +5,8 @@
  *
  *   worker:  run = ASLEEP; barrier; look for an order; epoll_wait; swap ASLEEP -> RUNNING (waits
  *            while BORROWED)
- *   control: order = list; barrier; swap ASLEEP -> BORROWED? carry it out, run = ASLEEP : wait for
- * the worker
+ *   control: order = list; barrier; swap ASLEEP -> BORROWED? carry it out, run = ASLEEP : wait
+ *            for the worker
  *
  * So one of the two sees the other, and the state has one owner at a time.
  */

@@ -24,8 +24,8 @@ uint32_t worker_round(struct worker *w)
 	uint32_t work = 0, sent = 0;
 
 	w->stalled = false;
-	for (uint32_t i = 0; i < w->channel_cnt;
-	     i++) /* before receiving, so that quotas are up to date */
+	/* before receiving, so that quotas are up to date */
+	for (uint32_t i = 0; i < w->channel_cnt; i++)
 		if (!w->channel[i]->expelled)
 			work += worker_returns(w, w->channel[i]);
 	work += worker_rx(w);

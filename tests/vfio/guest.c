@@ -7,12 +7,13 @@
  *                                         ECHO_REPORT is set
  *   guest peer ADDR PORT COUNT SIZE [FLOWS]
  *                                         an ordinary kernel socket, or FLOWS of them: COUNT
- * datagrams each of SIZE bytes, 16 under way in all, each verified; exit status 0 if at most 1 %
- * got lost and none was changed
+ *                                         datagrams each of SIZE bytes, 16 under way in all,
+ *                                         each verified; exit status 0 if at most 1 % got lost
+ *                                         and none was changed
  *   guest pace ADDR PORT COUNT FLOWS      one datagram at a time, COUNT for each flow, 5 ms
- *                                         after the answer to the one before, so
- *                                         that it finds everybody asleep; prints the slowest
- * answer; 0 if all came within 500 ms
+ *                                         after the answer to the one before, so that it finds
+ *                                         everybody asleep; prints the slowest answer; 0 if all
+ *                                         came within 500 ms
  *   guest tcp-serve PORT                  serves what is asked for, one connection after another
  *   guest tcp-get ADDR PORT MIB           fetches and verifies it; prints MiB/s; fails if
  *                                         nothing comes for 5 s
@@ -235,8 +236,8 @@ static bool peers_round(struct peers *s, uint32_t cnt)
 		}
 		return !back;
 	}
-	for (uint32_t i = 0; i < s->cnt;
-	     i++) { /* lost or late, they stay out: the windows grow by as many */
+	/* lost or late, they stay out: the windows grow by as many */
+	for (uint32_t i = 0; i < s->cnt; i++) {
 		sent = sent && s->p[i].sent == cnt;
 		s->p[i].stalls += s->p[i].back < s->p[i].sent;
 	}

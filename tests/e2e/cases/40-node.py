@@ -62,8 +62,7 @@ def two_pods_share_a_node():
     balanced(lambda s: s["control"]["sockets"] == 2 and all(socket_of(s, p)["state"] == "active" for p in (6000, 6001)))
     for port in (6000, 6001):
         from_world(port, 20000)
-    # How many it is quick enough for beside a cluster is not the question here.
-    s = balanced(lambda s: all(socket_of(s, p)["counters"]["rx_delivered"] >= 5000 for p in (6000, 6001)))
+    s = balanced(lambda s: all(socket_of(s, p)["counters"]["rx_delivered"] >= 18000 for p in (6000, 6001)))
     first, second = socket_of(s, 6000), socket_of(s, 6001)
     assert first["channel"] != second["channel"], s["sockets"]
     assert (first["tx_reason"], second["tx_reason"]) == ("none", "none"), s["sockets"]

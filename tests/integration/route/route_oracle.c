@@ -5,12 +5,15 @@
  * with one line, "ok ..." or "bad ...":
  *
  *   await TEXT DST [SRC]   until the table says TEXT (a verdict; for fast:
- * "fast/NEXT-HOP-MAC/SRC/MTU"; * at the end: anything) check COUNT SEED       COUNT random
- * destinations: where the table says fast, device, next hop, source, MTU and MAC must agree flags
- * NAME             until the change was reported; forgets what was reported so far forget forgets
- * changes reported so far locals N               until there are N local addresses use ADDR NTF_USE
- *   sources COUNT SEED DST random IPv4 sources, for what comes in for our address DST: which the
- * table calls valid the kernel must accept
+ *                          "fast/NEXT-HOP-MAC/SRC/MTU"; * at the end: anything)
+ *   check COUNT SEED       COUNT random destinations: where the table says fast, device, next
+ *                          hop, source, MTU and MAC must agree
+ *   flags NAME             until the change was reported; forgets what was reported so far
+ *   forget                 forgets changes reported so far
+ *   locals N               until there are N local addresses
+ *   use ADDR               NTF_USE
+ *   sources COUNT SEED DST random IPv4 sources, for what comes in for our address DST: those that
+ *                          the table calls valid the kernel must accept
  *   send DST SIZE          a UDP datagram of SIZE bytes with DF, from a socket of the kernel's
  *   cpu                    milliseconds of processor time used so far
  *   poll MS                works for so long, counts tables

@@ -209,7 +209,7 @@ class Model
 			sk.rcv_saddr = V4(local);
 			sk.daddr = V4(peer);
 			sk.v6_rcv_saddr = Addr("::ffff:0.0.0.0"); // v4-mapped: equal to no
-								  // destination, and not any
+				// destination, and not any
 		} else {
 			sk.v6_rcv_saddr = local;
 			sk.v6_daddr = peer;
