@@ -148,6 +148,8 @@ static void on_work(struct control *c, struct watch *w, uint32_t events)
 	if (read(w->fd, &cnt, 8) != 8)
 		return;
 	c->work_ns = UINT64_MAX;
+	if (c->judge_next != UINT32_MAX)
+		sock_judge_some(c, clock_now_ns() + WORK_BUDGET_NS);
 	shared_work(c, clock_now_ns() + WORK_BUDGET_NS);
 }
 
@@ -237,6 +239,7 @@ enum control_end control_run(struct config *cfg)
 		.tick.fd = -1,
 		.work.fd = -1,
 		.work_ns = UINT64_MAX,
+		.judge_next = UINT32_MAX,
 		.route_watch.fd = -1,
 		.route_timer.fd = -1,
 		.frames.fd = -1,

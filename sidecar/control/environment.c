@@ -3,6 +3,8 @@
  * path, and which destinations. */
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
+#include <stdio.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -25,9 +27,12 @@ static void changed(struct control *c)
 {
 	const struct judge_world *w = environment_world(c->environment);
 
-	if (w->excluded_cnt)
-		log_info("datagrams to %u destinations take the kernel: %s", w->excluded_cnt,
-			 w->excluded_text);
+	if (strcmp(c->excluded_said, w->excluded_text)) {
+		snprintf(c->excluded_said, sizeof(c->excluded_said), "%s", w->excluded_text);
+		if (w->excluded_cnt)
+			log_info("datagrams to %u destinations take the kernel: %s",
+				 w->excluded_cnt, w->excluded_text);
+	}
 	route_rebuild(c);
 	control_environment_judged(c);
 }
@@ -101,10 +106,8 @@ void control_environment_tick(struct control *c)
 	}
 	if (environment_poll(c->environment))
 		changed(c);
-	else if (news) {
-		c->environment_number++;
-		sock_environment_changed(c);
-	}
+	else if (news)
+		control_environment_judged(c);
 }
 
 void control_judge(struct control *c, struct sock *k, bool fresh)

@@ -204,8 +204,9 @@ struct control {
 	bool route_dirty,
 		addrs_changed; /* the next table is to be compared with the sockets' addresses */
 	struct environment *environment;
-	int cgroup_top;		     /* of cgroup2; -1: there is none */
-	uint32_t environment_number; /* counts its changes */
+	int cgroup_top;			      /* of cgroup2; -1: there is none */
+	uint32_t environment_number;	      /* counts its changes */
+	char excluded_said[UDPLANE_TEXT_LEN]; /* the rule that was logged last */
 	uint64_t route_built_ns;
 
 	struct session **session; /* [max_clients], by channel id */
@@ -218,6 +219,7 @@ struct control {
 	uint32_t id_free_cnt;
 	int wake_pair[2];    /* of the next claim; -1: not made yet */
 	uint32_t check_next; /* socket number that sock_check goes on with */
+	uint32_t judge_next; /* the same for sock_judge_some; UINT32_MAX: all have been judged */
 	uint32_t ticks;
 	struct stat annotations; /* of the file, when it was last read */
 	/* [0]: what is published is since then; [1]: what will be, some seconds later */
@@ -336,7 +338,9 @@ void sock_to_kernel(struct control *c, struct sock *k, enum udplane_reason why, 
 void sock_check(struct control *c);
 void sock_check_sources(struct control *c);
 void sock_ports_changed(struct control *c);
+/* Judges each socket again, by turns: there may be many thousands. */
 void sock_environment_changed(struct control *c);
+void sock_judge_some(struct control *c, uint64_t end);
 /* Tells the library and the workers whether k sends by the kernel alone. */
 void sock_settle_sending(struct control *c, struct sock *k);
 struct sock *sock_of(struct control *c, struct session *s, uint32_t id);

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #define CHECK_BUDGET_NS 4000000 /* of the control thread's time a second: 0.4 % */
+#define JUDGE_BUDGET_NS 1000000 /* of one turn of the loop: a socket takes up to 8 us */
 /* of send buffer for a signal: its sk_buff counts as 768 bytes (Linux 6.18) */
 #define WAKE_BYTES 1024
 #define WAKE_SPARE 8
@@ -736,21 +737,32 @@ void sock_ports_changed(struct control *c)
 }
 
 /* Rules or programs have changed. */
+static void judge_again(struct control *c, struct sock *k)
+{
+	control_judge(c, k, false);
+	sock_settle_sending(c, k);
+	if (k->state == UDPLANE_SOCKET_PENDING || k->verdict.rx)
+		shared_mark(c, k);
+}
+
+void sock_judge_some(struct control *c, uint64_t end)
+{
+	uint32_t high = c->stats.z->socket_high;
+
+	for (; c->judge_next < high && clock_now_ns() < end; c->judge_next++) {
+		struct sock *k = c->sock[c->judge_next];
+
+		if (k && k->fd >= 0)
+			judge_again(c, k);
+	}
+	if (c->judge_next < high)
+		work_at(c, 0);
+	else
+		c->judge_next = UINT32_MAX;
+}
+
 void sock_environment_changed(struct control *c)
 {
-	struct session *s;
-	struct sock *k;
-
-	TAILQ_FOREACH(s, &c->all, link)
-	{
-		TAILQ_FOREACH(k, &s->socks, link)
-		{
-			if (k->fd < 0)
-				continue;
-			control_judge(c, k, false);
-			sock_settle_sending(c, k);
-			if (k->state == UDPLANE_SOCKET_PENDING || k->verdict.rx)
-				shared_mark(c, k);
-		}
-	}
+	c->judge_next = 0;
+	sock_judge_some(c, clock_now_ns() + JUDGE_BUDGET_NS);
 }

@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 from harness import *
@@ -89,6 +90,12 @@ def a_server_with_thousands_of_connected_sockets_on_its_port():
             assert states == {"active"}, states
             print(f"a socket costs {made[0]['first_us']} us among the first hundred, {made[1]['last_us']} us among the last of {MANY}")
             hear(net, sidecar, first, second)
+            for i in range(10):  # each change has all of them judged again, as it looks at the port
+                sh("nft", "-f", "-", ns=net.a, input=f"table ip t{i} {{\n chain in {{\n type filter hook input priority 0\n"
+                                                     f" udp dport {6000 + i} drop\n }}\n}}\n")
+            before = time.monotonic()
+            until(lambda: "t9" in sh("nft", "list", "tables", ns=net.a) and sidecar.stats(), what="the last change")
+            print(f"answered after {(time.monotonic() - before) * 1e3:.0f} ms beside ten changes of the rules")
             print("closing one takes", first.line()["close_us"], "us, and", second.line()["close_us"])
         until(lambda: sidecar.stats()["control"]["sockets"] == 1, what="the end of all but the victim's socket")
         print("others:", quick_answers(v))

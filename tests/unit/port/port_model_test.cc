@@ -208,8 +208,8 @@ class Model
 		if (v4) {
 			sk.rcv_saddr = V4(local);
 			sk.daddr = V4(peer);
-			sk.v6_rcv_saddr = Addr("::ffff:0.0.0.0"); // v4-mapped: equal to no
-				// destination, and not any
+			// v4-mapped: equal to no destination, and not any
+			sk.v6_rcv_saddr = Addr("::ffff:0.0.0.0");
 		} else {
 			sk.v6_rcv_saddr = local;
 			sk.v6_daddr = peer;
