@@ -36,7 +36,7 @@ def without_a_sidecar_everything_works_through_the_kernel():
 @case
 def sigterm_under_load_loses_nothing():
     with Net() as net:
-        # Without GRO a veth has its NAPI queue for XDP only, and frees what is in there when the program goes (veth_napi_del).
+        # Without GRO a veth has its NAPI queue for XDP only, and frees what is in there when the program goes (docs/measurements.md).
         sh("ethtool", "-K", "va", "gro", "on", ns=net.a)
         numbers = Numbers(net)
         numbers.after(1000)
