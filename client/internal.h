@@ -33,8 +33,10 @@
 #ifndef UDPLANE_CLIENT_INTERNAL_H
 #define UDPLANE_CLIENT_INTERNAL_H
 
+#include "client/base.h"
 #include "client/lock.h"
 #include "client/raw.h"
+#include "client/state.h"
 #include <linux/aio_abi.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -56,417 +58,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-#define likely(x)   __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
-
-/* --- tunables --- */
-
-/* Receiving: the kernel socket is looked at whenever the rings are empty and after so many
- * datagrams from them. A look at an empty one costs 0.2-0.45 us (docs/measurements.md): 5 ns a
- * datagram. */
-#define RX_KERNEL_EVERY 64
-/* Spinning: a look at the kernel socket so often, counted across calls (at once, if the last look
- * found something). */
-#define RX_SPIN_KERNEL_NS 30000
-/* when a wait begins, and an answer is not likely to have come yet */
-#define RX_SPIN_KERNEL_EARLY_NS 20000
-#define RX_SPIN_DEFAULT_US	50
-/* A sleeper looks whether its socket is still the one that it sleeps on: close does not wait for
- * ever for a thread that may have left. */
-#define RX_SLEEP_MAX_NS 10000000000ull
-/* Which signals have handlers is looked at before a sleep, if that was done longer ago: it costs
- * 10-20 us. */
-#define HANDLERS_AGE_NS 100000000ull
-/* At the switch to the fast path the kernel's queue is emptied first; more than this is new
- * traffic, not the queue. */
-#define RX_SWITCH_MAX 65536
-/* Frames are returned in batches of this, or when the ring is empty. */
-#define RX_BACK	    32
-#define RX_PREFETCH 4
-
-/* Sending while the worker sleeps (mode balanced): waking it costs 40-100 us on a virtual machine,
- * a send through the kernel ~2 us (docs/measurements.md). So only what looks like a burst wakes it:
- * this many datagrams in one call, or this many within the window. */
-#define TX_ENGAGE_BURST	    8
-#define TX_ENGAGE_CNT	    16
-#define TX_ENGAGE_WINDOW_NS 200000
-/* Receiving through the kernel: this many without an empty look between them, or this many within
- * the window, whatever the socket. */
-#define RX_ENGAGE_RUN	    4
-#define RX_ENGAGE_CNT	    8
-#define RX_ENGAGE_WINDOW_NS 100000
-#define RX_ENGAGE_AGAIN_NS  1000000 /* not more often than this */
-#define POWERSAVE_FACTOR    4	    /* counts above in mode powersave */
-
-#define TX_FULL_WAIT_NS 1000000 /* a full TX ring is waited for, then the kernel path */
-/* on behalf of who does not want to wait: for what the worker sends in one or two rounds */
-#define TX_FULL_WAIT_NONBLOCK_NS 50000
-/* connected sockets: look for a pending error so often, in ticks(): 20-100 us */
-#define TX_ERROR_TICKS	  100000
-#define DEATH_CHECK_NS	  1000000 /* look at the control socket at most so often */
-#define DEATH_CHECK_TICKS 2000000
-
-/* to wait for room in kernel sockets, for all that a dead udplaned left */
-#define RESEND_DEADLINE_NS 100000000ull
-/* A udplaned that does not run (stopped, frozen) must not stop the application: without an answer
- * within this time the kernel path serves. */
-#define CONTROL_DEADLINE_NS 300000000ull
-/* A call waits so long for the answer to HELLO. Later calls look for it without waiting, until
- * HELLO_PATIENCE_NS have passed; then the library connects again. */
-#define HELLO_DEADLINE_NS 250000000ull
-#define HELLO_PATIENCE_NS 10000000000ull
-/* A worker that has taken nothing from a TX ring for so long does not run. */
-#define TX_STALL_NS	    80000000ull
-#define LOCK_PATIENCE_NS    100000000ull /* locks are held for less than a microsecond */
-#define ATTACH_RETRY_NS	    100000000ull /* grows by doubling to the next */
-#define ATTACH_RETRY_MAX_NS 1000000000ull
-/* after a refusal that may pass; grows by doubling to the next */
-#define CLAIM_RETRY_NS	   1000000000ull
-#define CLAIM_RETRY_MAX_NS 30000000000ull
-
-#define PKTBUF_SIZE 65536 /* any datagram */
-#define PKTBUF_KEEP 64	  /* free ones kept */
-#define BURST_MAX   64	  /* datagrams in one reserve, and in one look at the kernel socket */
-
-/* --- time --- */
-
-static inline uint64_t clock_ns(clockid_t id)
-{
-	struct timespec t;
-
-	clock_gettime(id, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-static inline uint64_t now_ns(void)
-{
-	return clock_ns(CLOCK_MONOTONIC);
-}
-/* A tick (1-10 ms) late, a quarter of the price. Same zero as now_ns. */
-static inline uint64_t coarse_ns(void)
-{
-	return clock_ns(CLOCK_MONOTONIC_COARSE);
-}
-/* Some counter of 1-5 per nanosecond, for rate limits that need no precision. */
-static inline uint64_t ticks(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	return __builtin_ia32_rdtsc();
-#else
-	return now_ns() * 2;
-#endif
-}
-
-/* --- pointers --- */
-
-/* What no process has mapped: the first page, and on x86 what lies above all user addresses. Free,
- * but not all that would fault. */
-static inline bool pointer_is_bad(const void *p)
-{
-#if defined(__x86_64__)
-	return (uintptr_t)p - 4096 >= ((uintptr_t)1 << 56) - 4096;
-#else
-	return (uintptr_t)p < 4096;
-#endif
-}
-
-/* --- attachment --- */
-
-struct zone {
-	uint8_t *addr; /* NULL: not mapped */
-	size_t len;
-};
-
-/* Private copy of the destinations that leave by the fast path. */
-struct prefix_set {
-	uint32_t seq; /* odd: not copied yet */
-	uint32_t cnt;
-	struct udplane_prefix prefix[UDPLANE_MAX_PREFIXES];
-};
-
-/* What a worker and this process share. */
-struct lane {
-	struct lock tx_lock;
-	struct udplane_ring tx; /* producer */
-	struct udplane_tx_desc *desc;
-	uint8_t *payload;
-	uint64_t checked_ticks; /* control socket last looked at */
-	uint64_t window_ns;	/* sends while the worker slept: since when, how many */
-	uint32_t window_cnt;
-	uint32_t stall_cons; /* the worker's index */
-	/* since when it has not moved though there is something to take; 0: it has */
-	uint64_t stall_ns;
-	/* for too long: the worker does not run, and what is sent takes the kernel's way */
-	bool stalled;
-	struct prefix_set prefixes;
-	/* the slots from tx.idx on are in the application's hands, between reserve and submit */
-	bool reserved;
-	bool reserved_long; /* for longer than is waited for */
-	pthread_t reserved_by;
-
-	struct lock ret_lock __attribute__((aligned(UDPLANE_LINE)));
-	struct udplane_ring ret; /* producer */
-	uint32_t *frame;
-
-	int doorbell;
-	const struct udplane_worker_zone *zone;
-} __attribute__((aligned(UDPLANE_LINE)));
-
-/* The control socket. Under context.ctl, but for what is atomic. */
-struct control {
-	int fd;
-	uint32_t seq;	 /* of the last request */
-	uint32_t attn;	 /* atomic: it has news, or something is wrong */
-	uint32_t broken; /* atomic: a ring holds what cannot be */
-	bool goodbye;	 /* udplaned took leave */
-	bool failed;	 /* it broke the protocol, or did not answer */
-	bool silent;	 /* it did not answer: its worker may be alive */
-};
-
-/* One connection to one udplaned. Made and buried under context.ctl. */
-struct attach {
-	uint32_t
-		refs; /* atomic: the context, claimed sockets, packets in the application's hands */
-	uint32_t live; /* atomic: 0 once buried: rings are not to be written any more */
-	struct control control;
-	uint32_t backend, mode, worker_cnt;
-	uint32_t frame_cnt, frame_size, frame_shift;
-	uint32_t tx_slot_size, tx_slot_shift;
-	const struct udplane_stats_zone *stats;
-	struct zone stats_zone, frames, channel;
-	struct zone *segment; /* [segment_cnt] */
-	uint32_t segment_cnt;
-	uint64_t checked_ns; /* atomic */
-	/* Receptions through the kernel, of all sockets; approximate, atomic. */
-	uint64_t rx_window_ns, rx_rang_ns;
-	uint32_t rx_window_cnt;
-	uint64_t resend_until_ns; /* ctl: once it is dead */
-	char text[UDPLANE_TEXT_LEN];
-	struct lane lane[]; /* [worker_cnt] */
-} __attribute__((aligned(UDPLANE_LINE)));
-
-/* --- socket --- */
-
-struct dest {
-	uint8_t addr[16]; /* IPv6, or IPv4 in the first four bytes */
-	uint16_t port_be;
-	bool ipv6;
-	uint32_t scope_id;
-};
-
-/* A datagram in private memory: of the kernel path in the burst calls, or saved from rings that
- * went away. */
-struct pktbuf {
-	struct pktbuf *next;
-	struct udplane_peer peer;
-	uint32_t len;
-	bool small; /* not of the pool */
-	/* it came with UDPLANE_RX_SWITCHED: the kernel socket is to be emptied before */
-	bool switched;
-	uint8_t data[] __attribute__((aligned(64)));
-};
-
-/* Receiving end of one (socket, worker). */
-struct rxq {
-	struct udplane_ring ring; /* consumer */
-	const struct udplane_rx_desc *desc;
-	struct udplane_rx_ring *shared;
-	/* the arm was set and the ring then seen empty: the next datagram brings a token */
-	bool armed;
-	bool taken; /* datagrams were taken since */
-	uint32_t back_cnt;
-	/* of these: taken from the ring for good; more only while datagrams are being copied out */
-	uint32_t back_sure;
-	uint32_t back[RX_BACK]; /* frames to be returned */
-};
-
-/* A call that is in a system call on the socket's descriptors, without a lock. It may never come
- * back: a handler jumps out of it, or the thread is cancelled. So these are entered by name, and
- * not just counted. All atomic. */
-struct visitor {
-	uintptr_t thread; /* thread_id(); 0: free */
-	uintptr_t frame;
-	uintptr_t tid_of; /* whose tid it is */
-	uint32_t tid;	  /* 0: not known */
-	/* in ppoll(2), which does no harm to whatever has the descriptor's number later */
-	bool sleeps;
-};
-
-/* What a call in a signal handler could not do, since it had interrupted one that holds a lock of
- * the socket. */
-enum late { LATE_UPDATE = 1, LATE_KERNEL = 2, LATE_CLOSE = 4 };
-
-#define RCVTIMEO_NO_WAIT 1 /* what a negative SO_RCVTIMEO means */
-#define SOCK_ENDED	 0x80000000u
-#define VISITORS	 16 /* more at a time are counted */
-
-enum peeked { PEEKED_NONE, PEEKED_KERNEL, PEEKED_RING };
-
-struct sock {
-	/* --- receive side: under rx_lock --- */
-	struct lock rx_lock;
-	int fd, kfd;	 /* constant: the epoll descriptor handed out; the kernel socket */
-	uint64_t cookie; /* constant: of the kernel socket */
-	uint16_t domain;
-	bool fd_gone;	  /* the program has closed fd itself, and its number is somebody else's */
-	bool closed;	  /* changes under both locks; atomic for those who hold neither */
-	bool kernel_only; /* for good; changes under context.ctl and both locks */
-	uint32_t pad;  /* so that a compiler does not fetch these two together with what follows */
-	bool nonblock; /* atomic */
-	bool self_signal; /* the kernel socket's writability is watched, which makes fd readable */
-	bool switched;	  /* a datagram marked UDPLANE_RX_SWITCHED was taken since the claim */
-	bool error_queue; /* an option was set that fills the error queue; atomic */
-	bool kernel_hot;  /* the last look at the kernel socket found something */
-	/* enum peeked: where the next datagram must come from, since it was shown already */
-	uint8_t peeked;
-	uint8_t yield; /* spin with sched_yield */
-	uint32_t waits;
-	uint32_t rxq_cnt, rxq_next;
-	struct rxq *rxq;
-	struct attach *att; /* while claimed; changes under context.ctl and both locks */
-	uint64_t looked_ns; /* when a spinner last looked at the kernel socket */
-	uint32_t polls;	    /* calls with UDPLANE_POLL */
-	uint32_t ring_run;  /* datagrams from rings since the last look at the kernel socket */
-	/* bytes in the wake socket, or on their way into it, that belong to arms long taken */
-	uint32_t tokens;
-	uint32_t switch_run;
-	uint32_t kernel_run; /* datagrams from the kernel since the last empty look */
-	int rx_error;	     /* to be reported by the next call */
-	int wake_fd;
-	struct pktbuf *saved, **saved_end;
-	struct shared_queue *queue; /* what was unread at a fork(); not while saved has anything */
-	int queue_fd;
-	uint32_t direct; /* atomic; visitors beyond VISITORS that wait in the kernel's own call */
-	/* since a fork() other processes may have the socket open; changes under context.ctl and
-	 * rx_lock */
-	bool shared;
-	uint64_t rcvtimeo_ns; /* atomic; 0: for ever; RCVTIMEO_NO_WAIT */
-	uint64_t fast_rx, kernel_rx, engages;
-
-	/* --- send side: under tx_lock --- */
-	struct lock tx_lock __attribute__((aligned(UDPLANE_LINE)));
-	uint32_t id;	   /* at udplaned; changes under both locks */
-	struct lane *lane; /* NULL: nothing goes through a ring */
-	struct udplane_rx_ring
-		*tx_shared; /* while lane is set: of worker 0, for the counters there */
-	const struct udplane_socket_zone *zone;
-	bool connected, v6only, local_any, local_v4;
-	bool more;	  /* MSG_MORE: the kernel holds part of a datagram */
-	struct dest peer; /* connected: where to */
-	bool peer_fast;	  /* as far as can be known without prefixes */
-	uint16_t local_port_be;
-	uint8_t local[16]; /* as in struct dest */
-	struct dest seen;  /* last destination judged, with prefixes of seen_seq */
-	uint32_t seen_seq;
-	bool seen_fast;
-	uint32_t tx_end; /* index behind the last entry in the lane's TX ring */
-	bool tx_used;
-	uint64_t error_ticks; /* last looked for a pending error */
-	bool test_cancel;     /* the next call is a cancellation point */
-	uint64_t fast_tx, kernel_tx, kernel_tx_full;
-	/* atomic: sent through the kernel without tx_lock, and not in kernel_tx yet */
-	uint64_t aside_tx;
-	pthread_t burst_owner;	  /* between reserve and submit, both of one thread */
-	uint32_t burst_cnt;	  /* entries reserved; 0: none are */
-	struct lane *burst_lane;  /* NULL: they are in burst_buf */
-	struct attach *burst_att; /* of burst_lane: referenced, so that the slots stay mapped */
-	struct pktbuf *burst_buf[BURST_MAX];
-
-	/* --- never reset --- */
-	struct visitor visitor[VISITORS] __attribute__((aligned(UDPLANE_LINE)));
-
-	/* --- under context.ctl, but for reading --- */
-	uint32_t refs;	     /* atomic; SOCK_ENDED: the descriptors are closed, or about to be */
-	struct attach *held; /* released with a reason: the row in stats stays until close */
-	bool bound;	     /* has a port; atomic */
-	bool lazy;	     /* claim at a receive call only; atomic */
-	/* atomic: when to think about attaching and claiming again; UINT64_MAX: never */
-	uint64_t retry_ns;
-	uint64_t claim_wait_ns;
-	uint32_t late; /* atomic: enum late */
-	uint32_t late_reason;
-	char late_text[UDPLANE_TEXT_LEN];
-	int *options;	 /* while shared: values of options that only the kernel path honours */
-	uint32_t reason; /* under tx_lock */
-	char text[UDPLANE_TEXT_LEN];
-	struct sock *next_free;
-} __attribute__((aligned(UDPLANE_LINE)));
-
-/* While context.ctl is held, this thread's signals are blocked and its cancellation is put off.
- * What faults is not blocked. */
-struct ctl_state {
-	sigset_t mask;
-	int cancel;
-};
-
-#define TABLE_CHUNK  1024
-#define TABLE_CHUNKS 1024
-
-/* Who else has sockets of ours open: share.c. Under context.ctl. */
-struct share {
-	int fd; /* the file with the locks; -1: not made yet */
-	dev_t dev;
-	ino_t ino;
-	bool lost;   /* it cannot be known */
-	bool all;    /* one lock for whatever this process has */
-	int pipe[2]; /* of the fork under way */
-	int *birth;  /* read ends: of children that may not have locked yet */
-	uint32_t birth_cnt;
-};
-
-/* The control socket's directory: dir.c. Under context.ctl. */
-struct dir {
-	int fd;	    /* -1: not kept */
-	bool known; /* dev and ino are those of what is kept, or may not be */
-	dev_t dev;
-	ino_t ino;
-};
-
-/* What a wait takes that SA_RESTART decides about: restart.c. Its thread's, but for tid. */
-struct waiter {
-	uint32_t tid;	      /* atomic; 0: free */
-	bool polling, timing; /* poll and timer are under way */
-	int event_fd, timer_fd;
-	uintptr_t frame;
-	aio_context_t aio;			 /* 0: not made yet; atomic */
-	uint64_t round, poll_round, timer_round; /* aio_data */
-	uint64_t owed; /* completions seen, but not in event_fd's counts yet */
-	struct iocb poll, timer;
-};
-#define RESTART_WAITERS 64 /* more that wait at a time do without */
-
-struct context {
-	pthread_mutex_t ctl;		   /* by ctl_lock() alone */
-	uintptr_t ctl_owner;		   /* atomic: thread_id() */
-	const struct ctl_state *ctl_state; /* ctl */
-	uint32_t late;			   /* atomic: some socket has something to be done */
-	struct share share;
-	struct attach *att;	 /* ctl */
-	uint64_t next_attach_ns; /* ctl */
-	uint64_t attach_wait_ns; /* ctl */
-	/* ctl: a connection whose HELLO has not been answered yet; hello_ns 0: none */
-	struct control hello;
-	uint64_t hello_ns; /* ctl */
-	uint64_t spin_ns;
-	int yield; /* UDPLANE_YIELD: 1, 0; -1: by the CPUs that there are */
-	int log;
-	bool disabled;
-	bool chroot; /* UDPLANE_CHROOT */
-	char path[108];
-	struct dir dir;
-	struct lock info_lock;
-	uint32_t reason; /* why there is no attachment: under info_lock */
-	char text[UDPLANE_TEXT_LEN];
-	struct lock table_lock;
-	struct sock *free_socks;
-	struct sock **chunk[TABLE_CHUNKS]; /* atomic */
-	struct lock buf_lock;
-	struct pktbuf *bufs;
-	uint32_t buf_cnt;
-	uint32_t handlers;    /* atomic: enum handlers, as of */
-	uint64_t handlers_ns; /* atomic; 0: not looked yet */
-	struct waiter waiter[RESTART_WAITERS];
-};
 
 /* --- context.c: the one global, made at the first udplane_socket() --- */
 
@@ -767,20 +358,8 @@ bool rx_would_spin(const struct sock *s);
 int restart_poll(struct pollfd *p, uint64_t left_ns);
 void restart_child(void); /* table_each_raw() holds */
 
-/* --- recv.c --- */
+/* --- rxq.c: this end of the rings --- */
 
-/* Where datagrams go: into messages, or handed out in place. */
-struct rx_sink {
-	struct mmsghdr *vec;
-	struct udplane_pkt *pkts; /* if vec is NULL */
-	uint32_t done;		  /* entries filled */
-	uint32_t cnt;
-	int flags;
-	bool poll; /* UDPLANE_POLL */
-};
-/* Fills at least one entry of the sink, waiting for it if socket and flags say so. How many;
- * -errno. Sets MSG_DONTWAIT in sink->flags if it would not wait. */
-int rx_call(int fd, struct rx_sink *sink);
 /* Datagrams in a ring, at least as far as min(want, all). */
 static inline uint32_t rx_avail(struct sock *s, struct rxq *q, uint32_t want)
 {
@@ -817,14 +396,55 @@ bool rx_flush_back(struct attach *a, struct rxq *q, uint32_t lane);
 bool attach_return(struct attach *a, uint32_t lane, const uint32_t *frames, uint32_t cnt);
 /* Empties a ring that goes away, into s->saved if save. Both locks held. */
 void rx_drain(struct sock *s, uint32_t lane, bool save);
+/* There is room: rx_room_back() said so. */
+static inline void rx_back(struct sock *s, struct rxq *q, uint32_t frame)
+{
+	if (likely(frame < s->att->frame_cnt))
+		q->back[q->back_cnt++] = frame;
+}
+
+/* How many of n datagrams may be taken now, so that their frames can be put down. None are returned
+ * from within: a fault in the application's buffer, from which its handler jumps, must find them
+ * either in the ring or here. */
+static inline uint32_t rx_room_back(struct sock *s, struct rxq *q, uint32_t n)
+{
+	uint32_t lane = (uint32_t)(q - s->rxq), room = RX_BACK - q->back_cnt;
+
+	if (n <= room)
+		return n;
+	if (!rx_flush_back(s->att, q, lane))
+		return room;
+	return n < RX_BACK ? n : RX_BACK;
+}
+
+/* --- rx_engage.c --- */
+
+/* After a look at the kernel socket that brought cnt datagrams of asked, or -errno. */
+void rx_kernel_looked(struct sock *s, int cnt, uint32_t asked, int flags);
+/* A datagram marked UDPLANE_RX_SWITCHED is next: may it be taken? emptied: the kernel socket was
+ * found empty in this call. */
+bool rx_switch(struct sock *s, bool emptied);
+
+/* --- recv.c --- */
+
+/* Where datagrams go: into messages, or handed out in place. */
+struct rx_sink {
+	struct mmsghdr *vec;
+	struct udplane_pkt *pkts; /* if vec is NULL */
+	uint32_t done;		  /* entries filled */
+	uint32_t cnt;
+	int flags;
+	bool poll; /* UDPLANE_POLL */
+};
+/* Fills at least one entry of the sink, waiting for it if socket and flags say so. How many;
+ * -errno. Sets MSG_DONTWAIT in sink->flags if it would not wait. */
+int rx_call(int fd, struct rx_sink *sink);
 /* Before a socket changes its path: everything that has come so far goes to s->saved in its order,
  * as far as the kernel socket holds something older than the rings do; what comes into it from now
  * on is newer. rx_lock held. */
 void rx_to_saved(struct sock *s);
 void rx_saved_first(
 	struct sock *s); /* all of s->saved is older than what is in the kernel socket */
-/* After a look at the kernel socket that brought cnt datagrams of asked, or -errno. */
-void rx_kernel_looked(struct sock *s, int cnt, uint32_t asked, int flags);
 /* burst.c: gives up what is reserved, if anything. tx_lock held, but in a forked child. */
 void burst_cancel(struct sock *s);
 /* burst.c: up to cnt datagrams from the kernel socket into private buffers, without waiting;
@@ -839,9 +459,6 @@ static inline bool rx_kernel_due(const struct sock *s)
 	return s->peeked == PEEKED_KERNEL ||
 	       (s->ring_run >= RX_KERNEL_EVERY && s->peeked != PEEKED_RING);
 }
-/* A datagram marked UDPLANE_RX_SWITCHED is next: may it be taken? emptied: the kernel socket was
- * found empty in this call. */
-bool rx_switch(struct sock *s, bool emptied);
 /* Length of the next datagram, which stays the next; -EAGAIN: none, or one that comes after what is
  * in the kernel socket, unless that is known to be empty. */
 int rx_next_len(struct sock *s, bool emptied);

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a look at the kernel socket tells: whether the worker should be woken, and whether datagrams
+ * of the ring may follow. */
+#include "client/internal.h"
+
+static void rx_ring_doorbells(struct sock *s)
+{
+	struct attach *a = s->att;
+
+	for (uint32_t i = 0; i < a->worker_cnt; i++)
+		if (!udplane_load32(&a->lane[i].zone->engaged) &&
+		    lane_ring_doorbell(a, &a->lane[i]))
+			s->engages++;
+	udplane_store64(&s->rxq[0].shared->engages, s->engages);
+}
+
+/* The kernel has delivered cnt datagrams of a claimed socket. Often enough to wake the worker for
+ * them? */
+static void rx_engage(struct sock *s, uint32_t cnt)
+{
+	struct attach *a = s->att;
+	uint32_t factor = a->mode == UDPLANE_MODE_POWERSAVE ? POWERSAVE_FACTOR : 1, seen;
+	uint64_t now = now_ns();
+
+	if (attach_engaged(a)) { /* of another interface, or fragments; or the worker is dead */
+		attach_look(a, now);
+		return;
+	}
+	if (now - __atomic_load_n(&a->rx_window_ns, __ATOMIC_RELAXED) > RX_ENGAGE_WINDOW_NS) {
+		__atomic_store_n(&a->rx_window_ns, now, __ATOMIC_RELAXED);
+		__atomic_store_n(&a->rx_window_cnt, 0, __ATOMIC_RELAXED);
+	}
+	seen = __atomic_add_fetch(&a->rx_window_cnt, cnt, __ATOMIC_RELAXED);
+	if (seen < RX_ENGAGE_CNT * factor && s->kernel_run < RX_ENGAGE_RUN * factor &&
+	    a->mode != UDPLANE_MODE_LATENCY)
+		return;
+	if (now - __atomic_load_n(&a->rx_rang_ns, __ATOMIC_RELAXED) < RX_ENGAGE_AGAIN_NS)
+		return;
+	__atomic_store_n(&a->rx_rang_ns, now, __ATOMIC_RELAXED);
+	rx_ring_doorbells(s);
+}
+
+void rx_kernel_looked(struct sock *s, int cnt, uint32_t asked, int flags)
+{
+	s->kernel_hot = cnt > 0;
+	s->ring_run = 0;
+	if (cnt > 0 && (flags & MSG_PEEK)) {
+		s->peeked = PEEKED_KERNEL;
+		return;
+	}
+	s->peeked = PEEKED_NONE;
+	if (cnt > 0) {
+		uint64_t all = __atomic_add_fetch(&s->kernel_rx, (uint64_t)cnt, __ATOMIC_RELAXED);
+
+		s->ring_run = RX_KERNEL_EVERY - 1; /* there may be more: in turns */
+		s->switch_run += (uint32_t)cnt;
+		s->kernel_run += (uint32_t)cnt;
+		if (s->rxq_cnt) {
+			udplane_store64(&s->rxq[0].shared->kernel_rx, all);
+			rx_engage(s, (uint32_t)cnt);
+		}
+	}
+	if (cnt < (int)asked)
+		s->kernel_run = 0;
+	/* nothing by either path while the worker should be serving: is it alive? At most once a
+	 * ms */
+	if (cnt <= 0 && s->att)
+		attach_look(s->att, now_ns());
+}
+
+bool rx_switch(struct sock *s, bool emptied)
+{
+	if (!emptied && s->switch_run < RX_SWITCH_MAX)
+		return false;
+	s->switch_run = 0;
+	s->switched = true;
+	return true;
+}
