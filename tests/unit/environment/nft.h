@@ -12,6 +12,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <linux/rtnetlink.h>
 #include <string>
 #include <vector>
 
@@ -280,6 +281,36 @@ inline void load_dump(struct rules *r, const char *file)
 		}
 	}
 	rules_finish(r);
+}
+
+/* What arrives at 10.0.0.1:5060 by eth0. */
+inline struct rules_class incoming()
+{
+	struct rules_class c;
+	rules_class_init(&c, AF_INET);
+	rules_class_destination(&c, ip("10.0.0.1").data(), htons(5060));
+	c.iif_known = c.oif_known = c.mark_known = true;
+	c.iif = 7;
+	strcpy(c.iifname, "eth0");
+	c.daddr_type = RTN_LOCAL;
+	c.hooks = RULES_INPUT;
+	return c;
+}
+
+/* What 10.0.0.1:5060 sends by eth0. */
+inline struct rules_class outgoing(uint32_t hooks = RULES_OUTPUT)
+{
+	struct rules_class c;
+	rules_class_init(&c, AF_INET);
+	rules_class_source(&c, ip("10.0.0.1").data(), htons(5060));
+	c.iif_known = c.oif_known = c.mark_known = true;
+	c.oif = 7;
+	strcpy(c.oifname, "eth0");
+	c.saddr_type = RTN_LOCAL;
+	c.daddr_type = RTN_UNICAST;
+	c.hooks = hooks;
+	c.by_destination = true;
+	return c;
 }
 
 #endif

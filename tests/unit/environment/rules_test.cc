@@ -27,31 +27,6 @@ void PrintTo(const Case &c, std::ostream *os)
 const Expression drop = verdict(NF_DROP);
 const Expression accepts = verdict(NF_ACCEPT);
 
-struct rules_class incoming()
-{
-	struct rules_class c;
-	rules_class_init(&c, AF_INET);
-	rules_class_destination(&c, ip("10.0.0.1").data(), htons(5060));
-	c.iif_known = c.oif_known = c.mark_known = true;
-	c.iif = 7;
-	strcpy(c.iifname, "eth0");
-	c.hooks = RULES_INPUT;
-	return c;
-}
-
-struct rules_class outgoing()
-{
-	struct rules_class c;
-	rules_class_init(&c, AF_INET);
-	rules_class_source(&c, ip("10.0.0.1").data(), htons(5060));
-	c.iif_known = c.oif_known = c.mark_known = true;
-	c.oif = 7;
-	strcpy(c.oifname, "eth0");
-	c.hooks = RULES_OUTPUT;
-	c.by_destination = true;
-	return c;
-}
-
 class OneRule : public testing::TestWithParam<Case>
 {
 };

@@ -11,34 +11,6 @@
 
 namespace
 {
-struct rules_class incoming()
-{
-	struct rules_class c;
-	rules_class_init(&c, AF_INET);
-	rules_class_destination(&c, ip("10.0.0.1").data(), htons(5060));
-	c.iif_known = c.oif_known = c.mark_known = true;
-	c.iif = 7;
-	strcpy(c.iifname, "eth0");
-	c.daddr_type = RTN_LOCAL;
-	c.hooks = RULES_INPUT;
-	return c;
-}
-
-struct rules_class outgoing()
-{
-	struct rules_class c;
-	rules_class_init(&c, AF_INET);
-	rules_class_source(&c, ip("10.0.0.1").data(), htons(5060));
-	c.iif_known = c.oif_known = c.mark_known = true;
-	c.oif = 7;
-	strcpy(c.oifname, "eth0");
-	c.saddr_type = RTN_LOCAL;
-	c.daddr_type = RTN_UNICAST;
-	c.hooks = RULES_INPUT;
-	c.by_destination = true;
-	return c;
-}
-
 std::string prefixes(const struct rules_result &res)
 {
 	std::string out;
@@ -97,7 +69,7 @@ TEST_P(OneSet, ConcernsADatagramOrNot)
 	}
 	ASSERT_TRUE(found);
 	EXPECT_EQ(c.in, answer(&r, incoming()));
-	EXPECT_EQ(c.out, answer(&r, outgoing()));
+	EXPECT_EQ(c.out, answer(&r, outgoing(RULES_INPUT)));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -213,7 +185,7 @@ TEST(Sets, TenThousandElementsAreFoundOrNot)
 	EXPECT_EQ("all", with.finish(incoming()));
 	EXPECT_EQ("", without.finish(incoming()));
 	struct rules_result res;
-	struct rules_class c = outgoing();
+	struct rules_class c = outgoing(RULES_INPUT);
 	rules_ask(&with.r, &c, &res);
 	EXPECT_FALSE(res.all);
 	EXPECT_EQ(uint32_t(RULES_PREFIXES), res.prefix_cnt);
