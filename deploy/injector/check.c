@@ -34,8 +34,7 @@ bool check_concerned(const cJSON *pod)
 
 	if (annotation(pod, "kubernetes.io/config.mirror") || (inject && !strcmp(inject, "false")))
 		return false;
-	cJSON_ArrayForEach(item, annotations_of(pod))
-	{
+	cJSON_ArrayForEach(item, annotations_of(pod)) {
 		if (is_ours(item))
 			return true;
 	}
@@ -60,8 +59,7 @@ static bool is_among(const char *text, const cJSON *list)
 {
 	const cJSON *item;
 
-	cJSON_ArrayForEach(item, list)
-	{
+	cJSON_ArrayForEach(item, list) {
 		if (cJSON_IsString(item) && !strcmp(item->valuestring, text))
 			return true;
 	}
@@ -156,8 +154,7 @@ static int check_unknown(const cJSON *pod, struct config_error *err)
 	const char *first = NULL;
 	const cJSON *item;
 
-	cJSON_ArrayForEach(item, annotations_of(pod))
-	{
+	cJSON_ArrayForEach(item, annotations_of(pod)) {
 		if (is_ours(item) && !is_known(item->string + strlen(ANNOTATION_PREFIX)) &&
 		    (!first || strcmp(item->string, first) < 0))
 			first = item->string;
@@ -236,8 +233,7 @@ static bool has_sidecar(const cJSON *pod)
 {
 	const cJSON *spec = cJSON_GetObjectItemCaseSensitive(pod, "spec"), *item;
 
-	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(spec, "initContainers"))
-	{
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(spec, "initContainers")) {
 		const char *name =
 			cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "name"));
 

@@ -57,8 +57,7 @@ static const char *conditions_parse(const cJSON *list, struct operation *operati
 		return NULL;
 	if (!cJSON_IsArray(list))
 		return "\"if\" is no list";
-	cJSON_ArrayForEach(item, list)
-	{
+	cJSON_ArrayForEach(item, list) {
 		if (!cJSON_IsString(item) || !condition_parse(item->valuestring, operation))
 			return "\"if\" has an unknown condition; allowed: sidecar, node, af_xdp, "
 			       "vfio, hugepages, and not- before one";
@@ -105,8 +104,7 @@ static int operations_parse(struct injection *injection, const char *name, struc
 		config_error_set(err, "%.200s: \"operations\" is no list", name);
 		return -EINVAL;
 	}
-	cJSON_ArrayForEach(item, list)
-	{
+	cJSON_ArrayForEach(item, list) {
 		const char *wrong =
 			injection->count == INJECTION_OPERATIONS
 				? "more operations than this version takes"

@@ -96,8 +96,7 @@ static int patch_manifest(void *arg, cJSON *manifest, struct config_error *err)
 		return patch_pod(run, manifest, pod, err);
 	if (strcmp(string(manifest, "kind"), "List"))
 		return 0;
-	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(manifest, "items"))
-	{
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(manifest, "items")) {
 		/* A list in a list is none of kubectl's; this bounds the depth. */
 		pod = find_pod(item);
 		ret = cJSON_IsObject(pod) ? patch_pod(run, item, pod, err) : 0;

@@ -87,8 +87,7 @@ static bool applies(const struct subject *subject, const struct operation *opera
 		return false;
 	if (!operation->missing.in)
 		return true;
-	cJSON_ArrayForEach(item, find_in(subject, operation->missing.in))
-	{
+	cJSON_ArrayForEach(item, find_in(subject, operation->missing.in)) {
 		if (is_string(member(item, operation->missing.key), operation->missing.is))
 			return false;
 	}
@@ -172,8 +171,7 @@ static int emit_each(struct subject *subject, const struct operation *operation,
 	for (i = 0; i < 2; i++) {
 		unsigned int index = 0;
 
-		cJSON_ArrayForEach(subject->container, member(spec, lists[i]))
-		{
+		cJSON_ArrayForEach(subject->container, member(spec, lists[i])) {
 			char path[64];
 
 			config_print(path, sizeof(path), "/spec/%s/%u", lists[i], index++);
@@ -202,8 +200,7 @@ static bool is_whole(const cJSON *pod)
 {
 	const cJSON *containers = member(member(pod, "spec"), "containers"), *item;
 
-	cJSON_ArrayForEach(item, containers)
-	{
+	cJSON_ArrayForEach(item, containers) {
 		if (!cJSON_IsObject(item) || !is_name(member(item, "name")))
 			return false;
 	}
@@ -295,8 +292,7 @@ int patch_apply(cJSON *pod, const cJSON *patch)
 {
 	const cJSON *operation;
 
-	cJSON_ArrayForEach(operation, patch)
-	{
+	cJSON_ArrayForEach(operation, patch) {
 		int ret = apply(pod, operation);
 
 		if (ret)

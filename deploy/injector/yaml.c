@@ -277,8 +277,7 @@ static void insert_flow(struct document *document, const yaml_node_t *node, cons
 	while (before > start && strchr(" \t\r\n", document->text[before - 1]))
 		before--;
 	comma = document->text[before - 1] != ',' && before > start + 1;
-	cJSON_ArrayForEach(child, item)
-	{
+	cJSON_ArrayForEach(child, item) {
 		if (!is_new(child)) {
 			old = true;
 			continue;
@@ -318,8 +317,7 @@ static void insert_block(struct document *document, const yaml_node_t *node, con
 
 	if (last == document->len && last && document->text[last - 1] != '\n')
 		text_add(&back, "\n");
-	cJSON_ArrayForEach(child, item)
-	{
+	cJSON_ArrayForEach(child, item) {
 		struct text *out = old || cJSON_IsObject(item) ? &back : &front;
 
 		if (!is_new(child)) {
@@ -369,8 +367,7 @@ static void replace_nulls(struct document *document, const yaml_node_t *node, cJ
 {
 	cJSON *child;
 
-	cJSON_ArrayForEach(child, object)
-	{
+	cJSON_ArrayForEach(child, object) {
 		const yaml_node_t *null = is_new(child) && node->type == YAML_MAPPING_NODE
 						  ? replaced_null(document, node, child->string)
 						  : NULL;
@@ -398,8 +395,7 @@ static void insert_all(struct document *document, cJSON *item)
 		return;
 	node = yaml_document_get_node(&document->nodes, item->valueint);
 	replace_nulls(document, node, item);
-	cJSON_ArrayForEach(child, item)
-	{
+	cJSON_ArrayForEach(child, item) {
 		if (is_new(child))
 			grown = true;
 		else

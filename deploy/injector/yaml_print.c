@@ -90,8 +90,7 @@ void yaml_print(struct text *out, const cJSON *item, size_t column)
 		text_add(out, "\n");
 		return;
 	}
-	cJSON_ArrayForEach(child, item)
-	{
+	cJSON_ArrayForEach(child, item) {
 		if (child != item->child)
 			text_repeat(out, ' ', column);
 		if (cJSON_IsArray(item)) {

@@ -157,8 +157,7 @@ static int walk(struct scan *scan, const cJSON *root,
 	if (scan->end - scan->at >= 3 && !memcmp(scan->at, "\xEF\xBB\xBF", 3))
 		scan->at += 3;
 	skip_space(scan);
-	cJSON_ArrayForEach(item, root)
-	{
+	cJSON_ArrayForEach(item, root) {
 		struct json_member member;
 		char raw[RAW_SIZE];
 		int ret = scan_member(scan, item, &member, raw, err);

@@ -95,8 +95,7 @@ void control_environment_tick(struct control *c)
 
 	if (!c->environment)
 		return;
-	TAILQ_FOREACH(s, &c->all, link)
-	{
+	TAILQ_FOREACH(s, &c->all, link) {
 		uint32_t was = s->programs;
 
 		if (TAILQ_EMPTY(&s->socks))

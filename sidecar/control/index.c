@@ -53,8 +53,8 @@ struct index_group *index_find(const struct sock_index *x, const struct port_key
 	struct index_group *g;
 
 	LIST_FOREACH(g, &x->group[hash_words(x, key, sizeof(*key))], link)
-	if (!memcmp(&g->key, key, sizeof(*key)))
-		return g;
+		if (!memcmp(&g->key, key, sizeof(*key)))
+			return g;
 	return NULL;
 }
 
@@ -124,8 +124,8 @@ static struct index_item *rival_in(const struct index_list *list, const struct i
 	struct index_item *o;
 
 	LIST_FOREACH(o, list, by_key)
-	if (o->cookie != i->cookie && (fresh_ones || !o->fresh))
-		return o;
+		if (o->cookie != i->cookie && (fresh_ones || !o->fresh))
+			return o;
 	return NULL;
 }
 

@@ -89,8 +89,8 @@ static void publish(struct control *c, bool move)
 		udplane_store64(&z->recent_host_counter[i],
 				grew(z->host_counter[i], base[0].host[i]));
 	TAILQ_FOREACH(s, &c->all, link)
-	TAILQ_FOREACH(k, &s->socks, link)
-	publish_socket(c, k, move);
+		TAILQ_FOREACH(k, &s->socks, link)
+			publish_socket(c, k, move);
 	udplane_store64(&z->recent_ns, clock_now_ns() - base[0].ns);
 }
 

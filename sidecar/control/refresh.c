@@ -32,8 +32,8 @@ static uint64_t memory(const struct control *c, bool huge)
 	struct session *s;
 
 	TAILQ_FOREACH(s, &c->all, link)
-	for (uint32_t i = 0; i < s->rings.seg_cnt; i++)
-		n += memory_of(s->rings.seg[i], huge);
+		for (uint32_t i = 0; i < s->rings.seg_cnt; i++)
+			n += memory_of(s->rings.seg[i], huge);
 	return n;
 }
 
@@ -65,8 +65,8 @@ void refresh_counters(struct control *c)
 	for (int i = 0; i < UDPLANE_DEVICE_COUNTER_CNT; i++)
 		udplane_store64(&c->stats.z->device_counter[i], dev[i]);
 	TAILQ_FOREACH(s, &c->all, link)
-	TAILQ_FOREACH(k, &s->socks, link)
-	copy_client(c, k);
+		TAILQ_FOREACH(k, &s->socks, link)
+			copy_client(c, k);
 	udplane_store64(&c->stats.z->hugepage_bytes, memory(c, true));
 	udplane_store64(&c->stats.z->page_bytes, memory(c, false));
 	refresh_info(c);

@@ -60,8 +60,7 @@ static void evict_observer(struct control *c)
 {
 	struct session *s;
 
-	TAILQ_FOREACH(s, &c->all, link)
-	{
+	TAILQ_FOREACH(s, &c->all, link) {
 		if (s->observer && !s->doomed) {
 			session_doom(
 				s,
@@ -410,8 +409,8 @@ void session_answered(struct control *c, const struct keeper_reply *r)
 	struct sock *k;
 
 	TAILQ_FOREACH(s, &c->all, link)
-	if (s->serial == r->session)
-		break;
+		if (s->serial == r->session)
+			break;
 	if (!s || s->doomed) {
 		sock_unprepare(c);
 		return;
@@ -588,10 +587,9 @@ void session_tick(struct control *c)
 		c->unsaid = 0;
 	}
 	TAILQ_FOREACH(s, &c->all, link)
-	if (s->channel.addr)
-		rings_shrink(&s->rings);
-	TAILQ_FOREACH(s, &c->all, link)
-	{
+		if (s->channel.addr)
+			rings_shrink(&s->rings);
+	TAILQ_FOREACH(s, &c->all, link) {
 		if (s->observer &&
 		    ++s->idle_ticks > (s->welcomed ? SESSION_OBSERVER_TICKS : SESSION_HELLO_TICKS))
 			session_doom(s, s->welcomed ? "" : "no HELLO within seconds of connecting");

@@ -145,8 +145,8 @@ static void mark_list(struct control *c, const struct index_list *list, bool wai
 	struct index_item *i;
 
 	LIST_FOREACH(i, list, by_key)
-	if (!waiting || sock_of_item(i)->state == UDPLANE_SOCKET_PENDING)
-		shared_mark(c, sock_of_item(i));
+		if (!waiting || sock_of_item(i)->state == UDPLANE_SOCKET_PENDING)
+			shared_mark(c, sock_of_item(i));
 }
 
 /* waiting: only those that are not diverted. */
@@ -188,10 +188,10 @@ static void mark_port(struct control *c, struct shared_port *p)
 
 	p->changed = false;
 	LIST_FOREACH(i, &port->unconnected, by_port)
-	shared_mark(c, sock_of_item(i));
-	LIST_FOREACH(i, &port->connected, by_port)
-	if (sock_of_item(i)->state == UDPLANE_SOCKET_PENDING)
 		shared_mark(c, sock_of_item(i));
+	LIST_FOREACH(i, &port->connected, by_port)
+		if (sock_of_item(i)->state == UDPLANE_SOCKET_PENDING)
+			shared_mark(c, sock_of_item(i));
 	for (uint32_t n = 0; n < p->now.cnt; n++)
 		if (p->now.o[n].connected)
 			mark_same_tuple(c, &p->now.o[n]);
@@ -497,8 +497,8 @@ static bool scan_next(struct control *c)
 	int err;
 
 	TAILQ_FOREACH(p, &sh->ports, link)
-	if (p->collecting)
-		break;
+		if (p->collecting)
+			break;
 	if (!p)
 		return false;
 	if (sh->scan_fd < 0)
@@ -538,8 +538,7 @@ static void scan_begin(struct control *c)
 	struct shared *sh = &c->shared;
 	struct shared_port *p;
 
-	TAILQ_FOREACH(p, &sh->ports, link)
-	{
+	TAILQ_FOREACH(p, &sh->ports, link) {
 		p->collecting = true;
 		p->next.cnt = p->next.seen = 0;
 		p->next.many = false;

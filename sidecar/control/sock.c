@@ -513,7 +513,7 @@ static void remember_refusal(struct control *c, struct session *s, struct sock *
 
 	forget_refusal(c, s, k->claim.local.port_be);
 	TAILQ_FOREACH(o, &s->refused, link)
-	rows++;
+		rows++;
 	id = !k->claim.local.port_be || rows >= CONTROL_REFUSED ? -1 : find_id(c);
 	if (id < 0) {
 		free(k);
@@ -693,8 +693,7 @@ bool sock_release_some(struct control *c, struct session *s)
 	struct sock *some[RELEASE_BATCH], *active[RELEASE_BATCH], *k;
 	uint32_t cnt = 0, active_cnt = 0;
 
-	TAILQ_FOREACH(k, &s->socks, link)
-	{
+	TAILQ_FOREACH(k, &s->socks, link) {
 		if (cnt == RELEASE_BATCH)
 			break;
 		some[cnt++] = k;
@@ -730,10 +729,10 @@ void sock_ports_changed(struct control *c)
 	struct sock *k;
 
 	TAILQ_FOREACH(s, &c->all, link)
-	TAILQ_FOREACH(k, &s->socks, link)
-	if (k->state == UDPLANE_SOCKET_PENDING ||
-	    !port_set_contains(&c->cfg->ports, be16toh(k->claim.local.port_be)))
-		shared_mark(c, k);
+		TAILQ_FOREACH(k, &s->socks, link)
+			if (k->state == UDPLANE_SOCKET_PENDING ||
+			    !port_set_contains(&c->cfg->ports, be16toh(k->claim.local.port_be)))
+				shared_mark(c, k);
 }
 
 /* Rules or programs have changed. */

@@ -539,7 +539,7 @@ void control_leave(struct control *c)
 	refresh_counters(c);
 	udplane_store32(&c->stats.z->state, UDPLANE_STATE_GONE);
 	TAILQ_FOREACH(s, &c->all, link)
-	session_goodbye(c, s);
+		session_goodbye(c, s);
 }
 
 void control_free(struct control *c)

@@ -42,10 +42,10 @@ static bool hooks_others(const struct attrs *hook, const char *ifname)
 	    !strcmp(attrs_string(hook->at[NFTA_HOOK_DEV], name, sizeof(name)), ifname))
 		return false;
 	if (devs) {
-		mnl_attr_for_each_nested(
-			n, devs) if (mnl_attr_get_type(n) != DEVICE_NAME ||
-				     !strcmp(attrs_string(n, name, sizeof(name)),
-					     ifname)) return false; /* ours, or a pattern */
+		mnl_attr_for_each_nested(n, devs)
+			if (mnl_attr_get_type(n) != DEVICE_NAME ||
+			    !strcmp(attrs_string(n, name, sizeof(name)), ifname))
+				return false; /* ours, or a pattern */
 		return true;
 	}
 	return hook->at[NFTA_HOOK_DEV] != NULL;
@@ -111,8 +111,7 @@ static bool read_fields(struct rules_set *s, const struct nlattr *desc)
 	list = a.at[NFTA_SET_DESC_CONCAT];
 	if (!list)
 		return false;
-	mnl_attr_for_each_nested(n, list)
-	{
+	mnl_attr_for_each_nested(n, list) {
 		attrs_nested(&field, n);
 		len = attrs_be32(&field, NFTA_SET_FIELD_LEN, 0);
 		if (!len || len > RULES_KEY || s->field_cnt == RULES_FIELDS)
@@ -202,8 +201,7 @@ void rules_nft_elements(struct rules *r, const struct nlmsghdr *nlh)
 			     attrs_string(a.at[NFTA_SET_ELEM_LIST_SET], name, NAME));
 	if (set == RULES_NONE || r->sets[set].unread || !a.at[NFTA_SET_ELEM_LIST_ELEMENTS])
 		return;
-	mnl_attr_for_each_nested(n, a.at[NFTA_SET_ELEM_LIST_ELEMENTS])
-	{
+	mnl_attr_for_each_nested(n, a.at[NFTA_SET_ELEM_LIST_ELEMENTS]) {
 		attrs_nested(&e, n);
 		read_element(r, set, g->nfgen_family, table, &e);
 		if (r->failed)
@@ -677,8 +675,7 @@ void rules_nft_rule(struct rules *r, const struct nlmsghdr *nlh)
 	m.rule_idx = r->rule_cnt - 1;
 	if (!a.at[NFTA_RULE_EXPRESSIONS])
 		return;
-	mnl_attr_for_each_nested(n, a.at[NFTA_RULE_EXPRESSIONS])
-	{
+	mnl_attr_for_each_nested(n, a.at[NFTA_RULE_EXPRESSIONS]) {
 		attrs_nested(&expr, n);
 		attrs_nested(&data, expr.at[NFTA_EXPR_DATA]);
 		do_expression(&m, attrs_string(expr.at[NFTA_EXPR_NAME], name, NAME), &data);

@@ -350,8 +350,8 @@ static struct customer *find(uint64_t session)
 
 	if (session)
 		LIST_FOREACH(c, &keeper.bucket[session % BUCKETS], link)
-	if (c->session == session)
-		return c;
+			if (c->session == session)
+				return c;
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return NULL;

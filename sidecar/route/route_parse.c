@@ -94,8 +94,7 @@ static int parse_conf6(const struct nlattr *nest, struct route_link *out)
 {
 	const struct nlattr *attr;
 
-	mnl_attr_for_each_nested(attr, nest)
-	{
+	mnl_attr_for_each_nested(attr, nest) {
 		const uint8_t *conf = mnl_attr_get_payload(attr);
 		int32_t value[3];
 
@@ -116,8 +115,9 @@ static int parse_af_spec(const struct nlattr *nest, struct route_link *out)
 {
 	const struct nlattr *attr;
 
-	mnl_attr_for_each_nested(attr, nest) if (mnl_attr_get_type(attr) == AF_INET6 &&
-						 parse_conf6(attr, out)) return -EBADMSG;
+	mnl_attr_for_each_nested(attr, nest)
+		if (mnl_attr_get_type(attr) == AF_INET6 && parse_conf6(attr, out))
+			return -EBADMSG;
 	return 0;
 }
 
@@ -212,8 +212,7 @@ static int parse_metrics(const struct nlattr *nest, struct route_route *out)
 	const struct nlattr *attr;
 	uint32_t lock = 0;
 
-	mnl_attr_for_each_nested(attr, nest)
-	{
+	mnl_attr_for_each_nested(attr, nest) {
 		int err = 0;
 
 		switch (mnl_attr_get_type(attr)) {

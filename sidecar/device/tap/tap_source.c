@@ -248,11 +248,11 @@ static bool take_entry(const cJSON *entry, struct tap_config *out)
 	const char *name = member_string(entry, "interface");
 	bool ok = true;
 
-	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(entry, "ips")) ok &=
-		cJSON_IsString(item) &&
-		add_address(out, item->valuestring, ASSUMED_LEN4, ASSUMED_LEN6);
-	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(entry, "gateway")) ok &=
-		cJSON_IsString(item) && add_gateway(out, item->valuestring);
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(entry, "ips"))
+		ok &= cJSON_IsString(item) &&
+		      add_address(out, item->valuestring, ASSUMED_LEN4, ASSUMED_LEN6);
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(entry, "gateway"))
+		ok &= cJSON_IsString(item) && add_gateway(out, item->valuestring);
 	if (cJSON_IsNumber(mtu) && mtu->valueint >= MTU_MIN && mtu->valueint <= MTU_MAX)
 		out->mtu = (uint32_t)mtu->valueint;
 	if (name && *name && strlen(name) < sizeof(out->name))
@@ -274,9 +274,13 @@ static int search(void *arg, const char *name, const char *value)
 		s->result = -EINVAL;
 		return 1;
 	}
-	cJSON_ArrayForEach(entry, list) if (names_pci(entry, s->pci)) hit = entry;
+	cJSON_ArrayForEach(entry, list)
+		if (names_pci(entry, s->pci))
+			hit = entry;
 	if (!hit)
-		cJSON_ArrayForEach(entry, list) if (names_mac(entry, s->mac)) hit = entry;
+		cJSON_ArrayForEach(entry, list)
+			if (names_mac(entry, s->mac))
+				hit = entry;
 	if (hit)
 		s->result = take_entry(hit, s->out) ? 0 : -EINVAL;
 	cJSON_Delete(list);

@@ -38,7 +38,8 @@ static size_t count_values(const cJSON *item, unsigned int *depth, unsigned int 
 		at++;
 	if (at > *depth)
 		*depth = at;
-	cJSON_ArrayForEach(child, item) count += count_values(child, depth, at);
+	cJSON_ArrayForEach(child, item)
+		count += count_values(child, depth, at);
 	return count;
 }
 

@@ -173,8 +173,7 @@ static int parse_route(const struct nlmsghdr *nlh, void *data)
 	const struct nlattr *attr, *metric;
 
 	a->type = rtm->rtm_type;
-	mnl_attr_for_each(attr, nlh, sizeof(*rtm))
-	{
+	mnl_attr_for_each(attr, nlh, sizeof(*rtm)) {
 		const uint8_t *p = mnl_attr_get_payload(attr);
 		uint16_t len = mnl_attr_get_payload_len(attr);
 
@@ -193,9 +192,9 @@ static int parse_route(const struct nlmsghdr *nlh, void *data)
 			memcpy(a->src, p, len);
 			break;
 		case RTA_METRICS:
-			mnl_attr_for_each_nested(metric,
-						 attr) if (mnl_attr_get_type(metric) == RTAX_MTU)
-				a->mtu = mnl_attr_get_u32(metric);
+			mnl_attr_for_each_nested(metric, attr)
+				if (mnl_attr_get_type(metric) == RTAX_MTU)
+					a->mtu = mnl_attr_get_u32(metric);
 			break;
 		}
 	}
@@ -209,9 +208,9 @@ static int parse_neigh(const struct nlmsghdr *nlh, void *data)
 	const struct nlattr *attr;
 
 	a->state = ndm->ndm_state;
-	mnl_attr_for_each(attr, nlh, sizeof(*ndm)) if (mnl_attr_get_type(attr) == NDA_LLADDR &&
-						       mnl_attr_get_payload_len(attr) == 6)
-		memcpy(a->mac, mnl_attr_get_payload(attr), 6);
+	mnl_attr_for_each(attr, nlh, sizeof(*ndm))
+		if (mnl_attr_get_type(attr) == NDA_LLADDR && mnl_attr_get_payload_len(attr) == 6)
+			memcpy(a->mac, mnl_attr_get_payload(attr), 6);
 	return MNL_CB_STOP;
 }
 

@@ -127,13 +127,13 @@ TEST_P(Corpus, SidecarIsFirstAndMounted)
 		EXPECT_STREQ(cJSON_GetStringValue(at(sidecar, {"restartPolicy"})), "Always");
 		EXPECT_TRUE(at(pod.get(), {"metadata", "annotations",
 					   "kubectl.kubernetes.io/default-container"}));
-		cJSON_ArrayForEach(container, at(pod.get(), {"spec", "containers"}))
-		{
+		cJSON_ArrayForEach(container, at(pod.get(), {"spec", "containers"})) {
 			const cJSON *mount;
 			int mounts = 0;
 
-			cJSON_ArrayForEach(mount, at(container, {"volumeMounts"})) mounts +=
-				!strcmp(at(mount, {"mountPath"})->valuestring, "/run/udplane");
+			cJSON_ArrayForEach(mount, at(container, {"volumeMounts"}))
+				mounts += !strcmp(at(mount, {"mountPath"})->valuestring,
+						  "/run/udplane");
 			EXPECT_EQ(mounts, 1) << at(container, {"name"})->valuestring;
 		}
 	}
