@@ -94,7 +94,7 @@ struct session {
 	uint32_t id;	     /* channel id: index in control.session */
 	struct memzone channel;
 	uint64_t memory; /* bytes: channel and segments */
-	struct worker_channel lane[UDPLANE_MAX_WORKERS];
+	struct worker_lane lane[UDPLANE_MAX_WORKERS];
 	int doorbell[UDPLANE_MAX_WORKERS];
 	struct ring_pool rings;
 	struct sock_list socks;
@@ -278,10 +278,10 @@ void keep_tick(struct control *c);
 /* session.c: what the keeper has done for it */
 void session_answered(struct control *c, const struct keeper_reply *r);
 
-/* lane.c: the channel of a session */
-int lane_create(struct control *c, struct session *s, struct udplane_welcome *out, char *text,
-		size_t text_len);
-void lane_destroy(struct control *c, struct session *s);
+/* channel.c: the channel of a session */
+int channel_create(struct control *c, struct session *s, struct udplane_welcome *out, char *text,
+		   size_t text_len);
+void channel_destroy(struct control *c, struct session *s);
 
 /* library.c: puts libudplane.so.0 into `dir`, "" for nowhere; a failure is logged */
 void library_publish(const char *dir);

@@ -224,7 +224,7 @@ static int attach(struct control *c, struct session *s, struct udplane_welcome *
 		return -EUSERS;
 	}
 	s->id = (uint32_t)id;
-	err = c->dev ? lane_create(c, s, w, w->text, sizeof(w->text)) : 0;
+	err = c->dev ? channel_create(c, s, w, w->text, sizeof(w->text)) : 0;
 	if (err)
 		return err;
 	c->session[id] = s;
@@ -562,7 +562,7 @@ void session_close(struct control *c, struct session *s)
 		stats_count(&c->stats, UDPLANE_CONTROL_DETACHES, 1);
 		stats_gauge_add(&c->stats, UDPLANE_CONTROL_CLIENTS, -1);
 	}
-	lane_destroy(c, s);
+	channel_destroy(c, s);
 	if (s->attached)
 		c->session[s->id] = NULL;
 	if (s->known)

@@ -318,7 +318,7 @@ static int add_to_workers(struct control *c, struct sock *k)
 {
 	for (uint32_t i = 0; i < c->worker_cnt; i++) {
 		struct worker_socket_info info = {
-			.channel = &k->session->lane[i],
+			.lane = &k->session->lane[i],
 			.ring = rings_at(&k->session->rings, k->place, k->cls, i),
 			.ring_size = k->session->rings.cls[k->cls].size,
 			.wake_fd = k->wake_fd,

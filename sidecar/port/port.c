@@ -418,7 +418,7 @@ static uint32_t lookup_6(const struct port_table *t, const struct port_tuple *d,
 	return value;
 }
 
-static inline uint32_t sock_of(const struct port_table *t, uint32_t value, uint32_t hash)
+static inline uint32_t pick_sock(const struct port_table *t, uint32_t value, uint32_t hash)
 {
 	if (value & VALUE_GROUP)
 		return share_pick(&t->shares, value & VALUE_NUMBER, hash);
@@ -431,7 +431,7 @@ static __attribute__((noinline)) uint32_t lookup_keyed(const struct port_table *
 {
 	uint32_t value = d->family == AF_INET ? lookup_4(t, d, entry) : lookup_6(t, d, entry);
 
-	return sock_of(t, value ? value : entry, d->hash);
+	return pick_sock(t, value ? value : entry, d->hash);
 }
 
 uint32_t port_table_lookup(const struct port_table *t, const struct port_tuple *d)
@@ -440,7 +440,7 @@ uint32_t port_table_lookup(const struct port_table *t, const struct port_tuple *
 
 	if (entry & (ENTRY_CONNECTED | ENTRY_SPECIFIC))
 		return lookup_keyed(t, d, entry);
-	return sock_of(t, entry, d->hash);
+	return pick_sock(t, entry, d->hash);
 }
 
 uint32_t port_table_groups(const struct port_table *t)

@@ -4,12 +4,12 @@
 #include "sidecar/worker/internal.h"
 #include <unistd.h>
 
-void worker_corrupt(struct worker *w, struct worker_channel *ch)
+void worker_corrupt(struct worker *w, struct worker_lane *lane)
 {
-	if (ch->expelled)
+	if (lane->expelled)
 		return;
 	udplane_count(&w->counter[UDPLANE_WORKER_CORRUPT], 1);
-	ch->expelled = WORKER_EVENT_CORRUPT;
+	lane->expelled = WORKER_EVENT_CORRUPT;
 }
 
 struct worker_event *worker_event_reserve(struct worker *w, uint32_t spare)

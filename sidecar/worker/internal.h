@@ -13,7 +13,7 @@
 /* Entries that a round leaves free, so that a flush makes progress during a flood of slow
  * datagrams. */
 #define WORKER_EVENTS_FLUSH 32
-#define WORKER_CHANNELS	    1024 /* attached clients, at most */
+#define WORKER_LANES	    1024 /* attached clients, at most */
 #define WORKER_FLOWS	    1024 /* entries of the flow cache, a power of two: 128 KiB, fits L2 */
 #define WORKER_MAX_FDS	    96	 /* descriptors of the device in epoll */
 /* Tags of epoll events; any other value is a client's doorbell. */
@@ -24,10 +24,10 @@
  * regardless of the number of sockets. */
 struct worker_socket {
 	struct udplane_ring rx;
-	struct foreign desc;		/* struct udplane_rx_desc[] */
-	struct worker_channel *channel; /* NULL if not in use */
-	uint64_t *counter;		/* of struct udplane_socket_counters, this worker's */
-	uint32_t staged;		/* descriptors of this burst, not published yet */
+	struct foreign desc;	  /* struct udplane_rx_desc[] */
+	struct worker_lane *lane; /* NULL if not in use */
+	uint64_t *counter;	  /* of struct udplane_socket_counters, this worker's */
+	uint32_t staged;	  /* descriptors of this burst, not published yet */
 	uint32_t staged_bytes;
 	uint32_t epoch; /* worker.epoch at its last datagram */
 	int wake_fd;
@@ -85,8 +85,8 @@ struct worker {
 	uint64_t wakes_measured_until_ns; /* signals are timed one by one until then */
 	struct worker_local local;
 
-	struct worker_channel *channel[WORKER_CHANNELS];
-	uint32_t channel_cnt;
+	struct worker_lane *lane[WORKER_LANES];
+	uint32_t lane_cnt;
 
 	/* sending */
 	const struct route_table *route;
@@ -143,20 +143,20 @@ bool worker_rx_all_read(struct worker *w);
 void worker_new_epoch(struct worker *w);
 
 /* frames.c */
-/* Takes returned frames of a channel back. Returns how many. */
-uint32_t worker_returns(struct worker *w, struct worker_channel *ch);
-/* Takes all frames of a channel back whose client has gone. */
-void worker_reclaim(struct worker *w, struct worker_channel *ch);
+/* Takes returned frames of a lane back. Returns how many. */
+uint32_t worker_returns(struct worker *w, struct worker_lane *lane);
+/* Takes all frames of a lane back whose client has gone. */
+void worker_reclaim(struct worker *w, struct worker_lane *lane);
 
 /* tx.c */
-/* Sends one burst of a channel. Returns the number of descriptors taken. */
-uint32_t worker_tx(struct worker *w, struct worker_channel *ch);
+/* Sends one burst of a lane. Returns the number of descriptors taken. */
+uint32_t worker_tx(struct worker *w, struct worker_lane *lane);
 /* Hands staged frames to the device. Returns true when none is left. */
 bool worker_tx_push(struct worker *w);
 
 /* event.c */
 /* The client has written an impossible value: stop serving it, and report it in the next round. */
-void worker_corrupt(struct worker *w, struct worker_channel *ch);
+void worker_corrupt(struct worker *w, struct worker_lane *lane);
 /* Returns the next free event, or NULL unless more than `spare` are free. */
 struct worker_event *worker_event_reserve(struct worker *w, uint32_t spare);
 void worker_event_submit(struct worker *w);

@@ -28,35 +28,35 @@
 /* Polls before the control thread sleeps: a busy worker answers within one round. */
 #define CALL_SPINS 200
 
-static int channel_add(struct worker *w, struct worker_channel *ch)
+static int lane_add(struct worker *w, struct worker_lane *lane)
 {
 	struct epoll_event ev = {.events = EPOLLIN | EPOLLET,
-				 .data.u64 = (uint64_t)(uint32_t)ch->doorbell_fd};
+				 .data.u64 = (uint64_t)(uint32_t)lane->doorbell_fd};
 
-	if (w->channel_cnt == WORKER_CHANNELS)
+	if (w->lane_cnt == WORKER_LANES)
 		return -ENOSPC;
 	/* Edge-triggered and never read: a client that empties or fills its own doorbell cannot
 	 * block us. */
-	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, ch->doorbell_fd, &ev))
+	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, lane->doorbell_fd, &ev))
 		return -errno;
-	ch->held = 0;
-	ch->socket_cnt = 0;
-	ch->expelled = 0;
-	ch->reported = false;
-	w->channel[w->channel_cnt++] = ch;
+	lane->held = 0;
+	lane->socket_cnt = 0;
+	lane->expelled = 0;
+	lane->reported = false;
+	w->lane[w->lane_cnt++] = lane;
 	return 0;
 }
 
-static int channel_remove(struct worker *w, struct worker_channel *ch)
+static int lane_remove(struct worker *w, struct worker_lane *lane)
 {
-	for (uint32_t i = 0; i < w->channel_cnt; i++) {
-		if (w->channel[i] != ch)
+	for (uint32_t i = 0; i < w->lane_cnt; i++) {
+		if (w->lane[i] != lane)
 			continue;
 		/* a socket would point to memory that is about to be freed */
-		assert(!ch->socket_cnt);
-		w->channel[i] = w->channel[--w->channel_cnt];
-		epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, ch->doorbell_fd, NULL);
-		worker_reclaim(w, ch);
+		assert(!lane->socket_cnt);
+		w->lane[i] = w->lane[--w->lane_cnt];
+		epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, lane->doorbell_fd, NULL);
+		worker_reclaim(w, lane);
 		udplane_store32(&w->gauge_held, w->held);
 		udplane_store32(&w->gauge_free, w->ops->frames_free(w->queue));
 		return 0;
@@ -80,7 +80,7 @@ static int socket_add(struct worker *w, const struct worker_order *o)
 {
 	struct worker_socket *s = &w->socket[o->sock];
 
-	if (s->channel)
+	if (s->lane)
 		return -EEXIST;
 	memset(s, 0, sizeof(*s));
 	udplane_ring_init(&s->rx, foreign_ring_head(o->info->ring), o->info->ring_size, 0);
@@ -90,8 +90,8 @@ static int socket_add(struct worker *w, const struct worker_order *o)
 	s->epoch = w->epoch -
 		   1; /* its first datagram tells the client to empty the kernel socket first */
 	w->wakes_slow[o->sock] = 0;
-	s->channel = o->info->channel;
-	s->channel->socket_cnt++;
+	s->lane = o->info->lane;
+	s->lane->socket_cnt++;
 	w->source[o->sock] = o->source;
 	forget_flows(w, o->sock);
 	return 0;
@@ -101,28 +101,28 @@ static int socket_add(struct worker *w, const struct worker_order *o)
  * that it queues meanwhile are not waited for. */
 static int socket_flush(struct worker *w, struct worker_order *o)
 {
-	struct worker_channel *ch = w->socket[o->sock].channel;
+	struct worker_lane *lane = w->socket[o->sock].lane;
 	uint64_t end = clock_now_ns() + FLUSH_LIMIT_NS;
 	uint32_t n;
 
-	if (!ch || ch->expelled)
+	if (!lane || lane->expelled)
 		return 0;
 	if (!o->flushing) {
-		n = udplane_ring_avail(&ch->tx, ch->tx.size);
+		n = udplane_ring_avail(&lane->tx, lane->tx.size);
 		if (n == UDPLANE_RING_CORRUPT) {
-			worker_corrupt(w, ch);
+			worker_corrupt(w, lane);
 			return 0;
 		}
-		o->flush_end = ch->tx.idx + n;
+		o->flush_end = lane->tx.idx + n;
 		o->flushing = true;
 	}
-	while (!ch->expelled && (int32_t)(o->flush_end - ch->tx.idx) > 0) {
+	while (!lane->expelled && (int32_t)(o->flush_end - lane->tx.idx) > 0) {
 		if (udplane_ring_free(&w->event_prod, 1) == 0)
 			/* only the control thread makes room, and it waits for this order */
 			return -EAGAIN;
 		if (clock_now_ns() >= end)
 			return -ETIMEDOUT;
-		if (!worker_tx(w, ch) && !worker_tx_push(w))
+		if (!worker_tx(w, lane) && !worker_tx_push(w))
 			w->ops->tx_flush(w->queue);
 	}
 	w->ops->tx_flush(w->queue);
@@ -143,10 +143,10 @@ static int socket_remove(struct worker *w, uint32_t sock)
 {
 	struct worker_socket *s = &w->socket[sock];
 
-	if (!s->channel)
+	if (!s->lane)
 		return 0; /* never added here: the claim was refused half-way */
-	s->channel->socket_cnt--;
-	s->channel = NULL;
+	s->lane->socket_cnt--;
+	s->lane = NULL;
 	return 0;
 }
 
@@ -186,8 +186,8 @@ static void drain(struct worker *w)
 static int carry_out(struct worker *w, struct worker_order *o)
 {
 	switch (o->op) {
-	case WORKER_CHANNEL_ADD: return channel_add(w, o->channel);
-	case WORKER_CHANNEL_REMOVE: return channel_remove(w, o->channel);
+	case WORKER_LANE_ADD: return lane_add(w, o->lane);
+	case WORKER_LANE_REMOVE: return lane_remove(w, o->lane);
 	case WORKER_SOCKET_ADD: return socket_add(w, o);
 	case WORKER_SOCKET_SOURCE:
 		w->source[o->sock] = o->source;

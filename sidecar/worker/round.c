@@ -3,19 +3,19 @@
 #include "sidecar/worker/internal.h"
 #include <string.h>
 
-static void report_expelled(struct worker *w, struct worker_channel *ch)
+static void report_expelled(struct worker *w, struct worker_lane *lane)
 {
-	struct worker_event *ev = ch->reported ? NULL : worker_event_reserve(w, 0);
+	struct worker_event *ev = lane->reported ? NULL : worker_event_reserve(w, 0);
 
 	if (!ev) {
-		w->stalled |= !ch->reported; /* again next round */
+		w->stalled |= !lane->reported; /* again next round */
 		return;
 	}
 	memset(ev, 0, sizeof(*ev));
-	ev->type = ch->expelled;
-	ev->channel_id = ch->id;
-	ev->serial = ch->serial;
-	ch->reported = true;
+	ev->type = lane->expelled;
+	ev->channel_id = lane->id;
+	ev->serial = lane->serial;
+	lane->reported = true;
 	worker_event_submit(w);
 }
 
@@ -25,19 +25,19 @@ uint32_t worker_round(struct worker *w)
 
 	w->stalled = false;
 	/* before receiving, so that quotas are up to date */
-	for (uint32_t i = 0; i < w->channel_cnt; i++)
-		if (!w->channel[i]->expelled)
-			work += worker_returns(w, w->channel[i]);
+	for (uint32_t i = 0; i < w->lane_cnt; i++)
+		if (!w->lane[i]->expelled)
+			work += worker_returns(w, w->lane[i]);
 	work += worker_rx(w);
 
-	for (uint32_t i = 0; i < w->channel_cnt; i++) {
-		struct worker_channel *ch = w->channel[i];
+	for (uint32_t i = 0; i < w->lane_cnt; i++) {
+		struct worker_lane *lane = w->lane[i];
 
-		if (ch->expelled) {
-			report_expelled(w, ch);
+		if (lane->expelled) {
+			report_expelled(w, lane);
 			continue;
 		}
-		sent += worker_tx(w, ch);
+		sent += worker_tx(w, lane);
 	}
 	worker_tx_push(w);
 	work += w->ops->tx_flush(w->queue);

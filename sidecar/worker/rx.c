@@ -118,11 +118,11 @@ static enum udplane_socket_counter room(struct worker *w, struct worker_socket *
 {
 	uint32_t free;
 
-	if (s->channel->held >= quota(w))
+	if (s->lane->held >= quota(w))
 		return UDPLANE_SOCKET_RX_DROP_QUOTA;
 	free = udplane_ring_free(&s->rx, s->staged + 1);
 	if (free == UDPLANE_RING_CORRUPT) {
-		worker_corrupt(w, s->channel);
+		worker_corrupt(w, s->lane);
 		return UDPLANE_SOCKET_RX_DROP_RING_FULL;
 	}
 	return free > s->staged ? UDPLANE_SOCKET_RX_DELIVERED : UDPLANE_SOCKET_RX_DROP_RING_FULL;
@@ -163,8 +163,8 @@ static void stage(struct worker *w, struct rx_burst *b, struct worker_socket *s,
 		}
 	}
 	write_desc(s, d);
-	w->owner[frame] = (uint16_t)(s->channel->id + 1);
-	s->channel->held++;
+	w->owner[frame] = (uint16_t)(s->lane->id + 1);
+	s->lane->held++;
 	w->held++;
 	if (s->staged++ == 0)
 		b->touched[b->touched_cnt++] = s;
@@ -183,11 +183,11 @@ static void deliver(struct worker *w, struct rx_burst *b, uint32_t i)
 		return;
 	}
 	s = &w->socket[b->sock[i]];
-	if ((!s->channel || s->channel->expelled) && w->ops->pass) {
+	if ((!s->lane || s->lane->expelled) && w->ops->pass) {
 		b->pass[b->pass_cnt++] = b->frame[i]; /* its kernel socket may still be open */
 		return;
 	}
-	if (!s->channel || s->channel->expelled) {
+	if (!s->lane || s->lane->expelled) {
 		udplane_count(&w->counter[UDPLANE_WORKER_RX_DROP_NO_SOCKET], 1);
 		goto put;
 	}
@@ -254,8 +254,8 @@ static void signal_measured(struct worker *w, struct worker_socket *s)
 	if (*slow < WAKES_SLOW)
 		return;
 	*slow = 0;
-	if (!s->channel->expelled)
-		s->channel->expelled = WORKER_EVENT_SLOW_SIGNAL;
+	if (!s->lane->expelled)
+		s->lane->expelled = WORKER_EVENT_SLOW_SIGNAL;
 }
 
 /* Wakes the clients that sleep. */
@@ -315,7 +315,7 @@ bool worker_rx_all_read(struct worker *w)
 	for (uint32_t i = 0; i < w->served_cnt; i++) {
 		struct worker_socket *s = &w->socket[w->served[i]];
 
-		if (s->channel && !s->channel->expelled &&
+		if (s->lane && !s->lane->expelled &&
 		    udplane_ring_free(&s->rx, s->rx.size) != s->rx.size)
 			return false;
 	}

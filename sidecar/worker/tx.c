@@ -91,7 +91,7 @@ static struct worker_flow *flow_find(struct worker *w, uint8_t family, const uin
 }
 
 /* Copies one descriptor, reading each word once. */
-static struct udplane_tx_desc read_desc(const struct worker_channel *ch, uint32_t slot)
+static struct udplane_tx_desc read_desc(const struct worker_lane *lane, uint32_t slot)
 {
 	union {
 		uint64_t word[4];
@@ -99,7 +99,8 @@ static struct udplane_tx_desc read_desc(const struct worker_channel *ch, uint32_
 	} u;
 
 	for (uint32_t i = 0; i < 4; i++)
-		u.word[i] = foreign_load64(ch->tx_desc, slot * sizeof(u.d) + i * sizeof(u.word[0]));
+		u.word[i] =
+			foreign_load64(lane->tx_desc, slot * sizeof(u.d) + i * sizeof(u.word[0]));
 	if (!(u.d.flags & UDPLANE_TX_IPV6))
 		memset(u.d.dst + 4, 0, 12); /* so that whole addresses can be compared */
 	return u.d;
@@ -118,8 +119,8 @@ static enum tx_result slow(struct worker *w, const struct udplane_tx_desc *d,
 		return TX_STALL;
 	ev->type = WORKER_EVENT_SLOW;
 	ev->sock = d->sock;
-	ev->channel_id = w->socket[d->sock].channel->id;
-	ev->serial = w->socket[d->sock].channel->serial;
+	ev->channel_id = w->socket[d->sock].lane->id;
+	ev->serial = w->socket[d->sock].lane->serial;
 	ev->family = d->flags & UDPLANE_TX_IPV6 ? AF_INET6 : AF_INET;
 	ev->dst_port_be = d->dst_port_be;
 	memcpy(ev->dst, d->dst, 16);
@@ -129,7 +130,7 @@ static enum tx_result slow(struct worker *w, const struct udplane_tx_desc *d,
 	return TX_SLOW;
 }
 
-static enum tx_result send_one(struct worker *w, struct worker_channel *ch,
+static enum tx_result send_one(struct worker *w, struct worker_lane *lane,
 			       const struct udplane_tx_desc *d, struct foreign payload,
 			       uint32_t frame)
 {
@@ -138,10 +139,10 @@ static enum tx_result send_one(struct worker *w, struct worker_channel *ch,
 	struct packet_endpoint to;
 	struct device_frame *out;
 
-	if (d->sock >= w->opt.socket_max || d->len > ch->tx_slot_size)
+	if (d->sock >= w->opt.socket_max || d->len > lane->tx_slot_size)
 		return TX_INVALID;
-	if (w->socket[d->sock].channel != ch)
-		return w->socket[d->sock].channel ? TX_INVALID : TX_CLOSED;
+	if (w->socket[d->sock].lane != lane)
+		return w->socket[d->sock].lane ? TX_INVALID : TX_CLOSED;
 	f = flow_find(w, family, d->dst, d->sock);
 	if (!f || !d->dst_port_be ||
 	    d->len + (family == AF_INET ? UDP_IP4_LEN : UDP_IP6_LEN) > f->mtu)
@@ -173,13 +174,13 @@ static void count_tx(struct worker *w, const struct udplane_tx_desc *d, enum tx_
 	}
 }
 
-uint32_t worker_tx(struct worker *w, struct worker_channel *ch)
+uint32_t worker_tx(struct worker *w, struct worker_lane *lane)
 {
 	uint32_t frame[WORKER_TX_BURST], frames, used = 0, done;
-	uint32_t n = udplane_ring_avail(&ch->tx, 1);
+	uint32_t n = udplane_ring_avail(&lane->tx, 1);
 
 	if (n == UDPLANE_RING_CORRUPT) {
-		worker_corrupt(w, ch);
+		worker_corrupt(w, lane);
 		return 0;
 	}
 	if (!n || !worker_tx_push(w))
@@ -188,13 +189,14 @@ uint32_t worker_tx(struct worker *w, struct worker_channel *ch)
 		n = WORKER_TX_BURST;
 	frames = w->ops->frames_get(w->queue, frame, n);
 	for (done = 0; done < n; done++) {
-		uint32_t slot = udplane_ring_slot(&ch->tx, ch->tx.idx + done);
-		struct udplane_tx_desc d = read_desc(ch, slot);
+		uint32_t slot = udplane_ring_slot(&lane->tx, lane->tx.idx + done);
+		struct udplane_tx_desc d = read_desc(lane, slot);
 		enum tx_result r;
 
 		if (used == frames)
 			break; /* no free frame: the TX ring waits until the device returns some */
-		r = send_one(w, ch, &d, foreign_at(ch->tx_payload, (size_t)slot * ch->tx_slot_size),
+		r = send_one(w, lane, &d,
+			     foreign_at(lane->tx_payload, (size_t)slot * lane->tx_slot_size),
 			     frame[used]);
 		if (r == TX_STALL)
 			break;
@@ -203,19 +205,19 @@ uint32_t worker_tx(struct worker *w, struct worker_channel *ch)
 		if (r == TX_CLOSED)
 			continue;
 		if (r == TX_INVALID) {
-			worker_corrupt(w, ch);
+			worker_corrupt(w, lane);
 			done++;
 			break;
 		}
 		used += r == TX_FAST;
 		count_tx(w, &d, r);
 	}
-	w->stalled |= done < n && !ch->expelled;
+	w->stalled |= done < n && !lane->expelled;
 	if (used < frames)
 		w->ops->frames_put(w->queue, frame + used, frames - used);
 	udplane_count(&w->counter[UDPLANE_WORKER_TX_TAKEN], done);
 	worker_tx_push(w);
 	if (done)
-		udplane_ring_consume(&ch->tx, done);
+		udplane_ring_consume(&lane->tx, done);
 	return done;
 }

@@ -15,7 +15,7 @@
  * call has returned.
  *
  * Memory that clients can write (struct foreign) is read once, checked, then used: indices by
- * ring.h, frame numbers against `owner`, socket numbers against `socket[].channel`, lengths against
+ * ring.h, frame numbers against `owner`, socket numbers against `socket[].lane`, lengths against
  * slot size and MTU. A client whose values are impossible is reported by an event and not served
  * any more.
  */
@@ -33,8 +33,8 @@
 #include <udplane/ring.h>
 
 /* The part of a client's channel that this worker serves (a lane). Allocated by the control thread;
- * the worker's from CHANNEL_ADD until CHANNEL_REMOVE has returned. */
-struct worker_channel {
+ * the worker's from LANE_ADD until LANE_REMOVE has returned. */
+struct worker_lane {
 	uint32_t id;
 	uint64_t serial; /* of its session, because ids are reused */
 	struct udplane_ring tx, ret;
@@ -52,7 +52,7 @@ struct worker_channel {
 
 /* Parameters of SOCKET_ADD. Read during the call only. */
 struct worker_socket_info {
-	struct worker_channel *channel;
+	struct worker_lane *lane;
 	struct foreign ring; /* struct udplane_rx_ring */
 	uint32_t ring_size;
 	int wake_fd; /* our end of its wake socket: a UNIX stream socket */
@@ -69,9 +69,9 @@ struct worker_source {
 };
 
 enum worker_op {
-	WORKER_CHANNEL_ADD,
-	/* Reclaims all frames of the channel. Its sockets must have been removed. */
-	WORKER_CHANNEL_REMOVE,
+	WORKER_LANE_ADD,
+	/* Reclaims all frames of the lane. Its sockets must have been removed. */
+	WORKER_LANE_REMOVE,
 	WORKER_SOCKET_ADD,
 	/* The address of the socket has changed. */
 	WORKER_SOCKET_SOURCE,
@@ -97,7 +97,7 @@ enum worker_op {
 struct worker_order {
 	enum worker_op op;
 	uint32_t sock;
-	struct worker_channel *channel;
+	struct worker_lane *lane;
 	const struct worker_socket_info *info;
 	struct worker_source source;
 	struct port_key key;
@@ -119,7 +119,7 @@ struct worker_event {
 	uint32_t type;
 	uint32_t sock; /* SLOW: the sending socket */
 	uint32_t channel_id;
-	uint64_t serial; /* of the channel */
+	uint64_t serial; /* of the session */
 	uint16_t family; /* SLOW: of dst */
 	uint16_t dst_port_be;
 	uint8_t dst[16];
@@ -150,7 +150,7 @@ struct worker;
 
 /* Creates a worker and starts its thread. Returns 0, or -errno with text. */
 int worker_start(struct worker **w, const struct worker_options *opt, char *text, size_t text_len);
-/* Ends the thread and frees the worker. Its channels must have been removed. */
+/* Ends the thread and frees the worker. Its lanes must have been removed. */
 void worker_stop(struct worker *w);
 
 /* Control thread: has the orders carried out and waits for it. The result of each order is in the

@@ -108,7 +108,7 @@ struct WorkerBed : Bed, BedClient {
 			EXPECT_EQ(BedCall(w, WORKER_KEY_REMOVE, kSock, nullptr, nullptr, &key), 0);
 		}
 		EXPECT_EQ(BedCall(w, WORKER_SOCKET_REMOVE, kSock), 0);
-		EXPECT_EQ(BedCall(w, WORKER_CHANNEL_REMOVE, kSock, &ch), 0);
+		EXPECT_EQ(BedCall(w, WORKER_LANE_REMOVE, kSock, &lane), 0);
 		worker_stop(w);
 		w = nullptr;
 		route_table_destroy(route);

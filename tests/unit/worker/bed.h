@@ -65,14 +65,14 @@ struct BedClient {
 		ret = BedAlloc<udplane_return_ring>(sizeof(udplane_return_ring) + size.frames * 4);
 		ring = BedAlloc<udplane_rx_ring>(sizeof(udplane_rx_ring) +
 						 size.rx_slots * sizeof(udplane_rx_desc));
-		ch.id = id;
-		udplane_ring_init(&ch.tx, &tx->head, size.tx_slots, 0);
-		udplane_ring_init(&ch.ret, &ret->head, size.frames, 0);
-		ch.tx_desc = foreign_of(tx->desc);
-		ch.ret_frame = foreign_of(ret->frame);
-		ch.tx_payload = foreign_of(payload.data());
-		ch.tx_slot_size = size.frame_size;
-		ch.doorbell_fd = eventfd(0, EFD_NONBLOCK);
+		lane.id = id;
+		udplane_ring_init(&lane.tx, &tx->head, size.tx_slots, 0);
+		udplane_ring_init(&lane.ret, &ret->head, size.frames, 0);
+		lane.tx_desc = foreign_of(tx->desc);
+		lane.ret_frame = foreign_of(ret->frame);
+		lane.tx_payload = foreign_of(payload.data());
+		lane.tx_slot_size = size.frame_size;
+		lane.doorbell_fd = eventfd(0, EFD_NONBLOCK);
 		udplane_ring_init(&my_tx, &tx->head, size.tx_slots, 0);
 		udplane_ring_init(&my_ret, &ret->head, size.frames, 0);
 		udplane_ring_init(&my_rx, &ring->head, size.rx_slots, 0);
@@ -81,7 +81,7 @@ struct BedClient {
 	BedClient(const BedClient &) = delete;
 	~BedClient()
 	{
-		for (int fd : {ch.doorbell_fd, wake_fd[0], wake_fd[1]})
+		for (int fd : {lane.doorbell_fd, wake_fd[0], wake_fd[1]})
 			close(fd);
 		free(tx);
 		free(ret);
@@ -90,7 +90,7 @@ struct BedClient {
 	void Bell()
 	{
 		uint64_t one = 1;
-		EXPECT_EQ(write(ch.doorbell_fd, &one, 8), 8);
+		EXPECT_EQ(write(lane.doorbell_fd, &one, 8), 8);
 	}
 	// `len` is what the descriptor says, whatever the data is.
 	void Send(uint32_t sock, const std::string &data, uint16_t len, uint32_t dst_be,
@@ -129,7 +129,7 @@ struct BedClient {
 	udplane_return_ring *ret;
 	udplane_rx_ring *ring;
 	std::vector<uint8_t> payload;
-	worker_channel ch{};
+	worker_lane lane{};
 	udplane_ring my_tx, my_ret, my_rx;
 	udplane_socket_counters counters{};
 	int wake_fd[2]; // the client's end, the worker's
@@ -137,14 +137,14 @@ struct BedClient {
 
 // ---- orders ----
 
-inline int BedCall(worker *w, worker_op op, uint32_t sock, worker_channel *ch = nullptr,
+inline int BedCall(worker *w, worker_op op, uint32_t sock, worker_lane *lane = nullptr,
 		   const worker_socket_info *info = nullptr, const port_key *key = nullptr,
 		   uint16_t port = 0)
 {
 	worker_order o{};
 	o.op = op;
 	o.sock = sock;
-	o.channel = ch;
+	o.lane = lane;
 	o.info = info;
 	o.source.port_be = htons(port);
 	if (key)
@@ -171,10 +171,10 @@ inline port_key BedKey(uint16_t port, uint8_t family = AF_INET)
 // The client's channel, and its socket on this port.
 inline void BedAttach(worker *w, BedClient *c, uint32_t sock, uint16_t port)
 {
-	worker_socket_info info{&c->ch, foreign_of(c->ring), c->size.rx_slots, c->wake_fd[1],
+	worker_socket_info info{&c->lane, foreign_of(c->ring), c->size.rx_slots, c->wake_fd[1],
 				&c->counters};
 	port_key key = BedKey(port);
-	EXPECT_EQ(BedCall(w, WORKER_CHANNEL_ADD, 0, &c->ch), 0);
+	EXPECT_EQ(BedCall(w, WORKER_LANE_ADD, 0, &c->lane), 0);
 	EXPECT_EQ(BedCall(w, WORKER_SOCKET_ADD, sock, nullptr, &info, nullptr, port), 0);
 	EXPECT_EQ(BedCall(w, WORKER_KEY_INSERT, sock, nullptr, nullptr, &key), 0);
 }

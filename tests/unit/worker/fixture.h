@@ -201,7 +201,7 @@ class WorkerTest : public ::testing::Test
 		for (uint32_t sock = 0; sock < kSockets; sock++)
 			EXPECT_EQ(Call(WORKER_SOCKET_REMOVE, sock), 0);
 		for (auto &c : clients_) {
-			Call(WORKER_CHANNEL_REMOVE, 0, &c->ch);
+			Call(WORKER_LANE_REMOVE, 0, &c->lane);
 		}
 		// Whatever happened: every frame is back, and every frame received is accounted
 		// for.
@@ -215,11 +215,11 @@ class WorkerTest : public ::testing::Test
 	{
 		return udplane_load64(&zone_->counter[c]);
 	}
-	int Call(worker_op op, uint32_t sock, worker_channel *ch = nullptr,
+	int Call(worker_op op, uint32_t sock, worker_lane *lane = nullptr,
 		 const worker_socket_info *info = nullptr, const port_key *key = nullptr,
 		 uint16_t port = 0)
 	{
-		return BedCall(w_, op, sock, ch, info, key, port);
+		return BedCall(w_, op, sock, lane, info, key, port);
 	}
 	void Route()
 	{

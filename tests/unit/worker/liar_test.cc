@@ -127,7 +127,7 @@ TEST_F(Liar, RandomWordsEverywhere)
 		key.port_be = htons(7);
 		ASSERT_EQ(Call(WORKER_KEY_REMOVE, sock, nullptr, nullptr, &key), 0);
 		ASSERT_EQ(Call(WORKER_SOCKET_REMOVE, sock), 0);
-		ASSERT_EQ(Call(WORKER_CHANNEL_REMOVE, 0, &c->ch), 0);
+		ASSERT_EQ(Call(WORKER_LANE_REMOVE, 0, &c->lane), 0);
 		clients_.pop_back();
 		while (worker_event_peek(w_))
 			worker_event_done(w_);
@@ -185,7 +185,7 @@ class Refiller : public Liar
 		port_key key = BedKey(port);
 		EXPECT_EQ(Call(WORKER_KEY_REMOVE, sock, nullptr, nullptr, &key), 0);
 		EXPECT_EQ(Call(WORKER_SOCKET_REMOVE, sock), 0);
-		EXPECT_EQ(c->ch.socket_cnt, 0u);
+		EXPECT_EQ(c->lane.socket_cnt, 0u);
 	}
 	std::thread refill_;
 	bool stop_ = false;
@@ -272,7 +272,7 @@ TEST_F(Liar, RewritesDescriptorsBetweenStageAndPublish)
 				port_key key = BedKey(7);
 				ASSERT_EQ(Call(WORKER_KEY_REMOVE, 0, nullptr, nullptr, &key), 0);
 				ASSERT_EQ(Call(WORKER_SOCKET_REMOVE, 0), 0);
-				ASSERT_EQ(Call(WORKER_CHANNEL_REMOVE, 0, &c->ch), 0);
+				ASSERT_EQ(Call(WORKER_LANE_REMOVE, 0, &c->lane), 0);
 				udplane_ring_init(&c->my_rx, &c->ring->head, kRing, 0);
 				c->ring->head = {};
 				BedAttach(w_, c, 0, 7);
@@ -283,7 +283,7 @@ TEST_F(Liar, RewritesDescriptorsBetweenStageAndPublish)
 		port_key key = BedKey(7);
 		ASSERT_EQ(Call(WORKER_KEY_REMOVE, 0, nullptr, nullptr, &key), 0);
 		ASSERT_EQ(Call(WORKER_SOCKET_REMOVE, 0), 0);
-		ASSERT_EQ(Call(WORKER_CHANNEL_REMOVE, 0, &c->ch), 0);
+		ASSERT_EQ(Call(WORKER_LANE_REMOVE, 0, &c->lane), 0);
 		clients_.clear();
 		EXPECT_EQ(worker_frames_held(w_), 0u);
 		Guard g;

@@ -35,7 +35,7 @@ static void lane_init(struct session *s, uint32_t i, const struct udplane_welcom
 	struct foreign base =
 		foreign_at(foreign_of(s->channel.addr), w->lane_off + (size_t)i * w->lane_len);
 	struct foreign tx = foreign_at(base, w->tx_ring_off), ret = foreign_at(base, w->return_off);
-	struct worker_channel *lane = &s->lane[i];
+	struct worker_lane *lane = &s->lane[i];
 
 	lane->id = s->id;
 	lane->serial = s->serial;
@@ -51,7 +51,7 @@ static void lane_init(struct session *s, uint32_t i, const struct udplane_welcom
 static int add_lanes(struct control *c, struct session *s, const struct udplane_welcome *w)
 {
 	for (uint32_t i = 0; i < c->worker_cnt; i++) {
-		struct worker_order o = {.op = WORKER_CHANNEL_ADD, .channel = &s->lane[i]};
+		struct worker_order o = {.op = WORKER_LANE_ADD, .lane = &s->lane[i]};
 		int err;
 
 		s->doorbell[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -72,8 +72,8 @@ static uint32_t first_rings(const struct control *c)
 				       c->cfg->rx_ring_size * sizeof(struct udplane_rx_desc));
 }
 
-int lane_create(struct control *c, struct session *s, struct udplane_welcome *out, char *text,
-		size_t text_len)
+int channel_create(struct control *c, struct session *s, struct udplane_welcome *out, char *text,
+		   size_t text_len)
 {
 	uint32_t lanes;
 	int err;
@@ -96,19 +96,19 @@ int lane_create(struct control *c, struct session *s, struct udplane_welcome *ou
 		snprintf(text, text_len,
 			 "udplaned has no room for another client: %s; raise RLIMIT_NOFILE",
 			 strerror(-err));
-		lane_destroy(c, s);
+		channel_destroy(c, s);
 		return err;
 	}
 	out->channel_len = s->channel.len;
 	return 0;
 }
 
-void lane_destroy(struct control *c, struct session *s)
+void channel_destroy(struct control *c, struct session *s)
 {
 	if (!s->channel.addr)
 		return;
 	for (uint32_t i = 0; i < c->worker_cnt; i++) {
-		struct worker_order o = {.op = WORKER_CHANNEL_REMOVE, .channel = &s->lane[i]};
+		struct worker_order o = {.op = WORKER_LANE_REMOVE, .lane = &s->lane[i]};
 
 		if (s->doorbell[i] < 0)
 			continue;
