@@ -33,6 +33,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <udplane/addr.h>
 
 #define UDPLANE_ABI_MAGIC 0x31656e616c706475ull /* "udplane1", little endian */
 #define UDPLANE_ABI_MAJOR 1
@@ -84,7 +85,8 @@ UDPLANE_STATIC_ASSERT(sizeof(struct udplane_rx_desc) == 16, "four to a cache lin
 #define UDPLANE_RX_SWITCHED 0x0002
 
 /* TX descriptor, from a client to a worker. The payload is in the payload slot with the number of
- * the ring entry, so a client cannot name memory. */
+ * the ring entry, so a client cannot name memory. The destination is no struct udplane_addr: that
+ * would not fit into half a cache line. */
 struct udplane_tx_desc {
 	uint32_t sock; /* id from CLAIMED; must belong to this channel */
 	uint16_t len;  /* of the payload, bytes */
@@ -92,7 +94,7 @@ struct udplane_tx_desc {
 	uint16_t flags; /* UDPLANE_TX_* */
 	uint16_t pad;
 	uint32_t pad1;
-	uint8_t dst[16]; /* IPv6, or IPv4 in the first four bytes */
+	uint8_t dst[16]; /* as in struct udplane_addr */
 };
 UDPLANE_STATIC_ASSERT(sizeof(struct udplane_tx_desc) == 32, "two to a cache line");
 
@@ -195,15 +197,11 @@ struct udplane_welcome {
 	char text[UDPLANE_TEXT_LEN];
 };
 
-/* An address as messages and stats carry it. */
-struct udplane_addr {
-	uint8_t addr[16]; /* IPv6, or IPv4 in the first four bytes */
-	uint16_t port_be;
-	uint8_t family; /* 0 (none), AF_INET or AF_INET6 */
-	uint8_t pad;
-	uint32_t scope_id; /* IPv6 link-local: interface index */
-};
+/* The address that messages and stats carry: addr.h. */
 UDPLANE_STATIC_ASSERT(sizeof(struct udplane_addr) == 24, "address");
+UDPLANE_STATIC_ASSERT(offsetof(struct udplane_addr, port_be) == 16, "address");
+UDPLANE_STATIC_ASSERT(offsetof(struct udplane_addr, family) == 18, "address");
+UDPLANE_STATIC_ASSERT(offsetof(struct udplane_addr, scope_id) == 20, "address");
 
 struct udplane_claim {
 	struct udplane_msg msg;
@@ -372,7 +370,7 @@ UDPLANE_STATIC_ASSERT(UDPLANE_SOCKET_COUNTER_CNT <= 16, "socket counters");
  * through the kernel, so that errors such as ENETUNREACH and EACCES come from the call that caused
  * them. */
 struct udplane_prefix {
-	uint8_t addr[16]; /* IPv6, or IPv4 in the first four bytes */
+	uint8_t addr[16]; /* as in struct udplane_addr */
 	uint8_t family;	  /* AF_INET or AF_INET6 */
 	uint8_t len;	  /* bits */
 	uint8_t on_link;  /* 1: its IPv4 broadcast and network addresses are no plain unicast */
