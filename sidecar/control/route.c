@@ -68,6 +68,28 @@ static void set_sources(struct control *c)
 	free(from);
 }
 
+/* From which peers of IPv6 the kernel receives. */
+static void set_excluded(struct control *c, const struct route_input *in)
+{
+	struct device_prefix6 p[RULES_PREFIXES];
+	uint32_t n = 0;
+	int err;
+
+	if (!c->dev->ops->set_excluded)
+		return;
+	for (uint32_t i = 0; i < in->excluded_cnt; i++) {
+		if (in->excluded[i].family != AF_INET6)
+			continue;
+		memcpy(p[n].addr, in->excluded[i].addr, 16);
+		p[n++].len = in->excluded[i].len;
+	}
+	err = c->dev->ops->set_excluded(c->dev, p, n);
+	if (err)
+		log_error("the device does not take %u prefixes of IPv6 sources: %s; the kernel "
+			  "receives all of IPv6",
+			  n, strerror(-err));
+}
+
 static uint32_t exclude(const struct control *c, struct route_excluded out[RULES_PREFIXES])
 {
 	const struct judge_world *w = c->environment ? environment_world(c->environment) : NULL;
@@ -119,6 +141,7 @@ static void install(struct control *c)
 		route_table_destroy(old);
 	if (!in.policy_rules[0]) /* not known right now: what was, stays */
 		set_sources(c);
+	set_excluded(c, &in);
 	route_publish(
 		c); /* after the sources: who is sent to by the kernel is received from by it */
 	if (c->addrs_changed)

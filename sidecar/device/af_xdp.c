@@ -254,6 +254,11 @@ static int set_sources(struct device *base, const struct device_source *s, uint3
 	return xdp_claims_set_sources(&to_af_xdp(base)->claims, s, cnt);
 }
 
+static int set_excluded(struct device *base, const struct device_prefix6 *p, uint32_t cnt)
+{
+	return xdp_claims_set_excluded(&to_af_xdp(base)->claims, p, cnt);
+}
+
 static void set_translated(struct device *base, bool on)
 {
 	xdp_claims_set_translated(&to_af_xdp(base)->claims, on);
@@ -384,6 +389,7 @@ const struct device_ops device_af_xdp = {
 	.claim_remove = claim_remove,
 	.set_local = set_local,
 	.set_sources = set_sources,
+	.set_excluded = set_excluded,
 	.set_translated = set_translated,
 	.counters = counters,
 	.queue = queue,

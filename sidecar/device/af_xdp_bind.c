@@ -73,7 +73,7 @@ int af_xdp_load(struct af_xdp *dev, bool generic, char *text, size_t text_len)
 	err = xdp_claims_use(
 		&dev->claims, &dev->prog->bss->shared, bpf_map__fd(dev->prog->maps.local),
 		bpf_map__fd(dev->prog->maps.claims_addr), bpf_map__fd(dev->prog->maps.claims_conn),
-		bpf_map__fd(dev->prog->maps.sources));
+		bpf_map__fd(dev->prog->maps.sources), bpf_map__fd(dev->prog->maps.excluded6));
 	if (err) {
 		snprintf(text, text_len, "filling the XDP program's maps: %s", strerror(-err));
 		af_xdp_unload(dev);
@@ -91,7 +91,7 @@ void af_xdp_write_mac(struct af_xdp *dev)
 
 void af_xdp_unload(struct af_xdp *dev)
 {
-	xdp_claims_use(&dev->claims, NULL, -1, -1, -1, -1);
+	xdp_claims_use(&dev->claims, NULL, -1, -1, -1, -1, -1);
 	if (dev->twin)
 		udplane_xdp__destroy(dev->twin);
 	dev->twin = NULL;
@@ -260,6 +260,7 @@ static int load_twin(struct af_xdp *dev)
 		{twin ? twin->maps.claims_addr : NULL, dev->prog->maps.claims_addr},
 		{twin ? twin->maps.claims_conn : NULL, dev->prog->maps.claims_conn},
 		{twin ? twin->maps.sources : NULL, dev->prog->maps.sources},
+		{twin ? twin->maps.excluded6 : NULL, dev->prog->maps.excluded6},
 	};
 	int err = 0;
 

@@ -70,6 +70,10 @@ struct device_source { /* a prefix of IPv4 source addresses */
 	bool valid;
 };
 
+struct device_prefix6 { /* of IPv6 addresses; bits behind len are 0 */
+	uint8_t addr[16], len;
+};
+
 struct device;
 struct device_queue; /* the hardware queues of one worker */
 
@@ -98,6 +102,10 @@ struct device_ops {
 	 * the kernel then receives all of IPv4. NULL if the worker checks sources in its route
 	 * table instead. */
 	int (*set_sources)(struct device *dev, const struct device_source *s, uint32_t cnt);
+	/* Replaces the set of IPv6 prefixes from which the kernel receives, whatever is claimed.
+	 * Returns 0, or a negative errno; the kernel then receives all of IPv6. NULL if the worker
+	 * checks sources in its route table instead. */
+	int (*set_excluded)(struct device *dev, const struct device_prefix6 *p, uint32_t cnt);
 	/* on: leave datagrams of flows that connection tracking translates to the kernel, at the
 	 * cost of a lookup per datagram. May be called only if sees_translation is true. */
 	void (*set_translated)(struct device *dev, bool on);

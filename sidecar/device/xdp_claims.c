@@ -494,6 +494,73 @@ int xdp_claims_set_sources(struct xdp_claims *c, const struct device_source *s, 
 	return fits ? 0 : -ENOSPC;
 }
 
+static struct xdp_excluded_key excluded_key(const struct device_prefix6 *p)
+{
+	struct xdp_excluded_key key = {.len = p->len};
+
+	memcpy(&key.addr, p->addr, sizeof(key.addr));
+	return key;
+}
+
+static bool has_excluded(const struct device_prefix6 *set, uint32_t cnt,
+			 const struct device_prefix6 *p)
+{
+	for (uint32_t i = 0; i < cnt; i++)
+		if (set[i].len == p->len && !memcmp(set[i].addr, p->addr, 16))
+			return true;
+	return false;
+}
+
+static int publish_excluded(struct xdp_claims *c, const struct device_prefix6 *p, uint32_t cnt)
+{
+	const uint8_t one = 1;
+	uint32_t how = cnt ? XDP_EXCLUDED_SOME : XDP_EXCLUDED_NONE;
+	int err = 0;
+
+	if (!c->shared)
+		return 0;
+	for (uint32_t i = 0; i < cnt && !err; i++) {
+		struct xdp_excluded_key key = excluded_key(&p[i]);
+
+		err = bpf_map_update_elem(c->excluded_fd, &key, &one, BPF_ANY);
+	}
+	__atomic_store_n(&c->shared->excluded6, err ? XDP_EXCLUDED_ALL : how, __ATOMIC_RELEASE);
+	return err;
+}
+
+/* Deletes the first set but for what is in the second, too. */
+static void delete_excluded(struct xdp_claims *c, const struct device_prefix6 *p, uint32_t cnt,
+			    const struct device_prefix6 *keep, uint32_t keep_cnt)
+{
+	for (uint32_t i = 0; i < cnt && c->shared; i++) {
+		struct xdp_excluded_key key = excluded_key(&p[i]);
+
+		if (!has_excluded(keep, keep_cnt, &p[i]))
+			bpf_map_delete_elem(c->excluded_fd, &key);
+	}
+}
+
+int xdp_claims_set_excluded(struct xdp_claims *c, const struct device_prefix6 *p, uint32_t cnt)
+{
+	static const struct device_prefix6 all = {.len = 0};
+	bool fits = cnt <= XDP_EXCLUDED_MAX;
+	int err;
+
+	if (!fits) {
+		p = &all;
+		cnt = 1;
+	}
+	err = publish_excluded(c, p, cnt);
+	if (err) { /* all of IPv6 is excluded until the next call */
+		delete_excluded(c, p, cnt, c->excluded, c->excluded_cnt);
+		return err;
+	}
+	delete_excluded(c, c->excluded, c->excluded_cnt, p, cnt);
+	memcpy(c->excluded, p, cnt * sizeof(*p));
+	c->excluded_cnt = cnt;
+	return fits ? 0 : -ENOSPC;
+}
+
 void xdp_claims_set_translated(struct xdp_claims *c, bool on)
 {
 	c->translated = on;
@@ -502,7 +569,7 @@ void xdp_claims_set_translated(struct xdp_claims *c, bool on)
 }
 
 int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd, int addr_fd,
-		   int conn_fd, int source_fd)
+		   int conn_fd, int source_fd, int excluded_fd)
 {
 	int err;
 
@@ -511,12 +578,15 @@ int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd
 	c->addr_fd = addr_fd;
 	c->conn_fd = conn_fd;
 	c->source_fd = source_fd;
+	c->excluded_fd = excluded_fd;
 	if (!shared)
 		return 0;
 	shared->translated = c->translated;
 	err = publish_local(c, c->local, c->local_cnt);
 	if (!err)
 		err = publish_sources(c, c->source, c->source_cnt);
+	if (!err)
+		err = publish_excluded(c, c->excluded, c->excluded_cnt);
 	for (int pass = 0; pass < 2; pass++) /* the flags last */
 		for (uint32_t i = 0; i <= c->ref_mask && !err; i++) {
 			uint8_t kind = c->ref[i].key.kind;

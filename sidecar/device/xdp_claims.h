@@ -27,7 +27,7 @@ struct xdp_ref;
 struct xdp_claims {
 	/* The program's; set by xdp_claims_use. NULL: none is loaded. */
 	struct xdp_shared *shared;
-	int local_fd, addr_fd, conn_fd, source_fd;
+	int local_fd, addr_fd, conn_fd, source_fd, excluded_fd;
 
 	struct xdp_ref *ref; /* open-addressing hash table */
 	uint32_t ref_cnt, ref_mask;
@@ -35,6 +35,8 @@ struct xdp_claims {
 	uint32_t local_cnt;
 	struct device_source source[XDP_SOURCE_MAX];
 	uint32_t source_cnt;
+	struct device_prefix6 excluded[XDP_EXCLUDED_MAX];
+	uint32_t excluded_cnt;
 	bool translated;
 };
 
@@ -44,7 +46,7 @@ void xdp_claims_free(struct xdp_claims *c);
 
 /* Writes everything into a program just loaded. */
 int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd, int addr_fd,
-		   int conn_fd, int source_fd);
+		   int conn_fd, int source_fd, int excluded_fd);
 
 /* As device.h's functions of these names. Of more than XDP_SOURCE_MAX sources all are left to the
  * kernel. */
@@ -52,6 +54,8 @@ int xdp_claims_insert(struct xdp_claims *c, const struct device_claim *claim);
 int xdp_claims_remove(struct xdp_claims *c, const struct device_claim *claim);
 int xdp_claims_set_local(struct xdp_claims *c, const uint8_t (*addrs)[16], uint32_t cnt);
 int xdp_claims_set_sources(struct xdp_claims *c, const struct device_source *s, uint32_t cnt);
+/* -ENOSPC: more than XDP_EXCLUDED_MAX. */
+int xdp_claims_set_excluded(struct xdp_claims *c, const struct device_prefix6 *p, uint32_t cnt);
 void xdp_claims_set_translated(struct xdp_claims *c, bool on);
 
 #ifdef __cplusplus

@@ -99,13 +99,6 @@ static void sending(const struct judge_world *w, const struct judge_socket *s, u
 	c->by_destination = true;
 }
 
-/* Is what comes from an excluded destination left to Linux? Sources of IPv4 are looked up with
- * routes. */
-static bool excludes_sources(uint8_t family)
-{
-	return family == AF_INET;
-}
-
 static void receiving(const struct judge_world *w, const struct judge_socket *s, uint8_t family,
 		      const struct own *own, struct rules_class *c)
 {
@@ -176,7 +169,7 @@ static void prepare_family(struct judge_world *w, uint8_t family)
 		exclude(w, family, from, &w->any[kind][six][0]);
 		receiving(w, NULL, family, &own, &c);
 		c.destination_varies = true;
-		c.by_source = kind == JUDGE_NETFILTER && excludes_sources(family);
+		c.by_source = kind == JUDGE_NETFILTER;
 		rules_ask(&w->rules[kind], &c, &w->any[kind][six][1]);
 		exclude(w, family, from, &w->any[kind][six][1]);
 	}
@@ -266,7 +259,7 @@ static const struct rules_result *ask(const struct judge_world *w, const struct 
 		receiving(w, s, family, &own, &c);
 	else
 		sending(w, s, family, &own, &c);
-	c.by_source = in && kind == JUDGE_NETFILTER && excludes_sources(family);
+	c.by_source = in && kind == JUDGE_NETFILTER;
 	rules_ask(&w->rules[kind], &c, room);
 	return room;
 }
@@ -286,19 +279,16 @@ static bool covered(const struct judge_world *w, const struct rules_result *r)
 }
 
 /* What ties the directions together and concerns some peers only ties them for these: they are
- * excluded as destinations, and as sources where that is possible. */
+ * excluded as destinations and as sources. */
 static void judge_rules(const struct judge_world *w, const struct judge_socket *s, uint8_t family,
 			uint32_t kind, struct judge_verdict *v)
 {
 	struct rules_result room;
 	const struct rules_result *res = ask(w, s, family, kind, false, &room);
-	bool some = !excludes_sources(family);
 
 	if (res->all || !covered(w, res))
 		no_tx(v, reasons[kind], text_of(res));
-	if (res->state_all || (some && res->state) ||
-	    (!w->device_asks &&
-	     (res->nat_all || (some && res->effects & (RULES_DNAT | RULES_SNAT)))))
+	if (res->state_all || (!w->device_asks && res->nat_all))
 		no_rx(v, reasons[kind], text_of(res));
 	res = ask(w, s, family, kind, true, &room);
 	if (res->all || !covered(w, res))

@@ -6,8 +6,7 @@
  * Each direction is judged by itself, with two exceptions: where rules depend on what went before
  * (connection tracking, limits), both directions take the kernel, which has to see both; and
  * address translation concerns the answers as well. Rules that name their peers concern these
- * only: they are excluded as destinations, and, of IPv4, as sources, which the device leaves to
- * Linux like those that no route leads back to.
+ * only: they are excluded as destinations and as sources, which the device leaves to Linux.
  *   - source translation of anybody's datagrams (masquerading) can make any port of ours the
  *     target of answers that are not for us;
  *   - destination translation of what comes in can make a socket of ours answer for another port

@@ -154,13 +154,23 @@ enum route_verdict route_lookup(const struct route_table *t, uint8_t family, con
 	return ROUTE_FAST;
 }
 
-bool route_source_valid(const struct route_table *t, uint32_t src_be)
+static bool source_valid4(const struct route_table *t, struct route_key src)
 {
-	const uint32_t bit = route_filter_bit(__builtin_bswap32(src_be));
+	const uint32_t bit = route_filter_bit((uint32_t)(src.hi >> 32));
 
 	if (!t->origin_all && !(t->origin_filter[bit / 64] >> (bit % 64) & 1))
 		return true;
-	return t->entries[route_fib_find(&t->fib[0], route_key(AF_INET, &src_be))].origin;
+	return t->entries[route_fib_find(&t->fib[0], src)].origin;
+}
+
+bool route_source_valid(const struct route_table *t, uint8_t family, const void *src)
+{
+	const struct route_key key = route_key(family, src);
+
+	if (family == AF_INET)
+		return source_valid4(t, key);
+	return !t->excludes6 ||
+	       t->entries[route_fib_find(&t->fib[1], key)].verdict != ROUTE_SLOW_RULES;
 }
 
 bool route_is_local(const struct route_table *t, uint8_t family, const void *addr)

@@ -209,10 +209,12 @@ static void fill_local(struct build *b)
 			put_broadcasts(b, &in->addrs[i]);
 	/* As if they were of the local table: whatever other tables have inside of them is hidden.
 	 */
-	for (i = 0; i < in->excluded_cnt; i++)
+	for (i = 0; i < in->excluded_cnt; i++) {
 		put_local(b, in->excluded[i].family,
 			  route_key(in->excluded[i].family, in->excluded[i].addr),
 			  in->excluded[i].len, ROUTE_SLOW_RULES);
+		b->t->excludes6 |= in->excluded[i].family == AF_INET6;
+	}
 }
 
 /* Prefixes that policy rules lead to other tables: what these say of them is not known. */

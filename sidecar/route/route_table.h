@@ -120,6 +120,7 @@ struct route_table {
 	uint32_t src_slow_cnt[2];
 	bool origin_all; /* any source may be invalid; else those whose bit is set */
 	uint64_t origin_filter[ROUTE_FILTER_BITS / 64];
+	bool excludes6; /* some IPv6 sources are excluded: entries with ROUTE_SLOW_RULES */
 	char note[ROUTE_NOTE_LEN];
 	uint64_t generation;
 	struct route_secret secret;

@@ -89,8 +89,7 @@ static uint32_t classify(struct worker *w, const struct device_frame *f, struct 
 		return PORT_NONE;
 	}
 	if (w->ops->pass &&
-	    (!is_ours(w, p, info) ||
-	     (info->family == AF_INET && !route_source_valid(w->route, info->src.v4_be))))
+	    (!is_ours(w, p, info) || !route_source_valid(w->route, info->family, info->src.bytes)))
 		return SOCK_PASS;
 	tuple.family = info->family;
 	tuple.src_port_be = info->src_port_be;

@@ -69,8 +69,9 @@ class Bench:
         sent, delivered = counted("tx_sent"), counted("rx_delivered")
         for _ in range(100):
             self.app.sendto(b"other", address)
-            assert other.recvfrom(100) == (b"other", (A4, FAST))
-            other.sendto(b"back", (A4, FAST))
+            text, sender = other.recvfrom(100)
+            assert (text, sender[:2]) == (b"other", (self.here, FAST))
+            other.sendto(b"back", (self.here, FAST))
             until(lambda: self.app.readable(0.5), 1, "an answer")
             assert self.app.recvfrom(MSG_DONTWAIT)[0] == b"back"
             if counted("tx_sent") > sent and counted("rx_delivered") > delivered:
@@ -383,6 +384,41 @@ def filters_and_translation_of_ipv6():
             assert b.asks((VIP6, 53)) == ((VIP6, 53), (VIP6, 53))
             nft(net, "delete table ip6 kube")
             until(lambda: not sidecar.stats()["route_note"], 8, "the look at the rule that has gone")
+            b.becomes()
+            b.is_fast()
+
+
+@case
+def peers_of_ipv6_that_rules_name():
+    """Sets, connections, Services: they concern the peers that they name, also a socket that takes both families."""
+    third = B6[:-1] + "3"
+    with Net() as net:
+        sh("ip", "-n", net.a, "route", "add", "default", "via", B6)
+        sh("ip", "-n", net.b, "addr", "add", third + "/64", "dev", "vb", "nodad")
+        with Sidecar(net) as sidecar, Bench(net, sidecar, six=True) as b, \
+                net.sock(net.b, socket.AF_INET6, bind=(third, 5353)) as other:
+            b.is_fast()
+            nft(net, f"table inet f {{ set banned {{ type ipv6_addr; elements = {{ {B6} }}\n }}\n"
+                     " chain in { type filter hook input priority 0; ip6 saddr @banned drop; } }")
+            b.leaves_to_linux("drop")
+            assert b.receives() == (False, False)
+            b.fast_with(other)
+            # Who has not been spoken to may not speak: the kernel must see both ways.
+            nft(net, f"delete table inet f\ntable inet f {{ chain in {{ type filter hook input priority 0; ip6 saddr {B6} ct state new drop; }} }}")
+            until(lambda: b.asks((B6, 5353))[0] is not None, 8, "an answer")
+            b.leaves_to_linux("drop")
+            assert b.asks((B6, 5353)) == ((B6, 5353), (B6, 5353))
+            nft_flush_flows(net)
+            assert b.receives() == (False, False)
+            b.fast_with(other)
+            # A Service: its endpoint also speaks for itself.
+            nft(net, "delete table inet f\ntable ip6 kube { chain out { type nat hook output priority -100;"
+                     f" ip6 daddr {VIP6} udp dport 53 counter dnat to [{B6}]:5353; }} }}")
+            b.leaves_to_linux("dnat")
+            assert b.asks((VIP6, 53)) == ((VIP6, 53), (VIP6, 53))
+            b.fast_with(other)
+            nft(net, "delete table ip6 kube")
+            nft_flush_flows(net)
             b.becomes()
             b.is_fast()
 

@@ -87,6 +87,14 @@ struct {
 	__type(value, __u8);
 } sources SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 2 * XDP_EXCLUDED_MAX); /* an old and a new set at once */
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct xdp_excluded_key);
+	__type(value, __u8);
+} excluded6 SEC(".maps");
+
 /* In native mode one NAPI context, and so one CPU at a time, runs a queue: plain increments are
  * exact. Generic mode runs on any CPU (RPS, stacked devices), and the last entry serves many
  * queues: there increments are atomic. */
@@ -208,7 +216,7 @@ static __always_inline int martian4(__be32 addr_be)
 /* Returns true if Linux might refuse this source (fib_validate_source): usually an address of this
  * host, or with rp_filter a source that no route leads back to. Linux then drops and counts the
  * datagram. While only addresses of this host matter, a filter spares all but one in some thousand
- * other sources the lookup. IPv6 has no such check. */
+ * other sources the lookup. IPv6 has no such check, but see is_excluded6(). */
 static __always_inline int doubtful_source4(__be32 addr)
 {
 	struct xdp_source_key key = {.len = 32, .addr_be = addr};
@@ -283,6 +291,18 @@ static __always_inline int martian6(const struct in6_addr *a)
 	return !a->s6_addr32[2] && (!a->s6_addr32[3] || a->s6_addr32[3] == bpf_htonl(1));
 }
 
+/* Returns true if a rule of this namespace concerns datagrams from there. (Of IPv4, such sources are
+ * among those that are not valid.) */
+static __always_inline int is_excluded6(const struct in6_addr *from)
+{
+	struct xdp_excluded_key key = {.len = 128};
+
+	if (shared.excluded6 == XDP_EXCLUDED_NONE)
+		return 0;
+	__builtin_memcpy(&key.addr, from, sizeof(key.addr));
+	return shared.excluded6 == XDP_EXCLUDED_ALL || bpf_map_lookup_elem(&excluded6, &key);
+}
+
 static __always_inline int next_header(__u8 protocol)
 {
 	switch (protocol) {
@@ -323,6 +343,8 @@ static __always_inline int classify6(struct xdp_md *ctx, void *data, void *data_
 		return verdict;
 	if (martian6(&ip->saddr))
 		return XDP_COUNT_MARTIAN;
+	if (is_excluded6(&ip->saddr))
+		return XDP_COUNT_SOURCE;
 	if (may_be_several(udp, ip->saddr.s6_addr32, 8))
 		verdict = XDP_COUNT_PARTIAL;
 

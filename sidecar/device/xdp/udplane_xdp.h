@@ -16,11 +16,12 @@
 /* Hardware RX queues that can be diverted. Frames of other queues are passed, as NO_QUEUE. */
 #define XDP_QUEUES 64
 /* Local addresses per family that are compared in line; more are in a hash map. */
-#define XDP_LOCAL_FAST	4
-#define XDP_LOCAL_MAX	1024 /* local addresses of both families */
-#define XDP_LINE	128  /* UDPLANE_LINE */
-#define XDP_SOURCE_MAX	4096 /* IPv4 prefixes that say which sources Linux accepts */
-#define XDP_SOURCE_BITS 4096 /* of the filter in front of them, a power of two */
+#define XDP_LOCAL_FAST	 4
+#define XDP_LOCAL_MAX	 1024 /* local addresses of both families */
+#define XDP_LINE	 128  /* UDPLANE_LINE */
+#define XDP_SOURCE_MAX	 4096 /* IPv4 prefixes that say which sources Linux accepts */
+#define XDP_EXCLUDED_MAX 64   /* IPv6 prefixes whose datagrams the kernel receives */
+#define XDP_SOURCE_BITS	 4096 /* of the filter in front of them, a power of two */
 
 /* Verdicts. Each frame counts as SEEN and as exactly one of the others. */
 enum xdp_count {
@@ -39,7 +40,8 @@ enum xdp_count {
 	XDP_COUNT_STALLED, /* the worker does not run */
 	XDP_COUNT_UNFIT,   /* does not fit one frame of the zone */
 	XDP_COUNT_PARTIAL, /* may be several datagrams in one (generic mode) */
-	/* the source is an address of this host, or rp_filter may drop it; Linux decides */
+	/* the source is an address of this host, rp_filter may drop it, or a rule concerns it;
+	 * Linux decides */
 	XDP_COUNT_SOURCE,
 	XDP_COUNT_TRANSLATED, /* of a flow that connection tracking translates */
 	XDP_COUNT_CNT,
@@ -150,6 +152,17 @@ struct xdp_source_key {
 	__u32 addr_be;
 };
 
+/* Key of a longest-prefix trie of IPv6 sources that are left to the kernel. */
+struct xdp_excluded_key {
+	__u32 len; /* bits */
+	struct xdp_addr addr;
+};
+
+/* Values of xdp_shared.excluded6. */
+#define XDP_EXCLUDED_NONE 0
+#define XDP_EXCLUDED_SOME 1 /* those in map `excluded6` */
+#define XDP_EXCLUDED_ALL  2
+
 /* The bit of an address in source_filter. */
 #define XDP_SOURCE_BIT(addr_be) (((__u32)(addr_be)*0x9e3779b1u) >> 20)
 
@@ -167,7 +180,8 @@ struct xdp_shared {
 	__u32 source_all;
 	/* 1: ask connection tracking about each datagram that would be diverted */
 	__u32 translated;
-	__u32 pad[3];
+	__u32 excluded6; /* XDP_EXCLUDED_*: IPv6 sources that are left to the kernel */
+	__u32 pad[2];
 	__u64 source_filter[XDP_SOURCE_BITS / 64];
 	__u16 port[65536]; /* XDP_PORT_*; index: port_be as a number */
 };

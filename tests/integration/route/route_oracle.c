@@ -437,7 +437,7 @@ static void check_sources(struct oracle *o, int count, unsigned int seed, const 
 		if (pick(&in, src) != AF_INET || src[0] == 0 || src[0] == 127 || src[0] >= 224)
 			continue; /* what the parser refuses */
 		memcpy(&addr, src, 4);
-		says = route_source_valid(o->table, addr);
+		says = route_source_valid(o->table, AF_INET, &addr);
 		does = kernel_accepts(o, src, dst);
 		if (says && !does) {
 			printf("bad %s: the kernel refuses it\n",

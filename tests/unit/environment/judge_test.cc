@@ -194,8 +194,7 @@ TEST_F(Judge, RulesOnConnectionsWithSomePeersConcernTheseOnly)
 	expect(NF, NF);
 }
 
-/* No sources of IPv6 are excluded. */
-TEST_F(Judge, RulesOnConnectionsOfIpv6ConcernAllThatIsReceived)
+TEST_F(Judge, RulesOnConnectionsWithSomePeersOfIpv6ConcernTheseOnly)
 {
 	const List to = {payload(NFT_PAYLOAD_NETWORK_HEADER, 24, 16), cmp(ip("2001:db8::1"))};
 	Ruleset(&w.rules[JUDGE_NETFILTER], NFPROTO_IPV6)
@@ -210,9 +209,12 @@ TEST_F(Judge, RulesOnConnectionsOfIpv6ConcernAllThatIsReceived)
 	s.peer = &peer;
 	judge_prepare(&w);
 	judge_socket(&w, &s, &v);
-	EXPECT_EQ(NF, v.rx);
+	EXPECT_EQ(NO, v.rx);
 	EXPECT_EQ(NO, v.tx);
-	EXPECT_EQ(1u, w.excluded_cnt);
+	ASSERT_EQ(1u, w.excluded_cnt);
+	EXPECT_EQ(AF_INET6, w.excluded[0].family);
+	EXPECT_EQ(128, w.excluded[0].len);
+	EXPECT_EQ(0, memcmp(w.excluded[0].addr, ip("2001:db8::1").data(), 16));
 }
 
 TEST_F(Judge, SourcesThatAreDroppedAreLeftToLinux)

@@ -202,10 +202,7 @@ std::vector<std::string> Origins(const Table &t)
 
 bool Valid(const Table &t, const char *src)
 {
-	uint32_t addr;
-
-	memcpy(&addr, Addr(src).data(), 4);
-	return route_source_valid(t.get(), addr);
+	return route_source_valid(t.get(), AF_INET, Addr(src).data());
 }
 
 TEST_F(Rules, SourcesWithoutRpFilter)

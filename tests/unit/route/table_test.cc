@@ -266,6 +266,10 @@ TEST(Table, ExcludedDestinationsAreSlowWhateverTheirRoute)
 	EXPECT_EQ("rules", Say(t, "2600::1"));
 	EXPECT_EQ("fast mac=1 src=10.0.0.2 mtu=1500", Say(t, "8.9.8.8"));
 	EXPECT_NE("rules", Say(t, "2600::2"));
+	EXPECT_FALSE(route_source_valid(t.get(), AF_INET, Addr("8.8.8.8").data()));
+	EXPECT_TRUE(route_source_valid(t.get(), AF_INET, Addr("8.9.8.8").data()));
+	EXPECT_FALSE(route_source_valid(t.get(), AF_INET6, Addr("2600::1").data()));
+	EXPECT_TRUE(route_source_valid(t.get(), AF_INET6, Addr("2600::2").data()));
 }
 
 TEST(Table, DefaultIsAskedLast)

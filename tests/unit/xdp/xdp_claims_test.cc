@@ -250,10 +250,10 @@ TEST_F(XdpClaims, SurvivesLoadingAnew)
 	load(false);
 	xdp_claims_free(&claims);
 	claims = kept;
-	ASSERT_EQ(xdp_claims_use(&claims, shared(), bpf_map__fd(prog->maps.local),
-				 bpf_map__fd(prog->maps.claims_addr),
-				 bpf_map__fd(prog->maps.claims_conn),
-				 bpf_map__fd(prog->maps.sources)),
+	ASSERT_EQ(xdp_claims_use(
+			  &claims, shared(), bpf_map__fd(prog->maps.local),
+			  bpf_map__fd(prog->maps.claims_addr), bpf_map__fd(prog->maps.claims_conn),
+			  bpf_map__fd(prog->maps.sources), bpf_map__fd(prog->maps.excluded6)),
 		  0);
 	EXPECT_EQ(probe("192.0.2.77", 1), XDP_COUNT_DIVERTED);
 	EXPECT_EQ(probe("2001:db8::77", 2), XDP_COUNT_DIVERTED);
@@ -339,6 +339,47 @@ TEST_F(XdpClaims, SourcesByPrefix)
 	EXPECT_EQ(probe("192.0.2.1", 5060, "10.0.9.9"), XDP_COUNT_DIVERTED);
 	EXPECT_EQ(probe("192.0.2.1", 5060, "192.0.2.1"), XDP_COUNT_SOURCE);
 	EXPECT_EQ(shared()->source_all, 0u);
+}
+
+TEST_F(XdpClaims, ExcludedSourcesOfIpv6)
+{
+	ASSERT_EQ(insert(claim("0.0.0.0", 5060)), 0);
+	ASSERT_EQ(insert(claim("::", 5060)), 0);
+	EXPECT_EQ(probe("2001:db8::1", 5060, "2001:db8:1::7"), XDP_COUNT_DIVERTED);
+	ASSERT_EQ(set_excluded({"2001:db8:1::7/128", "2001:db8:2::/48"}), 0);
+	EXPECT_EQ(probe("2001:db8::1", 5060, "2001:db8:1::7"), XDP_COUNT_SOURCE);
+	EXPECT_EQ(probe("2001:db8::1", 5060, "2001:db8:1::8"), XDP_COUNT_DIVERTED);
+	EXPECT_EQ(probe("2001:db8::1", 5060, "2001:db8:2:3::4"), XDP_COUNT_SOURCE);
+	EXPECT_EQ(probe("192.0.2.1", 5060, "10.9.9.9"), XDP_COUNT_DIVERTED);
+	ASSERT_EQ(set_excluded({"2001:db8:2::/48", "2001:db8:1::8/128"}), 0);
+	EXPECT_EQ(probe("2001:db8::1", 5060, "2001:db8:1::7"), XDP_COUNT_DIVERTED);
+	EXPECT_EQ(probe("2001:db8::1", 5060, "2001:db8:1::8"), XDP_COUNT_SOURCE);
+	EXPECT_EQ(probe("2001:db8::1", 5060, "2001:db8:2:3::4"), XDP_COUNT_SOURCE);
+	ASSERT_EQ(set_excluded({"::/0"}), 0);
+	EXPECT_EQ(probe("2001:db8::1", 5060, "2001:db8:1::7"), XDP_COUNT_SOURCE);
+	ASSERT_EQ(set_excluded({}), 0);
+	EXPECT_EQ(probe("2001:db8::1", 5060, "2001:db8:1::8"), XDP_COUNT_DIVERTED);
+	EXPECT_EQ(shared()->excluded6, (uint32_t)XDP_EXCLUDED_NONE);
+}
+
+TEST_F(XdpClaims, MoreExcludedSourcesThanFitAreAllOfIpv6)
+{
+	std::vector<std::string> many;
+
+	ASSERT_EQ(insert(claim("::", 5060)), 0);
+	for (int i = 0; i <= XDP_EXCLUDED_MAX; i++)
+		many.push_back("2001:db8:9::" + std::to_string(i) + "/128");
+	EXPECT_EQ(set_excluded(many), -ENOSPC);
+	EXPECT_EQ(probe("2001:db8::1", 5060, "2001:db8:1::7"), XDP_COUNT_SOURCE);
+	many.pop_back();
+	EXPECT_EQ(set_excluded(many), 0);
+	EXPECT_EQ(probe("2001:db8::1", 5060, "2001:db8:1::7"), XDP_COUNT_DIVERTED);
+	EXPECT_EQ(probe("2001:db8::1", 5060, "2001:db8:9::3"), XDP_COUNT_SOURCE);
+	for (std::string &text : many) /* an old and a new set at once */
+		text.replace(0, 11, "2001:db8:a:");
+	EXPECT_EQ(set_excluded(many), 0);
+	EXPECT_EQ(probe("2001:db8::1", 5060, "2001:db8:a::3"), XDP_COUNT_SOURCE);
+	EXPECT_EQ(probe("2001:db8::1", 5060, "2001:db8:9::3"), XDP_COUNT_DIVERTED);
 }
 
 TEST_F(XdpClaims, MoreSourcesThanFitAreAllTheKernels)

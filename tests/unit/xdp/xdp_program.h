@@ -160,7 +160,8 @@ class XdpProgram : public testing::Test
 		ASSERT_EQ(xdp_claims_use(&claims, shared(), bpf_map__fd(prog->maps.local),
 					 bpf_map__fd(prog->maps.claims_addr),
 					 bpf_map__fd(prog->maps.claims_conn),
-					 bpf_map__fd(prog->maps.sources)),
+					 bpf_map__fd(prog->maps.sources),
+					 bpf_map__fd(prog->maps.excluded6)),
 			  0);
 		memcpy(&shared()->mac0, &device_mac[0], 4);
 		memcpy(&shared()->mac1, &device_mac[4], 2);
@@ -229,6 +230,22 @@ class XdpProgram : public testing::Test
 			s.push_back(d);
 		}
 		return xdp_claims_set_sources(&claims, s.data(), s.size());
+	}
+
+	/* "2001:db8::/32" */
+	int set_excluded(const std::vector<std::string> &list)
+	{
+		std::vector<device_prefix6> p;
+
+		for (const std::string &text : list) {
+			size_t slash = text.find('/');
+			device_prefix6 d{};
+
+			memcpy(d.addr, ip(text.substr(0, slash)).data(), 16);
+			d.len = std::stoi(text.substr(slash + 1));
+			p.push_back(d);
+		}
+		return xdp_claims_set_excluded(&claims, p.data(), p.size());
 	}
 
 	int insert(const device_claim &c)
