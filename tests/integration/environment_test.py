@@ -404,7 +404,8 @@ def peers_of_ipv6_that_rules_name():
             assert b.receives() == (False, False)
             b.fast_with(other)
             # Who has not been spoken to may not speak: the kernel must see both ways.
-            nft(net, f"delete table inet f\ntable inet f {{ chain in {{ type filter hook input priority 0; ip6 saddr {B6} ct state new drop; }} }}")
+            nft(net, "delete table inet f\ntable inet f { chain in { type filter hook input priority 0;"
+                     f" ip6 saddr {B6} ct state new drop; }} }}")
             until(lambda: b.asks((B6, 5353))[0] is not None, 8, "an answer")
             b.leaves_to_linux("drop")
             assert b.asks((B6, 5353)) == ((B6, 5353), (B6, 5353))

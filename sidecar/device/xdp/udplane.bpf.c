@@ -291,7 +291,7 @@ static __always_inline int martian6(const struct in6_addr *a)
 	return !a->s6_addr32[2] && (!a->s6_addr32[3] || a->s6_addr32[3] == bpf_htonl(1));
 }
 
-/* Returns true if a rule of this namespace concerns datagrams from there. (Of IPv4, such sources are
+/* Returns true if a rule of this namespace concerns datagrams from there. (IPv4 has such sources
  * among those that are not valid.) */
 static __always_inline int is_excluded6(const struct in6_addr *from)
 {
