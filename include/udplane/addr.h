@@ -97,8 +97,8 @@ static inline bool udplane_addr_from_sockaddr(struct udplane_addr *a, const void
 
 /* Writes the struct sockaddr that a socket of this domain takes and returns its length, bytes.
  * domain: AF_INET, or AF_INET6, which makes IPv4 v4-mapped. An IPv6 address is a struct
- * sockaddr_in6 for either domain: an AF_INET socket refuses it with EAFNOSUPPORT. a->family is AF_INET or
- * AF_INET6. */
+ * sockaddr_in6 for either domain: an AF_INET socket refuses it with EAFNOSUPPORT. a->family is
+ * AF_INET or AF_INET6. */
 static inline socklen_t udplane_addr_to_sockaddr(const struct udplane_addr *a, int domain,
 						 struct sockaddr_storage *ss)
 {

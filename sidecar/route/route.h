@@ -64,8 +64,9 @@ enum route_verdict route_lookup(const struct route_table *t, uint8_t family, con
 				const void *want_src, struct route_hop *hop);
 /* src: 4 or 16 bytes. Returns true if Linux certainly accepts a datagram from there that comes in
  * by our device for one of our addresses (fib_validate_source). Returns false if it does not, or
- * must be asked: own and broadcast addresses of IPv4, with rp_filter what no route leads back to, and in
- * both families what is inside route_input.excluded. Cheap without rp_filter and exclusions. */
+ * must be asked: own and broadcast addresses of IPv4, with rp_filter what no route leads back to,
+ * and in both families what is inside route_input.excluded. Cheap without rp_filter and
+ * exclusions. */
 bool route_source_valid(const struct route_table *t, uint8_t family, const void *src);
 /* Is it one of this host's unicast addresses? */
 bool route_is_local(const struct route_table *t, uint8_t family, const void *addr);
