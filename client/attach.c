@@ -310,7 +310,7 @@ static int say_hello(void)
 		return err;
 	}
 	context.hello = talk;
-	context.hello_ns = now_ns();
+	context.hello_ns = clock_now_ns();
 	return 0;
 }
 
@@ -331,7 +331,7 @@ static struct attach *hear_welcome(uint64_t deadline_ns)
 	int err = control_wait(&context.hello, UDPLANE_MSG_WELCOME, sizeof(struct udplane_welcome),
 			       deadline_ns, &ans);
 
-	if (err == -ETIMEDOUT && now_ns() - context.hello_ns < HELLO_PATIENCE_NS) {
+	if (err == -ETIMEDOUT && clock_now_ns() - context.hello_ns < HELLO_PATIENCE_NS) {
 		context_set_reason(
 			UDPLANE_REASON_NO_SIDECAR,
 			"%s: udplaned does not answer: it is stopped, frozen or overloaded",
@@ -355,12 +355,12 @@ static struct attach *attach_once(void)
 {
 	if (context.hello_ns)
 		return hear_welcome(0);
-	return say_hello() ? NULL : hear_welcome(now_ns() + HELLO_DEADLINE_NS);
+	return say_hello() ? NULL : hear_welcome(clock_now_ns() + HELLO_DEADLINE_NS);
 }
 
 void attach_try(void)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_now_ns();
 
 	if (context.disabled || now < context.next_attach_ns)
 		return;
@@ -370,7 +370,7 @@ void attach_try(void)
 			context.attach_wait_ns ? 2 * context.attach_wait_ns : ATTACH_RETRY_NS;
 
 		context.attach_wait_ns = wait < ATTACH_RETRY_MAX_NS ? wait : ATTACH_RETRY_MAX_NS;
-		context.next_attach_ns = now_ns() + context.attach_wait_ns;
+		context.next_attach_ns = clock_now_ns() + context.attach_wait_ns;
 		return;
 	}
 	context.attach_wait_ns = 0;

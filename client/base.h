@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <time.h>
+#include <udplane/clock.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -85,29 +85,13 @@ extern "C" {
 
 /* --- time --- */
 
-static inline uint64_t clock_ns(clockid_t id)
-{
-	struct timespec t;
-
-	clock_gettime(id, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-static inline uint64_t now_ns(void)
-{
-	return clock_ns(CLOCK_MONOTONIC);
-}
-/* A tick (1-10 ms) late, a quarter of the price. Same zero as now_ns. */
-static inline uint64_t coarse_ns(void)
-{
-	return clock_ns(CLOCK_MONOTONIC_COARSE);
-}
 /* Some counter of 1-5 per nanosecond, for rate limits that need no precision. */
 static inline uint64_t ticks(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
 	return __builtin_ia32_rdtsc();
 #else
-	return now_ns() * 2;
+	return clock_now_ns() * 2;
 #endif
 }
 

@@ -193,13 +193,13 @@ int udplane_reserve(int fd, struct udplane_buf *bufs, unsigned int cnt)
 		err = !cnt ? -EINVAL : 0;
 		if (!err && s->burst_cnt)
 			err = pthread_equal(s->burst_owner, pthread_self()) ? -EINVAL
-			      : end && now_ns() >= end			    ? -EAGAIN
+			      : end && clock_now_ns() >= end		    ? -EAGAIN
 									    : -EBUSY;
 		if (err != -EBUSY)
 			break;
 		lock_drop(&s->tx_lock); /* another thread's: it will be quick */
 		if (!end)
-			end = now_ns() + TX_FULL_WAIT_NS;
+			end = clock_now_ns() + TX_FULL_WAIT_NS;
 		sched_yield();
 	}
 	if (!err) {
@@ -235,8 +235,8 @@ static bool kernel_room(struct sock *s, uint64_t *end)
 	if (__atomic_load_n(&s->nonblock, __ATOMIC_RELAXED))
 		return false;
 	if (!*end)
-		*end = now_ns() + TX_FULL_WAIT_NS;
-	else if (now_ns() >= *end)
+		*end = clock_now_ns() + TX_FULL_WAIT_NS;
+	else if (clock_now_ns() >= *end)
 		return false;
 	syscall(SYS_ppoll, &p, 1, &ms, NULL,
 		0); /* poll() is a cancellation point, and locks are held */

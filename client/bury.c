@@ -58,7 +58,7 @@ void attach_bury(struct attach *a)
 	table_each(bury_sock, a);
 	attach_close_fds(a);
 	context.attach_wait_ns = 0;
-	context.next_attach_ns = now_ns() + ATTACH_RETRY_NS;
+	context.next_attach_ns = clock_now_ns() + ATTACH_RETRY_NS;
 	attach_put(a);
 }
 
@@ -77,7 +77,7 @@ void maintain(struct sock *s, bool may_claim, bool block)
 	}
 	a = context.att;
 	if (a) {
-		attach_look(a, now_ns());
+		attach_look(a, clock_now_ns());
 		if (attach_news(a) && control_dead(&a->control))
 			attach_bury(a);
 	}

@@ -211,7 +211,7 @@ static void refused(struct sock *s, uint32_t reason, const char *text)
 	uint64_t wait = s->claim_wait_ns ? 2 * s->claim_wait_ns : CLAIM_RETRY_NS;
 
 	s->claim_wait_ns = wait < CLAIM_RETRY_MAX_NS ? wait : CLAIM_RETRY_MAX_NS;
-	sock_retry_at(s, now_ns() + s->claim_wait_ns);
+	sock_retry_at(s, clock_now_ns() + s->claim_wait_ns);
 	sock_set_reason(s, reason, text);
 	context_log(2, "socket %d stays with the kernel: %s: %s", s->fd, reason_name(reason), text);
 }
@@ -243,7 +243,7 @@ static void claimed(struct sock *s, struct attach *a, struct control_answer *ans
 		sock_retry_at(s, UINT64_MAX);
 		if (!install(s, a, c, rxq, own_take(ans->fd[0]))) {
 			send_release(a, c->sock, UDPLANE_REASON_NONE, "");
-			sock_retry_at(s, now_ns() + CLAIM_RETRY_NS);
+			sock_retry_at(s, clock_now_ns() + CLAIM_RETRY_NS);
 		}
 		ans->fd[0] = -1;
 		context_log(2, "socket %d is claimed as %u", s->fd, c->sock);
@@ -314,15 +314,15 @@ void claim_try(struct sock *s)
 	}
 	if (a->backend == UDPLANE_BACKEND_KERNEL) {
 		sock_set_reason(s, UDPLANE_REASON_BACKEND_KERNEL, a->text);
-		sock_retry_at(s, now_ns() + ATTACH_RETRY_MAX_NS);
+		sock_retry_at(s, clock_now_ns() + ATTACH_RETRY_MAX_NS);
 		return;
 	}
 	if (a->control.failed || udplane_load32(&a->stats->state) > UDPLANE_STATE_RUNNING) {
 		sock_set_reason(s, UDPLANE_REASON_LEAVING, "udplaned is stopping");
-		sock_retry_at(s, now_ns() + ATTACH_RETRY_NS);
+		sock_retry_at(s, clock_now_ns() + ATTACH_RETRY_NS);
 		return;
 	}
-	if (coarse_ns() < s->retry_ns)
+	if (clock_coarse_ns() < s->retry_ns)
 		return;
 	if (!sock_kernel_is(s)) {
 		refused(s, UDPLANE_REASON_DESCRIPTORS,

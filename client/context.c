@@ -83,9 +83,9 @@ enum lock_result lock_wait(struct lock *l, uintptr_t frame)
 		} else if (i < 200) {
 			sched_yield();
 		} else { /* the holder may be of lower priority than we: let it run */
-			end = end ? end : now_ns() + LOCK_PATIENCE_NS;
+			end = end ? end : clock_now_ns() + LOCK_PATIENCE_NS;
 			syscall(SYS_nanosleep, &(struct timespec){.tv_nsec = 20000}, NULL);
-			if (now_ns() > end)
+			if (clock_now_ns() > end)
 				break;
 		}
 	}

@@ -121,7 +121,7 @@ int control_wait(struct control *c, uint16_t type, size_t min_len, uint64_t dead
 			control_close_fds(ans);
 			continue;
 		}
-		now = now_ns();
+		now = clock_now_ns();
 		if (now >= deadline)
 			return -ETIMEDOUT;
 		poll(&p, 1, (int)((deadline - now) / 1000000) + 1);
@@ -150,7 +150,7 @@ int control_request(struct control *c, void *req, size_t len, int send_fd, uint1
 	    -ETOOMANYREFS) /* RLIMIT_NOFILE of descriptors in flight: not the connection's fault */
 		return err;
 	if (!err)
-		err = control_wait(c, type, min_len, now_ns() + CONTROL_DEADLINE_NS, ans);
+		err = control_wait(c, type, min_len, clock_now_ns() + CONTROL_DEADLINE_NS, ans);
 	if (err) {
 		c->failed = true;
 		c->silent = err == -ETIMEDOUT;

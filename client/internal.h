@@ -280,7 +280,7 @@ static inline bool sock_news(const struct sock *s)
 	if (likely(s->att != NULL))
 		return unlikely(attach_news(s->att));
 	at = __atomic_load_n(&s->retry_ns, __ATOMIC_RELAXED);
-	return at != UINT64_MAX && coarse_ns() >= at;
+	return at != UINT64_MAX && clock_coarse_ns() >= at;
 }
 
 /* --- claim.c: under ctl, s referenced and unlocked --- */

@@ -379,7 +379,7 @@ static int rx_poll(struct sock *s, struct rx_sink *k)
 	rx_disarm(s);
 	n = rx_take(s, k, !look);
 	if (look && s->att)
-		attach_look(s->att, now_ns());
+		attach_look(s->att, clock_now_ns());
 	lock_drop(&s->rx_lock);
 	return n;
 }
@@ -423,7 +423,7 @@ static int rx_try(int fd, struct rx_sink *k)
 			break;
 		if (k->flags & MSG_DONTWAIT) {
 			if (s->att)
-				attach_look(s->att, now_ns());
+				attach_look(s->att, clock_now_ns());
 			break;
 		}
 		if (wait.hup ||
@@ -571,7 +571,7 @@ int udplane_recvmmsg(int fd, struct mmsghdr *vec, unsigned int cnt, int flags,
 	if (timeout) {
 		if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= 1000000000)
 			return set_errno(-EINVAL);
-		now = now_ns();
+		now = clock_now_ns();
 		end = (uint64_t)timeout->tv_sec > UINT64_MAX / 4000000000u
 			      ? UINT64_MAX / 2
 			      : (uint64_t)timeout->tv_sec * 1000000000u +
@@ -593,7 +593,7 @@ int udplane_recvmmsg(int fd, struct mmsghdr *vec, unsigned int cnt, int flags,
 			flags |= MSG_DONTWAIT;
 		if (n < (int)chunk && (flags & MSG_DONTWAIT))
 			break;
-		if (timeout && (now = now_ns()) >= end)
+		if (timeout && (now = clock_now_ns()) >= end)
 			break;
 	}
 	if (timeout) {

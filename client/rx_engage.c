@@ -20,7 +20,7 @@ static void rx_engage(struct sock *s, uint32_t cnt)
 {
 	struct attach *a = s->att;
 	uint32_t factor = a->mode == UDPLANE_MODE_POWERSAVE ? POWERSAVE_FACTOR : 1, seen;
-	uint64_t now = now_ns();
+	uint64_t now = clock_now_ns();
 
 	if (attach_engaged(a)) { /* of another interface, or fragments; or the worker is dead */
 		attach_look(a, now);
@@ -65,7 +65,7 @@ void rx_kernel_looked(struct sock *s, int cnt, uint32_t asked, int flags)
 	/* nothing by either path while the worker should be serving: is it alive? At most once a
 	 * ms */
 	if (cnt <= 0 && s->att)
-		attach_look(s->att, now_ns());
+		attach_look(s->att, clock_now_ns());
 }
 
 bool rx_switch(struct sock *s, bool emptied)

@@ -52,7 +52,7 @@ static bool worth_waking(const struct attach *a, struct lane *l, uint32_t cnt)
 		return true;
 	if (udplane_word_load(&l->tx.head->cons_idx) != l->tx.idx)
 		return true; /* it was rung already: keep the order */
-	now = now_ns();
+	now = clock_now_ns();
 	if (now - l->window_ns > TX_ENGAGE_WINDOW_NS) {
 		l->window_ns = now;
 		l->window_cnt = 0;
@@ -95,7 +95,7 @@ static void look_for_trouble(struct attach *a, struct sock *s, struct lane *l)
 		return;
 	l->checked_ticks = now;
 	s->test_cancel = true;
-	now = now_ns();
+	now = clock_now_ns();
 	attach_look(a, now);
 	look_for_stall(l, now);
 }
@@ -108,8 +108,8 @@ static bool tx_wait_reserved(struct lane *l)
 
 	if (l->reserved_long || pthread_equal(l->reserved_by, pthread_self()))
 		return false;
-	end = now_ns() + TX_FULL_WAIT_NS;
-	while (l->reserved && now_ns() < end) {
+	end = clock_now_ns() + TX_FULL_WAIT_NS;
+	while (l->reserved && clock_now_ns() < end) {
 		lock_drop(&l->tx_lock);
 		sched_yield();
 		while (!lock_take(
@@ -180,18 +180,18 @@ uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want, int flags)
 	if (likely(n > 0))
 		return n < want ? n : want;
 	quick = (flags & MSG_DONTWAIT) || __atomic_load_n(&s->nonblock, __ATOMIC_RELAXED);
-	end = now_ns() + (quick ? TX_FULL_WAIT_NONBLOCK_NS : TX_FULL_WAIT_NS);
+	end = clock_now_ns() + (quick ? TX_FULL_WAIT_NONBLOCK_NS : TX_FULL_WAIT_NS);
 	do {
 		sched_yield();
 		n = tx_free(s, l, enough);
-	} while (n < enough && !attach_news(s->att) && now_ns() < end);
+	} while (n < enough && !attach_news(s->att) && clock_now_ns() < end);
 	if (!n) {
 		s->kernel_tx_full++;
 		udplane_store64(&s->tx_shared->kernel_tx_full, s->kernel_tx_full);
 		__atomic_store_n(
 			&s->att->checked_ns, 0,
 			__ATOMIC_RELAXED); /* now, or this would overtake what a dead one left */
-		attach_look(s->att, now_ns());
+		attach_look(s->att, clock_now_ns());
 	}
 	return n < want ? n : want;
 }
@@ -241,7 +241,7 @@ static void resend_one(struct sock *s, const struct udplane_tx_desc *t, const ui
 			s->fast_tx--;
 			return;
 		}
-		if (errno == EAGAIN && now_ns() < s->att->resend_until_ns)
+		if (errno == EAGAIN && clock_now_ns() < s->att->resend_until_ns)
 			poll(&p, 1, 10);
 		else if (errno != EINTR &&
 			 errno != ECONNREFUSED) /* the latter: an old error, now taken */
@@ -263,7 +263,7 @@ void tx_resend(struct sock *s, struct attach *a)
 		return;
 	}
 	if (!a->resend_until_ns)
-		a->resend_until_ns = now_ns() + RESEND_DEADLINE_NS;
+		a->resend_until_ns = clock_now_ns() + RESEND_DEADLINE_NS;
 	if (!lock_insist(&l->tx_lock))
 		return;
 	cons = udplane_word_load(&l->tx.head->cons_idx);

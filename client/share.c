@@ -291,7 +291,7 @@ static void prepare_sock(struct sock *s, void *arg)
 		s->options = options_read(s);
 	s->claim_wait_ns = 0;
 	if (!s->kernel_only && !context.disabled)
-		sock_retry_at(s, now_ns() + SHARE_RETRY_NS);
+		sock_retry_at(s, clock_now_ns() + SHARE_RETRY_NS);
 }
 
 static bool room_for_birth(void)
@@ -375,7 +375,7 @@ bool share_resume(struct sock *s)
 {
 	bool alone;
 
-	if (coarse_ns() < s->retry_ns)
+	if (clock_coarse_ns() < s->retry_ns)
 		return false;
 	alone = share_alone(s);
 	if (!sock_insist_rx(s))
@@ -391,7 +391,7 @@ bool share_resume(struct sock *s)
 		uint64_t wait = s->claim_wait_ns ? 2 * s->claim_wait_ns : SHARE_RETRY_NS;
 
 		s->claim_wait_ns = wait < SHARE_RETRY_MAX_NS ? wait : SHARE_RETRY_MAX_NS;
-		sock_retry_at(s, now_ns() + s->claim_wait_ns);
+		sock_retry_at(s, clock_now_ns() + s->claim_wait_ns);
 		sock_set_reason(s, UDPLANE_REASON_PROCESSES,
 				"it is open in several processes since a fork()");
 		return false;

@@ -142,7 +142,7 @@ int udplane_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)
  * into: its submit is waited for, though not for ever, as it may be dead. */
 static struct sock *lock_to_close(int fd, struct sock **late)
 {
-	uint64_t until = now_ns() + CLOSE_WAIT_NS;
+	uint64_t until = clock_now_ns() + CLOSE_WAIT_NS;
 
 	for (;;) {
 		struct sock *s = table_get(fd);
@@ -155,7 +155,7 @@ static struct sock *lock_to_close(int fd, struct sock **late)
 		}
 		if (table_get(fd) == s &&
 		    (!s->burst_cnt || pthread_equal(s->burst_owner, pthread_self()) ||
-		     now_ns() > until))
+		     clock_now_ns() > until))
 			return s;
 		sock_drop_both(s);
 		sched_yield();
@@ -195,8 +195,8 @@ int udplane_close(int fd)
 	}
 	/* So that the number is free on return. Not for ever: a thread may be in a system call that
 	 * goes on, or have jumped out of it. */
-	until = now_ns() + CLOSE_WAIT_NS;
-	while (sock_visited(s) && now_ns() < until)
+	until = clock_now_ns() + CLOSE_WAIT_NS;
+	while (sock_visited(s) && clock_now_ns() < until)
 		sched_yield();
 	sock_leave_sleepers(s);
 	sock_unref(s);

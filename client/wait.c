@@ -219,7 +219,7 @@ static bool rx_spin(struct sock *s, struct rx_wait *w)
 		else
 			udplane_pause();
 		if (yield || i % 16 == 0) {
-			uint64_t now = now_ns();
+			uint64_t now = clock_now_ns();
 
 			if (now >= w->spin_end_ns || attach_news(s->att))
 				return false;
@@ -301,7 +301,7 @@ static bool is_shut(const struct sock *s)
 static int rx_sleep(struct sock *s, struct rx_wait *w)
 {
 	struct pollfd p = {.fd = s->fd, .events = POLLIN};
-	uint64_t now = now_ns(), left = UINT64_MAX;
+	uint64_t now = clock_now_ns(), left = UINT64_MAX;
 	struct visit v;
 	bool capped = false;
 	int n, flags, err = 0;
@@ -337,7 +337,7 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 		err = -EAGAIN;
 	rx_lock_again(s);
 	if (visit_lasts(&v) && s->att)
-		attach_look(s->att, now_ns());
+		attach_look(s->att, clock_now_ns());
 	if (visit_lasts(&v) && !s->closed && sock_news(s)) {
 		lock_drop(&s->rx_lock);
 		maintain(s, true, false);
@@ -358,7 +358,8 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 int rx_wait(struct sock *s, struct rx_wait *w)
 {
 	if (!w->begun) {
-		uint64_t timeo = __atomic_load_n(&s->rcvtimeo_ns, __ATOMIC_RELAXED), now = now_ns();
+		uint64_t timeo = __atomic_load_n(&s->rcvtimeo_ns, __ATOMIC_RELAXED),
+			 now = clock_now_ns();
 
 		if (timeo == RCVTIMEO_NO_WAIT)
 			return -EAGAIN;

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #define WELCOME_MIN	 (offsetof(struct udplane_welcome, stats_len))
@@ -24,17 +24,9 @@ struct attach {
 	int fd;
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 static int left_ms(const struct attach *a)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_now_ns();
 
 	return now >= a->deadline_ns ? 0 : (int)((a->deadline_ns - now) / 1000000) + 1;
 }
@@ -207,7 +199,7 @@ static int copy_zone(const struct attach *a, int fd, struct snapshot *s)
 	if (zone == MAP_FAILED)
 		return fail(a, errno, "stats zone: map %lld bytes: %s", (long long)st.st_size,
 			    strerror(errno));
-	s->now_ns = now_ns();
+	s->now_ns = clock_now_ns();
 	ret = snapshot_read(s, zone, (size_t)st.st_size, why);
 	munmap(zone, (size_t)st.st_size);
 	return ret ? fail(a, -ret, "%s", why) : 0;
@@ -215,7 +207,7 @@ static int copy_zone(const struct attach *a, int fd, struct snapshot *s)
 
 int attach_snapshot(const char *path, int timeout_ms, struct snapshot *s, char *err)
 {
-	struct attach a = {path, now_ns() + (uint64_t)timeout_ms * 1000000, err, -1};
+	struct attach a = {path, clock_now_ns() + (uint64_t)timeout_ms * 1000000, err, -1};
 	struct udplane_welcome welcome = {0};
 	int ret, stats_fd = -1;
 	size_t len = 0;

@@ -29,8 +29,6 @@ typedef int verb_view(const struct snapshot *s, bool json);
 int verb_show(const char *name, const char *usage, const char *socket, int argc, char **argv,
 	      verb_view *view);
 
-long verb_now_ms(void); /* CLOCK_MONOTONIC */
-
 /* A help text that was printed is success. */
 static inline int verb_args_status(int ret)
 {

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <udplane/clock.h>
 
 #include "client/ctl/args.h"
 #include "client/ctl/attach.h"
@@ -132,12 +133,12 @@ static int check_sockets(const struct health *h)
 
 static int check(struct health *h)
 {
-	long deadline = verb_now_ms() + (long)(h->ready * 1000), left;
+	long deadline = (long)clock_now_ms() + (long)(h->ready * 1000), left;
 	bool runs = look(h, ATTACH_TIMEOUT_MS);
 
-	while (!runs && h->ready > 0 && (left = deadline - verb_now_ms()) > 0) {
+	while (!runs && h->ready > 0 && (left = deadline - (long)clock_now_ms()) > 0) {
 		poll(NULL, 0, left < RETRY_MS ? (int)left : RETRY_MS);
-		left = deadline - verb_now_ms();
+		left = deadline - (long)clock_now_ms();
 		runs = look(h, left <= 0 ? 1 : left < ATTACH_TIMEOUT_MS ? left : ATTACH_TIMEOUT_MS);
 	}
 	if (runs && h->accelerated)

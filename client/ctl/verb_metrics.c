@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #include "client/ctl/args.h"
@@ -69,7 +70,7 @@ static char *render(const char *socket, size_t *len)
 static bool wait_for(int fd, short events, long deadline)
 {
 	struct pollfd p = {fd, events, 0};
-	long left = deadline - verb_now_ms();
+	long left = deadline - (long)clock_now_ms();
 
 	return left > 0 && poll(&p, 1, (int)left) > 0;
 }
@@ -123,7 +124,7 @@ static void answer_text(int fd, const char *status, const char *text, long deadl
 
 static void serve_one(int fd, const char *socket)
 {
-	long deadline = verb_now_ms() + REQUEST_MS;
+	long deadline = (long)clock_now_ms() + REQUEST_MS;
 	char request[REQUEST_MAX], *text;
 	size_t len;
 
@@ -138,7 +139,7 @@ static void serve_one(int fd, const char *socket)
 		return;
 	}
 	text = render(socket, &len);
-	deadline = verb_now_ms() + REQUEST_MS; /* udplaned may have taken its time */
+	deadline = (long)clock_now_ms() + REQUEST_MS; /* udplaned may have taken its time */
 	if (text)
 		answer(fd, "200 OK", text, len, deadline);
 	else

@@ -1,19 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 // What verbs share that show one snapshot of the counters: options, attaching, printing.
 #include <stdio.h>
-#include <time.h>
 
 #include "client/ctl/args.h"
 #include "client/ctl/attach.h"
 #include "client/ctl/verb.h"
-
-long verb_now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 int verb_show(const char *name, const char *usage, const char *socket, int argc, char **argv,
 	      verb_view *view)

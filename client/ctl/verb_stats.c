@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #include "client/ctl/args.h"
@@ -105,39 +106,28 @@ static void show_again(struct watch *w, FILE *out)
 	keep(w, &s);
 }
 
-static void pause_until(struct timespec *next, double seconds, const sigset_t *unblocked)
+static void pause_until(uint64_t *next_ns, double seconds, const sigset_t *unblocked)
 {
-	struct timespec now, left;
+	uint64_t now = clock_now_ns(), left_ns;
+	struct timespec left;
 
-	next->tv_sec += (time_t)seconds;
-	next->tv_nsec += (long)((seconds - (double)(time_t)seconds) * 1e9);
-	if (next->tv_nsec >= 1000000000) {
-		next->tv_sec++;
-		next->tv_nsec -= 1000000000;
-	}
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	left.tv_sec = next->tv_sec - now.tv_sec;
-	left.tv_nsec = next->tv_nsec - now.tv_nsec;
-	if (left.tv_nsec < 0) {
-		left.tv_sec--;
-		left.tv_nsec += 1000000000;
-	}
-	if (left.tv_sec < 0) {
-		*next = now; /* late: udplaned was slow to answer; no burst to catch up */
-		left = (struct timespec){0, 0};
-	}
+	*next_ns += (uint64_t)(seconds * 1e9);
+	if (*next_ns < now)
+		*next_ns = now; /* late: udplaned was slow to answer; no burst to catch up */
+	left_ns = *next_ns - now;
+	left.tv_sec = (time_t)(left_ns / 1000000000);
+	left.tv_nsec = (long)(left_ns % 1000000000);
 	ppoll(NULL, 0, &left, unblocked);
 }
 
 static int show_until_signal(struct watch *w)
 {
-	struct timespec next;
+	uint64_t next_ns = clock_now_ns();
 	struct screen screen;
 	sigset_t unblocked;
 
 	catch_signals(&unblocked);
 	screen_open(&screen, !w->json);
-	clock_gettime(CLOCK_MONOTONIC, &next);
 	while (!stop) {
 		FILE *out = screen_begin(&screen);
 
@@ -146,7 +136,7 @@ static int show_until_signal(struct watch *w)
 		show_again(w, out);
 		if (screen_end(&screen))
 			break;
-		pause_until(&next, w->seconds, &unblocked);
+		pause_until(&next_ns, w->seconds, &unblocked);
 	}
 	screen_close(&screen);
 	if (w->have_before)

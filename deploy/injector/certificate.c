@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <udplane/clock.h>
 
 #define CHAIN_MAX 8
 
@@ -15,7 +16,7 @@ struct credentials {
 	unsigned int count;
 	gnutls_privkey_t key;
 	time_t not_after;
-	time_t retired; /* 0: in use */
+	uint64_t retired_ns; /* time at which it was replaced; 0 while it is in use */
 	struct credentials *next;
 };
 
@@ -163,14 +164,6 @@ static bool stamp_equal(const struct stamp *a, const struct stamp *b)
 	       a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
 }
 
-static time_t now_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
-}
-
 static void drop_retired(bool all)
 {
 	struct credentials **link = state.current ? &state.current->next : NULL;
@@ -178,7 +171,7 @@ static void drop_retired(bool all)
 	while (link && *link) {
 		struct credentials *old = *link;
 
-		if (all || now_s() - old->retired > CERTIFICATE_GRACE_S) {
+		if (all || clock_now_ns() - old->retired_ns > CERTIFICATE_GRACE_S * 1000000000ull) {
 			*link = old->next;
 			credentials_destroy(old);
 		} else {
@@ -198,7 +191,7 @@ static int replace(struct config_error *err)
 	state.stamps[0] = stamps[0];
 	state.stamps[1] = stamps[1];
 	if (state.current)
-		state.current->retired = now_s();
+		state.current->retired_ns = clock_now_ns();
 	credentials->next = state.current;
 	pthread_mutex_lock(&state.lock);
 	state.current = credentials;

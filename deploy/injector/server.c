@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <udplane/clock.h>
 
 #include "deploy/injector/admission.h"
 #include "deploy/injector/certificate.h"
@@ -64,14 +65,6 @@ struct request {
 	unsigned int status; /* what it is refused with; 0: not refused */
 	const char *why;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 static void drop_body(struct request *request)
 {
@@ -129,7 +122,7 @@ static struct guard_connection *guarded(struct MHD_Connection *connection)
 /* One a second: whoever may send anything shall not fill the log, and the counters have all. */
 static void log_refused(struct server *server, const char *message)
 {
-	uint_fast64_t last = atomic_load(&server->refused_ns), now = now_ns();
+	uint_fast64_t last = atomic_load(&server->refused_ns), now = clock_now_ns();
 
 	if ((!last || now - last >= 1000000000) &&
 	    atomic_compare_exchange_strong(&server->refused_ns, &last, now))
@@ -162,7 +155,7 @@ static unsigned int status_of(enum admission_result result)
 static enum MHD_Result review(struct server *server, struct MHD_Connection *connection,
 			      struct request *request)
 {
-	uint64_t start = now_ns();
+	uint64_t start = clock_now_ns();
 	bool heavy = request->body.len > HEAVY;
 	struct admission admission;
 	enum MHD_Result ret;
@@ -185,7 +178,7 @@ static enum MHD_Result review(struct server *server, struct MHD_Connection *conn
 		ret = answer_text(connection, status_of(admission.result),
 				  *admission.message ? admission.message : "out of memory");
 	}
-	metrics_add(&server->metrics, admission.result, now_ns() - start);
+	metrics_add(&server->metrics, admission.result, clock_now_ns() - start);
 	log_review(server, &admission);
 	return ret;
 }
@@ -256,7 +249,7 @@ static enum MHD_Result on_head(struct server *server, struct MHD_Connection *con
 	if (!request)
 		return MHD_NO;
 	*context = request;
-	guard_begin(server->reviews, guarded(connection), now_ns());
+	guard_begin(server->reviews, guarded(connection), clock_now_ns());
 	check_head(server, connection, url, method, request);
 	if (request->status &&
 	    content_length(connection) > (uint64_t)body_max(server) * DISCARD_FACTOR)
@@ -296,7 +289,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **co
 		drop_body(request);
 	free(request);
 	*context = NULL;
-	guard_end(server->reviews, guarded(connection), now_ns());
+	guard_end(server->reviews, guarded(connection), clock_now_ns());
 }
 
 /* ---- status ---- */
@@ -308,7 +301,7 @@ static void on_status_completed(void *arg, struct MHD_Connection *connection, vo
 
 	(void)context;
 	(void)code;
-	guard_end(server->statuses, guarded(connection), now_ns());
+	guard_end(server->statuses, guarded(connection), clock_now_ns());
 }
 
 /* Of the plain port. */
@@ -324,7 +317,7 @@ static enum MHD_Result on_status(void *arg, struct MHD_Connection *connection, c
 	*len = 0;
 	if (!*context) { /* MHD calls again when the head has been seen, and for on_completed */
 		*context = server;
-		guard_begin(server->statuses, guarded(connection), now_ns());
+		guard_begin(server->statuses, guarded(connection), clock_now_ns());
 		return MHD_YES;
 	}
 	if (strcmp(method, MHD_HTTP_METHOD_GET) && strcmp(method, MHD_HTTP_METHOD_HEAD))
@@ -358,7 +351,7 @@ static void notify(struct guard *guard, struct MHD_Connection *connection, void 
 	}
 	address = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-	*context = guard_open(guard, fd->connect_fd, address->client_addr, now_ns());
+	*context = guard_open(guard, fd->connect_fd, address->client_addr, clock_now_ns());
 }
 
 static void on_review_connection(void *arg, struct MHD_Connection *connection, void **context,
@@ -455,8 +448,8 @@ static void wait_signal(struct server *server, const sigset_t *signals, unsigned
 		if (seconds && passed >= seconds)
 			return;
 		refresh(server, &failing);
-		guard_sweep(server->reviews, now_ns());
-		guard_sweep(server->statuses, now_ns());
+		guard_sweep(server->reviews, clock_now_ns());
+		guard_sweep(server->statuses, clock_now_ns());
 	}
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sidecar/control/control.h"
 
-#include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
 #include "sidecar/base/notify.h"
 #include "sidecar/control/internal.h"
@@ -12,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #define LOOP_EVENTS 1200 /* more than there are sessions, so that each has its turn among them */

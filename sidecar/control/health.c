@@ -14,11 +14,11 @@
  *   an interface has come up           the same (backend auto, which had found none)
  */
 /* clang-format on */
-#include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
 #include <stdio.h>
 #include <string.h>
+#include <udplane/clock.h>
 
 #define RESTART_PACE_NS 2000000000ull /* restarts of our own are this far apart at least */
 

@@ -10,9 +10,9 @@
  *
  * Every RECENT_TICKS: base[0] = base[1], base[1] = now.
  */
-#include "sidecar/base/clock.h"
 #include "sidecar/control/internal.h"
 #include <string.h>
+#include <udplane/clock.h>
 
 #define RECENT_TICKS 3
 

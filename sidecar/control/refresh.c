@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the control thread writes into the stats zone. */
-#include "sidecar/base/clock.h"
 #include "sidecar/control/host.h"
 #include "sidecar/control/internal.h"
 #include <stdio.h>
 #include <string.h>
+#include <udplane/clock.h>
 
 static void copy_client(struct control *c, const struct sock *k)
 {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Netlink -> immutable table -> workers, at most once in ROUTE_PACE_NS however fast the kernel's
  * tables change. */
-#include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
 #include <errno.h>
@@ -9,6 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #define ROUTE_PACE_NS 10000000ull

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Attached processes: accept, requests, farewell. Nothing that a client sends can stop the loop or
  * reach another client. */
-#include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
 #include <errno.h>
@@ -11,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #define SESSION_HELLO_TICKS    3	    /* seconds to say HELLO */

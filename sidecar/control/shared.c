@@ -17,7 +17,6 @@
  *   socket beside its listener to connect() it at once (DTLS, TURN, QUIC) shall not stop the
  *   listener each time. Meanwhile it waits, and the others do not.
  */
-#include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
 #include <errno.h>
@@ -25,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #define FRESH_NS      20000000ull   /* bind() to connect() takes some 100 us */

@@ -9,7 +9,6 @@
  * Order of things: workers know a key before the device diverts to it, and after it has stopped; so
  * a datagram that is diverted finds its socket.
  */
-#include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
 #include <errno.h>
@@ -19,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #define CHECK_BUDGET_NS 4000000 /* of the control thread's time a second: 0.4 % */

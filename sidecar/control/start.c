@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Up: device, memory, workers, routes, socket. Down: in the order that loses nothing. */
-#include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
 #include "sidecar/confine/confine.h"
 #include "sidecar/control/internal.h"
@@ -19,6 +18,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
+#include <udplane/clock.h>
 #include <udplane/udplane.h>
 #include <unistd.h>
 

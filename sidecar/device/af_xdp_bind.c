@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #include "sidecar/device/af_xdp_internal.h"
@@ -151,14 +152,6 @@ static int bind_all(struct af_xdp *dev, bool zerocopy)
 	return err;
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
-}
-
 static void pause_ms(uint32_t ms)
 {
 	struct timespec t = {.tv_nsec = ms * 1000000L};
@@ -168,10 +161,10 @@ static void pause_ms(uint32_t ms)
 
 static int bind_patiently(struct af_xdp *dev, bool zerocopy)
 {
-	uint64_t until = now_ms() + RETRY_MS;
+	uint64_t until = clock_now_ms() + RETRY_MS;
 	int err;
 
-	while ((err = bind_all(dev, zerocopy)) == -EBUSY && now_ms() < until)
+	while ((err = bind_all(dev, zerocopy)) == -EBUSY && clock_now_ms() < until)
 		pause_ms(5);
 	return err;
 }
@@ -209,7 +202,7 @@ static int link_program(struct af_xdp *dev, bool generic)
 	LIBBPF_OPTS(bpf_link_create_opts, opts,
 		    .flags = generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
 	int fd = bpf_program__fd((generic && dev->twin ? dev->twin : dev->prog)->progs.udplane);
-	uint64_t until = now_ms() + RETRY_MS;
+	uint64_t until = clock_now_ms() + RETRY_MS;
 
 	dev->prog_id = id_of(fd);
 	do {
@@ -217,7 +210,7 @@ static int link_program(struct af_xdp *dev, bool generic)
 		if (dev->link_fd >= 0)
 			return 0;
 		pause_ms(5);
-	} while ((dev->link_fd == -EBUSY || dev->link_fd == -EEXIST) && now_ms() < until);
+	} while ((dev->link_fd == -EBUSY || dev->link_fd == -EEXIST) && clock_now_ms() < until);
 	return dev->link_fd;
 }
 

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <udplane/clock.h>
 
-#include "sidecar/base/clock.h"
 #include "sidecar/device/af_xdp_internal.h"
 
 /* longer than any run of the receive soft interrupt should be (net.core.netdev_budget frames) */

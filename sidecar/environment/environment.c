@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sidecar/environment/environment.h"
 
-#include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
 #include "sidecar/environment/attrs.h"
 #include "sidecar/environment/internal.h"
@@ -28,6 +27,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #define CHUNK	  65536

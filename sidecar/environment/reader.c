@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sidecar/environment/reader.h"
 
-#include "sidecar/base/clock.h"
 #include "sidecar/environment/attrs.h"
 #include "sidecar/environment/rules_nft.h"
 #include <errno.h>
@@ -12,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <udplane/clock.h>
 
 #define CHUNK 65536
 

@@ -6,7 +6,6 @@
  */
 #include "sidecar/keeper/process.h"
 
-#include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
 #include "sidecar/confine/confine.h"
 #include <errno.h>
@@ -22,6 +21,7 @@
 #include <sys/prctl.h>
 #include <sys/queue.h>
 #include <sys/syscall.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #define CHANNEL	    3	 /* its descriptor here; above it is what clients passed */

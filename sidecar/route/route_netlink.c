@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <time.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #include "sidecar/base/log.h"
@@ -53,14 +54,6 @@ struct route_netlink {
 	struct route_mirror mirror;
 	uint8_t chunk[CHUNK_SIZE] __attribute__((aligned(8)));
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
 
 /* --- requests --- */
 
@@ -223,7 +216,7 @@ static int dump_once(struct route_netlink *nl, enum mirror_kind kind, struct rep
  * too often. */
 static int dump(struct route_netlink *nl, enum mirror_kind kind, uint32_t *chunked)
 {
-	uint64_t start = now_ns(), end;
+	uint64_t start = clock_now_ns(), end;
 	struct reply r;
 	int err = 0, tries;
 
@@ -232,7 +225,7 @@ static int dump(struct route_netlink *nl, enum mirror_kind kind, uint32_t *chunk
 		if (err || !r.interrupted)
 			break;
 	}
-	end = now_ns();
+	end = clock_now_ns();
 	nl->next_ns[kind] = end + (end - start) * (DUMP_SHARE - 1);
 	if (kind == MIRROR_LINK && err == -ENODEV) {
 		route_mirror_gone(&nl->mirror);
@@ -294,7 +287,7 @@ static int refresh(struct route_netlink *nl, bool at_once)
 		for (kind = 0; kind < MIRROR_KIND_CNT; kind++) {
 			/* Anew for each: the link's dump makes others dirty. */
 			if (!(nl->mirror.dirty & (1u << kind)) ||
-			    (!at_once && now_ns() < nl->next_ns[kind]))
+			    (!at_once && clock_now_ns() < nl->next_ns[kind]))
 				continue;
 			err = dump(nl, (enum mirror_kind)kind, &chunked);
 			if (err)
@@ -328,7 +321,7 @@ static void arm_timer(struct route_netlink *nl)
 		next = 1; /* 0 would disarm */
 	/* Setting it costs a microsecond or more on virtual machines: if it goes off too early, so
 	 * be it. Once it has gone off, setting it is also what makes it unreadable. */
-	if (nl->armed_ns <= next && nl->armed_ns > now_ns())
+	if (nl->armed_ns <= next && nl->armed_ns > clock_now_ns())
 		return;
 	nl->armed_ns = next;
 	when.it_value.tv_sec = (time_t)(next / 1000000000);
@@ -339,7 +332,7 @@ static void arm_timer(struct route_netlink *nl)
 /* What is due by time becomes dirty. */
 static void look_at_clock(struct route_netlink *nl)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_now_ns();
 
 	nl->mirror.now_ms = now / 1000000 + EXPIRY_SLACK_MS;
 	if (now / 1000000 >= nl->mirror.expiry_ms) {
@@ -383,7 +376,7 @@ static void compare_locals(struct route_netlink *nl)
  * follows when its time has come. New neighbours just wait. */
 static void pace_tables(struct route_netlink *nl)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_now_ns();
 	bool wrong = nl->mirror.changes & ROUTE_CHANGE_TABLE;
 
 	nl->mirror.changes &= ~(uint32_t)ROUTE_CHANGE_TABLE;

@@ -10,7 +10,6 @@
  *
  * So one of the two sees the other, and the state has one owner at a time.
  */
-#include "sidecar/base/clock.h"
 #include "sidecar/worker/internal.h"
 #include <assert.h>
 #include <errno.h>
@@ -18,6 +17,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #define DRAIN_IDLE_ROUNDS 3 /* consecutive empty rounds that count as drained */

@@ -2,11 +2,11 @@
 /* Receives one burst. Each frame is classified and then delivered by a descriptor in the ring of
  * its socket, passed to the kernel, or dropped and counted. Descriptors become visible at the end
  * of the burst, with at most one signal per socket. */
-#include "sidecar/base/clock.h"
 #include "sidecar/worker/internal.h"
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #define SOCK_PASS (PORT_NONE - 1) /* in rx_burst.sock: pass to the kernel */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* When a worker spins, when it sleeps, and whether the kernel serves its sockets meanwhile: see
  * "Engagement" in docs/architecture.md. */
-#include "sidecar/base/clock.h"
 #include "sidecar/worker/internal.h"
 #include <sched.h>
 #include <sys/epoll.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 /* Stay awake this long for frames that the device does not send. Then the link may be down: sleep,

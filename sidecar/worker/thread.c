@@ -2,7 +2,6 @@
 /* The life of a worker: its memory and descriptors, its thread and the loop of that. */
 #include "sidecar/worker/worker.h"
 
-#include "sidecar/base/clock.h"
 #include "sidecar/worker/internal.h"
 #include <errno.h>
 #include <sched.h>
@@ -13,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <time.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 /* A round with less work yields the CPU if it is shared, so that batches grow: 87 to 92 % of the

@@ -22,8 +22,8 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <udplane/abi.h>
+#include <udplane/clock.h>
 #include <udplane/ring.h>
 #include <unistd.h>
 
@@ -56,10 +56,7 @@ struct hostile_socket {
 
 static inline double hostile_now(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+	return (double)clock_now_ns() / 1e9;
 }
 
 static inline void hostile_all_descriptors(void)

@@ -18,19 +18,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <udplane/clock.h>
 #include <udplane/udplane.h>
 #include <unistd.h>
 
 #define MOST (1u << 26)
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static struct sockaddr_in address(char **argv)
 {
@@ -46,11 +38,11 @@ static int send_numbers(char **argv)
 	struct sockaddr_in to = address(argv);
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 	struct pollfd in = {.fd = 0, .events = POLLIN};
-	uint64_t start = now_ns(), rate = (uint64_t)atol(argv[2]);
+	uint64_t start = clock_now_ns(), rate = (uint64_t)atol(argv[2]);
 	uint32_t n = 0;
 
 	while (!poll(&in, 1, 0)) {
-		uint64_t due = (now_ns() - start) * rate / 1000000000u;
+		uint64_t due = (clock_now_ns() - start) * rate / 1000000000u;
 
 		while (n < due && n < MOST) {
 			if (sendto(fd, &n, sizeof(n), 0, (void *)&to, sizeof(to)) < 0) {
@@ -74,7 +66,7 @@ struct tally {
 
 static void note(struct tally *t, uint32_t n)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_now_ns();
 
 	if (n >= MOST)
 		return;
@@ -111,7 +103,7 @@ static void report(int fd, const struct tally *t)
 	       (long long)(t->next - (t->received - t->duplicates)),
 	       (unsigned long long)t->duplicates, (unsigned long long)t->reordered,
 	       (unsigned long long)st.fast_rx, (unsigned long long)st.kernel_rx,
-	       (unsigned long long)((now_ns() - t->last_ns) / 1000000),
+	       (unsigned long long)((clock_now_ns() - t->last_ns) / 1000000),
 	       (unsigned long long)(t->gap_ns / 1000000));
 	fflush(stdout);
 }

@@ -17,7 +17,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
+#include <udplane/clock.h>
 #include <udplane/udplane.h>
 #include <unistd.h>
 
@@ -35,10 +35,7 @@ struct server {
 
 static double now_us(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+	return (double)clock_now_ns() / 1e3;
 }
 
 static bool accelerated(int fd)

@@ -21,7 +21,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
+#include <udplane/clock.h>
 #include <udplane/udplane.h>
 #include <unistd.h>
 
@@ -328,14 +328,6 @@ static void early(char **arg)
 
 /* --- events --- */
 
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* ADDR PORT TO PORT: an ICMP error, and an event loop that reads the error queue upon POLLERR. How
  * often it goes round. */
 static void error(char **arg)
@@ -351,7 +343,7 @@ static void error(char **arg)
 	must(a->setsockopt(s, IPPROTO_IP, IP_RECVERR, &on, sizeof(on)) == 0, "IP_RECVERR");
 	must(a->sendto(s, "x", 1, 0, (void *)&to, sizeof(to)) == 1, "sendto");
 	must(poll(&p, 1, 5000) == 1, "no error came");
-	for (end = now_ms() + 300; now_ms() < end && rounds < 1000;) {
+	for (end = clock_now_ms() + 300; clock_now_ms() < end && rounds < 1000;) {
 		struct msghdr h = {0};
 
 		if (poll(&p, 1, 20) <= 0)

@@ -36,6 +36,7 @@
 #include <sys/resource.h>
 #include <termios.h>
 #include <time.h>
+#include <udplane/clock.h>
 #include <udplane/udplane.h>
 #include <unistd.h>
 
@@ -43,14 +44,6 @@
 #define PEER_FLOWS    64
 #define PEER_STALL_MS 500
 #define PEER_LIMIT_NS 15000000000ull
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
 
 static void die(const char *what)
 {
@@ -248,10 +241,10 @@ static int peer(const char *ip, int port, uint32_t cnt, size_t size, uint32_t fl
 {
 	static struct peers s;
 	uint32_t back = 0, bad = 0, stalls = 0;
-	uint64_t start = now_ns();
+	uint64_t start = clock_now_ns();
 
 	peers_open(&s, ip, port, size, flows);
-	while (now_ns() - start < PEER_LIMIT_NS && peers_round(&s, cnt))
+	while (clock_now_ns() - start < PEER_LIMIT_NS && peers_round(&s, cnt))
 		;
 	for (uint32_t i = 0; i < s.cnt; i++) {
 		back += s.p[i].back;
@@ -260,7 +253,7 @@ static int peer(const char *ip, int port, uint32_t cnt, size_t size, uint32_t fl
 	}
 	cnt *= s.cnt;
 	printf("peer: %u of %u back, %u changed, %u stalls, %.0f round trips/s\n", back, cnt, bad,
-	       stalls, back / ((double)(now_ns() - start) / 1e9));
+	       stalls, back / ((double)(clock_now_ns() - start) / 1e9));
 	return bad || cnt - back > cnt / 100;
 }
 
@@ -276,12 +269,12 @@ static int pace(const char *ip, int port, uint32_t cnt, uint32_t flows)
 		uint64_t start;
 
 		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL); /* the load's own pace */
-		start = now_ns();
+		start = clock_now_ns();
 		peer_send(p, p->sent + 1, UINT32_MAX);
 		if (poll(&s.pfd[i % s.cnt], 1, PEER_STALL_MS) <= 0 || !peer_take(p))
 			lost++;
-		else if (now_ns() - start > slowest)
-			slowest = now_ns() - start;
+		else if (clock_now_ns() - start > slowest)
+			slowest = clock_now_ns() - start;
 	}
 	for (uint32_t i = 0; i < s.cnt; i++)
 		bad += s.p[i].bad;
@@ -324,7 +317,7 @@ static int tcp_get(const char *ip, int port, uint32_t mib)
 	socklen_t len = make_addr(ip, port, &a);
 	int fd = socket(a.ss_family, SOCK_STREAM, 0);
 	struct timeval stall = {.tv_sec = 5};
-	uint64_t got = 0, start = now_ns();
+	uint64_t got = 0, start = clock_now_ns();
 	uint32_t blocks = mib * 16;
 	static uint8_t buf[1 << 16];
 	ssize_t n;
@@ -345,7 +338,7 @@ static int tcp_get(const char *ip, int port, uint32_t mib)
 		got += (uint64_t)n;
 	}
 	printf("tcp: %llu bytes, %.1f MiB/s\n", (unsigned long long)got,
-	       (double)got / 1048576 / ((double)(now_ns() - start) / 1e9));
+	       (double)got / 1048576 / ((double)(clock_now_ns() - start) / 1e9));
 	return got != (uint64_t)mib << 20;
 }
 

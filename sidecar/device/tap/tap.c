@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <time.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #include "sidecar/base/log.h"
@@ -316,21 +317,13 @@ static uint32_t from_kernel(struct tap *t, bool *full)
 	return n;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
-
 /* The kernel sees the NIC's link as the TAP's carrier, so routes and neighbours follow it as they
  * would with a driver. */
 static void show_link(struct tap *t)
 {
 	int up;
 
-	t->link_asked_ns = now_ns();
+	t->link_asked_ns = clock_now_ns();
 	if (t->link.gone && t->link.gone(t->link.arg)) {
 		ioctl(t->fd, TUNSETPERSIST, 0);
 		close(t->fd);
@@ -397,7 +390,7 @@ static void *tap_main(void *arg)
 
 		for (uint32_t i = 0; i < t->lane_cnt; i++)
 			work += to_kernel(t, i);
-		if (now_ns() - t->link_asked_ns > LINK_POLL_MS * 1000000ull) {
+		if (clock_now_ns() - t->link_asked_ns > LINK_POLL_MS * 1000000ull) {
 			show_link(t);
 			if (stop_asked(t))
 				return NULL;

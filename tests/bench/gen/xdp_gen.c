@@ -30,7 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #include "tests/bench/gen/xdp_gen.h"
@@ -306,10 +306,7 @@ static int64_t taken_by_peer(const char *ifname)
 
 static double now(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec * 1e-9;
+	return (double)clock_now_ns() / 1e9;
 }
 
 static void run(int prog_fd, int ifindex, uint8_t *frame, uint32_t len, uint32_t repeat)

@@ -30,7 +30,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 #include <xdp/xsk.h>
 
@@ -56,14 +56,6 @@ static void die(const char *what, int err)
 {
 	fprintf(stderr, "raw_xsk: %s: %s\n", what, strerror(err < 0 ? -err : err));
 	exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 static struct raw_xsk *load(void)
@@ -145,12 +137,12 @@ static void run_rx(const char *ifname, double seconds)
 	fflush(stdout);
 	while (!raw_receive(&r, BATCH))
 		;
-	start = now_ns();
+	start = clock_now_ns();
 	end = start + (uint64_t)(seconds * 1e9);
-	while (now_ns() < end)
+	while (clock_now_ns() < end)
 		for (int i = 0; i < 64; i++)
 			cnt += raw_receive(&r, BATCH);
-	printf("{\"pps\": %.0f}\n", (double)cnt * 1e9 / (double)(now_ns() - start));
+	printf("{\"pps\": %.0f}\n", (double)cnt * 1e9 / (double)(clock_now_ns() - start));
 }
 
 static uint16_t sum16(const void *p, size_t len, uint32_t sum)
@@ -242,14 +234,15 @@ static void run_tx(const char *ifname, double seconds, char **argv)
 	raw_open(&r, ifname);
 	for (uint32_t i = 0; i < FRAMES / 2; i++)
 		len = build((uint8_t *)r.mem + (size_t)i * FRAME, argv);
-	start = now_ns();
+	start = clock_now_ns();
 	end = start + (uint64_t)(seconds * 1e9);
-	while (now_ns() < end) {
+	while (clock_now_ns() < end) {
 		cnt += transmit(&r, TX_BATCH, len);
 		kick(&r);
 		complete(&r);
 	}
-	printf("{\"pps\": %.0f}\n", (double)(cnt - r.queued) * 1e9 / (double)(now_ns() - start));
+	printf("{\"pps\": %.0f}\n",
+	       (double)(cnt - r.queued) * 1e9 / (double)(clock_now_ns() - start));
 }
 
 static int by_value(const void *a, const void *b)
@@ -269,14 +262,14 @@ static void run_ping(const char *ifname, uint32_t count, char **argv)
 	for (uint32_t i = 0; i < FRAMES / 2; i++)
 		len = build((uint8_t *)r.mem + (size_t)i * FRAME, argv);
 	for (uint32_t i = 0; i < count; i++) {
-		uint64_t t = now_ns();
+		uint64_t t = clock_now_ns();
 		bool got = false;
 
 		transmit(&r, 1, len);
 		kick(&r);
-		while (!got && now_ns() - t < 100000000)
+		while (!got && clock_now_ns() - t < 100000000)
 			got = raw_receive(&r, BATCH);
-		rtt[i] = now_ns() - t;
+		rtt[i] = clock_now_ns() - t;
 		lost += !got;
 		complete(&r);
 	}

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <time.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #include <functional>
@@ -32,21 +32,13 @@ using Bytes = std::vector<uint8_t>;
 
 constexpr uint16_t claimed_port = 5060, other_port = 7777;
 
-inline uint64_t now_ms()
-{
-	timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
-}
-
 /* Polls until done() or ms have passed; returns what done() said last. */
 inline bool within(uint64_t ms, const std::function<bool()> &done)
 {
-	uint64_t end = now_ms() + ms;
+	uint64_t end = clock_now_ms() + ms;
 
 	while (!done()) {
-		if (now_ms() > end)
+		if (clock_now_ms() > end)
 			return false;
 		sched_yield();
 	}
@@ -119,7 +111,7 @@ class KernelSocket
 	std::vector<Bytes> receive(size_t want = SIZE_MAX, uint64_t ms = 0) const
 	{
 		std::vector<Bytes> got;
-		uint64_t end = now_ms() + ms;
+		uint64_t end = clock_now_ms() + ms;
 		uint8_t buf[65536];
 
 		while (got.size() < want) {
@@ -127,7 +119,7 @@ class KernelSocket
 
 			if (n >= 0)
 				got.emplace_back(buf, buf + n);
-			else if (now_ms() >= end)
+			else if (clock_now_ms() >= end)
 				break;
 		}
 		return got;
@@ -251,15 +243,15 @@ class AfXdp : public testing::Test
 	/* Takes and gives back whatever comes, until nothing has for ms. */
 	void drain(uint64_t ms = 100)
 	{
-		uint64_t end = now_ms() + ms;
+		uint64_t end = clock_now_ms() + ms;
 
-		while (now_ms() < end) {
+		while (clock_now_ms() < end) {
 			for (uint32_t w = 0; w < UDPLANE_MAX_WORKERS && queue(w); w++) {
 				std::vector<device_frame> f = burst(w);
 
 				put(f, w);
 				if (!f.empty())
-					end = now_ms() + ms;
+					end = clock_now_ms() + ms;
 			}
 		}
 	}

@@ -33,6 +33,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #include "sidecar/route/route.h"
@@ -48,14 +49,6 @@ struct oracle {
 	struct route_table *table;
 	uint32_t changes, tables, seq;
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 static uint8_t family_of(const char *text)
 {
@@ -97,12 +90,12 @@ static void step(struct oracle *o, int timeout_ms)
 /* Until nothing is left to be read; deferred dumps included. */
 static void settle(struct oracle *o)
 {
-	uint64_t end = now_ms() + DEADLINE_MS;
+	uint64_t end = clock_now_ms() + DEADLINE_MS;
 	struct pollfd p = {.fd = route_netlink_fd(o->nl), .events = POLLIN};
 
 	do
 		step(o, 0);
-	while (poll(&p, 1, 60) > 0 && now_ms() < end);
+	while (poll(&p, 1, 60) > 0 && clock_now_ms() < end);
 }
 
 static void say(struct oracle *o, const char *dst, const char *src, char *out, size_t len)
@@ -138,7 +131,7 @@ static bool matches(const char *pattern, const char *text)
 
 static void await(struct oracle *o, const char *want, const char *dst, const char *src)
 {
-	uint64_t end = now_ms() + DEADLINE_MS;
+	uint64_t end = clock_now_ms() + DEADLINE_MS;
 	char text[128];
 
 	for (step(o, 0);; step(o, 20)) {
@@ -147,7 +140,7 @@ static void await(struct oracle *o, const char *want, const char *dst, const cha
 			printf("ok %s\n", text);
 			return;
 		}
-		if (now_ms() > end)
+		if (clock_now_ms() > end)
 			break;
 	}
 	printf("bad %s is %s, not %s\n", dst, text, want);
@@ -461,13 +454,13 @@ static void await_flag(struct oracle *o, const char *name)
 		     {"link", ROUTE_CHANGE_LINK},
 		     {"gone", ROUTE_CHANGE_GONE},
 		     {"resync", ROUTE_CHANGE_RESYNC}};
-	uint64_t end = now_ms() + DEADLINE_MS;
+	uint64_t end = clock_now_ms() + DEADLINE_MS;
 	size_t i;
 
 	for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
 		if (strcmp(flags[i].name, name))
 			continue;
-		for (step(o, 0); !(o->changes & flags[i].flag) && now_ms() < end; step(o, 20))
+		for (step(o, 0); !(o->changes & flags[i].flag) && clock_now_ms() < end; step(o, 20))
 			;
 		printf("%s %s\n", o->changes & flags[i].flag ? "ok" : "bad no", name);
 		o->changes = 0;
@@ -478,11 +471,12 @@ static void await_flag(struct oracle *o, const char *name)
 
 static void await_locals(struct oracle *o, uint32_t want)
 {
-	uint64_t end = now_ms() + DEADLINE_MS;
+	uint64_t end = clock_now_ms() + DEADLINE_MS;
 	uint8_t locals[256][16];
 	uint32_t cnt;
 
-	for (step(o, 0); (cnt = route_netlink_locals(o->nl, locals, 256)) != want && now_ms() < end;
+	for (step(o, 0);
+	     (cnt = route_netlink_locals(o->nl, locals, 256)) != want && clock_now_ms() < end;
 	     step(o, 20))
 		;
 	printf("%s %u\n", cnt == want ? "ok" : "bad", cnt);
@@ -527,10 +521,10 @@ static void print_cpu(void)
 
 static void poll_for(struct oracle *o, uint64_t ms)
 {
-	uint64_t end = now_ms() + ms, now;
+	uint64_t end = clock_now_ms() + ms, now;
 	uint32_t before = o->tables;
 
-	while ((now = now_ms()) < end)
+	while ((now = clock_now_ms()) < end)
 		step(o, (int)(end - now));
 	printf("ok %u\n", o->tables - before);
 }

@@ -134,18 +134,18 @@ TEST_F(AttachTest, RefusedWithText)
 TEST_F(AttachTest, ASilentSidecarIsWaitedForOnce)
 {
 	Start()->silent = true;
-	uint64_t start = now_ns();
+	uint64_t start = clock_now_ns();
 	int fd = Open();
-	EXPECT_GE(now_ns() - start, HELLO_DEADLINE_NS);
+	EXPECT_GE(clock_now_ns() - start, HELLO_DEADLINE_NS);
 	ExpectKernel(fd, "no_sidecar");
-	start = now_ns();
+	start = clock_now_ns();
 	for (int i = 0; i < 3; i++) { /* each looks whether it has answered, and none waits */
 		context.next_attach_ns = 0;
 		int other = Open();
 		ExpectKernel(other, "no_sidecar");
 		udplane_close(other);
 	}
-	EXPECT_LT(now_ns() - start, HELLO_DEADLINE_NS);
+	EXPECT_LT(clock_now_ns() - start, HELLO_DEADLINE_NS);
 }
 
 /* Each of these must be found out before anything is mapped or touched out of bounds. */

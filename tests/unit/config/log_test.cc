@@ -8,9 +8,8 @@
 #include <regex>
 #include <string>
 #include <thread>
+#include <udplane/clock.h>
 #include <vector>
-
-#include "sidecar/base/clock.h"
 
 namespace
 {

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
+#include <udplane/clock.h>
 
 #include "sidecar/route/route.h"
 
@@ -20,14 +20,6 @@ struct host {
 	struct route_neigh *neighs;
 	struct route_input in;
 };
-
-static double now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
-}
 
 static void address(struct host *h, const char *text, int prefix_len, int scope)
 {
@@ -131,11 +123,11 @@ static void bench(const char *what, const struct route_table *t, uint8_t family,
 	uint32_t r, i;
 
 	for (r = 0; r < ROUNDS; r++) {
-		double start = now_ns();
+		double start = (double)clock_now_ns();
 
 		for (i = 0; i < LOOKUPS; i++)
 			sum += route_lookup(t, family, dst[i % cnt], src, &hop) + hop.neigh;
-		ns[r] = (now_ns() - start) / LOOKUPS;
+		ns[r] = ((double)clock_now_ns() - start) / LOOKUPS;
 	}
 	report(what, ns, sum ? "ns" : "ns ");
 }
@@ -182,10 +174,10 @@ int main(void)
 		bench("IPv6 on link, 1024 destinations", t, AF_INET6, near6, DESTINATIONS, NULL);
 		bench("IPv6 via gateway, 1024 destinations", t, AF_INET6, far6, DESTINATIONS, NULL);
 		for (r = 0; r < ROUNDS; r++) {
-			double start = now_ns();
+			double start = (double)clock_now_ns();
 			struct route_table *again = route_table_build(&h->in);
 
-			ns[r] = (now_ns() - start) / 1000;
+			ns[r] = ((double)clock_now_ns() - start) / 1000;
 			route_table_destroy(again);
 		}
 		report("build", ns, "us");

@@ -18,6 +18,7 @@
 #include <net/if.h>
 #include <sched.h>
 #include <sys/eventfd.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -27,7 +28,6 @@
 #include <vector>
 
 extern "C" {
-#include "sidecar/base/clock.h"
 #include "sidecar/worker/worker.h"
 }
 
