@@ -158,10 +158,11 @@ class Net:
 
 
 class Sidecar:
-    def __init__(self, net, *flags, ports="5000-9999", mode="latency", interface="va", ready=True, path=None, env=None, wrap=()):
+    def __init__(self, net, *flags, ports="5000-9999", mode="latency", interface="va", ready=True, path=None, env=None, wrap=(),
+                 program=UDPLANED):
         self.net = net
         self.path = path or SOCKET
-        command = [*wrap, *WRAP, UDPLANED, "--interface", interface, "--ports", ports, "--socket", self.path, "--mode", mode, *flags]
+        command = [*wrap, *WRAP, program, "--interface", interface, "--ports", ports, "--socket", self.path, "--mode", mode, *flags]
         self.log = tempfile.TemporaryFile("w+")
         self.proc = subprocess.Popen(["ip", "netns", "exec", net.a, *command], stdout=self.log, stderr=self.log,
                                      env={**os.environ, **(env or {})})
