@@ -39,14 +39,13 @@ struct own {
 
 static void own_of(const struct judge_world *w, uint8_t family, bool in, struct own *o)
 {
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 	bool some = !in && family == AF_INET && w->source_cnt;
 	uint8_t(*addr)[16] = some ? w->sources : w->ours;
 	uint32_t cnt = some ? w->source_cnt : w->ours_cnt;
 
 	o->cnt = 0;
 	for (uint32_t i = 0; i < cnt; i++) {
-		bool v4 = !memcmp(addr[i], mapped, 12);
+		bool v4 = udplane_addr_is_mapped(addr[i]);
 
 		if (v4 != (family == AF_INET))
 			continue;
@@ -74,10 +73,8 @@ static void through_device(const struct judge_world *w, struct rules_class *c, b
 
 static const void *bound_to(const struct judge_socket *s, uint8_t family)
 {
-	static const uint8_t zero[16];
-
-	return s && s->local->family == family && memcmp(s->local->addr, zero, 16) ? s->local->addr
-										   : NULL;
+	return s && s->local->family == family && !udplane_addr_is_any(s->local) ? s->local->addr
+										 : NULL;
 }
 
 /* What a socket sends; s NULL, here and below: any socket of ours. */

@@ -488,12 +488,11 @@ static void report_target(struct ask *a, const struct path *path, const struct r
 
 static bool is_ours(const struct rules_class *c, const uint8_t *addr)
 {
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	uint8_t mapped[16];
 
+	udplane_addr_to_mapped(mapped, c->family, addr);
 	for (uint32_t i = 0; i < c->ours_cnt; i++)
-		if (c->family == AF_INET
-			    ? !memcmp(c->ours[i], mapped, 12) && !memcmp(c->ours[i] + 12, addr, 4)
-			    : !memcmp(c->ours[i], addr, 16))
+		if (!memcmp(c->ours[i], mapped, 16))
 			return true;
 	return false;
 }

@@ -78,6 +78,9 @@ void route_table_destroy(struct route_table *t);
 
 /* --- building, by the control thread (and tests) --- */
 
+/* Addresses here are as netlink has them, and no struct udplane_addr: they have prefix lengths in
+ * place of ports, and there may be a million. */
+
 struct route_addr { /* an address of this host */
 	uint8_t family, prefix_len;
 	uint8_t addr[16];

@@ -577,9 +577,12 @@ static bool accepts(const struct route_route *r)
 /* Some device has it; a link-local one, ours. */
 static bool has_address(const struct route_mirror *m, const struct route_route *r)
 {
-	bool link_local = r->family == AF_INET6 && r->dst[0] == 0xfe && (r->dst[1] & 0xc0) == 0x80;
+	struct udplane_addr dst;
+	bool link_local;
 	uint32_t i;
 
+	udplane_addr_set(&dst, r->family, r->dst);
+	link_local = udplane_addr_is_link_local(&dst);
 	for (i = 0; i < m->addrs.cnt; i++) {
 		const struct route_addr *a = item(&m->addrs, i);
 
@@ -609,7 +612,7 @@ static uint32_t add_address(uint8_t (*out)[16], uint32_t cnt, uint32_t max,
 
 uint32_t route_mirror_sources(const struct route_mirror *m, uint8_t (*out)[16], uint32_t max)
 {
-	uint8_t mapped[16] = {[10] = 0xff, [11] = 0xff};
+	uint8_t mapped[16];
 	uint32_t cnt = 0;
 
 	for (uint32_t i = 0; i < m->addrs.cnt; i++) {
@@ -617,7 +620,7 @@ uint32_t route_mirror_sources(const struct route_mirror *m, uint8_t (*out)[16], 
 
 		if (a->family != AF_INET || a->ifindex != m->ifindex)
 			continue;
-		memcpy(mapped + 12, a->addr, 4);
+		udplane_addr_to_mapped(mapped, AF_INET, a->addr);
 		cnt = add_address(out, cnt, max, mapped);
 	}
 	for (uint32_t i = 0; i < m->routes.cnt; i++) {
@@ -625,7 +628,7 @@ uint32_t route_mirror_sources(const struct route_mirror *m, uint8_t (*out)[16], 
 
 		if (r->family != AF_INET || r->ifindex != m->ifindex || !r->has_prefsrc)
 			continue;
-		memcpy(mapped + 12, r->prefsrc, 4);
+		udplane_addr_to_mapped(mapped, AF_INET, r->prefsrc);
 		cnt = add_address(out, cnt, max, mapped);
 	}
 	if (cnt && max)
@@ -644,14 +647,11 @@ uint32_t route_mirror_locals(const struct route_mirror *m, uint8_t (*out)[16], u
 	first[1] = route_local_first(&in, AF_INET6);
 	for (i = 0; i < m->routes.cnt; i++) {
 		const struct route_route *r = item(&m->routes, i);
-		uint8_t mapped[16] = {[10] = 0xff, [11] = 0xff};
+		uint8_t mapped[16];
 
 		if (!first[r->family == AF_INET6] || !accepts(r) || !has_address(m, r))
 			continue;
-		if (r->family == AF_INET6)
-			memcpy(mapped, r->dst, 16);
-		else
-			memcpy(mapped + 12, r->dst, 4);
+		udplane_addr_to_mapped(mapped, r->family, r->dst);
 		cnt = add_address(out, cnt, max, mapped); /* it may be on two devices */
 	}
 	if (cnt && max)

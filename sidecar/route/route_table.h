@@ -16,6 +16,7 @@
 
 #define ROUTE_NONE UINT32_MAX
 
+/* Two words, so that masking and comparing are two operations each. */
 struct route_key {
 	uint64_t hi, lo;
 };
