@@ -60,10 +60,9 @@ uint32_t claim_device(const struct claim *c, struct device_claim out[2]);
 struct claim_other {
 	uint64_t cookie; /* SO_COOKIE */
 	int ifindex;	 /* SO_BINDTODEVICE; 0: none */
-	uint16_t port_be, peer_port_be;
-	uint8_t family; /* AF_INET or AF_INET6: of the addresses */
-	bool wildcard, connected, v6only;
-	uint8_t addr[16], peer[16]; /* IPv4 in the first four bytes */
+	bool v6only;
+	struct udplane_addr local;
+	struct udplane_addr peer; /* family 0: not connected */
 };
 
 /* Might o get a datagram that c diverts? */

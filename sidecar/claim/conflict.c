@@ -45,34 +45,19 @@ static int send_request(int nl, struct diag_request *m, uint8_t family, uint16_t
 	return send(nl, m, sizeof(*m), 0) < 0 ? -errno : 0;
 }
 
-/* An address as inet_diag has it; a v4-mapped one becomes IPv4. Returns the family. */
-static uint8_t read_addr(uint8_t family, const __be32 from[4], uint8_t to[16])
-{
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-	memset(to, 0, 16);
-	memcpy(to, from, family == AF_INET ? 4 : 16);
-	if (family != AF_INET6 || memcmp(to, mapped, 12))
-		return family;
-	memmove(to, to + 12, 4);
-	memset(to + 4, 0, 12);
-	return AF_INET;
-}
-
 static void read_other(const struct inet_diag_msg *d, size_t len, struct claim_other *o)
 {
 	const struct rtattr *a = (const void *)(d + 1);
-	static const uint8_t zero[16];
 
 	memset(o, 0, sizeof(*o));
 	o->cookie = d->id.idiag_cookie[0] | (uint64_t)d->id.idiag_cookie[1] << 32;
 	o->ifindex = (int)d->id.idiag_if;
-	o->connected = d->idiag_state == DIAG_ESTABLISHED;
-	o->family = read_addr(d->idiag_family, d->id.idiag_src, o->addr);
-	o->port_be = d->id.idiag_sport;
-	o->peer_port_be = d->id.idiag_dport;
-	read_addr(d->idiag_family, d->id.idiag_dst, o->peer);
-	o->wildcard = !memcmp(o->addr, zero, 16);
+	udplane_addr_set(&o->local, d->idiag_family, d->id.idiag_src);
+	o->local.port_be = d->id.idiag_sport;
+	if (d->idiag_state == DIAG_ESTABLISHED) {
+		udplane_addr_set(&o->peer, d->idiag_family, d->id.idiag_dst);
+		o->peer.port_be = d->id.idiag_dport;
+	}
 	for (len -= sizeof(*d);
 	     len >= sizeof(*a) && a->rta_len >= sizeof(*a) && a->rta_len <= len;) {
 		size_t step = RTA_ALIGN(a->rta_len);
@@ -88,27 +73,28 @@ static void read_other(const struct inet_diag_msg *d, size_t len, struct claim_o
 
 bool claim_overlaps(const struct claim_other *o, const struct claim *c, int ifindex)
 {
-	bool c_wild = c->dual_stack || !memcmp(c->key.addr, (uint8_t[16]){0}, 16);
-	bool c4 = c->key.family == AF_INET || c->dual_stack;
-	bool c6 = c->key.family == AF_INET6;
-	bool o4 = o->family == AF_INET || (o->wildcard && !o->v6only);
-	bool o6 = o->family == AF_INET6;
+	const struct udplane_addr *cl = &c->key.local, *ol = &o->local;
+	bool c_wild = c->dual_stack || udplane_addr_is_any(cl);
+	bool o_wild = udplane_addr_is_any(ol);
+	bool c4 = cl->family == AF_INET || c->dual_stack;
+	bool c6 = cl->family == AF_INET6;
+	bool o4 = ol->family == AF_INET || (o_wild && !o->v6only);
+	bool o6 = ol->family == AF_INET6;
 
-	if (o->port_be != c->key.port_be || (o->ifindex && o->ifindex != ifindex))
+	if (ol->port_be != cl->port_be || (o->ifindex && o->ifindex != ifindex))
 		return false;
 	if (!((c4 && o4) || (c6 && o6)))
 		return false;
-	if (o->wildcard)
-		return c_wild && !(c->key.family == AF_INET &&
-				   o->family == AF_INET6); /* AF_INET beats a dual-stack socket */
+	if (o_wild)
+		return c_wild && !(cl->family == AF_INET &&
+				   ol->family == AF_INET6); /* AF_INET beats a dual-stack socket */
 	if (c_wild)
 		return true; /* a specific address beats a wildcard */
-	if (memcmp(o->addr, c->key.addr, 16))
+	if (!udplane_addr_same_ip(ol, cl))
 		return false;
-	if (!c->key.connected)
+	if (!port_key_connected(&c->key))
 		return true; /* same address: only our being connected beats it, */
-	return o->connected && o->peer_port_be == c->key.peer_port_be &&
-	       !memcmp(o->peer, c->key.peer, 16); /* but with one's own peer */
+	return udplane_addr_equal(&o->peer, &c->key.peer); /* but with one's own peer */
 }
 
 void claim_other_text(const struct claim_other *o, char *text, size_t text_len)
@@ -117,22 +103,18 @@ void claim_other_text(const struct claim_other *o, char *text, size_t text_len)
 
 	snprintf(text, text_len,
 		 "a socket that does not use udplane is bound to %s port %u, too (%s, cookie %llu)",
-		 inet_ntop(o->family, o->addr, addr, sizeof(addr)), ntohs(o->port_be),
-		 o->connected ? "connected" : "unconnected", (unsigned long long)o->cookie);
+		 inet_ntop(o->local.family, o->local.addr, addr, sizeof(addr)),
+		 ntohs(o->local.port_be), o->peer.family ? "connected" : "unconnected",
+		 (unsigned long long)o->cookie);
 }
 
 void claim_to_other(const struct claim *c, struct claim_other *o)
 {
 	memset(o, 0, sizeof(*o));
-	o->family = c->key.family;
-	o->connected = c->key.connected;
+	o->local = c->key.local;
+	o->peer = c->key.peer;
 	o->v6only = c->key.v6only;
-	o->port_be = c->key.port_be;
-	o->peer_port_be = c->key.peer_port_be;
 	o->cookie = c->cookie;
-	memcpy(o->addr, c->key.addr, 16);
-	memcpy(o->peer, c->key.peer, 16);
-	o->wildcard = !memcmp(o->addr, (uint8_t[16]){0}, 16);
 }
 
 /* --- all sockets, or those of one port --- */
@@ -220,13 +202,13 @@ int claim_winner(int nl, const struct port_key *key, int ifindex, struct claim_o
 	while (recv(nl, buf, sizeof(buf), MSG_DONTWAIT) > 0)
 		;
 	/* udp_dump_one() takes source and destination as the datagram has them. */
-	memcpy(m.req.id.idiag_src, key->peer, 16);
-	memcpy(m.req.id.idiag_dst, key->addr, 16);
-	m.req.id.idiag_sport = key->peer_port_be;
-	m.req.id.idiag_dport = key->port_be;
+	memcpy(m.req.id.idiag_src, key->peer.addr, 16);
+	memcpy(m.req.id.idiag_dst, key->local.addr, 16);
+	m.req.id.idiag_sport = key->peer.port_be;
+	m.req.id.idiag_dport = key->local.port_be;
 	m.req.id.idiag_if = (uint32_t)ifindex;
 	m.req.id.idiag_cookie[0] = m.req.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
-	err = send_request(nl, &m, key->family, 0, ++seq);
+	err = send_request(nl, &m, key->local.family, 0, ++seq);
 	if (err)
 		return err;
 	n = recv(nl, buf, sizeof(buf), MSG_DONTWAIT); /* the kernel has answered within send() */

@@ -38,43 +38,11 @@ int claim_netns_cookie(uint64_t *cookie)
 	return err;
 }
 
-/* Into the forms of the port table and of stats; a v4-mapped address becomes IPv4. */
-static void set_addr(const struct sockaddr_storage *ss, struct udplane_addr *out)
-{
-	const struct sockaddr_in *sin = (const void *)ss;
-	const struct sockaddr_in6 *sin6 = (const void *)ss;
-
-	memset(out, 0, sizeof(*out));
-	out->family = (uint8_t)ss->ss_family;
-	if (ss->ss_family == AF_INET) {
-		memcpy(out->addr, &sin->sin_addr, 4);
-		out->port_be = sin->sin_port;
-		return;
-	}
-	out->port_be = sin6->sin6_port;
-	if (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)) {
-		out->family = AF_INET;
-		memcpy(out->addr, sin6->sin6_addr.s6_addr + 12, 4);
-	} else {
-		memcpy(out->addr, &sin6->sin6_addr, 16);
-		out->scope_id = sin6->sin6_scope_id;
-	}
-}
-
-static bool is_zero(const uint8_t addr[16])
-{
-	static const uint8_t zero[16];
-
-	return !memcmp(addr, zero, 16);
-}
-
 static bool never_ours(const struct udplane_addr *a)
 {
-	const struct in6_addr *in6 = (const void *)a->addr;
-
-	if (a->family == AF_INET)
-		return a->addr[0] == 127 || a->addr[0] >= 224;
-	return IN6_IS_ADDR_LOOPBACK(in6) || IN6_IS_ADDR_MULTICAST(in6);
+	if (a->family == AF_INET && a->addr[0] >= 240) /* reserved, and broadcast */
+		return true;
+	return udplane_addr_is_loopback(a) || udplane_addr_is_multicast(a);
 }
 
 static enum udplane_reason check_kind(int fd, uint64_t netns_cookie, int *domain, char *text,
@@ -166,7 +134,7 @@ static enum udplane_reason check_addresses(int fd, int domain, const struct clai
 		snprintf(text, text_len, "getsockname: %s", strerror(errno));
 		return UDPLANE_REASON_NOT_UDP;
 	}
-	set_addr(&ss, &c->local);
+	udplane_addr_from_sockaddr(&c->local, &ss, len);
 	if (!c->local.port_be) {
 		snprintf(text, text_len, "the socket is not bound to a port");
 		return UDPLANE_REASON_NOT_BOUND;
@@ -182,11 +150,11 @@ static enum udplane_reason check_addresses(int fd, int domain, const struct clai
 	len = sizeof(ss);
 	memset(&c->peer, 0, sizeof(c->peer));
 	if (!getpeername(fd, (void *)&ss, &len))
-		set_addr(&ss, &c->peer);
+		udplane_addr_from_sockaddr(&c->peer, &ss, len);
 	if (domain == AF_INET6)
 		get_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only);
-	c->dual_stack =
-		c->local.family == AF_INET6 && is_zero(c->local.addr) && !v6only && !c->peer.family;
+	c->dual_stack = c->local.family == AF_INET6 && udplane_addr_is_any(&c->local) && !v6only &&
+			!c->peer.family;
 	return UDPLANE_REASON_NONE;
 }
 
@@ -195,18 +163,16 @@ static void make_key(struct claim *c)
 	struct port_key *k = &c->key;
 
 	memset(k, 0, sizeof(*k));
-	k->family = c->local.family;
+	k->local = c->local;
+	k->local.scope_id = 0;
 	k->mapped = c->local.family == AF_INET && c->domain == AF_INET6;
 	k->device = c->bound_device;
 	k->v6only = c->local.family == AF_INET6 && !c->dual_stack;
-	k->port_be = c->local.port_be;
-	memcpy(k->addr, c->local.addr, 16);
 	/* A connected socket whose local address is still the wildcard does not exist: connect()
 	 * chooses one. */
-	if (c->peer.family == c->local.family && !is_zero(c->local.addr)) {
-		k->connected = true;
-		k->peer_port_be = c->peer.port_be;
-		memcpy(k->peer, c->peer.addr, 16);
+	if (c->peer.family == c->local.family && !udplane_addr_is_any(&c->local)) {
+		k->peer = c->peer;
+		k->peer.scope_id = 0;
 	}
 }
 
@@ -235,17 +201,10 @@ enum udplane_reason claim_verify(int fd, const struct claim_rules *rules, struct
 
 uint32_t claim_device(const struct claim *c, struct device_claim out[2])
 {
-	memset(out, 0, 2 * sizeof(out[0]));
-	out[0].family = c->key.family;
-	out[0].any_addr = is_zero(c->key.addr);
-	out[0].connected = c->key.connected;
-	out[0].port_be = c->key.port_be;
-	out[0].peer_port_be = c->key.peer_port_be;
-	memcpy(out[0].addr, c->key.addr, 16);
-	memcpy(out[0].peer, c->key.peer, 16);
+	out[0] = (struct device_claim){.local = c->key.local, .peer = c->key.peer};
 	if (!c->dual_stack)
 		return 1;
 	out[1] = out[0];
-	out[1].family = AF_INET;
+	out[1].local.family = AF_INET;
 	return 2;
 }

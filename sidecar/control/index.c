@@ -74,13 +74,14 @@ static struct index_group *group_of(struct sock_index *x, const struct port_key 
 
 int index_insert(struct sock_index *x, struct index_item *i)
 {
-	struct index_port *port = &x->port[i->key.port_be];
+	struct index_port *port = &x->port[i->key.local.port_be];
 
 	i->group = group_of(x, &i->key);
 	if (!i->group)
 		return -ENOMEM;
 	LIST_INSERT_HEAD(&x->cookie[hash_words(x, &i->cookie, sizeof(i->cookie))], i, by_cookie);
-	LIST_INSERT_HEAD(i->key.connected ? &port->connected : &port->unconnected, i, by_port);
+	LIST_INSERT_HEAD(port_key_connected(&i->key) ? &port->connected : &port->unconnected, i,
+			 by_port);
 	LIST_INSERT_HEAD(i->reuseport ? &i->group->sharing : &i->group->alone, i, by_key);
 	return 0;
 }

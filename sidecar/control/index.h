@@ -48,7 +48,7 @@ struct index_port {
 };
 
 struct sock_index {
-	struct index_port *port;	  /* [65536], by port_be as a number */
+	struct index_port *port;	  /* [65536], by key.local.port_be as a number */
 	struct index_list *cookie;	  /* [mask + 1] */
 	LIST_HEAD(, index_group) * group; /* [mask + 1] */
 	uint32_t mask;

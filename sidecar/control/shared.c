@@ -164,15 +164,11 @@ static void mark_same_tuple(struct control *c, const struct claim_other *o)
 		const struct index_group *g;
 
 		memset(&key, 0, sizeof(key));
-		key.family = o->family;
+		key.local = o->local;
+		key.peer = o->peer;
 		key.mapped = flags & 1;
 		key.v6only = flags & 2;
 		key.device = flags & 4;
-		key.connected = true;
-		key.port_be = o->port_be;
-		key.peer_port_be = o->peer_port_be;
-		memcpy(key.addr, o->addr, 16);
-		memcpy(key.peer, o->peer, 16);
 		g = index_find(&c->index, &key);
 		if (g)
 			mark_group(c, g, false);
@@ -193,7 +189,7 @@ static void mark_port(struct control *c, struct shared_port *p)
 		if (sock_of_item(i)->state == UDPLANE_SOCKET_PENDING)
 			shared_mark(c, sock_of_item(i));
 	for (uint32_t n = 0; n < p->now.cnt; n++)
-		if (p->now.o[n].connected)
+		if (p->now.o[n].peer.family)
 			mark_same_tuple(c, &p->now.o[n]);
 }
 
@@ -202,7 +198,7 @@ static void mark_port(struct control *c, struct shared_port *p)
 static void found(void *arg, const struct claim_other *o)
 {
 	struct control *c = arg;
-	struct shared_port *p = c->shared.port[o->port_be];
+	struct shared_port *p = c->shared.port[o->local.port_be];
 
 	if (!p || !p->collecting)
 		return;
@@ -293,7 +289,7 @@ static int know(struct control *c, struct shared_port *p, bool exact)
 static enum udplane_reason judge_others(struct control *c, const struct sock *k, bool exact,
 					char *text, size_t text_len)
 {
-	struct shared_port *p = port_of(c, k->claim.key.port_be);
+	struct shared_port *p = port_of(c, k->claim.key.local.port_be);
 	int err = p ? know(c, p, exact) : -ENOMEM;
 
 	if (err < 0) {
@@ -341,8 +337,8 @@ static enum udplane_reason judge(struct control *c, struct sock *k, bool exact, 
 	}
 	if (!k->claim.reuse)
 		return UDPLANE_REASON_NONE;
-	if (k->claim.key.connected) {
-		port_of(c, k->claim.key.port_be); /* listed from now on */
+	if (port_key_connected(&k->claim.key)) {
+		port_of(c, k->claim.key.local.port_be); /* listed from now on */
 		err = claim_winner(c->shared.ask_fd, &k->claim.key, c->rules.ifindex, &winner);
 	}
 	if (err)
@@ -397,7 +393,7 @@ void shared_close(struct control *c)
 /* Its cookie is ours now: nobody waits for it any more. */
 static void not_other(struct control *c, const struct sock *k)
 {
-	struct shared_port *p = c->shared.port[k->claim.key.port_be];
+	struct shared_port *p = c->shared.port[k->claim.key.local.port_be];
 
 	if (!p || !others_remove(&p->now, k->claim.cookie))
 		return;
@@ -434,8 +430,8 @@ int shared_enter(struct control *c, struct sock *k)
 void shared_leave(struct control *c, struct sock *k, bool lives)
 {
 	struct index_group *g = k->item.group;
-	struct index_port *port = &c->index.port[k->item.key.port_be];
-	struct shared_port *p = g ? c->shared.port[k->item.key.port_be] : NULL;
+	struct index_port *port = &c->index.port[k->item.key.local.port_be];
+	struct shared_port *p = g ? c->shared.port[k->item.key.local.port_be] : NULL;
 	struct port_key key = k->item.key;
 	bool contested;
 

@@ -13,34 +13,10 @@
 
 #define SLOW_TURN 64 /* events of one worker in one turn of the loop */
 
-static socklen_t destination(const struct control *c, int domain, const struct worker_event *ev,
-			     struct sockaddr_storage *ss)
-{
-	struct sockaddr_in *sin = (void *)ss;
-	struct sockaddr_in6 *sin6 = (void *)ss;
-
-	memset(ss, 0, sizeof(*ss));
-	ss->ss_family = (sa_family_t)domain;
-	if (domain == AF_INET) {
-		sin->sin_port = ev->dst_port_be;
-		memcpy(&sin->sin_addr, ev->dst, 4);
-		return sizeof(*sin);
-	}
-	sin6->sin6_port = ev->dst_port_be;
-	if (ev->family == AF_INET) {
-		sin6->sin6_addr.s6_addr[10] = sin6->sin6_addr.s6_addr[11] = 0xff;
-		memcpy(sin6->sin6_addr.s6_addr + 12, ev->dst, 4);
-	} else {
-		memcpy(&sin6->sin6_addr, ev->dst, 16);
-		if (IN6_IS_ADDR_LINKLOCAL(&sin6->sin6_addr))
-			sin6->sin6_scope_id = (uint32_t)c->dev->ifindex;
-	}
-	return sizeof(*sin6);
-}
-
 static void send_slow(struct control *c, const struct worker_event *ev)
 {
 	struct sock *k = ev->sock < c->cfg->max_sockets ? c->sock[ev->sock] : NULL;
+	struct udplane_addr dst = ev->dst;
 	struct sockaddr_storage to;
 	socklen_t len;
 
@@ -48,7 +24,9 @@ static void send_slow(struct control *c, const struct worker_event *ev)
 		stats_count(&c->stats, UDPLANE_CONTROL_SLOW_NO_SOCKET, 1);
 		return;
 	}
-	len = destination(c, k->claim.domain, ev, &to);
+	if (udplane_addr_is_link_local(&dst))
+		dst.scope_id = (uint32_t)c->dev->ifindex;
+	len = udplane_addr_to_sockaddr(&dst, k->claim.domain, &to);
 	keeper_send(&c->keeper, k->session->serial, k->fd, (struct sockaddr *)&to, len, ev->payload,
 		    ev->len);
 }

@@ -137,17 +137,14 @@ static enum udplane_reason verdict(struct control *c, const struct keeper_reply 
 
 static void source_of(const struct sock *k, struct worker_source *src)
 {
-	static const uint8_t zero[16];
 	const struct claim *cl = &k->claim;
 
 	memset(src, 0, sizeof(*src));
 	src->slow = k->verdict.tx != UDPLANE_REASON_NONE;
-	src->port_be = cl->local.port_be;
+	src->addr = cl->key.local;
 	src->no_df = cl->no_df;
-	if (!memcmp(cl->key.addr, zero, 16))
-		return;
-	src->family = cl->key.family;
-	memcpy(src->addr, cl->key.addr, 16);
+	if (udplane_addr_is_any(&src->addr))
+		src->addr.family = 0;
 }
 
 /* Sends by the kernel, or not any more: what is in the TX ring, too. */
@@ -264,12 +261,10 @@ void sock_check(struct control *c)
 /* The host's addresses have changed. Where a socket's own is gone, it sends by the kernel. */
 void sock_check_sources(struct control *c)
 {
-	static const uint8_t zero[16];
-
 	for (uint32_t i = 0; i < c->stats.z->socket_high; i++) {
 		struct sock *k = c->sock[i];
 
-		if (!k || k->fd < 0 || !memcmp(k->claim.local.addr, zero, 16))
+		if (!k || k->fd < 0 || udplane_addr_is_any(&k->claim.local))
 			continue;
 		k->source_gone =
 			!route_is_local(c->route, k->claim.local.family, k->claim.local.addr);

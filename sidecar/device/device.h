@@ -46,12 +46,8 @@ struct device_memory { /* the frames zone, mapped writable until close */
 /* Datagrams to divert from the kernel (AF_XDP only; a NIC bound to vfio-pci delivers everything to
  * us). Mirrors the port table. */
 struct device_claim {
-	uint8_t family; /* AF_INET or AF_INET6: of the packets */
-	bool any_addr;	/* matches any local address */
-	bool connected; /* peer and peer_port_be must match, too; any_addr is false */
-	uint16_t port_be;
-	uint16_t peer_port_be;
-	uint8_t addr[16], peer[16];
+	struct udplane_addr local; /* 0.0.0.0 or ::, any local address of that family */
+	struct udplane_addr peer;  /* must match, too, and local is specific; family 0: any peer */
 };
 
 /* State of the device, by which the control thread supervises it. */

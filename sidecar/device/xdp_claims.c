@@ -187,14 +187,11 @@ static void remove_key(struct xdp_claims *c, const struct ref_key *key)
 		publish(c, key, false);
 }
 
-static struct xdp_addr to_addr(uint8_t family, const uint8_t *from)
+static struct xdp_addr to_addr(uint8_t family, const void *ip)
 {
-	struct xdp_addr to = {{0, 0, htonl(0xffff), 0}};
+	struct xdp_addr to;
 
-	if (family == AF_INET)
-		memcpy(&to.word_be[3], from, 4);
-	else
-		memcpy(&to, from, 16);
+	udplane_addr_to_mapped((uint8_t *)&to, family, ip);
 	return to;
 }
 
@@ -202,26 +199,29 @@ static struct xdp_addr to_addr(uint8_t family, const uint8_t *from)
  * or -EINVAL. */
 static int to_keys(const struct device_claim *claim, struct ref_key key[2])
 {
+	const struct udplane_addr *local = &claim->local, *peer = &claim->peer;
+	bool any = udplane_addr_is_any(local), connected = peer->family != 0;
+
 	memset(key, 0, 2 * sizeof(key[0]));
-	if (claim->family != AF_INET && claim->family != AF_INET6)
+	if (local->family != AF_INET && local->family != AF_INET6)
 		return -EINVAL;
-	if (!claim->port_be || (claim->any_addr && claim->connected))
+	if (!local->port_be || (connected && (any || peer->family != local->family)))
 		return -EINVAL;
 	for (int i = 0; i < 2; i++) {
-		key[i].v6 = claim->family == AF_INET6;
-		key[i].conn.port_be = claim->port_be;
+		key[i].v6 = local->family == AF_INET6;
+		key[i].conn.port_be = local->port_be;
 	}
-	if (claim->any_addr) {
+	if (any) {
 		key[0].kind = REF_WILD;
 		return 1;
 	}
-	key[0].conn.addr = to_addr(claim->family, claim->addr);
-	if (claim->connected) {
-		key[0].conn.peer = to_addr(claim->family, claim->peer);
-		key[0].conn.peer_port_be = claim->peer_port_be;
+	key[0].conn.addr = to_addr(local->family, local->addr);
+	if (connected) {
+		key[0].conn.peer = to_addr(peer->family, peer->addr);
+		key[0].conn.peer_port_be = peer->port_be;
 	}
-	key[0].kind = claim->connected ? REF_CONN : REF_ADDR;
-	key[1].kind = claim->connected ? REF_PORT_CONN : REF_PORT_ADDR;
+	key[0].kind = connected ? REF_CONN : REF_ADDR;
+	key[1].kind = connected ? REF_PORT_CONN : REF_PORT_ADDR;
 	return 2;
 }
 
@@ -282,7 +282,7 @@ static void clear_slots(struct xdp_shared *s, const struct xdp_addr *set, uint32
 	uint16_t gone = 0;
 
 	for (int i = 0; i < XDP_LOCAL_FAST; i++) {
-		struct xdp_addr a4 = to_addr(AF_INET, (const uint8_t *)&s->local4_be[i]);
+		struct xdp_addr a4 = to_addr(AF_INET, &s->local4_be[i]);
 
 		if (!contains(set, cnt, &a4))
 			gone |= XDP_PORT_SLOT4(i);

@@ -74,7 +74,8 @@ static inline bool packet_verdict_is_drop(enum packet_verdict verdict)
 	return verdict >= PACKET_DROP_TRUNCATED;
 }
 
-/* An address in network order: IPv6, or IPv4 in the first four bytes and zeros behind. */
+/* An address in network order: IPv6, or IPv4 in the first four bytes and zeros behind. It has words
+ * for hashes and checksums. Family and ports stand beside it, once per datagram. */
 union packet_addr {
 	uint8_t bytes[16];
 	uint32_t v4_be;

@@ -67,33 +67,37 @@ static bool is_zero(const uint8_t *addr, unsigned int len)
 
 static bool is_valid(const struct port_key *key)
 {
-	static const uint8_t v4_mapped[12] = {[10] = 0xff, [11] = 0xff};
-	unsigned int len = key->family == AF_INET ? 4 : 16;
+	const struct udplane_addr *local = &key->local, *peer = &key->peer;
+	unsigned int len = local->family == AF_INET ? 4 : 16;
 
-	if (!key->port_be || (key->family != AF_INET && key->family != AF_INET6))
+	if (!local->port_be || (local->family != AF_INET && local->family != AF_INET6))
 		return false;
-	if (key->family == AF_INET6 &&
-	    (key->mapped || !memcmp(key->addr, v4_mapped, sizeof(v4_mapped))))
+	if (local->family == AF_INET6 && (key->mapped || udplane_addr_is_mapped(local->addr)))
 		return false;
-	return !key->connected ||
-	       (key->peer_port_be && !is_zero(key->addr, len) && !is_zero(key->peer, len));
+	if (!port_key_connected(key))
+		return true;
+	return peer->family == local->family && peer->port_be && !is_zero(local->addr, len) &&
+	       !is_zero(peer->addr, len);
 }
 
 static struct place place_of(const struct port_key *key)
 {
-	bool v4 = key->family == AF_INET;
+	const struct udplane_addr *local = &key->local;
+	bool v4 = local->family == AF_INET;
 	unsigned int len = v4 ? 4 : 16, words = v4 ? KEY_HASH_WORDS_4 : KEY_HASH_WORDS_6;
-	struct place p = {.family = v4 ? V4 : V6, .port = ntohs(key->port_be)};
+	struct place p = {.family = v4 ? V4 : V6, .port = ntohs(local->port_be)};
 
-	p.kind = key->connected ? CONNECTED : is_zero(key->addr, len) ? WILDCARD : SPECIFIC;
+	p.kind = port_key_connected(key)     ? CONNECTED
+		 : is_zero(local->addr, len) ? WILDCARD
+					     : SPECIFIC;
 	p.rank = key->device ? RANK_DEVICE : 0;
 	if (v4 ? !key->mapped : key->v6only && p.kind == WILDCARD)
 		p.rank += RANK_FAMILY;
-	memcpy(p.word, key->addr, len);
-	p.word[words - 1] = key->port_be;
-	if (key->connected) {
-		memcpy((uint8_t *)p.word + len, key->peer, len);
-		p.word[words - 1] |= (uint32_t)key->peer_port_be << 16;
+	memcpy(p.word, local->addr, len);
+	p.word[words - 1] = local->port_be;
+	if (p.kind == CONNECTED) {
+		memcpy((uint8_t *)p.word + len, key->peer.addr, len);
+		p.word[words - 1] |= (uint32_t)key->peer.port_be << 16;
 	}
 	return p;
 }
@@ -101,14 +105,15 @@ static struct place place_of(const struct port_key *key)
 /* A dual-stack wildcard's second place: behind AF_INET ones. */
 static bool dual_place_of(const struct port_key *key, struct place *p)
 {
-	if (key->family != AF_INET6 || key->v6only || key->connected || !is_zero(key->addr, 16))
+	if (key->local.family != AF_INET6 || key->v6only || port_key_connected(key) ||
+	    !udplane_addr_is_any(&key->local))
 		return false;
 	*p = (struct place){
 		.family = V4,
 		.kind = WILDCARD,
 		.rank = key->device ? RANK_DEVICE : 0,
-		.port = ntohs(key->port_be),
-		.word = {[KEY_HASH_WORDS_4 - 1] = key->port_be},
+		.port = ntohs(key->local.port_be),
+		.word = {[KEY_HASH_WORDS_4 - 1] = key->local.port_be},
 	};
 	return true;
 }

@@ -51,6 +51,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <udplane/addr.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -58,22 +59,22 @@ extern "C" {
 
 struct port_table;
 
+/* Compared and hashed as bytes by those who keep keys: all of it is set, the padding is 0. */
 struct port_key {
-	uint8_t family; /* AF_INET or AF_INET6: of the addresses */
+	struct udplane_addr local; /* an address that is all zero: wildcard; scope_id: 0 */
+	struct udplane_addr peer;  /* of local's family; family 0: not connected; scope_id: 0 */
 	/* AF_INET key of an AF_INET6 socket with v4-mapped addresses: after AF_INET sockets */
 	bool mapped;
-	bool v6only;	/* AF_INET6 wildcard: takes no IPv4 */
-	bool device;	/* SO_BINDTODEVICE to the device: before sockets without */
-	bool connected; /* peer and peer_port_be count */
-	uint16_t port_be;
-	uint16_t peer_port_be;
-	/* local; all zero: wildcard. IPv4 in the first four bytes (also v4-mapped: family is
-	 * AF_INET then) */
-	uint8_t addr[16];
-	uint8_t peer[16];
+	bool v6only; /* AF_INET6 wildcard: takes no IPv4 */
+	bool device; /* SO_BINDTODEVICE to the device: before sockets without */
 };
 
-/* A datagram. */
+static inline bool port_key_connected(const struct port_key *key)
+{
+	return key->peer.family != 0;
+}
+
+/* A datagram. Its addresses stay in the frame, since the lookup hashes them from there. */
 struct port_tuple {
 	uint8_t family; /* AF_INET or AF_INET6 */
 	uint16_t src_port_be, dst_port_be;

@@ -34,7 +34,8 @@ struct worker_socket {
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct worker_socket) == 64, "one cache line");
 
-/* Flow cache: (socket, destination) -> headers. Direct-mapped; a collision costs a lookup. */
+/* Flow cache: (socket, destination) -> headers. Direct-mapped; a collision costs a lookup. dst has
+ * the form of the TX descriptor, so that a datagram is compared without a conversion. */
 struct worker_flow {
 	uint8_t dst[16];
 	uint32_t sock;
@@ -49,7 +50,7 @@ struct worker_flow {
 
 /* The local address that was looked up last. */
 struct worker_local {
-	uint8_t addr[16];
+	uint8_t addr[16];    /* has the form of packet_info.dst, for the same reason */
 	uint64_t generation; /* as worker_flow's */
 	uint8_t family;
 };

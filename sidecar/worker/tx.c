@@ -48,17 +48,19 @@ static bool flow_resolve(struct worker *w, struct worker_flow *f, uint8_t family
 			 const uint8_t *dst, uint32_t sock)
 {
 	const struct worker_source *src = &w->source[sock];
-	struct packet_flow pf = {.family = family, .df = !src->no_df, .src_port_be = src->port_be};
+	struct packet_flow pf = {
+		.family = family, .df = !src->no_df, .src_port_be = src->addr.port_be};
+	const uint8_t *own = src->addr.family ? src->addr.addr : NULL;
 	struct route_hop hop;
 
 	f->generation = 0;
-	if (!w->route || src->slow || (src->family && src->family != family))
+	if (!w->route || src->slow || (own && src->addr.family != family))
 		return false;
-	if (route_lookup(w->route, family, dst, src->family ? src->addr : NULL, &hop) != ROUTE_FAST)
+	if (route_lookup(w->route, family, dst, own, &hop) != ROUTE_FAST)
 		return false;
 	memcpy(pf.src_mac, w->queue->dev->mac, 6);
 	memcpy(pf.dst_mac, hop.dst_mac, 6);
-	memcpy(pf.src.bytes, src->family ? src->addr : hop.src, 16);
+	memcpy(pf.src.bytes, own ? own : hop.src, 16);
 	pf.ttl = hop.hop_limit	     ? hop.hop_limit
 		 : family == AF_INET ? w->opt.ttl4
 				     : w->opt.hop_limit6;
@@ -121,9 +123,9 @@ static enum tx_result slow(struct worker *w, const struct udplane_tx_desc *d,
 	ev->sock = d->sock;
 	ev->channel_id = w->socket[d->sock].lane->id;
 	ev->serial = w->socket[d->sock].lane->serial;
-	ev->family = d->flags & UDPLANE_TX_IPV6 ? AF_INET6 : AF_INET;
-	ev->dst_port_be = d->dst_port_be;
-	memcpy(ev->dst, d->dst, 16);
+	ev->dst = (struct udplane_addr){.port_be = d->dst_port_be,
+					.family = d->flags & UDPLANE_TX_IPV6 ? AF_INET6 : AF_INET};
+	memcpy(ev->dst.addr, d->dst, 16);
 	ev->len = d->len;
 	foreign_copy(ev->payload, payload, d->len);
 	worker_event_submit(w);

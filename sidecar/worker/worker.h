@@ -61,11 +61,9 @@ struct worker_socket_info {
 
 /* The source of what a socket sends. */
 struct worker_source {
-	uint8_t family; /* of addr: AF_INET or AF_INET6; 0 for the wildcard */
-	bool slow;	/* everything that it sends takes the kernel path */
-	uint16_t port_be;
-	uint8_t addr[16];
-	bool no_df; /* IPv4: routers may fragment what it sends */
+	struct udplane_addr addr; /* family 0: bound to the wildcard; the port counts */
+	bool slow;		  /* everything that it sends takes the kernel path */
+	bool no_df;		  /* IPv4: routers may fragment what it sends */
 };
 
 enum worker_op {
@@ -119,12 +117,10 @@ struct worker_event {
 	uint32_t type;
 	uint32_t sock; /* SLOW: the sending socket */
 	uint32_t channel_id;
-	uint64_t serial; /* of the session */
-	uint16_t family; /* SLOW: of dst */
-	uint16_t dst_port_be;
-	uint8_t dst[16];
-	uint32_t len;	   /* SLOW: payload bytes */
-	uint8_t payload[]; /* room for one slot of the TX pool */
+	uint32_t len;		 /* SLOW: payload bytes */
+	uint64_t serial;	 /* of the session */
+	struct udplane_addr dst; /* SLOW; scope_id 0 */
+	uint8_t payload[];	 /* room for one slot of the TX pool */
 };
 
 struct worker_options {

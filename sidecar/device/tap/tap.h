@@ -32,6 +32,7 @@ extern "C" {
 #define TAP_ROUTES 32
 #define TAP_SLOTS  1024 /* of each ring: what the kernel's own txqueuelen holds */
 
+/* Prefixes, as rtnetlink takes them: no struct udplane_addr. */
 struct tap_addr {
 	uint8_t family, prefix_len;
 	uint8_t addr[16];

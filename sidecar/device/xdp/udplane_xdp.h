@@ -129,7 +129,8 @@ struct xdp_queue {
 #define XDP_PORT_CONN4	  0x1000 /* certain local addresses and peers: in claims_conn */
 #define XDP_PORT_CONN6	  0x2000
 
-/* IPv6, or IPv4 as ::ffff:a.b.c.d; network byte order. */
+/* IPv6, or IPv4 as ::ffff:a.b.c.d; network byte order. A key of maps: without a family, so that one
+ * map serves both, and nothing in it that does not select. */
 struct xdp_addr {
 	__u32 word_be[4];
 };

@@ -186,10 +186,9 @@ class AfXdp : public testing::Test
 		inet_pton(AF_INET6, "::ffff:10.99.0.1", local[0]);
 		inet_pton(AF_INET6, "fd99::1", local[1]);
 		ASSERT_EQ(device_af_xdp.set_local(dev, local, 2), 0);
-		c.any_addr = true;
-		c.port_be = htons(claimed_port);
+		c.local.port_be = htons(claimed_port);
 		for (uint8_t family : {AF_INET, AF_INET6}) {
-			c.family = family;
+			c.local.family = family;
 			ASSERT_EQ(device_af_xdp.claim_insert(dev, &c), 0);
 		}
 	}

@@ -157,9 +157,8 @@ TEST_F(AfXdp, ClaimsComeAndGo)
 	KernelSocket mine(false, false, claimed_port), peer(true, false, 0);
 	device_claim c{};
 
-	c.family = AF_INET;
-	c.any_addr = true;
-	c.port_be = htons(claimed_port);
+	c.local.family = AF_INET;
+	c.local.port_be = htons(claimed_port);
 	EXPECT_EQ(device_af_xdp.claim_insert(dev, &c), 0) << "a second socket with the same claim";
 	EXPECT_EQ(device_af_xdp.claim_remove(dev, &c), 0);
 	peer.send(here4, claimed_port, numbered(1));
@@ -213,9 +212,8 @@ TEST_F(AfXdp, AClaimMayComeWhileDatagramsDo)
 	device_claim c{};
 	uint32_t sent = 0, got = 0;
 
-	c.family = AF_INET;
-	c.any_addr = true;
-	c.port_be = htons(7777);
+	c.local.family = AF_INET;
+	c.local.port_be = htons(7777);
 	for (int i = 0; i < 100; i++) {
 		peer.send(here4, claimed_port,
 			  numbered(sent++)); /* lets the state settle, or not yet */

@@ -72,14 +72,13 @@ struct Conflict : testing::Test {
 	{
 		port_key key{};
 
-		key.family = static_cast<uint8_t>(family);
-		key.connected = true;
-		key.port_be = htons(kPort);
-		key.peer_port_be = htons(peer_port);
-		key.addr[family == AF_INET ? 0 : 15] = family == AF_INET ? 127 : 1;
+		key.local.family = static_cast<uint8_t>(family);
+		key.local.addr[family == AF_INET ? 0 : 15] = family == AF_INET ? 127 : 1;
 		if (family == AF_INET)
-			key.addr[3] = 1;
-		memcpy(key.peer, key.addr, 16);
+			key.local.addr[3] = 1;
+		key.peer = key.local;
+		key.local.port_be = htons(kPort);
+		key.peer.port_be = htons(peer_port);
 		return key;
 	}
 	uint64_t Winner(uint16_t peer_port, int family = AF_INET)
@@ -151,15 +150,15 @@ TEST_F(Conflict, AnotherPeerHarmsNobodyThatIsConnected)
 	c.cookie = 1;
 	claim_to_other(&c, &o);
 	EXPECT_TRUE(claim_overlaps(&o, &c, ifindex)) << "the same four-tuple";
-	o.peer_port_be = htons(1001);
+	o.peer.port_be = htons(1001);
 	EXPECT_FALSE(claim_overlaps(&o, &c, ifindex));
-	o.connected = false;
+	o.peer = {};
 	EXPECT_FALSE(claim_overlaps(&o, &c, ifindex)) << "being connected beats it";
-	c.key.connected = false;
+	c.key.peer = {};
 	EXPECT_TRUE(claim_overlaps(&o, &c, ifindex));
-	o.connected = true;
+	o.peer = Key(1001).peer;
 	EXPECT_TRUE(claim_overlaps(&o, &c, ifindex)) << "its peer's datagrams are its own";
-	o.port_be = htons(1);
+	o.local.port_be = htons(1);
 	EXPECT_FALSE(claim_overlaps(&o, &c, ifindex));
 }
 

@@ -32,13 +32,13 @@ struct Index : testing::Test {
 		items.emplace_back();
 		index_item *i = &items.back();
 		memset(i, 0, sizeof(*i));
-		i->key.family = AF_INET;
-		i->key.addr[0] = 10;
-		i->key.port_be = htons(port);
+		i->key.local.family = AF_INET;
+		i->key.local.addr[0] = 10;
+		i->key.local.port_be = htons(port);
 		if (peer_port) {
-			i->key.connected = true;
-			i->key.peer[0] = 11;
-			i->key.peer_port_be = htons(peer_port);
+			i->key.peer.family = AF_INET;
+			i->key.peer.addr[0] = 11;
+			i->key.peer.port_be = htons(peer_port);
 		}
 		i->cookie = cookie;
 		i->reuseport = reuseport;

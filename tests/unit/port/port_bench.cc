@@ -80,19 +80,19 @@ port_key KeyOf(Kind kind, int family, uint32_t i, const std::vector<uint16_t> &p
 {
 	port_key key = {};
 
-	key.family = family;
+	key.local.family = family;
 	key.v6only = true;
-	key.port_be = htons(kind == kConnectedOnePort || kind == kGroup ? 4433 : ports[i]);
+	key.local.port_be = htons(kind == kConnectedOnePort || kind == kGroup ? 4433 : ports[i]);
 	if (kind == kWildcard || kind == kGroup)
 		return key;
-	key.addr[0] = 10;
-	key.addr[3] = 1;
+	key.local.addr[0] = 10;
+	key.local.addr[3] = 1;
 	if (kind == kSpecific)
 		return key;
-	key.connected = true;
+	key.peer.family = family;
 	uint32_t peer = htonl(0x0b000000 + i * 7919);
-	memcpy(key.peer, &peer, 4);
-	key.peer_port_be = htons(1024 + i % 60000);
+	memcpy(key.peer.addr, &peer, 4);
+	key.peer.port_be = htons(1024 + i % 60000);
 	return key;
 }
 
@@ -118,12 +118,12 @@ void Run(const char *name, Kind kind, int family, uint32_t cnt)
 	for (uint32_t n = 0; n < kLookups; n++) {
 		port_key key = KeyOf(kind, family, rng() % cnt, ports);
 		Datagram g = {};
-		key.addr[0] = 10;
-		key.addr[3] = 1;
-		memcpy(g.dst, key.addr, 16);
-		memcpy(g.src, key.peer, 16);
-		g.src_port_be = key.peer_port_be;
-		g.dst_port_be = key.port_be;
+		key.local.addr[0] = 10;
+		key.local.addr[3] = 1;
+		memcpy(g.dst, key.local.addr, 16);
+		memcpy(g.src, key.peer.addr, 16);
+		g.src_port_be = key.peer.port_be;
+		g.dst_port_be = key.local.port_be;
 		g.hash = rng();
 		datagrams.push_back(g);
 	}

@@ -105,15 +105,15 @@ port_key KeyOf(int fd)
 		EXPECT_EQ(getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &int_len), 0);
 	}
 	key.mapped = IsMapped(local);
-	key.family = key.mapped ? AF_INET : local.sa.sa_family;
+	key.local.family = key.mapped ? AF_INET : local.sa.sa_family;
 	key.v6only = v6only;
 	key.device = device_len > 0 && device[0];
-	key.port_be = local.in.sin_port;
-	CopyAddr(key.addr, local);
+	key.local.port_be = local.in.sin_port;
+	CopyAddr(key.local.addr, local);
 	if (!getpeername(fd, &peer.sa, &peer_len)) {
-		key.connected = true;
-		key.peer_port_be = peer.in.sin_port;
-		CopyAddr(key.peer, peer);
+		key.peer.family = key.local.family;
+		key.peer.port_be = peer.in.sin_port;
+		CopyAddr(key.peer.addr, peer);
 	}
 	return key;
 }
@@ -252,14 +252,16 @@ class Kernel
 	{
 		char addr[64], peer[64];
 
-		inet_ntop(key.family, key.addr, addr, sizeof(addr));
-		inet_ntop(key.family, key.peer, peer, sizeof(peer));
-		return std::string(key.family == AF_INET ? "v4 " : "v6 ") + addr +
-		       (key.connected ? " <- " : "") + (key.connected ? peer : "") + ":" +
-		       std::to_string(ntohs(key.peer_port_be)) +
-		       (key.mapped && !key.connected ? " mapped" : "") +
-		       (key.v6only && !key.connected ? " v6only" : "") +
-		       (key.device && !key.connected ? " device" : "");
+		bool connected = port_key_connected(&key);
+
+		inet_ntop(key.local.family, key.local.addr, addr, sizeof(addr));
+		inet_ntop(key.local.family, key.peer.addr, peer, sizeof(peer));
+		return std::string(key.local.family == AF_INET ? "v4 " : "v6 ") + addr +
+		       (connected ? " <- " : "") + (connected ? peer : "") + ":" +
+		       std::to_string(ntohs(key.peer.port_be)) +
+		       (key.mapped && !connected ? " mapped" : "") +
+		       (key.v6only && !connected ? " v6only" : "") +
+		       (key.device && !connected ? " device" : "");
 	}
 
 	void SendOne()

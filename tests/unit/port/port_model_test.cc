@@ -215,15 +215,17 @@ class Model
 			sk.v6_daddr = peer;
 			sk.v6only = Pick(2);
 		}
-		key->family = v4 ? AF_INET : AF_INET6;
+		key->local.family = v4 ? AF_INET : AF_INET6;
 		key->mapped = v4 && sk.family == AF_INET6;
 		key->v6only = sk.v6only;
 		key->device = sk.bound_dev;
-		key->connected = connected;
-		key->port_be = htons(sk.port);
-		key->peer_port_be = htons(sk.dport);
-		memcpy(key->addr, local.data(), 16);
-		memcpy(key->peer, peer.data(), 16);
+		key->local.port_be = htons(sk.port);
+		memcpy(key->local.addr, local.data(), 16);
+		if (connected) {
+			key->peer.family = key->local.family;
+			key->peer.port_be = htons(sk.dport);
+			memcpy(key->peer.addr, peer.data(), 16);
+		}
 		return sk;
 	}
 

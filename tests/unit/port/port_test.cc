@@ -210,7 +210,7 @@ TEST(PortTable, RefusesBadKeys)
 	Table t;
 	port_key bad = Bound(AF_INET, kA4, 53);
 
-	bad.family = AF_UNIX;
+	bad.local.family = AF_UNIX;
 	EXPECT_EQ(t.Insert(bad, 1), -EINVAL);
 	EXPECT_EQ(t.Remove(bad, 1), -EINVAL);
 	EXPECT_EQ(t.Insert(Bound(AF_INET, kA4, 0), 1), -EINVAL);
@@ -222,6 +222,9 @@ TEST(PortTable, RefusesBadKeys)
 	EXPECT_EQ(t.Insert(Connected(AF_INET, kA4, 53, "", 1), 1), -EINVAL);
 	EXPECT_EQ(t.Insert(Connected(AF_INET, kA4, 53, kPeer4, 0), 1), -EINVAL);
 	EXPECT_EQ(t.Insert(Connected(AF_INET6, "", 53, kPeer6, 1), 1), -EINVAL);
+	bad = Connected(AF_INET, kA4, 53, kPeer4, 1);
+	bad.peer.family = AF_INET6;
+	EXPECT_EQ(t.Insert(bad, 1), -EINVAL);
 	EXPECT_EQ(t.size(), 0u);
 	EXPECT_EQ(t.Insert(Bound(AF_INET, kA4, 65535), PORT_SOCK_MAX - 1), 0);
 	EXPECT_EQ(t.Lookup(kPeer4, 1, kA4, 65535), PORT_SOCK_MAX - 1);
@@ -235,9 +238,9 @@ TEST(PortTable, ReadsOnlyFourBytesOfIpv4)
 	std::vector<uint8_t> src = {192, 0, 2, 7}, dst = {10, 0, 0, 1};
 	port_tuple d = {AF_INET, htons(1), htons(53), src.data(), dst.data(), 0};
 
-	memset(key.addr + 4, 0xaa, 12);
-	memset(key.peer + 4, 0xbb, 12);
-	memset(wildcard.addr + 4, 0xcc, 12);
+	memset(key.local.addr + 4, 0xaa, 12);
+	memset(key.peer.addr + 4, 0xbb, 12);
+	memset(wildcard.local.addr + 4, 0xcc, 12);
 	ASSERT_EQ(t.Insert(key, 1), 0);
 	ASSERT_EQ(t.Insert(wildcard, 2), 0);
 	EXPECT_EQ(port_table_lookup(t.get(), &d), 1u);
@@ -332,8 +335,10 @@ TEST(PortTable, GrowsAndShrinks)
 	std::shuffle(order.begin(), order.end(), rng);
 
 	auto found = [&](uint32_t i) {
-		port_tuple d = {keys[i].family, keys[i].peer_port_be, keys[i].port_be,
-				keys[i].peer,	keys[i].addr,	      0};
+		const udplane_addr &local = keys[i].local, &peer = keys[i].peer;
+		port_tuple d = {local.family, peer.port_be, local.port_be,
+				peer.addr,    local.addr,   0};
+
 		return port_table_lookup(t.get(), &d);
 	};
 	for (uint32_t removed = 0; removed < order.size(); removed++) {
@@ -365,8 +370,8 @@ TEST(PortGroup, FormsAndDissolves)
 	for (auto &c : cases) {
 		Table t;
 		std::set<uint32_t> members;
-		const char *src = c.key.family == AF_INET ? kPeer4 : kPeer6;
-		auto all = [&] { return t.All(c.key.family, Addr(src), 1, Addr(c.dst), 53); };
+		const char *src = c.key.local.family == AF_INET ? kPeer4 : kPeer6;
+		auto all = [&] { return t.All(c.key.local.family, Addr(src), 1, Addr(c.dst), 53); };
 
 		for (uint32_t round = 0; round < 3; round++) {
 			for (uint32_t sock = 100; sock < 132; sock++) {

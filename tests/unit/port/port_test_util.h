@@ -35,9 +35,9 @@ inline port_key Bound(int family, const std::string &addr, uint16_t port)
 {
 	port_key key = {};
 
-	key.family = family;
-	key.port_be = htons(port);
-	memcpy(key.addr, Addr(addr).data(), 16);
+	key.local.family = family;
+	key.local.port_be = htons(port);
+	memcpy(key.local.addr, Addr(addr).data(), 16);
 	return key;
 }
 
@@ -46,9 +46,9 @@ inline port_key Connected(int family, const std::string &addr, uint16_t port,
 {
 	port_key key = Bound(family, addr, port);
 
-	key.connected = true;
-	key.peer_port_be = htons(peer_port);
-	memcpy(key.peer, Addr(peer).data(), 16);
+	key.peer.family = family;
+	key.peer.port_be = htons(peer_port);
+	memcpy(key.peer.addr, Addr(peer).data(), 16);
 	return key;
 }
 

@@ -146,7 +146,7 @@ inline int BedCall(worker *w, worker_op op, uint32_t sock, worker_lane *lane = n
 	o.sock = sock;
 	o.lane = lane;
 	o.info = info;
-	o.source.port_be = htons(port);
+	o.source.addr.port_be = htons(port);
 	if (key)
 		o.key = *key;
 	return worker_call(w, &o);
@@ -163,8 +163,8 @@ inline int BedUseRoute(worker *w, route_table *t)
 inline port_key BedKey(uint16_t port, uint8_t family = AF_INET)
 {
 	port_key key{};
-	key.family = family;
-	key.port_be = htons(port);
+	key.local.family = family;
+	key.local.port_be = htons(port);
 	return key;
 }
 

@@ -123,8 +123,8 @@ TEST_F(Liar, RandomWordsEverywhere)
 		}
 		ASSERT_TRUE(Settled());
 		port_key key{};
-		key.family = AF_INET;
-		key.port_be = htons(7);
+		key.local.family = AF_INET;
+		key.local.port_be = htons(7);
 		ASSERT_EQ(Call(WORKER_KEY_REMOVE, sock, nullptr, nullptr, &key), 0);
 		ASSERT_EQ(Call(WORKER_SOCKET_REMOVE, sock), 0);
 		ASSERT_EQ(Call(WORKER_LANE_REMOVE, 0, &c->lane), 0);

@@ -265,8 +265,8 @@ TEST_F(Sleeper, OrdersDoNotWakeIt)
 	}));
 	for (int i = 0; i < 1000; i++) {
 		port_key key{};
-		key.family = AF_INET;
-		key.port_be = htons((uint16_t)(100 + i));
+		key.local.family = AF_INET;
+		key.local.port_be = htons((uint16_t)(100 + i));
 		ASSERT_EQ(Call(WORKER_KEY_INSERT, 0, nullptr, nullptr, &key), 0);
 		ASSERT_EQ(Call(WORKER_KEY_REMOVE, 0, nullptr, nullptr, &key), 0);
 	}

@@ -133,7 +133,7 @@ TEST_F(WorkerTest, SendsWithoutDfWhereTheSocketSaysSo)
 	worker_order o{};
 	o.op = WORKER_SOCKET_SOURCE;
 	o.sock = 2;
-	o.source.port_be = htons(5060);
+	o.source.addr.port_be = htons(5060);
 	c->Send(2, "df", 2, inet_addr("192.0.2.2"), 9);
 	ASSERT_TRUE(Until([&] {
 		Guard g;

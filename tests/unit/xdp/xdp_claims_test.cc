@@ -100,11 +100,14 @@ TEST_F(XdpClaims, Refused)
 
 	EXPECT_EQ(insert(c), -EINVAL);
 	c = claim("0.0.0.0", 1);
-	c.family = AF_UNIX;
+	c.local.family = AF_UNIX;
 	EXPECT_EQ(insert(c), -EINVAL);
 	c = claim("0.0.0.0", 1);
-	c.connected = true;
-	EXPECT_EQ(insert(c), -EINVAL);
+	c.peer.family = AF_INET;
+	EXPECT_EQ(insert(c), -EINVAL) << "a peer of the wildcard";
+	c = claim("192.0.2.1", 1);
+	c.peer.family = AF_INET6;
+	EXPECT_EQ(insert(c), -EINVAL) << "a peer of the other family";
 }
 
 TEST_F(XdpClaims, FullTablesSayNoSpace)

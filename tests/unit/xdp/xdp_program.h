@@ -106,14 +106,13 @@ inline device_claim claim(const std::string &addr, uint16_t port, const std::str
 	device_claim c{};
 	std::array<uint8_t, 16> a = ip(addr);
 
-	c.family = addr.find(':') == std::string::npos ? AF_INET : AF_INET6;
-	c.port_be = htons(port);
-	c.any_addr = a == std::array<uint8_t, 16>{};
-	memcpy(c.addr, a.data(), 16);
+	c.local.family = addr.find(':') == std::string::npos ? AF_INET : AF_INET6;
+	c.local.port_be = htons(port);
+	memcpy(c.local.addr, a.data(), 16);
 	if (!peer.empty()) {
-		c.connected = true;
-		c.peer_port_be = htons(peer_port);
-		memcpy(c.peer, ip(peer).data(), 16);
+		c.peer.family = c.local.family;
+		c.peer.port_be = htons(peer_port);
+		memcpy(c.peer.addr, ip(peer).data(), 16);
 	}
 	return c;
 }
