@@ -41,7 +41,11 @@ static const char usage[] =
 	"the\n"
 	"sidecar in every pod and pod template that carries udplane.io annotations; what is there "
 	"already\n"
-	"is left alone. Exit status 1 for a bad annotation, with the reason, and nothing written.\n"
+	"is left alone. A text in which something is injected loses its comments and its layout; "
+	"values,\n"
+	"quotes and the order of keys stay, and JSON becomes one line. Exit status 1 for a bad "
+	"annotation,\n"
+	"with the reason, and nothing written.\n"
 	"  --injection FILE     as above; a ConfigMap manifest (helm template -s "
 	"templates/injection.yaml)\n"
 	"                       will do, too\n"
@@ -232,6 +236,8 @@ static int patch_file(const struct injection *injection, const char *path, bool 
 	if (separate)
 		fputs("---\n", stdout);
 	fputs(out, stdout);
+	if (*out && out[strlen(out) - 1] != '\n')
+		fputs("\n", stdout); /* "---" starts a line */
 	free(out);
 	return fflush(stdout) ? fail("cannot write to standard output") : 0;
 }

@@ -106,78 +106,16 @@ static int patch_manifest(void *arg, cJSON *manifest, struct config_error *err)
 	return 0;
 }
 
-/* ---- JSON ---- */
-
-/* The indentation of the first member's line; 0 when it is on the first line. */
-static size_t indentation_of(const char *text)
+/* The text of one JSON manifest, in one line: so it is YAML, too, wherever a stream has it. */
+static char *patch_json(struct run *run, cJSON *manifest, struct config_error *err)
 {
-	const char *open = strchr(text, '{'), *newline;
+	char *out;
 
-	newline = open ? open + 1 + strspn(open + 1, " \t\r") : NULL;
-	return newline && *newline == '\n' ? strspn(newline + 1, " ") : 0;
-}
-
-/* cJSON indents by tabs, and puts one after each colon; outside of strings, tabs are nothing else.
- */
-static char *reindent(const char *text, size_t indentation)
-{
-	bool quoted = false, line_start = true;
-	struct text out = {0};
-
-	for (; *text; text++) {
-		if (*text == '"' || (quoted && *text == '\\')) {
-			if (*text == '"')
-				quoted = !quoted;
-			else
-				text_append(&out, text++, 1);
-		}
-		if (quoted || *text != '\t')
-			text_append(&out, text, 1);
-		else
-			text_repeat(&out, ' ', line_start ? indentation : 1);
-		line_start = *text == '\n' || (line_start && *text == '\t');
-	}
-	return text_take(&out);
-}
-
-static char *print_json(const char *text, size_t len, const cJSON *manifest)
-{
-	size_t indentation = indentation_of(text);
-	char *plain = indentation ? cJSON_Print(manifest) : cJSON_PrintUnformatted(manifest);
-	char *out = plain && indentation ? reindent(plain, indentation) : NULL;
-	struct text whole = {0};
-
-	if (plain)
-		text_add(&whole, out ? out : plain);
-	else
-		whole.failed = true;
-	if (len && text[len - 1] == '\n')
-		text_add(&whole, "\n");
-	free(out);
-	cJSON_free(plain);
-	return text_take(&whole);
-}
-
-/* `manifest` is the parsed text, deleted here. */
-static char *patch_json(struct run *run, const char *text, size_t len, cJSON *manifest,
-			struct config_error *err)
-{
-	unsigned int before = run->counts->injected;
-	char *out = NULL;
-
-	if (!patch_manifest(run, manifest, err)) {
-		if (run->counts->injected == before) {
-			struct text same = {0};
-
-			text_append(&same, text, len);
-			out = text_take(&same);
-		} else {
-			out = print_json(text, len, manifest);
-		}
-		if (!out)
-			config_error_set(err, "out of memory");
-	}
-	cJSON_Delete(manifest);
+	if (patch_manifest(run, manifest, err))
+		return NULL;
+	out = cJSON_PrintUnformatted(manifest);
+	if (!out)
+		config_error_set(err, "out of memory");
 	return out;
 }
 
@@ -186,15 +124,23 @@ char *manifest_patch(const struct injection *injection, const char *name, const 
 		     struct config_error *err)
 {
 	struct run run = {injection, counts, notes};
-	size_t blank = strspn(text, " \t\r\n");
-	const char *end = NULL;
-	cJSON *manifest;
+	unsigned int before = counts->injected;
+	cJSON *manifest = NULL;
+	const char *end;
+	char *out;
 
-	if (blank < len && text[blank] == '{') {
+	if (text[strspn(text, " \t\r\n")] == '{')
 		manifest = cJSON_ParseWithLengthOpts(text, len, &end, false);
-		if (manifest && end && end + strspn(end, " \t\r\n") == text + len)
-			return patch_json(&run, text, len, manifest, err);
-		cJSON_Delete(manifest); /* flow style YAML, or not one document */
-	}
-	return yaml_patch(name, text, len, "udplane.io/", patch_manifest, &run, err);
+	if (manifest && end + strspn(end, " \t\r\n") == text + len)
+		out = patch_json(&run, manifest, err);
+	else /* YAML, or several documents in JSON */
+		out = yaml_patch(name, text, len, "udplane.io/", patch_manifest, &run, err);
+	cJSON_Delete(manifest);
+	if (!out || counts->injected > before)
+		return out;
+	free(out);
+	out = strndup(text, len); /* nothing was injected, so even the comments stay */
+	if (!out)
+		config_error_set(err, "out of memory");
+	return out;
 }

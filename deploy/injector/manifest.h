@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `udplane-injector patch`: manifests in, manifests out with the sidecar in every pod that asks for
- * it, for pipelines that want no admission at all. JSON and YAML, each as it came. Pure.
+ * it, for pipelines that want no admission at all. JSON and YAML, each as it came; a text in which
+ * something is injected loses its comments and its layout. Pure.
  */
 #ifndef UDPLANE_DEPLOY_INJECTOR_MANIFEST_H
 #define UDPLANE_DEPLOY_INJECTOR_MANIFEST_H

@@ -247,10 +247,10 @@ static int insert(cJSON *parent, const char *token, cJSON *value)
 {
 	int index = array_index(token), size = cJSON_GetArraySize(parent);
 
-	if (cJSON_IsObject(parent)) {
-		cJSON_DeleteItemFromObjectCaseSensitive(parent, token);
+	if (member(parent, token))
+		return cJSON_ReplaceItemInObjectCaseSensitive(parent, token, value) ? 0 : -ENOMEM;
+	if (cJSON_IsObject(parent))
 		return cJSON_AddItemToObject(parent, token, value) ? 0 : -ENOMEM;
-	}
 	if (!cJSON_IsArray(parent))
 		return -EINVAL;
 	if (!strcmp(token, "-") || index == size)

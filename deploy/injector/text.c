@@ -40,12 +40,6 @@ void text_add(struct text *text, const char *string)
 	text_append(text, string, strlen(string));
 }
 
-void text_repeat(struct text *text, char c, size_t count)
-{
-	while (count--)
-		text_append(text, &c, 1);
-}
-
 void text_print(struct text *text, const char *format, ...)
 {
 	va_list args, again;

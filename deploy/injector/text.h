@@ -18,7 +18,6 @@ struct text {
 
 void text_append(struct text *text, const char *data, size_t len);
 void text_add(struct text *text, const char *string);
-void text_repeat(struct text *text, char c, size_t count);
 void text_print(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The text, to be freed by the caller ("" when nothing was added), or NULL for out of memory. */

@@ -1,38 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading: libyaml's document of nodes, each with the place of its text, becomes a cJSON tree.
- * Every item made from a node is marked FROM_TEXT, and an object or array keeps its node's number
- * in valueint (which cJSON uses for numbers only). Patching leaves items where they are, so
- * whatever lacks the mark afterwards is new, and is inserted at its parent's place in the text.
+ * A document is libyaml's list of events, and beside it a cJSON tree of the same shape for the
+ * callback. Every item made from an event is marked FROM_TEXT; patching leaves these where they
+ * are, so whatever lacks the mark afterwards is new. The writer walks the tree and the events at
+ * the same time: it hands on the events as they came (a cJSON number has fewer digits than a text,
+ * and no tag), and makes events of what is new.
  */
 #include "deploy/injector/yaml.h"
 
+#include <ctype.h>
 #include <errno.h>
-#include <stdint.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
 
-#define FROM_TEXT (1 << 12) /* above cJSON's own bits of type */
+#include "deploy/injector/text.h"
 
-struct insertion {
-	size_t at;
-	char *text;
-	size_t order;	 /* at equal places, the earlier first */
-	size_t replaced; /* bytes that it takes the place of */
-};
+#define FROM_TEXT (1 << 12) /* above cJSON's own bits of type */
 
 struct document {
 	const char *name;
-	const char *text;
-	size_t len;
-	const uint32_t *offsets; /* of each character, as libyaml counts characters */
-	size_t characters;
-	yaml_document_t nodes;
-	bool *seen;
-	bool aliases, failed;
-	struct insertion *insertions;
-	size_t count;
+	const char *marker; /* NULL: only parsed, no item is marked */
+	yaml_parser_t parser;
+	yaml_emitter_t emitter;
+	yaml_event_t *events; /* those before `next` belong to the emitter */
+	size_t count, size, next;
+	bool aliases, marked;
 	struct config_error *err;
 };
 
@@ -44,528 +39,464 @@ static int refuse(struct document *document, size_t line, const char *why)
 
 /* ---- reading ---- */
 
-static bool is_tag(const yaml_node_t *node, const char *tag)
+/* Appends the next event. NULL with the error set. */
+static const yaml_event_t *read_event(struct document *document)
 {
-	return node->tag && !strcmp((const char *)node->tag, tag);
+	if (document->count == document->size) {
+		size_t size = document->size ? 2 * document->size : 64;
+		yaml_event_t *grown = realloc(document->events, size * sizeof(*grown));
+
+		if (!grown)
+			return NULL;
+		document->events = grown;
+		document->size = size;
+	}
+	if (!yaml_parser_parse(&document->parser, &document->events[document->count])) {
+		if (document->parser.problem)
+			refuse(document, document->parser.problem_mark.line,
+			       document->parser.problem);
+		return NULL;
+	}
+	return &document->events[document->count++];
 }
 
-static bool is_one_of(const char *text, const char *const *words)
+static void forget_events(struct document *document)
 {
-	for (; *words; words++)
-		if (!strcmp(text, *words))
-			return true;
-	return false;
+	while (document->next < document->count)
+		yaml_event_delete(&document->events[document->next++]);
+	document->next = document->count = 0;
 }
 
-/* A plain scalar's meaning, as Kubernetes' own parser (YAML 1.1) has it. */
+/* What YAML 1.1, and so Kubernetes' own parser, takes a plain word for: a type of cJSON's. */
+static int type_of_word(const char *text)
+{
+	static const struct {
+		const char *words;
+		int type;
+	} kinds[] = {
+		{"||~|null|Null|NULL|", cJSON_NULL},
+		{"|true|True|TRUE|yes|Yes|YES|on|On|ON|y|Y|", cJSON_True},
+		{"|false|False|FALSE|no|No|NO|off|Off|OFF|n|N|", cJSON_False},
+	};
+	char word[8];
+	size_t i;
+
+	if (strchr(text, '|') || snprintf(word, sizeof(word), "|%s|", text) >= (int)sizeof(word))
+		return cJSON_String;
+	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strstr(kinds[i].words, word))
+			return kinds[i].type;
+	return cJSON_String;
+}
+
 static cJSON *read_plain(const char *text)
 {
-	static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
-	static const char *const trues[] = {"true", "True", "TRUE", "yes", "Yes", "YES",
-					    "on",   "On",   "ON",   "y",   "Y",	  NULL};
-	static const char *const falses[] = {"false", "False", "FALSE", "no", "No", "NO",
-					     "off",   "Off",   "OFF",	"n",  "N",  NULL};
 	const char *digits = text + (*text == '-' || *text == '+' || *text == '.');
+	int type = type_of_word(text);
 	char *end;
 	double number;
 
-	if (is_one_of(text, nulls))
+	if (type == cJSON_NULL)
 		return cJSON_CreateNull();
-	if (is_one_of(text, trues))
-		return cJSON_CreateTrue();
-	if (is_one_of(text, falses))
-		return cJSON_CreateFalse();
+	if (type != cJSON_String)
+		return cJSON_CreateBool(type == cJSON_True);
 	number = strtod(text, &end);
 	if (*digits >= '0' && *digits <= '9' && !*end)
 		return cJSON_CreateNumber(number);
 	return cJSON_CreateString(text);
 }
 
-static cJSON *read_scalar(const yaml_node_t *node)
+static bool is_plain(const yaml_event_t *event)
 {
-	const char *text = (const char *)node->data.scalar.value;
+	return event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+}
 
-	if (node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && is_tag(node, YAML_STR_TAG))
-		return read_plain(text); /* libyaml gives every untagged scalar this tag */
+static cJSON *read_scalar(struct document *document, const yaml_event_t *event)
+{
+	const char *text = (const char *)event->data.scalar.value;
+	const char *tag = (const char *)event->data.scalar.tag;
+
+	if (document->marker && strstr(text, document->marker))
+		document->marked = true;
+	if (is_plain(event) && event->data.scalar.plain_implicit)
+		return read_plain(text);
+	/* libyaml would write it in a form that it does not read. */
+	if (is_plain(event) && !*text && !strcmp(tag, "!")) {
+		refuse(document, event->start_mark.line, "a tag \"!\" before nothing");
+		return NULL;
+	}
 	return cJSON_CreateString(text);
 }
 
-static cJSON *read_node(struct document *document, int index, unsigned int depth);
-
-static bool read_pairs(struct document *document, const yaml_node_t *node, cJSON *object,
-		       unsigned int depth)
+/* Null, which a callback leaves alone. */
+static cJSON *read_alias(struct document *document, const yaml_event_t *event)
 {
-	const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+	const yaml_char_t *name = event->data.alias.anchor, *anchor;
+	const yaml_event_t *at = document->events;
 
-	for (; pair < node->data.mapping.pairs.top; pair++) {
-		const yaml_node_t *key = yaml_document_get_node(&document->nodes, pair->key);
-		const char *name = key && key->type == YAML_SCALAR_NODE
-					   ? (const char *)key->data.scalar.value
-					   : NULL;
-		cJSON *value;
-
-		if (!name) {
-			refuse(document, node->start_mark.line, "a key that is no string");
-			return false;
-		}
-		value = read_node(document, pair->value, depth);
-		if (!value)
-			return false;
-		if (!cJSON_AddItemToObject(object, name, value)) {
-			cJSON_Delete(value);
-			return false;
-		}
+	document->aliases = true;
+	for (; at < event; at++) {
+		anchor = at->type == YAML_SCALAR_EVENT		 ? at->data.scalar.anchor
+			 : at->type == YAML_MAPPING_START_EVENT	 ? at->data.mapping_start.anchor
+			 : at->type == YAML_SEQUENCE_START_EVENT ? at->data.sequence_start.anchor
+								 : NULL;
+		if (anchor && !strcmp((const char *)anchor, (const char *)name))
+			return cJSON_CreateNull();
 	}
-	return true;
+	refuse(document, event->start_mark.line, "an alias (*name) without its anchor (&name)");
+	return NULL;
 }
 
-static bool read_items(struct document *document, const yaml_node_t *node, cJSON *array,
-		       unsigned int depth)
+static cJSON *read_value(struct document *document, const yaml_event_t *event, unsigned int depth);
+
+static bool read_items(struct document *document, cJSON *array, unsigned int depth)
 {
-	const yaml_node_item_t *item = node->data.sequence.items.start;
+	const yaml_event_t *event;
+	cJSON *value;
 
-	for (; item < node->data.sequence.items.top; item++) {
-		cJSON *value = read_node(document, *item, depth);
-
-		if (!value)
-			return false;
+	while ((event = read_event(document)) && event->type != YAML_SEQUENCE_END_EVENT) {
+		value = read_value(document, event, depth);
 		if (!cJSON_AddItemToArray(array, value)) {
 			cJSON_Delete(value);
 			return false;
 		}
 	}
-	return true;
+	return event;
 }
 
-/* NULL with the error set, or for out of memory. */
-static cJSON *read_node(struct document *document, int index, unsigned int depth)
+static bool read_pairs(struct document *document, cJSON *object, unsigned int depth)
 {
-	const yaml_node_t *node = yaml_document_get_node(&document->nodes, index);
-	bool mapping = node && node->type == YAML_MAPPING_NODE, done = true;
+	const yaml_event_t *event;
+	cJSON *value;
+
+	while ((event = read_event(document)) && event->type != YAML_MAPPING_END_EVENT) {
+		const char *name = (const char *)event->data.scalar.value;
+
+		if (event->type != YAML_SCALAR_EVENT ||
+		    (is_plain(event) && !event->data.scalar.length)) {
+			refuse(document, event->start_mark.line, "a key that is no string");
+			return false;
+		}
+		if (document->marker && strstr(name, document->marker))
+			document->marked = true;
+		event = read_event(document);
+		value = event ? read_value(document, event, depth) : NULL;
+		if (!cJSON_AddItemToObject(object, name, value)) {
+			cJSON_Delete(value);
+			return false;
+		}
+	}
+	return event;
+}
+
+/* The value that starts with `event`. NULL with the error set. */
+static cJSON *read_value(struct document *document, const yaml_event_t *event, unsigned int depth)
+{
+	bool done = true;
 	cJSON *item;
 
-	if (!node || depth > YAML_DEPTH_MAX) {
-		refuse(document, node ? node->start_mark.line : 0, "nested too deeply");
+	if (depth > YAML_DEPTH_MAX) {
+		refuse(document, event->start_mark.line, "nested too deeply");
 		return NULL;
 	}
-	if (document->seen[index]) {
-		document->aliases = true;
-		item = cJSON_CreateNull();
-	} else if (node->type == YAML_SCALAR_NODE) {
-		item = read_scalar(node);
+	if (event->type == YAML_MAPPING_START_EVENT) {
+		item = cJSON_CreateObject();
+		done = item && read_pairs(document, item, depth + 1);
+	} else if (event->type == YAML_SEQUENCE_START_EVENT) {
+		item = cJSON_CreateArray();
+		done = item && read_items(document, item, depth + 1);
+	} else if (event->type == YAML_ALIAS_EVENT) {
+		item = read_alias(document, event);
 	} else {
-		item = mapping ? cJSON_CreateObject() : cJSON_CreateArray();
-		if (item)
-			item->valueint = index;
+		item = read_scalar(document, event);
 	}
-	if (item && !document->seen[index] && node->type != YAML_SCALAR_NODE) {
-		document->seen[index] = true; /* before its children: an alias may be one of them */
-		done = mapping ? read_pairs(document, node, item, depth + 1)
-			       : read_items(document, node, item, depth + 1);
-	}
-	document->seen[index] = true;
 	if (!done) {
 		cJSON_Delete(item);
 		return NULL;
 	}
-	if (item)
+	if (item && document->marker)
 		item->type |= FROM_TEXT;
 	return item;
 }
 
-/* ---- places in the text ---- */
-
-static size_t offset_of(const struct document *document, const yaml_mark_t *mark)
+/* What stands between a document's start, which has been read, and its end. */
+static cJSON *read_document(struct document *document)
 {
-	size_t index = mark->index < document->characters ? mark->index : document->characters;
+	const yaml_event_t *event = read_event(document);
+	cJSON *root = event ? read_value(document, event, 0) : NULL;
 
-	return document->offsets[index];
-}
-
-static bool is_flow(const yaml_node_t *node)
-{
-	return node->type == YAML_MAPPING_NODE
-		       ? node->data.mapping.style == YAML_FLOW_MAPPING_STYLE
-		       : node->data.sequence.style == YAML_FLOW_SEQUENCE_STYLE;
-}
-
-/* Where a node's last character is followed. A block's own end mark is where the next token starts,
- * so its last leaf's counts. */
-static size_t end_of(const struct document *document, int index)
-{
-	yaml_document_t *nodes = (yaml_document_t *)&document->nodes;
-	const yaml_node_t *node = yaml_document_get_node(nodes, index);
-
-	while (node->type != YAML_SCALAR_NODE && !is_flow(node)) {
-		if (node->type == YAML_MAPPING_NODE) {
-			if (node->data.mapping.pairs.top == node->data.mapping.pairs.start)
-				break;
-			index = node->data.mapping.pairs.top[-1].value;
-		} else {
-			if (node->data.sequence.items.top == node->data.sequence.items.start)
-				break;
-			index = node->data.sequence.items.top[-1];
-		}
-		node = yaml_document_get_node(nodes, index);
-	}
-	return offset_of(document, &node->end_mark);
-}
-
-/* Where the line after `at` starts; `at` itself if it starts one. */
-static size_t next_line(const struct document *document, size_t at)
-{
-	const char *newline;
-
-	if (at && document->text[at - 1] == '\n')
-		return at;
-	newline = memchr(document->text + at, '\n', document->len - at);
-	return newline ? (size_t)(newline - document->text) + 1 : document->len;
+	if (root && read_event(document))
+		return root;
+	cJSON_Delete(root);
+	return NULL;
 }
 
 /* ---- writing ---- */
 
-static void add_insertion(struct document *document, size_t at, size_t replaced, struct text *text)
+/*
+ * Sets the style in which an event keeps its meaning wherever libyaml may put it. Plain scalars
+ * stay plain: within [] and {}, libyaml quotes what it cannot tell from syntax (12:30), so all is
+ * written as blocks. What it must quote even there is text that spans lines or starts like syntax,
+ * and never a number; it needs no tag. An empty one is null.
+ */
+static bool set_style(yaml_event_t *event)
 {
-	struct insertion *grown =
-		realloc(document->insertions, (document->count + 1) * sizeof(*grown));
-	char *taken = text_take(text);
-
-	if (grown)
-		document->insertions = grown;
-	if (!grown || !taken) {
-		document->failed = true;
-		free(taken);
-		return;
-	}
-	grown[document->count] = (struct insertion){at, taken, document->count, replaced};
-	document->count++;
-}
-
-static bool is_new(const cJSON *item)
-{
-	return !(item->type & FROM_TEXT);
-}
-
-static void flow_item(struct text *out, const cJSON *item, bool member)
-{
-	char *json = cJSON_PrintUnformatted(item);
-	cJSON key = {.type = cJSON_String, .valuestring = item->string};
-	char *name = member ? cJSON_PrintUnformatted(&key) : NULL;
-
-	if (!json || (member && !name))
-		out->failed = true;
-	else if (member)
-		text_print(out, "%s: %s", name, json);
-	else
-		text_add(out, json);
-	free(name);
-	free(json);
-}
-
-/* Into {...} or [...]: new items before the first old one, and after the last. */
-static void insert_flow(struct document *document, const yaml_node_t *node, const cJSON *item)
-{
-	size_t start = offset_of(document, &node->start_mark);
-	size_t end = offset_of(document, &node->end_mark) - 1, before = end;
-	struct text front = {0}, back = {0};
-	bool old = false, comma;
-	const cJSON *child;
-
-	start = (size_t)((const char *)memchr(document->text + start,
-					      cJSON_IsArray(item) ? '[' : '{', end - start) -
-			 document->text);
-	while (before > start && strchr(" \t\r\n", document->text[before - 1]))
-		before--;
-	comma = document->text[before - 1] != ',' && before > start + 1;
-	cJSON_ArrayForEach(child, item) {
-		if (!is_new(child)) {
-			old = true;
-			continue;
-		}
-		if (old && (comma || back.len))
-			text_add(&back, ", ");
-		else if (!old && front.len)
-			text_add(&front, ", ");
-		flow_item(old ? &back : &front, child, cJSON_IsObject(item));
-	}
-	if (front.len) {
-		if (old)
-			text_add(&front, ", ");
-		add_insertion(document, start + 1, 0, &front);
-	}
-	if (back.len)
-		add_insertion(document, before, 0, &back);
-}
-
-/* libyaml counts a byte order mark as a column of the first line. */
-static size_t column_of(const struct document *document, const yaml_node_t *node)
-{
-	bool marked = document->len >= 3 && !memcmp(document->text, "\xef\xbb\xbf", 3);
-
-	return node->start_mark.column - (marked && !node->start_mark.line);
-}
-
-/* Whole lines below a block, or, before an old item of a list, in its place. */
-static void insert_block(struct document *document, const yaml_node_t *node, const cJSON *item)
-{
-	size_t column = column_of(document, node);
-	size_t first = offset_of(document, &node->start_mark);
-	size_t last = next_line(document, end_of(document, item->valueint));
-	struct text front = {0}, back = {0};
-	const cJSON *child;
-	bool old = false;
-
-	if (last == document->len && last && document->text[last - 1] != '\n')
-		text_add(&back, "\n");
-	cJSON_ArrayForEach(child, item) {
-		struct text *out = old || cJSON_IsObject(item) ? &back : &front;
-
-		if (!is_new(child)) {
-			old = true;
-			continue;
-		}
-		if (out == &back)
-			text_repeat(out, ' ', column);
-		if (cJSON_IsArray(item)) {
-			text_add(out, "- ");
-			yaml_print(out, child, column + 2);
-		} else {
-			cJSON copy = *child, parent = {.type = cJSON_Object, .child = &copy};
-
-			copy.next = NULL;
-			copy.prev = &copy;
-			yaml_print(out, &parent, column);
-		}
-		if (out == &front)
-			text_repeat(out, ' ', column);
-	}
-	if (front.len)
-		add_insertion(document, first, 0, &front);
-	if (back.len > 1)
-		add_insertion(document, last, 0, &back);
-	free(front.data);
-	free(back.data);
-}
-
-/* The node of a null that a new member takes the place of ("env:"), or NULL. */
-static const yaml_node_t *replaced_null(struct document *document, const yaml_node_t *node,
-					const char *name)
-{
-	const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
-
-	for (; pair < node->data.mapping.pairs.top; pair++) {
-		const yaml_node_t *key = yaml_document_get_node(&document->nodes, pair->key);
-
-		if (!strcmp((const char *)key->data.scalar.value, name))
-			return yaml_document_get_node(&document->nodes, pair->value);
-	}
-	return NULL;
-}
-
-/* Puts new members of old names into the text, and marks them as old. */
-static void replace_nulls(struct document *document, const yaml_node_t *node, cJSON *object)
-{
-	cJSON *child;
-
-	cJSON_ArrayForEach(child, object) {
-		const yaml_node_t *null = is_new(child) && node->type == YAML_MAPPING_NODE
-						  ? replaced_null(document, node, child->string)
-						  : NULL;
-		struct text text = {0};
-		size_t start;
+	if (event->type == YAML_MAPPING_START_EVENT)
+		event->data.mapping_start.style = YAML_BLOCK_MAPPING_STYLE;
+	else if (event->type == YAML_SEQUENCE_START_EVENT)
+		event->data.sequence_start.style = YAML_BLOCK_SEQUENCE_STYLE;
+	if (event->type != YAML_SCALAR_EVENT)
+		return true;
+	if (event->data.scalar.style == YAML_FOLDED_SCALAR_STYLE)
+		event->data.scalar.style = YAML_LITERAL_SCALAR_STYLE;
+	if (!is_plain(event) || !event->data.scalar.plain_implicit)
+		return true;
+	event->data.scalar.quoted_implicit = 1;
+	if (!event->data.scalar.length) {
+		yaml_char_t *null = (yaml_char_t *)strdup("null");
 
 		if (!null)
-			continue;
-		start = offset_of(document, &null->start_mark);
-		if (start && document->text[start - 1] == ':')
-			text_add(&text, " ");
-		flow_item(&text, child, false);
-		add_insertion(document, start, offset_of(document, &null->end_mark) - start, &text);
-		child->type |= FROM_TEXT;
+			return false;
+		free(event->data.scalar.value);
+		event->data.scalar.value = null;
+		event->data.scalar.length = 4;
 	}
+	return true;
 }
 
-static void insert_all(struct document *document, cJSON *item)
+/* Hands the next event of the text to libyaml. */
+static bool write_event(struct document *document)
 {
-	const yaml_node_t *node;
-	bool grown = false;
-	cJSON *child;
+	yaml_event_t *event = &document->events[document->next];
 
-	if (!(cJSON_IsObject(item) || cJSON_IsArray(item)) || !item->valueint)
-		return;
-	node = yaml_document_get_node(&document->nodes, item->valueint);
-	replace_nulls(document, node, item);
-	cJSON_ArrayForEach(child, item) {
-		if (is_new(child))
-			grown = true;
-		else
-			insert_all(document, child);
+	if (!set_style(event))
+		return false;
+	document->next++;
+	return yaml_emitter_emit(&document->emitter, event);
+}
+
+/* Drops the next value of the text. */
+static void skip_value(struct document *document)
+{
+	int depth = 0;
+
+	do {
+		yaml_event_t *event = &document->events[document->next++];
+
+		depth += event->type == YAML_MAPPING_START_EVENT ||
+			 event->type == YAML_SEQUENCE_START_EVENT;
+		depth -= event->type == YAML_MAPPING_END_EVENT ||
+			 event->type == YAML_SEQUENCE_END_EVENT;
+		yaml_event_delete(event);
+	} while (depth);
+}
+
+static bool write_scalar(struct document *document, const char *text, bool plain)
+{
+	yaml_event_t event;
+
+	return text &&
+	       yaml_scalar_event_initialize(
+		       &event, NULL, NULL, (const yaml_char_t *)text, (int)strlen(text), 1, 1,
+		       plain ? YAML_PLAIN_SCALAR_STYLE : YAML_DOUBLE_QUOTED_SCALAR_STYLE) &&
+	       yaml_emitter_emit(&document->emitter, &event);
+}
+
+/* Plain only if it starts like a name or a path, as nothing does that is no string but few words;
+ * libyaml quotes what would be syntax. */
+static bool write_string(struct document *document, const char *text)
+{
+	bool plain = isalpha((unsigned char)*text) || *text == '/';
+
+	return write_scalar(document, text, plain && type_of_word(text) == cJSON_String);
+}
+
+static bool write_new(struct document *document, const cJSON *item)
+{
+	bool object = cJSON_IsObject(item), done;
+	const cJSON *child;
+	yaml_event_t event;
+	char *text;
+
+	if (cJSON_IsString(item))
+		return write_string(document, item->valuestring);
+	if (!object && !cJSON_IsArray(item)) {
+		text = cJSON_PrintUnformatted(item);
+		done = write_scalar(document, text, true);
+		cJSON_free(text);
+		return done;
 	}
-	if (!grown)
-		return;
-	if (is_flow(node))
-		insert_flow(document, node, item);
-	else
-		insert_block(document, node, item);
+	done = object ? yaml_mapping_start_event_initialize(&event, NULL, NULL, 1,
+							    YAML_BLOCK_MAPPING_STYLE)
+		      : yaml_sequence_start_event_initialize(&event, NULL, NULL, 1,
+							     YAML_BLOCK_SEQUENCE_STYLE);
+	done = done && yaml_emitter_emit(&document->emitter, &event);
+	cJSON_ArrayForEach(child, item)
+		done = done && (!object || write_string(document, child->string)) &&
+		       write_new(document, child);
+	return done &&
+	       (object ? yaml_mapping_end_event_initialize(&event)
+		       : yaml_sequence_end_event_initialize(&event)) &&
+	       yaml_emitter_emit(&document->emitter, &event);
+}
+
+static bool write_item(struct document *document, const cJSON *item);
+
+/* A member of the text's own is at its key, whether or not its value is another now. */
+static bool write_member(struct document *document, const cJSON *child)
+{
+	bool end = document->events[document->next].type == YAML_MAPPING_END_EVENT;
+
+	if (end ? !write_string(document, child->string) : !write_event(document))
+		return false;
+	if (child->type & FROM_TEXT)
+		return write_item(document, child);
+	if (!end)
+		skip_value(document);
+	return write_new(document, child);
+}
+
+/* `item` is the text's own, and so may some of what is in it be. */
+static bool write_item(struct document *document, const cJSON *item)
+{
+	const cJSON *child;
+	bool done = write_event(document);
+
+	if (!cJSON_IsObject(item) && !cJSON_IsArray(item))
+		return done;
+	cJSON_ArrayForEach(child, item) {
+		if (!done)
+			return false;
+		if (cJSON_IsObject(item))
+			done = write_member(document, child);
+		else
+			done = child->type & FROM_TEXT ? write_item(document, child)
+						       : write_new(document, child);
+	}
+	return done && write_event(document);
 }
 
 /* ---- whole streams ---- */
 
-/* libyaml counts characters, we count bytes. One more entry for the end. */
-static uint32_t *make_offsets(const char *text, size_t len, size_t *characters)
-{
-	uint32_t *offsets = malloc((len + 1) * sizeof(*offsets));
-	size_t i, count = 0;
-
-	if (!offsets)
-		return NULL;
-	for (i = 0; i < len; i++)
-		if (((unsigned char)text[i] & 0xc0) != 0x80)
-			offsets[count++] = (uint32_t)i;
-	offsets[count] = (uint32_t)len;
-	*characters = count;
-	return offsets;
-}
-
-static int by_place(const void *left, const void *right)
-{
-	const struct insertion *a = left, *b = right;
-
-	if (a->at != b->at)
-		return a->at < b->at ? -1 : 1;
-	return a->order < b->order ? -1 : 1;
-}
-
-static char *write_all(struct document *document)
-{
-	struct text out = {0};
-	size_t at = 0, i;
-
-	if (document->count)
-		qsort(document->insertions, document->count, sizeof(*document->insertions),
-		      by_place);
-	for (i = 0; i < document->count; i++) {
-		struct insertion *insertion = &document->insertions[i];
-
-		text_append(&out, document->text + at, insertion->at - at);
-		text_add(&out, insertion->text);
-		at = insertion->at + insertion->replaced;
-	}
-	text_append(&out, document->text + at, document->len - at);
-	return text_take(&out);
-}
-
 struct visitor {
-	const char *marker;
 	int (*patch)(void *arg, cJSON *document, struct config_error *err);
 	void *arg;
 };
 
-/* One document, loaded. */
+/* One document, whose start has been read. */
 static int visit(struct document *document, const struct visitor *visitor)
 {
-	size_t count = (size_t)(document->nodes.nodes.top - document->nodes.nodes.start);
-	const yaml_node_t *root = yaml_document_get_root_node(&document->nodes);
-	size_t start = offset_of(document, &root->start_mark), end;
-	cJSON *item;
+	cJSON *root = read_document(document);
 	int ret;
 
-	document->aliases = false;
-	document->seen = calloc(count + 1, sizeof(*document->seen));
-	config_error_set(document->err, "%.200s: out of memory", document->name);
-	item = document->seen ? read_node(document, 1, 0) : NULL;
-	free(document->seen);
-	if (!item)
+	if (!root)
 		return -EINVAL;
-	end = offset_of(document, &document->nodes.end_mark);
-	if (document->aliases && visitor->marker && end > start &&
-	    memmem(document->text + start, end - start, visitor->marker, strlen(visitor->marker)))
-		ret = refuse(document, root->start_mark.line,
+	if (document->aliases && document->marked)
+		ret = refuse(document, document->events[0].start_mark.line,
 			     "a manifest with udplane.io annotations that uses aliases (*name); "
 			     "allowed: the same, written out");
 	else
-		ret = visitor->patch(visitor->arg, item, document->err);
-	if (!ret)
-		insert_all(document, item);
-	cJSON_Delete(item);
+		ret = visitor->patch(visitor->arg, root, document->err);
+	if (!ret && document->marker &&
+	    !(write_event(document) && write_item(document, root) && write_event(document)))
+		ret = refuse(document, document->parser.mark.line,
+			     document->emitter.problem ? document->emitter.problem
+						       : "out of memory");
+	cJSON_Delete(root);
 	return ret;
 }
 
-static int visit_all(struct document *document, const struct visitor *visitor, bool first_only)
+static int visit_all(struct document *document, const struct visitor *visitor)
 {
-	yaml_parser_t parser;
+	const yaml_event_t *event;
+	bool end = false;
 	int ret = 0;
 
-	if (!yaml_parser_initialize(&parser)) {
+	while (!ret && !end) {
 		config_error_set(document->err, "%.200s: out of memory", document->name);
-		return -ENOMEM;
-	}
-	yaml_parser_set_input_string(&parser, (const unsigned char *)document->text, document->len);
-	yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
-	while (!ret) {
-		bool empty;
-
-		if (!yaml_parser_load(&parser, &document->nodes)) {
-			ret = refuse(document, parser.problem_mark.line,
-				     parser.problem ? parser.problem : "out of memory");
-			break;
-		}
-		empty = !yaml_document_get_root_node(&document->nodes);
-		if (!empty)
+		document->aliases = document->marked = false;
+		event = read_event(document);
+		end = !event || event->type == YAML_STREAM_END_EVENT;
+		if (!event)
+			ret = -EINVAL;
+		else if (event->type == YAML_DOCUMENT_START_EVENT)
 			ret = visit(document, visitor);
-		yaml_document_delete(&document->nodes);
-		if (empty || first_only)
-			break;
+		else if (document->marker && !write_event(document))
+			ret = -ENOMEM;
+		forget_events(document);
 	}
-	yaml_parser_delete(&parser);
 	return ret;
+}
+
+static int append(void *arg, unsigned char *data, size_t len)
+{
+	struct text *out = arg;
+
+	text_append(out, (const char *)data, len);
+	return !out->failed;
+}
+
+static bool open_parser(struct document *document, const char *text, size_t len)
+{
+	config_error_set(document->err, "%.200s: out of memory", document->name);
+	if (!yaml_parser_initialize(&document->parser))
+		return false;
+	if (len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) { /* libyaml counts it as a column */
+		text += 3;
+		len -= 3;
+	}
+	yaml_parser_set_input_string(&document->parser, (const unsigned char *)text, len);
+	yaml_parser_set_encoding(&document->parser, YAML_UTF8_ENCODING);
+	return true;
+}
+
+static void close_parser(struct document *document)
+{
+	forget_events(document);
+	free(document->events);
+	yaml_parser_delete(&document->parser);
 }
 
 char *yaml_patch(const char *name, const char *text, size_t len, const char *marker,
 		 int (*patch)(void *arg, cJSON *document, struct config_error *err), void *arg,
 		 struct config_error *err)
 {
-	struct document document = {.name = name, .text = text, .len = len, .err = err};
-	struct visitor visitor = {marker, patch, arg};
-	uint32_t *offsets = make_offsets(text, len, &document.characters);
-	char *out = NULL;
+	struct document document = {.name = name, .marker = marker, .err = err};
+	struct visitor visitor = {patch, arg};
+	struct text out = {0};
+	int ret = -ENOMEM;
 
-	document.offsets = offsets;
-	if (!offsets)
-		config_error_set(err, "%.200s: out of memory", name);
-	else if (!visit_all(&document, &visitor, false)) {
-		if (!document.failed)
-			out = write_all(&document);
-		if (!out)
-			config_error_set(err, "%.200s: out of memory", name);
+	if (!open_parser(&document, text, len))
+		return NULL;
+	if (yaml_emitter_initialize(&document.emitter)) {
+		yaml_emitter_set_output(&document.emitter, append, &out);
+		yaml_emitter_set_unicode(&document.emitter, 1);
+		yaml_emitter_set_width(&document.emitter, -1);
+		ret = visit_all(&document, &visitor);
+		yaml_emitter_delete(&document.emitter);
 	}
-	while (document.count)
-		free(document.insertions[--document.count].text);
-	free(document.insertions);
-	free(offsets);
-	return out;
-}
-
-static int keep(void *arg, cJSON *document, struct config_error *err)
-{
-	cJSON **kept = arg;
-
-	(void)err;
-	*kept = cJSON_Duplicate(document, true);
-	return 0;
+	close_parser(&document);
+	if (!ret)
+		return text_take(&out);
+	free(out.data);
+	return NULL;
 }
 
 cJSON *yaml_parse(const char *name, const char *text, size_t len, struct config_error *err)
 {
-	cJSON *kept = NULL;
-	struct document document = {.name = name, .text = text, .len = len, .err = err};
-	struct visitor visitor = {NULL, keep, &kept};
-	uint32_t *offsets = make_offsets(text, len, &document.characters);
+	struct document document = {.name = name, .err = err};
+	const yaml_event_t *event = NULL;
+	cJSON *root = NULL;
 
-	document.offsets = offsets;
-	config_error_set(err, "%.200s: empty", name);
-	if (offsets)
-		visit_all(&document, &visitor, true);
-	free(offsets);
-	return kept;
+	if (!open_parser(&document, text, len))
+		return NULL;
+	/* The stream's start, then a document's or the stream's end. */
+	if (read_event(&document))
+		event = read_event(&document);
+	if (event && event->type == YAML_DOCUMENT_START_EVENT)
+		root = read_document(&document);
+	else if (event)
+		config_error_set(err, "%.200s: empty", name);
+	close_parser(&document);
+	return root;
 }

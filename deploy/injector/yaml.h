@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Manifests in YAML: read into cJSON, and patched as text, so that comments, order, quotes and
- * blank lines stay as they came.
+ * Manifests in YAML, read into cJSON and written by libyaml. What is written means the same as what
+ * was read, but for what a callback adds: values, quotes, tags, anchors and the order of keys stay;
+ * comments, blank lines, the names' and lists' layout and the indentation do not.
  */
 #ifndef UDPLANE_DEPLOY_INJECTOR_YAML_H
 #define UDPLANE_DEPLOY_INJECTOR_YAML_H
@@ -9,7 +10,6 @@
 #include <cjson/cJSON.h>
 #include <stddef.h>
 
-#include "deploy/injector/text.h"
 #include "sidecar/config/error.h"
 
 #ifdef __cplusplus
@@ -18,23 +18,19 @@ extern "C" {
 
 #define YAML_DEPTH_MAX 200
 
-/* The first document, to be deleted; NULL with `err` set. */
+/* Returns the first document, to be deleted, or NULL with `err` set. */
 cJSON *yaml_parse(const char *name, const char *text, size_t len, struct config_error *err);
 
 /*
- * Calls `patch` for each document of a stream, with it as JSON. What the callback adds to it (new
- * members, new items of arrays; nothing else) is added to the text at that place, in the style that
- * it finds there. Returns the whole text, to be freed, or NULL with `err` set: by the callback
- * (when it returns non-zero), for what is no YAML, or for a document that mentions `marker` and
- * uses aliases, where an addition could land in two places.
+ * Calls `patch` for each document of a stream, with it as JSON: aliases appear as null. The
+ * callback may add members to objects, replace them by others (cJSON_ReplaceItemInObject), and
+ * insert items into arrays; nothing else. Returns the whole stream, to be freed, or NULL with `err`
+ * set: by the callback (when it returns non-zero), for what is no YAML, or for a document that has
+ * a string with `marker` in it and uses aliases, where an addition could land in two places.
  */
 char *yaml_patch(const char *name, const char *text, size_t len, const char *marker,
 		 int (*patch)(void *arg, cJSON *document, struct config_error *err), void *arg,
 		 struct config_error *err);
-
-/* Appends `item` as block style YAML at a column; the caller has written the indentation before it,
- * and gets a newline at its end. */
-void yaml_print(struct text *out, const cJSON *item, size_t column);
 
 #ifdef __cplusplus
 }

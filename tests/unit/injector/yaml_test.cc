@@ -13,10 +13,11 @@ int add(void *arg, cJSON *document, struct config_error *err)
 
 	(void)arg;
 	(void)err;
-	if (!list || cJSON_IsNull(list)) {
-		cJSON_DeleteItemFromObject(document, "list");
-		list = cJSON_AddArrayToObject(document, "list");
-	}
+	if (cJSON_IsNull(list))
+		cJSON_ReplaceItemInObject(document, "list", cJSON_CreateArray());
+	else if (!list)
+		cJSON_AddArrayToObject(document, "list");
+	list = cJSON_GetObjectItem(document, "list");
 	cJSON_InsertItemInArray(list, 0, cJSON_CreateString("first"));
 	cJSON_AddItemToArray(list, cJSON_CreateString("5"));
 	cJSON_AddTrueToObject(document, "new");
@@ -33,29 +34,40 @@ std::string patched(const std::string &text)
 	return result;
 }
 
-TEST(Yaml, AddsInTheStyleThatItFinds)
+TEST(Yaml, AddsWhereTheCallbackDid)
 {
 	EXPECT_EQ(patched("list:\n- a # c\n\n# end\n"),
-		  "list:\n- first\n- a # c\n- \"5\"\nnew: true\n\n# end\n");
-	EXPECT_EQ(patched("list: [a, b]\n"), "list: [\"first\", a, b, \"5\"]\nnew: true\n");
-	EXPECT_EQ(patched("list: []\nz: 1"), "list: [\"first\", \"5\"]\nz: 1\nnew: true\n");
-	EXPECT_EQ(patched("{list: [a]}"), "{list: [\"first\", a, \"5\"], \"new\": true}");
+		  "list:\n- first\n- a\n- \"5\"\nnew: true\n");
+	EXPECT_EQ(patched("list: [a, b]\n"), "list:\n- first\n- a\n- b\n- \"5\"\nnew: true\n");
+	EXPECT_EQ(patched("list: []\nz: 1"), "list:\n- first\n- \"5\"\nz: 1\nnew: true\n");
+	EXPECT_EQ(patched("{list: [a]}"), "list:\n- first\n- a\n- \"5\"\nnew: true\n");
 	EXPECT_EQ(patched("a: b\n"), "a: b\nlist:\n- first\n- \"5\"\nnew: true\n");
-	EXPECT_EQ(patched("list:\na: |\n  x\n"), "list: [\"first\",\"5\"]\na: |\n  x\nnew: true\n");
+	EXPECT_EQ(patched("list:\na: |\n  x\n"), "list:\n- first\n- \"5\"\na: |\n  x\nnew: true\n");
 }
 
 TEST(Yaml, EachDocumentIsPatched)
 {
 	EXPECT_EQ(patched("a: b\n---\nlist: [x]\n...\n"),
-		  "a: b\nlist:\n- first\n- \"5\"\nnew: true\n---\nlist: [\"first\", x, "
-		  "\"5\"]\nnew: true\n...\n");
+		  "a: b\nlist:\n- first\n- \"5\"\nnew: true\n---\nlist:\n- first\n- x\n- \"5\"\n"
+		  "new: true\n...\n");
 }
 
-TEST(Yaml, CharactersAreNotBytes)
+TEST(Yaml, ScalarsKeepTheirQuotesAndDigits)
 {
-	EXPECT_EQ(patched("ü: é\nlist: [ö]\n"), "ü: é\nlist: [\"first\", ö, \"5\"]\nnew: true\n");
-	EXPECT_EQ(patched("\xef\xbb\xbflist: [a]\n"),
-		  "\xef\xbb\xbflist: [\"first\", a, \"5\"]\nnew: true\n");
+	EXPECT_EQ(patched("ü: é\nlist: ['1', \"yes\", yes, 0644, 12:30, ~, 9007199254740993]\n"),
+		  "ü: é\nlist:\n- first\n- '1'\n- \"yes\"\n- yes\n- 0644\n- 12:30\n- ~\n"
+		  "- 9007199254740993\n- \"5\"\nnew: true\n");
+	EXPECT_EQ(patched("\xef\xbb\xbf"
+			  "a: !!str 5\nlist: []\n"),
+		  "a: !!str 5\nlist:\n- first\n- \"5\"\nnew: true\n");
+}
+
+TEST(Yaml, AnchorsStay)
+{
+	EXPECT_EQ(patched("a: &x {b: 1}\nc: *x\nlist: [&y d, *y]\n"),
+		  "a: &x\n  b: 1\nc: *x\nlist:\n- first\n- &y d\n- *y\n- \"5\"\nnew: true\n");
+	EXPECT_EQ(patched("a: *x\n"),
+		  "error: t: line 1: an alias (*name) without its anchor (&name)");
 }
 
 TEST(Yaml, AliasesAreRefusedWhereMarked)
@@ -80,18 +92,42 @@ TEST(Yaml, ScalarsAreWhatKubernetesTakesThemFor)
 	free(printed);
 }
 
-TEST(Yaml, PrintsWhatItReads)
+int replace(void *arg, cJSON *document, struct config_error *err)
+{
+	(void)err;
+	cJSON_ReplaceItemInObject(document, "x",
+				  cJSON_Duplicate(static_cast<const cJSON *>(arg), true));
+	return 0;
+}
+
+TEST(Yaml, WhatIsNewMeansTheSame)
 {
 	json item(cJSON_Parse(
-		R"({"a":["x",{"k":"yes","l":[]},["n"]],"b":{},"c":"5","d":"a: b","e":true,"k.io/x":null})"));
-	struct text out = {};
+		R"({"a":["x",{"k":"yes","l":[]},["n"]],"b":{},"c":"5","d":"a: b","e":true,
+		    "k.io/x":null,"f":"a #","g":"a:","h":"","i":"- a","j":"two\nlines","k":-5,
+		    "y":"Null","null":"/a/b","l":"~","m":"1e3","n":"p\ttab ","o":"2001-01-01"})"));
 	struct config_error err = {};
 
-	yaml_print(&out, item.get(), 0);
-	char *text = text_take(&out);
-	json again(yaml_parse("t", text, strlen(text), &err));
-	EXPECT_TRUE(cJSON_Compare(item.get(), again.get(), true)) << text;
-	free(text);
+	for (std::string old : {"", "null", "5", "'a'", "[1, {b: 2}]", "{c: [d]}"}) {
+		std::string text = "x: " + old + "\nz: 1\n";
+		char *out =
+			yaml_patch("t", text.data(), text.size(), "", replace, item.get(), &err);
+		ASSERT_TRUE(out) << err.text;
+		json again(yaml_parse("t", out, strlen(out), &err));
+		EXPECT_TRUE(cJSON_Compare(item.get(), cJSON_GetObjectItem(again.get(), "x"), true))
+			<< out;
+		EXPECT_TRUE(strstr(out, "\nz: 1\n")) << out;
+		free(out);
+	}
+}
+
+TEST(Yaml, NothingIsEmpty)
+{
+	struct config_error err = {};
+
+	EXPECT_EQ(patched(""), "");
+	EXPECT_FALSE(yaml_parse("t", "# a\n", 4, &err));
+	EXPECT_STREQ(err.text, "t: empty");
 }
 
 } // namespace
