@@ -412,3 +412,14 @@ bool attach_engaged(const struct attach *a)
 			return false;
 	return true;
 }
+
+/* --- doorbells --- */
+
+bool lane_ring_doorbell(struct attach *a, struct lane *l)
+{
+	if (own_is(l->doorbell))
+		return raw_write(l->doorbell, &(uint64_t){1}, 8) == 8;
+	control_distrust(
+		&a->control); /* the program has closed it: a new attachment brings another */
+	return false;
+}

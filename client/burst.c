@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Burst calls: receive in place and release, reserve and submit.
- *
- * A packet's cookie says whose it is: the attachment and lane to which its frame goes back, or a
- * private buffer. The attachment is referenced once for each packet in the application's hands, so
- * its frames stay mapped whatever becomes of socket and udplaned.
+ * Burst calls: receive in place, reserve and submit.
  */
 #include "client/internal.h"
 #include <errno.h>
@@ -15,67 +11,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* a struct pktbuf, aligned to 64; else a struct attach, aligned to 128 */
-#define COOKIE_BUFFER 0x20u
-#define COOKIE_LANE   0x0fu
-#define COOKIE_BITS   0x3fu
-#define RESERVE_SIZE  2048u /* bytes of a private buffer: what a slot has at least */
-
-_Static_assert(UDPLANE_MAX_WORKERS <= COOKIE_LANE + 1, "a lane fits the cookie");
+#define RESERVE_SIZE 2048u /* bytes of a private buffer: what a slot has at least */
 
 /* --- receive --- */
-
-void rx_ring_pkt(struct attach *a, uint32_t lane, const struct udplane_rx_desc *d,
-		 struct udplane_pkt *p)
-{
-	p->data = rx_payload(a, d);
-	p->len = d->len;
-	p->flags = 0;
-	rx_source(a, d, &p->peer);
-	p->cookie = (uint64_t)(uintptr_t)a | lane;
-}
-
-void rx_saved_pkt(struct pktbuf *b, struct udplane_pkt *p)
-{
-	p->data = b->data;
-	p->len = b->len;
-	p->flags = b->small ? 0 : UDPLANE_PKT_KERNEL;
-	p->peer = b->peer;
-	p->cookie = (uint64_t)(uintptr_t)b | COOKIE_BUFFER;
-}
-
-int rx_kernel_pkts(struct sock *s, struct udplane_pkt *pkts, uint32_t cnt)
-{
-	struct pktbuf *buf[BURST_MAX];
-	struct sockaddr_storage name[BURST_MAX];
-	struct mmsghdr vec[BURST_MAX];
-	struct iovec iov[BURST_MAX];
-	/* Mostly there is nothing: do not prepare for much unless there was something last time. */
-	uint32_t have = pktbufs_get(buf, !s->kernel_hot ? 1 : cnt < BURST_MAX ? cnt : BURST_MAX);
-	int n;
-
-	for (uint32_t i = 0; i < have; i++) {
-		iov[i] = (struct iovec){.iov_base = buf[i]->data, .iov_len = PKTBUF_SIZE};
-		vec[i].msg_hdr = (struct msghdr){.msg_name = &name[i],
-						 .msg_namelen = sizeof(name[i]),
-						 .msg_iov = &iov[i],
-						 .msg_iovlen = 1};
-	}
-	n = have ? raw_recvmmsg(s->kfd, vec, have, MSG_DONTWAIT) : -1;
-	if (n < 0)
-		n = have ? -errno : -ENOMEM;
-	for (uint32_t i = 0; i < have; i++) {
-		if ((int)i >= n) {
-			pktbuf_put(buf[i]);
-			continue;
-		}
-		buf[i]->len = vec[i].msg_len;
-		peer_of_name(&name[i], &buf[i]->peer);
-		rx_saved_pkt(buf[i], &pkts[i]);
-	}
-	rx_kernel_looked(s, n, have, 0);
-	return n;
-}
 
 int udplane_recv_burst(int fd, struct udplane_pkt *pkts, unsigned int cnt, int flags)
 {
@@ -87,34 +25,6 @@ int udplane_recv_burst(int fd, struct udplane_pkt *pkts, unsigned int cnt, int f
 	if (!cnt || (flags & ~(MSG_DONTWAIT | UDPLANE_POLL)))
 		return set_errno(-EINVAL);
 	return set_errno(rx_call(fd, &sink));
-}
-
-/* Frames of one attachment and lane, from pkts[0] on; how many there were. */
-static uint32_t release_run(const struct udplane_pkt *pkts, uint32_t cnt)
-{
-	uint64_t cookie = pkts->cookie;
-	struct attach *a = (void *)(uintptr_t)(cookie & ~(uint64_t)COOKIE_BITS);
-	uint32_t frames[BURST_MAX], n = 0;
-
-	for (; n < cnt && n < BURST_MAX && pkts[n].cookie == cookie; n++)
-		frames[n] = (uint32_t)((size_t)((const uint8_t *)pkts[n].data - a->frames.addr) >>
-				       a->frame_shift);
-	attach_return(a, cookie & COOKIE_LANE, frames, n);
-	attach_put_many(a, n);
-	return n;
-}
-
-void udplane_release(int fd, const struct udplane_pkt *pkts, unsigned int cnt)
-{
-	(void)fd; /* it may be closed already */
-	for (uint32_t i = 0; i < cnt;) {
-		if (!(pkts[i].cookie & COOKIE_BUFFER)) {
-			i += release_run(pkts + i, cnt - i);
-			continue;
-		}
-		pktbuf_put((void *)(uintptr_t)(pkts[i].cookie & ~(uint64_t)COOKIE_BITS));
-		i++;
-	}
 }
 
 /* --- send --- */
@@ -156,26 +66,6 @@ static uint32_t reserve_buffers(struct sock *s, struct udplane_buf *bufs, uint32
 	for (uint32_t i = 0; i < n; i++)
 		offer(&bufs[i], s->burst_buf[i]->data, RESERVE_SIZE);
 	return n;
-}
-
-void burst_cancel(struct sock *s)
-{
-	struct lane *l = s->burst_lane;
-
-	if (l) {
-		bool locked = lock_insist(&l->tx_lock);
-
-		l->reserved = false;
-		if (locked)
-			lock_drop(&l->tx_lock);
-		attach_put(s->burst_att);
-		s->burst_lane = NULL;
-		s->burst_att = NULL;
-	} else {
-		for (uint32_t i = 0; i < s->burst_cnt; i++)
-			pktbuf_put(s->burst_buf[i]);
-	}
-	s->burst_cnt = 0;
 }
 
 /* No lock is kept: the application may call whatever it likes before submit. */

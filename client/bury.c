@@ -49,6 +49,23 @@ static void bury_late(struct sock *s, void *unused)
 		bury_sock(s, s->att);
 }
 
+static void claim_late(struct sock *s, void *unused)
+{
+	uint32_t late = __atomic_load_n(&s->late, __ATOMIC_RELAXED)
+				? __atomic_exchange_n(&s->late, 0, __ATOMIC_ACQUIRE)
+				: 0;
+
+	(void)unused;
+	if (late & LATE_CLOSE) {
+		sock_close_late(s);
+		return;
+	}
+	if (late & LATE_KERNEL)
+		claim_release(s, CLAIM_KERNEL, s->late_reason, s->late_text);
+	if (late & LATE_UPDATE)
+		claim_update(s);
+}
+
 void attach_bury(struct attach *a)
 {
 	__atomic_store_n(&a->live, 0, __ATOMIC_SEQ_CST);

@@ -361,23 +361,6 @@ void claim_later(struct sock *s, uint32_t late, uint32_t reason, const char *tex
 		sock_retry_at(s, 0);
 }
 
-void claim_late(struct sock *s, void *unused)
-{
-	uint32_t late = __atomic_load_n(&s->late, __ATOMIC_RELAXED)
-				? __atomic_exchange_n(&s->late, 0, __ATOMIC_ACQUIRE)
-				: 0;
-
-	(void)unused;
-	if (late & LATE_CLOSE) {
-		sock_close_late(s);
-		return;
-	}
-	if (late & LATE_KERNEL)
-		claim_release(s, CLAIM_KERNEL, s->late_reason, s->late_text);
-	if (late & LATE_UPDATE)
-		claim_update(s);
-}
-
 /* What has come up to now is read before what comes by the path to be. */
 static void keep_order(struct sock *s)
 {

@@ -71,6 +71,9 @@ void context_set_reason(uint32_t reason, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 const char *reason_name(uint32_t reason);
 
+void ctl_begin(struct ctl_state *st);
+void ctl_own(const struct ctl_state *st);
+void ctl_end(const struct ctl_state *st);
 void ctl_lock(struct ctl_state *st);
 bool ctl_trylock(struct ctl_state *st);
 void ctl_unlock(const struct ctl_state *st);
@@ -145,6 +148,7 @@ static inline void sock_ref(struct sock *s)
 	__atomic_fetch_add(&s->refs, 1, __ATOMIC_RELAXED);
 }
 void sock_unref(struct sock *s); /* the last one closes the descriptors */
+void sock_leave(struct sock *s); /* does it, if this was the last */
 struct sock *sock_get(int fd); /* referenced, not locked, in any state of the locks; NULL: EBADF */
 
 /* A system call on the socket, with no lock held; the sock stays what it is till visit_end(). */
@@ -295,14 +299,17 @@ enum claim_end {
 };
 /* Leaves it to the next maintain(). reason and text: of LATE_KERNEL. */
 void claim_later(struct sock *s, uint32_t late, uint32_t reason, const char *text);
-void claim_late(struct sock *s, void *unused); /* does it */
 /* Ends the claim, if there is one. */
 void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const char *text);
 /* Takes the rings away. Datagrams in them are saved, unless the socket closes. Both locks held. */
 void claim_drop(struct sock *s, bool save);
 /* Reads addresses from the kernel after bind, connect or an automatic bind. False: not now. */
 bool sock_read_names(struct sock *s);
-void sock_close_late(struct sock *s); /* socket.c, under ctl */
+/* close.c, under ctl: an udplane_close() that could not have the locks */
+void sock_close_late(struct sock *s);
+/* A socket whose descriptor was closed by close(2), and has been given out anew. NULL: there is
+ * none. */
+void sock_forget(struct sock *s);
 void sock_set_reason(struct sock *s, uint32_t reason, const char *text);
 /* May be claimed (or attached for) from the next call on. */
 static inline void sock_retry_at(struct sock *s, uint64_t at)
@@ -324,6 +331,12 @@ void share_forget(struct sock *s); /* it closes in this process */
 struct pktbuf *share_queue_get(struct sock *s, bool peek);
 int share_queue_next_len(struct sock *s); /* its length, or -EAGAIN */
 void share_queue_drop(struct sock *s);
+/* What is left of it back into private memory, in front of what is there. rx_lock held. */
+void queue_to_saved(struct sock *s);
+void saved_to_queue(struct sock *s); /* s->saved becomes a queue. rx_lock held. */
+bool file_open(void);		     /* holders.c. False: who has what open cannot be known. */
+bool share_lock(struct sock *s);
+bool share_alone(struct sock *s); /* Has no other process the socket open? Under ctl. */
 
 /* --- wait.c: readiness and blocking, under rx_lock --- */
 

@@ -67,17 +67,3 @@ uint64_t own_cookie(int fd)
 
 	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) ? 0 : cookie;
 }
-
-bool sock_kernel_is(const struct sock *s)
-{
-	return own_cookie(s->kfd) == s->cookie;
-}
-
-bool lane_ring_doorbell(struct attach *a, struct lane *l)
-{
-	if (own_is(l->doorbell))
-		return raw_write(l->doorbell, &(uint64_t){1}, 8) == 8;
-	control_distrust(
-		&a->control); /* the program has closed it: a new attachment brings another */
-	return false;
-}

@@ -31,12 +31,6 @@ bool rx_flush_back(struct attach *a, struct rxq *q, uint32_t lane)
 	return true;
 }
 
-void rx_recover(struct sock *s)
-{
-	for (uint32_t i = 0; i < s->rxq_cnt; i++)
-		s->rxq[i].back_cnt = s->rxq[i].back_sure;
-}
-
 void rx_taken(struct sock *s, struct rxq *q, uint32_t cnt)
 {
 	q->back_sure = q->back_cnt;

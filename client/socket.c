@@ -13,8 +13,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define CLOSE_WAIT_NS 100000000ull /* for calls of other threads to leave */
-
 static int open_fds(int domain, int type, int fds[2])
 {
 	struct epoll_event ev = {.events = RX_KERNEL_EVENTS};
@@ -32,33 +30,6 @@ static int open_fds(int domain, int type, int fds[2])
 	if (fds[0] >= 0)
 		close(fds[0]);
 	return -err;
-}
-
-/* Nobody finds it any more. Both locks held, and dropped. */
-static void hide(struct sock *s)
-{
-	burst_cancel(s);
-	__atomic_store_n(&s->closed, true, __ATOMIC_RELAXED);
-	__atomic_store_n(table_slot(s->fd), NULL, __ATOMIC_RELEASE);
-	if (sock_visited(s))
-		rx_set_self_signal(s, true); /* wakes those who sleep on it */
-	sock_drop_both(s);
-}
-
-/* A socket whose descriptor was closed by close(2), and has been given out anew. NULL: there is
- * none. */
-static void forget(struct sock *s)
-{
-	struct ctl_state st;
-
-	if (!s || !sock_take_both(s))
-		return;
-	s->fd_gone = true;
-	hide(s);
-	ctl_lock(&st);
-	claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
-	ctl_unlock(&st);
-	sock_unref(s);
 }
 
 int udplane_socket(int domain, int type, int protocol)
@@ -82,7 +53,7 @@ int udplane_socket(int domain, int type, int protocol)
 		return set_errno(-ENOMEM);
 	}
 	s->nonblock = type & SOCK_NONBLOCK;
-	forget(table_get(fds[0]));
+	sock_forget(table_get(fds[0]));
 	err = table_insert(s);
 	if (err) {
 		sock_unref(s);
@@ -135,72 +106,6 @@ int udplane_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)
 		renamed(s);
 	sock_unref(s);
 	return set_errno(err);
-}
-
-/* Both locks taken, of an open socket; or NULL: there is none, or it is *late, as a call of this
- * thread that is interrupted holds a lock of it. What another thread has reserved it may be writing
- * into: its submit is waited for, though not for ever, as it may be dead. */
-static struct sock *lock_to_close(int fd, struct sock **late)
-{
-	uint64_t until = clock_now_ns() + CLOSE_WAIT_NS;
-
-	for (;;) {
-		struct sock *s = table_get(fd);
-
-		if (!s)
-			return NULL;
-		if (!sock_take_both(s)) {
-			*late = s;
-			return NULL;
-		}
-		if (table_get(fd) == s &&
-		    (!s->burst_cnt || pthread_equal(s->burst_owner, pthread_self()) ||
-		     clock_now_ns() > until))
-			return s;
-		sock_drop_both(s);
-		sched_yield();
-	}
-}
-
-void sock_close_late(struct sock *s)
-{
-	if (!sock_take_both(s))
-		return;
-	if (s->closed) {
-		sock_drop_both(s);
-		return;
-	}
-	hide(s);
-	claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
-	sock_unref(s); /* the table's */
-}
-
-int udplane_close(int fd)
-{
-	struct sock *late = NULL, *s;
-	struct ctl_state st;
-	uint64_t until;
-
-	pthread_testcancel();
-	s = lock_to_close(fd, &late);
-	if (late)
-		claim_later(late, LATE_CLOSE, 0, NULL);
-	if (!s)
-		return late ? 0 : set_errno(-EBADF);
-	hide(s);
-	if (__atomic_load_n(&s->bound, __ATOMIC_RELAXED)) { /* else nobody can have claimed it */
-		ctl_lock(&st);
-		claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
-		ctl_unlock(&st);
-	}
-	/* So that the number is free on return. Not for ever: a thread may be in a system call that
-	 * goes on, or have jumped out of it. */
-	until = clock_now_ns() + CLOSE_WAIT_NS;
-	while (sock_visited(s) && clock_now_ns() < until)
-		sched_yield();
-	sock_leave_sleepers(s);
-	sock_unref(s);
-	return 0;
 }
 
 int udplane_shutdown(int fd, int how)

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which processes have a socket open. That is told by POSIX locks, which are a process's own, which the kernel ends with the
+ * process, and which go with execve(2) since the file is closed there: on one anonymous file for
+ * all who descend from each other, the byte at the socket's SO_COOKIE. A child locks before it
+ * closes its end of the pipe that its parent made for its birth; until then the parent takes it for
+ * a holder of everything.
+ */
+#include "client/internal.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Not another file under the number of ours, if the program has closed descriptors that it does not
+ * know. */
+static bool file_is_ours(void)
+{
+	struct share *f = &context.share;
+	struct stat st;
+
+	return f->fd >= 0 && fstat(f->fd, &st) == 0 && st.st_dev == f->dev && st.st_ino == f->ino;
+}
+
+bool file_open(void)
+{
+	struct share *f = &context.share;
+	struct stat st;
+
+	if (f->lost || f->fd >= 0) {
+		/* descendants have the old one: a new one would not tell of them */
+		f->lost |= !file_is_ours();
+		return !f->lost;
+	}
+	f->fd = memfd_create("udplane-share", MFD_CLOEXEC);
+	if (f->fd < 0 || fstat(f->fd, &st)) {
+		f->lost = true;
+		return false;
+	}
+	f->dev = st.st_dev;
+	f->ino = st.st_ino;
+	return true;
+}
+
+static bool lock_call(int cmd, short type, uint64_t byte, struct flock *l)
+{
+	uint64_t mask = sizeof(off_t) == 8 ? INT64_MAX : INT32_MAX;
+
+	*l = (struct flock){
+		.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)(byte & mask), .l_len = 1};
+	if (cmd == F_SETLK && context.share.all) {
+		l->l_start = 0;
+		l->l_len = 0; /* whatever there may be */
+	}
+	return fcntl(context.share.fd, cmd, l) == 0;
+}
+
+bool share_lock(struct sock *s)
+{
+	struct flock l;
+
+	return lock_call(F_SETLK, F_RDLCK, s->cookie, &l);
+}
+
+bool share_alone(struct sock *s)
+{
+	struct share *f = &context.share;
+	struct flock l;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < f->birth_cnt; i++) { /* children that may not have locked yet */
+		struct pollfd p = {.fd = f->birth[i]};
+
+		if (poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLNVAL)))
+			close(f->birth[i]);
+		else
+			f->birth[n++] = f->birth[i];
+	}
+	f->birth_cnt = n;
+	if (n || f->lost || !s->cookie || !file_is_ours())
+		return false;
+	return lock_call(F_GETLK, F_WRLCK, s->cookie, &l) && l.l_type == F_UNLCK;
+}
+
+void share_forget(struct sock *s)
+{
+	struct flock l;
+
+	share_queue_drop(s);
+	if (__atomic_load_n(&s->shared, __ATOMIC_RELAXED) && !context.share.all && file_is_ours())
+		lock_call(F_SETLK, F_UNLCK, s->cookie, &l);
+	free(s->options);
+	s->options = NULL;
+}

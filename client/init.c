@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The library's start and its way through fork(2): environment, handlers. */
+#include "client/internal.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* --- fork --- */
+
+/* No new socket and no half-said message in the child. A thread that forks from a signal handler
+ * inside the library must not hang. This is per thread, but the lock lets in one alone. */
+static struct ctl_state fork_state;
+
+static bool fork_table;
+
+static void fork_prepare(void)
+{
+	struct ctl_state st;
+	struct timespec until;
+	bool got;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 2;
+	ctl_begin(&st);
+	got = pthread_mutex_timedlock(&context.ctl, &until) == 0;
+	if (!got) {
+		ctl_end(&st);
+		return;
+	}
+	fork_state = st;
+	ctl_own(&fork_state);
+	share_prepare();
+	fork_table = lock_take(&context.table_lock);
+}
+
+static void fork_parent(void)
+{
+	struct ctl_state st = fork_state;
+
+	if (__atomic_load_n(&context.ctl_owner, __ATOMIC_RELAXED) != thread_id())
+		return;
+	if (fork_table)
+		lock_drop(&context.table_lock);
+	share_parent();
+	ctl_unlock(&st);
+}
+
+/* The parent's rings and its epoll instance are not ours: a new instance takes the place of the
+ * inherited one, now, since the application may give the descriptor to an epoll of its own before
+ * it calls us. */
+static void fork_child_sock(struct sock *s)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+	struct pktbuf *b;
+	int ep;
+
+	memset(&s->rx_lock, 0, sizeof(s->rx_lock));
+	memset(&s->tx_lock, 0, sizeof(s->tx_lock));
+	memset(s->visitor, 0, sizeof(s->visitor));
+	__atomic_store_n(&s->refs, 1, __ATOMIC_RELAXED);
+	if (s->closed)
+		return;
+	ep = sock_kernel_is(s) && sock_fd_is(s) ? epoll_create1(EPOLL_CLOEXEC) : -1;
+	if (ep >= 0) {
+		int flags = table_fd_flags(s->fd);
+
+		epoll_ctl(ep, EPOLL_CTL_ADD, s->kfd,
+			  &(struct epoll_event){.events = RX_KERNEL_EVENTS});
+		if (s->queue)
+			epoll_ctl(ep, EPOLL_CTL_ADD, s->queue_fd, &ev);
+		dup3(ep, s->fd, flags);
+		close(ep);
+	}
+	s->self_signal = false;
+	if (s->burst_cnt && s->burst_lane)
+		memset(&s->burst_lane->tx_lock, 0, sizeof(s->burst_lane->tx_lock));
+	burst_cancel(s);
+	s->lane = NULL;
+	own_close(&s->wake_fd);
+	s->tokens = 0;
+	free(s->rxq);
+	s->rxq = NULL;
+	s->rxq_cnt = 0;
+	if (s->att)
+		attach_put(s->att);
+	s->att = NULL;
+	if (s->held)
+		attach_put(s->held);
+	s->held = NULL;
+	s->lazy =
+		!s->shared; /* else it is claimed when nobody else has it any more, be it to send */
+	s->direct = 0;
+	s->rx_error = 0;
+	while ((b = s->saved) != NULL) { /* the parent's: there was no memory for a queue */
+		s->saved = b->next;
+		pktbuf_put(b);
+	}
+	s->saved_end = &s->saved;
+	if (!s->kernel_only && !context.disabled)
+		s->retry_ns = 0;
+}
+
+static void fork_child(void)
+{
+	struct attach *a = context.att;
+	struct ctl_state st = fork_state;
+	bool mine = context.ctl_owner == thread_id();
+
+	memset(&context.table_lock, 0, sizeof(context.table_lock));
+	memset(&context.info_lock, 0, sizeof(context.info_lock));
+	memset(&context.buf_lock, 0, sizeof(context.buf_lock));
+	pthread_mutex_init(&context.ctl, NULL);
+	context.ctl_owner = 0;
+	if (a)
+		__atomic_store_n(&a->live, 0, __ATOMIC_RELAXED);
+	table_each_raw(fork_child_sock);
+	restart_child();
+	if (mine)
+		share_child();
+	context.att = NULL;
+	attach_forget_hello();
+	context.next_attach_ns = 0;
+	context.attach_wait_ns = 0;
+	if (a) {
+		attach_close_fds(a);
+		attach_put(a);
+	}
+	if (mine)
+		ctl_end(&st);
+}
+
+/* --- init --- */
+
+static void read_environment(void)
+{
+	const char *path = getenv("UDPLANE_SOCKET"), *spin = getenv("UDPLANE_SPIN_US");
+	const char *log = getenv("UDPLANE_LOG"), *off = getenv("UDPLANE_DISABLE"),
+		   *yield = getenv("UDPLANE_YIELD");
+	const char *root = getenv("UDPLANE_CHROOT");
+
+	path = path && *path ? path : UDPLANE_DEFAULT_SOCKET;
+	snprintf(context.path, sizeof(context.path), "%s", path);
+	context.spin_ns = 1000ull * (spin && *spin ? strtoul(spin, NULL, 10) : RX_SPIN_DEFAULT_US);
+	if (context.spin_ns > 1000000000ull)
+		context.spin_ns = 1000000000ull;
+	context.yield = yield && *yield ? !!strcmp(yield, "0") : -1;
+	context.log = log ? atoi(log) : 0;
+	context.disabled = off && *off && strcmp(off, "0");
+	context.chroot = root && *root && strcmp(root, "0");
+	if (context.disabled) {
+		context_set_reason(UDPLANE_REASON_USER, "UDPLANE_DISABLE is set");
+	} else if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
+		context.disabled = true;
+		context_set_reason(UDPLANE_REASON_NO_SIDECAR,
+				   "UDPLANE_SOCKET has %zu bytes, and a socket's path %zu at most: "
+				   "\"%.60s...\"",
+				   strlen(path), sizeof(((struct sockaddr_un *)0)->sun_path) - 1,
+				   path);
+	}
+	if (!context.disabled)
+		context_set_reason(UDPLANE_REASON_NO_SIDECAR, "not tried yet");
+}
+
+static void init_once(void)
+{
+	read_environment();
+	pthread_atfork(fork_prepare, fork_parent, fork_child);
+}
+
+void context_init(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, init_once);
+}
+
+void context_reset(void)
+{
+	struct ctl_state st;
+
+	context_init();
+	ctl_lock(&st);
+	if (context.att)
+		attach_bury(context.att);
+	attach_forget_hello();
+	dir_forget();
+	context.next_attach_ns = 0;
+	context.attach_wait_ns = 0;
+	read_environment();
+	ctl_unlock(&st);
+}
+
+const char *udplane_version(void)
+{
+	return UDPLANE_VERSION;
+}

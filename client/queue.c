@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What was unread at a fork(), in memory that the processes have in common. */
+#include "client/internal.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+struct record {
+	struct udplane_peer peer;
+	uint32_t len;
+	uint32_t off; /* of the payload, from the queue's start */
+};
+
+/* In memory that forked processes have in common. */
+struct shared_queue {
+	uint32_t head; /* atomic: records before it are taken */
+	uint32_t cnt;
+	size_t size; /* of the mapping */
+	struct record record[];
+};
+
+/* What the queue holds at its head, which may be taken by others meanwhile; NULL: it is empty. */
+static const struct record *queue_head(const struct shared_queue *q, uint32_t *head)
+{
+	*head = __atomic_load_n(&q->head, __ATOMIC_ACQUIRE);
+	return *head < q->cnt ? &q->record[*head] : NULL;
+}
+
+static bool queue_take(struct sock *s, uint32_t head)
+{
+	struct shared_queue *q = s->queue;
+	uint64_t one;
+
+	if (!__atomic_compare_exchange_n(&q->head, &head, head + 1, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_RELAXED))
+		return false;
+	if (head + 1 == q->cnt && raw_read(s->queue_fd, &one, sizeof(one)) <
+					  0) /* nothing to read any more, for all who have it */
+		context_log(2, "socket %d: the queue at fork(): %s", s->fd, strerror(errno));
+	return true;
+}
+
+struct pktbuf *share_queue_get(struct sock *s, bool peek)
+{
+	const struct record *r;
+	struct pktbuf *b;
+	uint32_t head;
+
+	while ((r = queue_head(s->queue, &head)) != NULL) {
+		b = pktbuf_small(r->len);
+		if (!b)
+			return NULL;
+		b->len = r->len;
+		b->peer = r->peer;
+		memcpy(b->data, (const uint8_t *)s->queue + r->off, r->len);
+		if (peek || queue_take(s, head))
+			return b;
+		pktbuf_put(b);
+	}
+	share_queue_drop(s);
+	return NULL;
+}
+
+int share_queue_next_len(struct sock *s)
+{
+	uint32_t head;
+	const struct record *r = queue_head(s->queue, &head);
+
+	return r ? (int)r->len : -EAGAIN;
+}
+
+void share_queue_drop(struct sock *s)
+{
+	if (!s->queue)
+		return;
+	epoll_ctl(s->fd, EPOLL_CTL_DEL, s->queue_fd,
+		  NULL); /* others hold it, too: to close it is not enough */
+	close(s->queue_fd);
+	munmap(s->queue, s->queue->size);
+	s->queue = NULL;
+}
+
+void queue_to_saved(struct sock *s)
+{
+	struct pktbuf *rest = s->saved, **rest_end = s->saved_end, *b;
+
+	if (!s->queue)
+		return;
+	s->saved = NULL;
+	s->saved_end = &s->saved;
+	while (s->queue && (b = share_queue_get(s, false)) != NULL) {
+		*s->saved_end = b;
+		s->saved_end = &b->next;
+	}
+	*s->saved_end = rest;
+	if (rest)
+		s->saved_end = rest_end;
+}
+
+static struct shared_queue *queue_alloc(const struct pktbuf *list)
+{
+	size_t cnt = 0, bytes = 0, size;
+	struct shared_queue *q;
+
+	for (const struct pktbuf *b = list; b; b = b->next) {
+		cnt++;
+		bytes += b->len;
+	}
+	size = sizeof(*q) + cnt * sizeof(struct record) + bytes;
+	if (size > UINT32_MAX)
+		return NULL;
+	q = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (q == MAP_FAILED)
+		return NULL;
+	q->cnt = (uint32_t)cnt;
+	q->size = size;
+	return q;
+}
+
+void saved_to_queue(struct sock *s)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+	struct shared_queue *q = queue_alloc(s->saved);
+	int fd = q ? eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+	struct pktbuf *b;
+	uint8_t *to;
+
+	if (fd < 0) { /* it stays the parent's */
+		if (q)
+			munmap(q, q->size);
+		return;
+	}
+	to = (uint8_t *)&q->record[q->cnt];
+	for (uint32_t i = 0; (b = s->saved) != NULL; i++) {
+		q->record[i] = (struct record){
+			.peer = b->peer, .len = b->len, .off = (uint32_t)(to - (uint8_t *)q)};
+		memcpy(to, b->data, b->len);
+		to += b->len;
+		s->saved = b->next;
+		pktbuf_put(b);
+	}
+	s->saved_end = &s->saved;
+	s->queue = q;
+	s->queue_fd = fd;
+	epoll_ctl(s->fd, EPOLL_CTL_ADD, fd, &ev);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a dead udplaned has not taken from a TX ring goes out through the kernel socket. */
+#include "client/internal.h"
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+static void resend_one(struct sock *s, const struct udplane_tx_desc *t, const uint8_t *payload)
+{
+	struct dest d = {.port_be = t->dst_port_be, .ipv6 = t->flags & UDPLANE_TX_IPV6};
+	struct pollfd p = {.fd = s->kfd, .events = POLLOUT};
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	memcpy(d.addr, t->dst, 16);
+	if (d.ipv6 && d.addr[0] == 0xfe && (d.addr[1] & 0xc0) == 0x80)
+		d.scope_id = (uint32_t)s->att->stats->ifindex;
+	len = dest_to_name(s->domain, &d, &ss);
+	for (int i = 0; i < 10; i++) {
+		if (sendto(s->kfd, payload, t->len, MSG_DONTWAIT | MSG_NOSIGNAL,
+			   (struct sockaddr *)&ss, len) >= 0) {
+			s->kernel_tx++;
+			s->fast_tx--;
+			return;
+		}
+		if (errno == EAGAIN && clock_now_ns() < s->att->resend_until_ns)
+			poll(&p, 1, 10);
+		else if (errno != EINTR &&
+			 errno != ECONNREFUSED) /* the latter: an old error, now taken */
+			return;
+	}
+}
+
+void tx_resend(struct sock *s, struct attach *a)
+{
+	struct lane *l = &a->lane[s->id % a->worker_cnt];
+	uint32_t cons, cnt;
+
+	if (!s->tx_used || !sock_kernel_is(s))
+		return;
+	if (a->control.silent) {
+		/* its worker may be about to send them: udplaned empties the ring when it finds
+		 * us gone */
+		s->tx_used = false;
+		return;
+	}
+	if (!a->resend_until_ns)
+		a->resend_until_ns = clock_now_ns() + RESEND_DEADLINE_NS;
+	if (!lock_insist(&l->tx_lock))
+		return;
+	cons = udplane_word_load(&l->tx.head->cons_idx);
+	if (l->tx.idx - cons <= l->tx.size && (int32_t)(s->tx_end - cons) > 0) {
+		cnt = s->tx_end - cons;
+		for (uint32_t i = 0; i < cnt; i++) {
+			uint32_t slot = udplane_ring_slot(&l->tx, cons + i);
+
+			if (l->desc[slot].sock == s->id)
+				resend_one(s, &l->desc[slot],
+					   l->payload + ((size_t)slot << a->tx_slot_shift));
+		}
+		context_log(2, "socket %d: %u TX entries were left", s->fd, cnt);
+	}
+	s->tx_used = false;
+	lock_drop(&l->tx_lock);
+}

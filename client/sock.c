@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A socket's memory, its two locks, and its references: the last one closes the descriptors. */
+#include "client/internal.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+static struct sock *sock_alloc(void)
+{
+	struct sock *s = NULL;
+
+	if (lock_insist(&context.table_lock)) {
+		s = context.free_socks;
+		if (s)
+			context.free_socks = s->next_free;
+		lock_drop(&context.table_lock);
+	}
+	if (s)
+		return s;
+	s = aligned_alloc(UDPLANE_LINE, sizeof(*s));
+	if (s)
+		memset(s, 0, sizeof(*s));
+	return s;
+}
+
+static void sock_recycle(struct sock *s)
+{
+	if (!lock_insist(&context.table_lock))
+		return; /* lost, which is some hundred bytes */
+	s->next_free = context.free_socks;
+	context.free_socks = s;
+	lock_drop(&context.table_lock);
+}
+
+/* A thread with a stale pointer may be looking at its locks: these are taken for the change and
+ * never reset. */
+struct sock *sock_create(int fd, int kfd, int domain)
+{
+	struct sock *s = sock_alloc();
+
+	if (!s)
+		return NULL;
+	if (!sock_take_both(s))
+		return NULL; /* an interrupted call looks at it */
+	memset((char *)s + offsetof(struct sock, fd), 0,
+	       offsetof(struct sock, tx_lock) - offsetof(struct sock, fd));
+	memset((char *)s + offsetof(struct sock, id), 0,
+	       offsetof(struct sock, visitor) - offsetof(struct sock, id));
+	memset((char *)s + offsetof(struct sock, held), 0,
+	       sizeof(*s) - offsetof(struct sock, held));
+	s->fd = fd;
+	s->kfd = kfd;
+	s->cookie = own_cookie(kfd);
+	s->domain = (uint16_t)domain;
+	s->wake_fd = -1;
+	s->saved_end = &s->saved;
+	s->retry_ns = UINT64_MAX;
+	s->seen_seq = 1;
+	__atomic_store_n(&s->refs, 1, __ATOMIC_RELAXED);
+	sock_drop_both(s);
+	return s;
+}
+
+bool sock_kernel_is(const struct sock *s)
+{
+	return own_cookie(s->kfd) == s->cookie;
+}
+
+/* Another epoll instance would take kfd in, and anything else refuse it in other words. */
+bool sock_fd_is(const struct sock *s)
+{
+	struct epoll_event ev = {.events = 0};
+
+	if (epoll_ctl(s->fd, EPOLL_CTL_ADD, s->kfd, &ev) == 0) {
+		epoll_ctl(s->fd, EPOLL_CTL_DEL, s->kfd, NULL);
+		return false;
+	}
+	return errno == EEXIST;
+}
+
+static void sock_destroy(struct sock *s)
+{
+	bool locked = sock_take_both(
+		s); /* against whoever has a stale pointer, and will leave it alone */
+	struct pktbuf *b;
+
+	share_forget(s);
+	if (!s->fd_gone)
+		close(s->fd);
+	if (sock_kernel_is(s))
+		close(s->kfd);
+	own_close(&s->wake_fd);
+	while ((b = s->saved) != NULL) {
+		s->saved = b->next;
+		pktbuf_put(b);
+	}
+	free(s->rxq);
+	s->rxq = NULL;
+	s->rxq_cnt = 0;
+	if (locked)
+		sock_drop_both(s);
+	sock_recycle(s);
+}
+
+/* --- locks --- */
+
+void rx_recover(struct sock *s)
+{
+	for (uint32_t i = 0; i < s->rxq_cnt; i++)
+		s->rxq[i].back_cnt = s->rxq[i].back_sure;
+}
+
+bool sock_insist_rx(struct sock *s)
+{
+	bool mine = lock_mine(&s->rx_lock);
+
+	if (!lock_insist(&s->rx_lock))
+		return false;
+	if (mine)
+		rx_recover(s);
+	return true;
+}
+
+bool sock_take_both(struct sock *s)
+{
+	if (!sock_insist_rx(s))
+		return false;
+	if (lock_insist(&s->tx_lock))
+		return true;
+	lock_drop(&s->rx_lock);
+	return false;
+}
+
+void sock_drop_both(struct sock *s)
+{
+	lock_drop(&s->tx_lock);
+	lock_drop(&s->rx_lock);
+}
+
+/* --- references --- */
+
+static bool has_visitors(struct sock *s)
+{
+	for (int i = 0; i < VISITORS; i++)
+		if (__atomic_load_n(&s->visitor[i].thread, __ATOMIC_SEQ_CST))
+			return true;
+	return false;
+}
+
+/* The last who leaves closes the descriptors. */
+void sock_leave(struct sock *s)
+{
+	uint32_t none = 0;
+
+	if (!has_visitors(s) && __atomic_compare_exchange_n(&s->refs, &none, SOCK_ENDED, false,
+							    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+		sock_destroy(s);
+}
+
+void sock_unref(struct sock *s)
+{
+	if (__atomic_sub_fetch(&s->refs, 1, __ATOMIC_SEQ_CST) == 0)
+		sock_leave(s);
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The library's end of TX rings: whether one may be written to, room in it, entries. */
+#include "client/internal.h"
+#include <poll.h>
+#include <sched.h>
+#include <string.h>
+
+void tx_count_kernel(struct sock *s, uint32_t cnt)
+{
+	s->kernel_tx += cnt;
+	if (unlikely(__atomic_load_n(&s->aside_tx, __ATOMIC_RELAXED)))
+		s->kernel_tx += __atomic_exchange_n(&s->aside_tx, 0, __ATOMIC_RELAXED);
+	if (s->lane)
+		udplane_store64(&s->tx_shared->kernel_tx, s->kernel_tx);
+}
+
+bool tx_error_pending(struct sock *s)
+{
+	uint64_t now;
+
+	if (!s->connected)
+		return false;
+	now = ticks();
+	if (now - s->error_ticks < TX_ERROR_TICKS)
+		return false;
+	s->error_ticks = now;
+	return raw_poll(s->kfd, 0) & POLLERR;
+}
+
+/* Is waking a sleeping worker worth it? Lane locked. */
+static bool worth_waking(const struct attach *a, struct lane *l, uint32_t cnt)
+{
+	uint32_t factor = a->mode == UDPLANE_MODE_POWERSAVE ? POWERSAVE_FACTOR : 1;
+	uint64_t now;
+
+	if (a->mode == UDPLANE_MODE_LATENCY || cnt >= TX_ENGAGE_BURST * factor)
+		return true;
+	if (udplane_load32(&l->zone->engaged))
+		/* the kernel is no shorter way: with a NIC of udplaned's own it leads through
+		 * the worker */
+		return true;
+	if (udplane_word_load(&l->tx.head->cons_idx) != l->tx.idx)
+		return true; /* it was rung already: keep the order */
+	now = clock_now_ns();
+	if (now - l->window_ns > TX_ENGAGE_WINDOW_NS) {
+		l->window_ns = now;
+		l->window_cnt = 0;
+	}
+	l->window_cnt += cnt;
+	return l->window_cnt >= TX_ENGAGE_CNT * factor;
+}
+
+/* Has the worker stood still for long, though there is something to take? It lives, but does not
+ * run: SIGSTOP, a frozen control group. */
+static void look_for_stall(struct lane *l, uint64_t now)
+{
+	uint32_t cons = udplane_word_load(&l->tx.head->cons_idx);
+
+	if (cons == l->tx.idx) {
+		l->stall_ns = 0;
+	} else if (!l->stall_ns || cons != l->stall_cons) {
+		l->stall_cons = cons;
+		l->stall_ns = now;
+	} else if (now - l->stall_ns > TX_STALL_NS) {
+		l->stalled = true;
+	}
+}
+
+/* Is it still so? Lane locked. */
+static bool tx_stalled(struct lane *l)
+{
+	if (udplane_word_load(&l->tx.head->cons_idx) == l->stall_cons)
+		return true;
+	l->stalled = false;
+	l->stall_ns = 0;
+	return false;
+}
+
+static void look_for_trouble(struct attach *a, struct sock *s, struct lane *l)
+{
+	uint64_t now = ticks();
+
+	if (now - l->checked_ticks < DEATH_CHECK_TICKS)
+		return;
+	l->checked_ticks = now;
+	s->test_cancel = true;
+	now = clock_now_ns();
+	attach_look(a, now);
+	look_for_stall(l, now);
+}
+
+/* Another thread writes into the slots: it will be quick. This thread itself will not, so what it
+ * sends meanwhile takes the kernel path. Lane locked, but while waiting. */
+static bool tx_wait_reserved(struct lane *l)
+{
+	uint64_t end;
+
+	if (l->reserved_long || pthread_equal(l->reserved_by, pthread_self()))
+		return false;
+	end = clock_now_ns() + TX_FULL_WAIT_NS;
+	while (l->reserved && clock_now_ns() < end) {
+		lock_drop(&l->tx_lock);
+		sched_yield();
+		while (!lock_take(
+			&l->tx_lock)) /* it was had a moment ago: nothing interrupted holds it */
+			;
+	}
+	l->reserved_long = l->reserved;
+	return !l->reserved;
+}
+
+static bool tx_served(const struct sock *s)
+{
+	uint32_t state = udplane_load32(&s->zone->state);
+
+	return (state == UDPLANE_SOCKET_ACTIVE || state == UDPLANE_SOCKET_PENDING) &&
+	       likely(!udplane_load32(&s->zone->tx_reason));
+}
+
+bool tx_alive(const struct sock *s)
+{
+	return tx_served(s) && !attach_news(s->att) &&
+	       __atomic_load_n(&s->att->live, __ATOMIC_RELAXED);
+}
+
+struct lane *tx_open(struct sock *s, uint32_t cnt)
+{
+	struct attach *a = s->att;
+	struct lane *l = s->lane;
+
+	if (!l || unlikely(s->more) || unlikely(!tx_served(s) || tx_error_pending(s)))
+		return NULL;
+	if (unlikely(!lock_take(&l->tx_lock)))
+		return NULL;
+	look_for_trouble(a, s, l);
+	if (unlikely(l->stalled && tx_stalled(l))) {
+		lock_drop(&l->tx_lock);
+		return NULL;
+	}
+	if (unlikely(l->reserved) && !tx_wait_reserved(l)) {
+		lock_drop(&l->tx_lock);
+		return NULL;
+	}
+	if (likely(!attach_news(a) && __atomic_load_n(&a->live, __ATOMIC_RELAXED)) &&
+	    (likely(udplane_load32(&l->zone->awake)) || worth_waking(a, l, cnt)))
+		return l;
+	lock_drop(&l->tx_lock);
+	return NULL;
+}
+
+static uint32_t tx_free(struct sock *s, struct lane *l, uint32_t want)
+{
+	uint32_t n = udplane_ring_free(&l->tx, want);
+
+	if (likely(n != UDPLANE_RING_CORRUPT))
+		return n;
+	control_distrust(&s->att->control);
+	return 0;
+}
+
+/* A little room at a time makes small batches: waits for a quarter of the ring or what is wanted.
+ */
+uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want, int flags)
+{
+	uint32_t n = tx_free(s, l, want), enough = want < l->tx.size / 4 ? want : l->tx.size / 4;
+	uint64_t end;
+	bool quick;
+
+	if (likely(n > 0))
+		return n < want ? n : want;
+	quick = (flags & MSG_DONTWAIT) || __atomic_load_n(&s->nonblock, __ATOMIC_RELAXED);
+	end = clock_now_ns() + (quick ? TX_FULL_WAIT_NONBLOCK_NS : TX_FULL_WAIT_NS);
+	do {
+		sched_yield();
+		n = tx_free(s, l, enough);
+	} while (n < enough && !attach_news(s->att) && clock_now_ns() < end);
+	if (!n) {
+		s->kernel_tx_full++;
+		udplane_store64(&s->tx_shared->kernel_tx_full, s->kernel_tx_full);
+		__atomic_store_n(
+			&s->att->checked_ns, 0,
+			__ATOMIC_RELAXED); /* now, or this would overtake what a dead one left */
+		attach_look(s->att, clock_now_ns());
+	}
+	return n < want ? n : want;
+}
+
+void tx_fill(struct sock *s, struct lane *l, uint32_t i, const struct dest *d, uint32_t len)
+{
+	struct udplane_tx_desc *t = &l->desc[udplane_ring_slot(&l->tx, l->tx.idx + i)];
+
+	t->sock = s->id;
+	t->len = (uint16_t)len;
+	t->dst_port_be = d->port_be;
+	t->flags = d->ipv6 ? UDPLANE_TX_IPV6 : 0;
+	memcpy(t->dst, d->addr, 16);
+}
+
+void tx_publish(struct sock *s, struct lane *l, uint32_t cnt)
+{
+	if (!cnt)
+		return;
+	udplane_ring_publish(&l->tx, cnt);
+	s->tx_used = true;
+	s->tx_end = l->tx.idx;
+	s->fast_tx += cnt;
+	/* pairs with the worker's, between its `awake` = 0 and its last look at the ring */
+	udplane_fence();
+	if (unlikely(!udplane_load32(&l->zone->awake)) && lane_ring_doorbell(s->att, l))
+		udplane_store64(&s->tx_shared->engages, ++s->engages);
+}
+
+void burst_cancel(struct sock *s)
+{
+	struct lane *l = s->burst_lane;
+
+	if (l) {
+		bool locked = lock_insist(&l->tx_lock);
+
+		l->reserved = false;
+		if (locked)
+			lock_drop(&l->tx_lock);
+		attach_put(s->burst_att);
+		s->burst_lane = NULL;
+		s->burst_att = NULL;
+	} else {
+		for (uint32_t i = 0; i < s->burst_cnt; i++)
+			pktbuf_put(s->burst_buf[i]);
+	}
+	s->burst_cnt = 0;
+}
