@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Coming to udplaned: connect, HELLO, WELCOME, mappings. Under context.ctl. */
+/* Coming to udplaned: connect, HELLO, WELCOME, mappings. Under the control lock. */
 #include "client/internal.h"
 #include <errno.h>
 #include <poll.h>

@@ -12,8 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-struct context context = {
-	.ctl = PTHREAD_MUTEX_INITIALIZER, .share = {.fd = -1, .pipe = {-1, -1}}, .dir = {.fd = -1}};
+struct context context = {.share = {.fd = -1, .pipe = {-1, -1}}, .dir = {.fd = -1}};
 
 const char *reason_name(uint32_t reason)
 {

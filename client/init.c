@@ -15,25 +15,16 @@
 /* No new socket and no half-said message in the child. A thread that forks from a signal handler
  * inside the library must not hang. This is per thread, but the lock lets in one alone. */
 static struct ctl_state fork_state;
-
 static bool fork_table;
 
 static void fork_prepare(void)
 {
-	struct ctl_state st;
 	struct timespec until;
-	bool got;
 
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += 2;
-	ctl_begin(&st);
-	got = pthread_mutex_timedlock(&context.ctl, &until) == 0;
-	if (!got) {
-		ctl_end(&st);
+	if (!ctl_lock_until(&fork_state, &until))
 		return;
-	}
-	fork_state = st;
-	ctl_own(&fork_state);
 	share_prepare();
 	fork_table = lock_take(&context.table_lock);
 }
@@ -42,7 +33,7 @@ static void fork_parent(void)
 {
 	struct ctl_state st = fork_state;
 
-	if (__atomic_load_n(&context.ctl_owner, __ATOMIC_RELAXED) != thread_id())
+	if (!ctl_mine())
 		return;
 	if (fork_table)
 		lock_drop(&context.table_lock);
@@ -109,13 +100,11 @@ static void fork_child(void)
 {
 	struct attach *a = context.att;
 	struct ctl_state st = fork_state;
-	bool mine = context.ctl_owner == thread_id();
+	bool mine = ctl_forked();
 
 	memset(&context.table_lock, 0, sizeof(context.table_lock));
 	memset(&context.info_lock, 0, sizeof(context.info_lock));
 	memset(&context.buf_lock, 0, sizeof(context.buf_lock));
-	pthread_mutex_init(&context.ctl, NULL);
-	context.ctl_owner = 0;
 	if (a)
 		__atomic_store_n(&a->live, 0, __ATOMIC_RELAXED);
 	table_each_raw(fork_child_sock);

@@ -8,7 +8,7 @@
  *
  * Locks, in the order in which they are taken:
  *
- *   context.ctl     control messages, attach, bury, claim, release; may be held for a second.
+ *   control lock    control messages, attach, bury, claim, release; may be held for a second.
  *                   Never taken under another lock.
  *   sock.rx_lock    everything that receiving needs; also makes sure that the sock is not closed
  *                   meanwhile
@@ -24,7 +24,7 @@
  * library, and a handler may leave one by siglongjmp(3). So no lock is waited for without end:
  * lock_take() says no if the thread holds the lock already, or cannot have it in good time (its
  * holder may wait for what an interrupted call holds), and the datagram takes the kernel path. A
- * lock that a jump has left behind is recognised by its owner. Under context.ctl signals are
+ * lock that a jump has left behind is recognised by its owner. Under the control lock signals are
  * blocked. Threads are cancelled where they wait, as visitors, and hold nothing there; all other
  * system calls are no cancellation points (raw_*).
  *
@@ -71,13 +71,6 @@ void context_set_reason(uint32_t reason, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 const char *reason_name(uint32_t reason);
 
-void ctl_begin(struct ctl_state *st);
-void ctl_own(const struct ctl_state *st);
-void ctl_end(const struct ctl_state *st);
-void ctl_lock(struct ctl_state *st);
-bool ctl_trylock(struct ctl_state *st);
-void ctl_unlock(const struct ctl_state *st);
-
 /* --- table.c --- */
 
 static inline struct sock **table_slot(int fd)
@@ -107,9 +100,7 @@ static inline bool sock_take_rx(struct sock *s)
 		rx_recover(s);
 	return got != LOCK_BUSY;
 }
-/* For what is rare and must not be left undone: false only if this thread holds the lock in a call
- * that is interrupted, or another has kept it for seconds. Both, or neither. */
-bool lock_insist(struct lock *l);
+/* The same of a socket. Both, or neither. */
 bool sock_insist_rx(struct sock *s);
 bool sock_take_both(struct sock *s);
 void sock_drop_both(struct sock *s);
@@ -197,7 +188,7 @@ uint64_t own_cookie(int fd);				   /* of a socket; 0: it is none */
 bool sock_kernel_is(const struct sock *s);		   /* is kfd still the socket? */
 bool lane_ring_doorbell(struct attach *a, struct lane *l); /* true: rung */
 
-/* --- control.c: messages, under context.ctl --- */
+/* --- control.c: messages, under the control lock --- */
 
 #define CONTROL_MAX_FDS (3 + UDPLANE_MAX_WORKERS)
 
@@ -515,7 +506,7 @@ static inline uint32_t tx_max_len(const struct attach *a, const struct dest *d)
 	return max < a->tx_slot_size ? max : a->tx_slot_size;
 }
 void tx_count_kernel(struct sock *s, uint32_t cnt); /* tx_lock held */
-/* Sends what a dead udplaned has not taken through the kernel. Both locks and context.ctl held. */
+/* Sends what a dead udplaned has not taken through the kernel. Both locks and the control lock held. */
 void tx_resend(struct sock *s, struct attach *a);
 
 /* --- kernel.c --- */

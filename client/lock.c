@@ -6,6 +6,11 @@
 #include <signal.h>
 #include <unistd.h>
 
+/* Set while the control lock is held. */
+static pthread_mutex_t ctl_mutex = PTHREAD_MUTEX_INITIALIZER;
+static uintptr_t ctl_owner; /* atomic: thread_id() */
+static const struct ctl_state *ctl_held;
+
 static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
 
 static bool is_fault(int signo)
@@ -16,6 +21,11 @@ static bool is_fault(int signo)
 	return false;
 }
 
+bool ctl_mine(void)
+{
+	return __atomic_load_n(&ctl_owner, __ATOMIC_RELAXED) == thread_id();
+}
+
 /* May this thread be in a signal handler? Those run with their signal blocked, unless they have
  * asked not to. (Those of sanitizers and crash reporters have. They jump, or do not return.) */
 static bool in_handler(void)
@@ -23,8 +33,8 @@ static bool in_handler(void)
 	struct sigaction sa;
 	sigset_t mask;
 
-	if (__atomic_load_n(&context.ctl_owner, __ATOMIC_RELAXED) == thread_id())
-		mask = context.ctl_state->mask;
+	if (ctl_mine())
+		mask = ctl_held->mask;
 	else if (pthread_sigmask(SIG_BLOCK, NULL, &mask))
 		return true;
 	for (int i = 1; i < NSIG; i++) {
@@ -95,7 +105,7 @@ bool lock_insist(struct lock *l)
 
 /* --- the control lock --- */
 
-void ctl_begin(struct ctl_state *st)
+static void ctl_begin(struct ctl_state *st)
 {
 	sigset_t most;
 
@@ -114,23 +124,23 @@ void ctl_end(const struct ctl_state *st)
 	pthread_setcancelstate(st->cancel, &state);
 }
 
-void ctl_own(const struct ctl_state *st)
+static void ctl_own(const struct ctl_state *st)
 {
-	context.ctl_state = st;
-	__atomic_store_n(&context.ctl_owner, thread_id(), __ATOMIC_RELAXED);
+	ctl_held = st;
+	__atomic_store_n(&ctl_owner, thread_id(), __ATOMIC_RELAXED);
 }
 
 void ctl_lock(struct ctl_state *st)
 {
 	ctl_begin(st);
-	pthread_mutex_lock(&context.ctl);
+	pthread_mutex_lock(&ctl_mutex);
 	ctl_own(st);
 }
 
 bool ctl_trylock(struct ctl_state *st)
 {
 	ctl_begin(st);
-	if (pthread_mutex_trylock(&context.ctl)) {
+	if (pthread_mutex_trylock(&ctl_mutex)) {
 		ctl_end(st);
 		return false;
 	}
@@ -140,7 +150,30 @@ bool ctl_trylock(struct ctl_state *st)
 
 void ctl_unlock(const struct ctl_state *st)
 {
-	__atomic_store_n(&context.ctl_owner, 0, __ATOMIC_RELAXED);
-	pthread_mutex_unlock(&context.ctl);
+	__atomic_store_n(&ctl_owner, 0, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&ctl_mutex);
 	ctl_end(st);
+}
+
+bool ctl_lock_until(struct ctl_state *st, const struct timespec *until)
+{
+	struct ctl_state own;
+
+	ctl_begin(&own);
+	if (pthread_mutex_timedlock(&ctl_mutex, until)) {
+		ctl_end(&own);
+		return false;
+	}
+	*st = own;
+	ctl_own(st);
+	return true;
+}
+
+bool ctl_forked(void)
+{
+	bool mine = ctl_mine();
+
+	pthread_mutex_init(&ctl_mutex, NULL);
+	ctl_owner = 0;
+	return mine;
 }

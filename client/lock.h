@@ -5,8 +5,10 @@
 #define UDPLANE_CLIENT_LOCK_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -79,6 +81,30 @@ static inline bool lock_wanted(const struct lock *l)
 {
 	return __atomic_load_n(&l->waiters, __ATOMIC_RELAXED) != 0;
 }
+
+/* For what is rare and must not be left undone: false only if this thread holds the lock in a call
+ * that is interrupted, or another has kept it for seconds. */
+bool lock_insist(struct lock *l);
+
+/* --- the control lock --- */
+
+/* While the control lock is held, this thread's signals are blocked and its cancellation is put off.
+ * What faults is not blocked. */
+struct ctl_state {
+	sigset_t mask;
+	int cancel;
+};
+
+void ctl_lock(struct ctl_state *st);
+bool ctl_trylock(struct ctl_state *st);
+/* Gives up at the time given, of CLOCK_REALTIME. False: not taken. */
+bool ctl_lock_until(struct ctl_state *st, const struct timespec *until);
+void ctl_unlock(const struct ctl_state *st);
+bool ctl_mine(void); /* does this thread hold it? */
+/* In a forked child: it is free, whoever had it. True: this thread had, and still has signals
+ * blocked, till ctl_end(). */
+bool ctl_forked(void);
+void ctl_end(const struct ctl_state *st);
 
 #ifdef __cplusplus
 }

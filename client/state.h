@@ -70,7 +70,7 @@ struct lane {
 	const struct udplane_worker_zone *zone;
 } __attribute__((aligned(UDPLANE_LINE)));
 
-/* The control socket. Under context.ctl, but for what is atomic. */
+/* The control socket. Under the control lock, but for what is atomic. */
 struct control {
 	int fd;
 	uint32_t seq;	 /* of the last request */
@@ -81,7 +81,7 @@ struct control {
 	bool silent;	 /* it did not answer: its worker may be alive */
 };
 
-/* One connection to one udplaned. Made and buried under context.ctl. */
+/* One connection to one udplaned. Made and buried under the control lock. */
 struct attach {
 	uint32_t
 		refs; /* atomic: the context, claimed sockets, packets in the application's hands */
@@ -168,7 +168,7 @@ struct sock {
 	uint16_t domain;
 	bool fd_gone;	  /* the program has closed fd itself, and its number is somebody else's */
 	bool closed;	  /* changes under both locks; atomic for those who hold neither */
-	bool kernel_only; /* for good; changes under context.ctl and both locks */
+	bool kernel_only; /* for good; changes under the control lock and both locks */
 	uint32_t pad;  /* so that a compiler does not fetch these two together with what follows */
 	bool nonblock; /* atomic */
 	bool self_signal; /* the kernel socket's writability is watched, which makes fd readable */
@@ -181,7 +181,7 @@ struct sock {
 	uint32_t waits;
 	uint32_t rxq_cnt, rxq_next;
 	struct rxq *rxq;
-	struct attach *att; /* while claimed; changes under context.ctl and both locks */
+	struct attach *att; /* while claimed; changes under the control lock and both locks */
 	uint64_t looked_ns; /* when a spinner last looked at the kernel socket */
 	uint32_t polls;	    /* calls with UDPLANE_POLL */
 	uint32_t ring_run;  /* datagrams from rings since the last look at the kernel socket */
@@ -195,7 +195,7 @@ struct sock {
 	struct shared_queue *queue; /* what was unread at a fork(); not while saved has anything */
 	int queue_fd;
 	uint32_t direct; /* atomic; visitors beyond VISITORS that wait in the kernel's own call */
-	/* since a fork() other processes may have the socket open; changes under context.ctl and
+	/* since a fork() other processes may have the socket open; changes under the control lock and
 	 * rx_lock */
 	bool shared;
 	uint64_t rcvtimeo_ns; /* atomic; 0: for ever; RCVTIMEO_NO_WAIT */
@@ -233,7 +233,7 @@ struct sock {
 	/* --- never reset --- */
 	struct visitor visitor[VISITORS] __attribute__((aligned(UDPLANE_LINE)));
 
-	/* --- under context.ctl, but for reading --- */
+	/* --- under the control lock, but for reading --- */
 	uint32_t refs;	     /* atomic; SOCK_ENDED: the descriptors are closed, or about to be */
 	struct attach *held; /* released with a reason: the row in stats stays until close */
 	bool bound;	     /* has a port; atomic */
@@ -250,17 +250,10 @@ struct sock {
 	struct sock *next_free;
 } __attribute__((aligned(UDPLANE_LINE)));
 
-/* While context.ctl is held, this thread's signals are blocked and its cancellation is put off.
- * What faults is not blocked. */
-struct ctl_state {
-	sigset_t mask;
-	int cancel;
-};
-
 #define TABLE_CHUNK  1024
 #define TABLE_CHUNKS 1024
 
-/* Who else has sockets of ours open: share.c. Under context.ctl. */
+/* Who else has sockets of ours open: share.c. Under the control lock. */
 struct share {
 	int fd; /* the file with the locks; -1: not made yet */
 	dev_t dev;
@@ -272,7 +265,7 @@ struct share {
 	uint32_t birth_cnt;
 };
 
-/* The control socket's directory: dir.c. Under context.ctl. */
+/* The control socket's directory: dir.c. Under the control lock. */
 struct dir {
 	int fd;	    /* -1: not kept */
 	bool known; /* dev and ino are those of what is kept, or may not be */
@@ -294,10 +287,7 @@ struct waiter {
 #define RESTART_WAITERS 64 /* more that wait at a time do without */
 
 struct context {
-	pthread_mutex_t ctl;		   /* by ctl_lock() alone */
-	uintptr_t ctl_owner;		   /* atomic: thread_id() */
-	const struct ctl_state *ctl_state; /* ctl */
-	uint32_t late;			   /* atomic: some socket has something to be done */
+	uint32_t late; /* atomic: some socket has something to be done */
 	struct share share;
 	struct attach *att;	 /* ctl */
 	uint64_t next_attach_ns; /* ctl */
