@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Messages to and from udplaned. One request at a time; everything here runs under the control lock. */
+/* Messages to and from udplaned. One request at a time; everything here runs under the control
+ * lock. */
 #include "client/internal.h"
 #include <errno.h>
 #include <poll.h>

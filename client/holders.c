@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which processes have a socket open. That is told by POSIX locks, which are a process's own, which the kernel ends with the
- * process, and which go with execve(2) since the file is closed there: on one anonymous file for
- * all who descend from each other, the byte at the socket's SO_COOKIE. A child locks before it
- * closes its end of the pipe that its parent made for its birth; until then the parent takes it for
- * a holder of everything.
+ * Which processes have a socket open. That is told by POSIX locks, which are a process's own, which
+ * the kernel ends with the process, and which go with execve(2) since the file is closed there: on
+ * one anonymous file for all who descend from each other, the byte at the socket's SO_COOKIE. A
+ * child locks before it closes its end of the pipe that its parent made for its birth; until then
+ * the parent takes it for a holder of everything.
  */
 #include "client/internal.h"
 #include <errno.h>

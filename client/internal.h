@@ -506,7 +506,8 @@ static inline uint32_t tx_max_len(const struct attach *a, const struct dest *d)
 	return max < a->tx_slot_size ? max : a->tx_slot_size;
 }
 void tx_count_kernel(struct sock *s, uint32_t cnt); /* tx_lock held */
-/* Sends what a dead udplaned has not taken through the kernel. Both locks and the control lock held. */
+/* Sends what a dead udplaned has not taken through the kernel. Both locks and the control lock
+ * held. */
 void tx_resend(struct sock *s, struct attach *a);
 
 /* --- kernel.c --- */

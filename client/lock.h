@@ -88,8 +88,8 @@ bool lock_insist(struct lock *l);
 
 /* --- the control lock --- */
 
-/* While the control lock is held, this thread's signals are blocked and its cancellation is put off.
- * What faults is not blocked. */
+/* While the control lock is held, this thread's signals are blocked, but for those of faults, and
+ * its cancellation is put off. */
 struct ctl_state {
 	sigset_t mask;
 	int cancel;

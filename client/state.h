@@ -195,8 +195,8 @@ struct sock {
 	struct shared_queue *queue; /* what was unread at a fork(); not while saved has anything */
 	int queue_fd;
 	uint32_t direct; /* atomic; visitors beyond VISITORS that wait in the kernel's own call */
-	/* since a fork() other processes may have the socket open; changes under the control lock and
-	 * rx_lock */
+	/* since a fork() other processes may have the socket open; changes under the control lock
+	 * and rx_lock */
 	bool shared;
 	uint64_t rcvtimeo_ns; /* atomic; 0: for ever; RCVTIMEO_NO_WAIT */
 	uint64_t fast_rx, kernel_rx, engages;
