@@ -106,7 +106,7 @@ static int supervise(struct config *cfg)
 int main(int argc, char **argv)
 {
 	static struct config cfg; /* some 20 KiB */
-	struct config_error err;
+	struct error err;
 	int r = config_load(&cfg, argc, argv, environ, &err);
 
 	if (r == CONFIG_PRINTED)

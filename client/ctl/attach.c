@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -20,7 +19,7 @@
 struct attach {
 	const char *path;
 	uint64_t deadline_ns;
-	char *err;
+	struct error *error;
 	int fd;
 };
 
@@ -31,37 +30,26 @@ static int left_ms(const struct attach *a)
 	return now >= a->deadline_ns ? 0 : (int)((a->deadline_ns - now) / 1000000) + 1;
 }
 
-__attribute__((format(printf, 3, 4))) static int fail(const struct attach *a, int error,
-						      const char *format, ...)
-{
-	char why[512];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(why, sizeof(why), format, args);
-	va_end(args);
-	snprintf(a->err, ATTACH_ERROR_SIZE, "%s: %s", a->path, why);
-	return -error;
-}
-
 static int explain_connect(const struct attach *a, int error)
 {
 	switch (error) {
 	case ENOENT:
 	case ENOTDIR:
-		return fail(a, error,
-			    "no such socket: udplaned is not running, or listens elsewhere "
-			    "(set --socket or UDPLANE_SOCKET)");
+		return error_set(a->error, -error,
+				 "no such socket: udplaned is not running, or listens elsewhere "
+				 "(set --socket or UDPLANE_SOCKET)");
 	case ECONNREFUSED:
-		return fail(a, error,
-			    "nobody listens: udplaned is not running (the file is left from it)");
+		return error_set(
+			a->error, -error,
+			"nobody listens: udplaned is not running (the file is left from it)");
 	case EACCES:
 	case EPERM:
-		return fail(a, error, "%s: run as a user who may write to the socket",
-			    strerror(error));
+		return error_set(a->error, -error, "%s: run as a user who may write to the socket",
+				 strerror(error));
 	case EPROTOTYPE:
-	case ENOTSOCK: return fail(a, error, "it is not udplaned's socket: check --socket");
-	default: return fail(a, error, "connect: %s", strerror(error));
+	case ENOTSOCK:
+		return error_set(a->error, -error, "it is not udplaned's socket: check --socket");
+	default: return error_set(a->error, -error, "connect: %s", strerror(error));
 	}
 }
 
@@ -70,19 +58,20 @@ static int connect_to(struct attach *a)
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
 
 	if (strlen(a->path) >= sizeof(to.sun_path))
-		return fail(a, ENAMETOOLONG, "path too long; allowed: %zu characters",
-			    sizeof(to.sun_path) - 1);
+		return error_set(a->error, -ENAMETOOLONG, "path too long; allowed: %zu characters",
+				 sizeof(to.sun_path) - 1);
 	strcpy(to.sun_path, a->path);
 	a->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (a->fd < 0)
-		return fail(a, errno, "socket: %s", strerror(errno));
+		return error_set(a->error, -errno, "socket: %s", strerror(errno));
 	while (connect(a->fd, (struct sockaddr *)&to, sizeof(to))) {
 		if (errno == EINTR)
 			continue;
 		if (errno != EAGAIN)
 			return explain_connect(a, errno);
 		if (!left_ms(a)) /* the backlog is full: UNIX sockets give no event for that */
-			return fail(a, ETIMEDOUT, "udplaned accepts no connection: is it hung?");
+			return error_set(a->error, -ETIMEDOUT,
+					 "udplaned accepts no connection: is it hung?");
 		poll(NULL, 0, BACKLOG_RETRY_MS);
 	}
 	return 0;
@@ -100,7 +89,7 @@ static int send_hello(const struct attach *a)
 
 	if (send(a->fd, &hello, sizeof(hello), MSG_NOSIGNAL) == sizeof(hello))
 		return 0;
-	return fail(a, errno, "send: %s", strerror(errno));
+	return error_set(a->error, -errno, "send: %s", strerror(errno));
 }
 
 /* Keeps the first descriptor that came, closes any others. */
@@ -146,68 +135,70 @@ static int receive(const struct attach *a, struct udplane_welcome *w, size_t *le
 		int ret = poll(&p, 1, left_ms(a));
 
 		if (ret == 0)
-			return fail(a, ETIMEDOUT, "udplaned does not answer: is it hung?");
+			return error_set(a->error, -ETIMEDOUT,
+					 "udplaned does not answer: is it hung?");
 		if (ret < 0 && errno != EINTR)
-			return fail(a, errno, "poll: %s", strerror(errno));
+			return error_set(a->error, -errno, "poll: %s", strerror(errno));
 		got = ret < 0 ? -1 : recvmsg(a->fd, &msg, MSG_CMSG_CLOEXEC);
 		if (got >= 0)
 			break;
 		if (errno != EINTR && errno != EAGAIN)
-			return fail(a, errno, "receive: %s", strerror(errno));
+			return error_set(a->error, -errno, "receive: %s", strerror(errno));
 	}
 	*len = (size_t)got;
 	*stats_fd = take_fd(&msg);
 	return got ? 0
-		   : fail(a, ECONNRESET,
-			  "udplaned closed the connection: it is stopping, or has too many "
-			  "clients");
+		   : error_set(a->error, -ECONNRESET,
+			       "udplaned closed the connection: it is stopping, or has too many "
+			       "clients");
 }
 
 static int welcome_check(const struct attach *a, struct udplane_welcome *w, size_t len)
 {
 	if (len < WELCOME_MIN || w->msg.type != UDPLANE_MSG_WELCOME ||
 	    w->magic != UDPLANE_ABI_MAGIC)
-		return fail(a, EPROTO, "the answer is not udplaned's: check --socket");
+		return error_set(a->error, -EPROTO, "the answer is not udplaned's: check --socket");
 	w->text[sizeof(w->text) - 1] = 0;
 	for (char *c = w->text; *c; c++) /* a terminal obeys control characters */
 		*c = *c >= ' ' && *c <= '~' ? *c : '?';
 	if (w->status)
-		return fail(a, w->status < 0 ? -w->status : EPROTO, "udplaned refuses: %s",
-			    w->text[0] ? w->text : strerror(-w->status));
+		return error_set(a->error, w->status < 0 ? w->status : -EPROTO,
+				 "udplaned refuses: %s",
+				 w->text[0] ? w->text : strerror(-w->status));
 	if (w->major != UDPLANE_ABI_MAJOR)
-		return fail(a, EPROTONOSUPPORT,
-			    "udplaned speaks ABI %u, this udplanectl %u: use the udplanectl of its "
-			    "version",
-			    w->major, UDPLANE_ABI_MAJOR);
+		return error_set(
+			a->error, -EPROTONOSUPPORT,
+			"udplaned speaks ABI %u, this udplanectl %u: use the udplanectl of its "
+			"version",
+			w->major, UDPLANE_ABI_MAJOR);
 	return 0;
 }
 
 static int copy_zone(const struct attach *a, int fd, struct snapshot *s)
 {
-	char why[SNAPSHOT_ERROR_SIZE];
 	struct stat st;
 	void *zone;
 	int ret;
 
 	if (fd < 0)
-		return fail(a, EPROTO, "udplaned sent no stats zone");
+		return error_set(a->error, -EPROTO, "udplaned sent no stats zone");
 	if (fstat(fd, &st))
-		return fail(a, errno, "stats zone: fstat: %s", strerror(errno));
+		return error_set(a->error, -errno, "stats zone: fstat: %s", strerror(errno));
 	if (st.st_size <= 0)
-		return fail(a, EPROTO, "stats zone: empty");
+		return error_set(a->error, -EPROTO, "stats zone: empty");
 	zone = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
 	if (zone == MAP_FAILED)
-		return fail(a, errno, "stats zone: map %lld bytes: %s", (long long)st.st_size,
-			    strerror(errno));
+		return error_set(a->error, -errno, "stats zone: map %lld bytes: %s",
+				 (long long)st.st_size, strerror(errno));
 	s->now_ns = clock_now_ns();
-	ret = snapshot_read(s, zone, (size_t)st.st_size, why);
+	ret = snapshot_read(s, zone, (size_t)st.st_size, a->error);
 	munmap(zone, (size_t)st.st_size);
-	return ret ? fail(a, -ret, "%s", why) : 0;
+	return ret;
 }
 
-int attach_snapshot(const char *path, int timeout_ms, struct snapshot *s, char *err)
+int attach_snapshot(const char *path, int timeout_ms, struct snapshot *s, struct error *error)
 {
-	struct attach a = {path, clock_now_ns() + (uint64_t)timeout_ms * 1000000, err, -1};
+	struct attach a = {path, clock_now_ns() + (uint64_t)timeout_ms * 1000000, error, -1};
 	struct udplane_welcome welcome = {0};
 	int ret, stats_fd = -1;
 	size_t len = 0;
@@ -226,5 +217,5 @@ int attach_snapshot(const char *path, int timeout_ms, struct snapshot *s, char *
 		close(stats_fd);
 	if (a.fd >= 0)
 		close(a.fd);
-	return ret;
+	return ret ? error_prefix(error, ret, "%s: ", path) : 0;
 }

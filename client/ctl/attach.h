@@ -8,20 +8,19 @@
 #define UDPLANE_CLIENT_CTL_ATTACH_H
 
 #include "client/ctl/snapshot.h"
+#include "include/base/error.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 #define ATTACH_TIMEOUT_MS 2000
-#define ATTACH_ERROR_SIZE 640
 
 /*
- * Fills *s, which the caller gives to snapshot_free(). Returns 0, or -errno with `err`
- * (ATTACH_ERROR_SIZE bytes) saying what was wrong and what to do. -ENOENT, -ENOTDIR, -ECONNREFUSED:
- * no udplaned is there; -ETIMEDOUT: it does not answer.
+ * Fills *s, which the caller gives to snapshot_free(). Returns 0, or -errno with `error` set.
+ * -ENOENT, -ENOTDIR, -ECONNREFUSED: no udplaned is there; -ETIMEDOUT: it does not answer.
  */
-int attach_snapshot(const char *path, int timeout_ms, struct snapshot *s, char *err);
+int attach_snapshot(const char *path, int timeout_ms, struct snapshot *s, struct error *error);
 
 #ifdef __cplusplus
 }

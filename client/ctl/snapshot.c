@@ -42,15 +42,15 @@ static bool part_fits(const struct layout *l, uint64_t off, uint64_t cnt, uint64
 	       off <= l->len && (size == 0 || cnt <= (l->len - off) / size);
 }
 
-static int wrong(char *err, const char *what, uint64_t value)
+static int wrong(struct error *error, const char *what, uint64_t value)
 {
-	snprintf(err, SNAPSHOT_ERROR_SIZE,
-		 "stats zone: %s (%llu): not written by udplaned, or damaged; restart udplaned",
-		 what, (unsigned long long)value);
-	return -EPROTO;
+	return error_set(
+		error, -EPROTO,
+		"stats zone: %s (%llu): not written by udplaned, or damaged; restart udplaned",
+		what, (unsigned long long)value);
 }
 
-static int layout_read(struct layout *l, const void *image, size_t len, char *err)
+static int layout_read(struct layout *l, const void *image, size_t len, struct error *error)
 {
 	const struct udplane_stats_zone *z = image;
 
@@ -66,38 +66,38 @@ static int layout_read(struct layout *l, const void *image, size_t len, char *er
 	l->ports_off = udplane_load32(&z->ports_off);
 
 	if (l->worker_cnt > UDPLANE_MAX_WORKERS)
-		return wrong(err, "worker_cnt is out of range", l->worker_cnt);
+		return wrong(error, "worker_cnt is out of range", l->worker_cnt);
 	if (!part_fits(l, l->worker_off, l->worker_cnt, sizeof(struct udplane_worker_zone)))
-		return wrong(err, "worker_off leads out of it", l->worker_off);
+		return wrong(error, "worker_off leads out of it", l->worker_off);
 	if (l->socket_len < sizeof(struct udplane_socket_zone) || l->socket_len % 8)
-		return wrong(err, "socket_len is wrong", l->socket_len);
+		return wrong(error, "socket_len is wrong", l->socket_len);
 	if (!part_fits(l, l->socket_off, l->socket_max, l->socket_len))
-		return wrong(err, "socket_off or socket_max leads out of it", l->socket_off);
+		return wrong(error, "socket_off or socket_max leads out of it", l->socket_off);
 	if (!part_fits(l, l->counters_off, (uint64_t)l->socket_max * l->worker_cnt,
 		       sizeof(struct udplane_socket_counters)))
-		return wrong(err, "counters_off leads out of it", l->counters_off);
+		return wrong(error, "counters_off leads out of it", l->counters_off);
 	if (!part_fits(l, l->ports_off, 1, SNAPSHOT_PORTS_SIZE))
-		return wrong(err, "ports_off leads out of it", l->ports_off);
+		return wrong(error, "ports_off leads out of it", l->ports_off);
 	if (l->socket_high > l->socket_max)
-		return wrong(err, "socket_high is above socket_max", l->socket_high);
+		return wrong(error, "socket_high is above socket_max", l->socket_high);
 	return 0;
 }
 
-static int identity_check(const struct udplane_stats_zone *z, size_t len, char *err)
+static int identity_check(const struct udplane_stats_zone *z, size_t len, struct error *error)
 {
 	uint16_t major;
 
 	if (len < sizeof(*z))
-		return wrong(err, "too short", len);
+		return wrong(error, "too short", len);
 	if (udplane_load64(&z->magic) != UDPLANE_ABI_MAGIC)
-		return wrong(err, "bad magic number", udplane_load64(&z->magic));
+		return wrong(error, "bad magic number", udplane_load64(&z->magic));
 	major = z->major;
 	if (major == UDPLANE_ABI_MAJOR)
 		return 0;
-	snprintf(err, SNAPSHOT_ERROR_SIZE,
-		 "udplaned speaks ABI %u, this udplanectl %u: use the udplanectl of its version",
-		 major, UDPLANE_ABI_MAJOR);
-	return -EPROTONOSUPPORT;
+	return error_set(
+		error, -EPROTONOSUPPORT,
+		"udplaned speaks ABI %u, this udplanectl %u: use the udplanectl of its version",
+		major, UDPLANE_ABI_MAJOR);
 }
 
 static void prefixes_read(struct snapshot *s, const struct udplane_stats_zone *z)
@@ -255,15 +255,15 @@ static char *info_read(const struct layout *l)
 	return to;
 }
 
-int snapshot_read(struct snapshot *s, const void *image, size_t len, char *err)
+int snapshot_read(struct snapshot *s, const void *image, size_t len, struct error *error)
 {
 	uint64_t now_ns = s->now_ns;
 	struct layout l;
 	uint32_t id;
-	int ret = identity_check(image, len, err);
+	int ret = identity_check(image, len, error);
 
 	if (!ret)
-		ret = layout_read(&l, image, len, err);
+		ret = layout_read(&l, image, len, error);
 	if (ret)
 		return ret;
 	memset(s, 0, sizeof(*s));
@@ -273,8 +273,7 @@ int snapshot_read(struct snapshot *s, const void *image, size_t len, char *err)
 	s->info = info_read(&l);
 	if (!s->sockets || !s->info) {
 		snapshot_free(s);
-		snprintf(err, SNAPSHOT_ERROR_SIZE, "out of memory for %u sockets", l.socket_high);
-		return -ENOMEM;
+		return error_set(error, -ENOMEM, "out of memory for %u sockets", l.socket_high);
 	}
 	header_read(s, image);
 	workers_read(s, &l);

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "include/base/error.h"
 #include "udplane/abi.h"
 
 #ifdef __cplusplus
@@ -26,7 +27,6 @@ extern "C" {
 #endif
 
 #define SNAPSHOT_PORTS_SIZE 8192
-#define SNAPSHOT_ERROR_SIZE 256
 
 struct snapshot_worker {
 	bool awake, engaged;
@@ -82,10 +82,9 @@ struct snapshot {
 
 /*
  * Copies the image of `len` bytes into *s. Returns 0; -EPROTO, or -EPROTONOSUPPORT for another
- * major, with what is wrong in `err` (SNAPSHOT_ERROR_SIZE bytes); or -ENOMEM. Release it with
- * snapshot_free() after success only.
+ * major; or -ENOMEM; with `error` set. Release it with snapshot_free() after success only.
  */
-int snapshot_read(struct snapshot *s, const void *image, size_t len, char *err);
+int snapshot_read(struct snapshot *s, const void *image, size_t len, struct error *error);
 void snapshot_free(struct snapshot *s);
 
 static inline bool snapshot_has_port(const struct snapshot *s, uint16_t port)

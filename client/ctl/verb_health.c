@@ -36,18 +36,18 @@ struct health {
 	const char *socket;
 	bool quiet, accelerated, json;
 	double ready; /* seconds to wait; 0: it must be up */
-	char text[ATTACH_ERROR_SIZE + 64];
+	char text[sizeof(struct error) + 64];
 };
 
 /* True: it runs. */
 static bool look(struct health *h, long left_ms)
 {
-	char err[ATTACH_ERROR_SIZE];
+	struct error error;
 	struct snapshot s;
 	bool runs;
 
-	if (attach_snapshot(h->socket, (int)left_ms, &s, err)) {
-		snprintf(h->text, sizeof(h->text), "%s", err);
+	if (attach_snapshot(h->socket, (int)left_ms, &s, &error)) {
+		snprintf(h->text, sizeof(h->text), "%s", error.text);
 		return false;
 	}
 	runs = s.state == UDPLANE_STATE_RUNNING;
@@ -102,15 +102,15 @@ static void print_sockets(const struct health_socket *list, uint32_t cnt, uint32
 /* It runs; are its sockets carried by the fast path? Returns the exit status. */
 static int check_sockets(const struct health *h)
 {
-	char err[ATTACH_ERROR_SIZE];
+	struct error error;
 	struct health_socket *list;
 	struct snapshot s;
 	uint32_t cnt, bad;
 	bool none;
 
-	if (attach_snapshot(h->socket, ATTACH_TIMEOUT_MS, &s, err)) {
+	if (attach_snapshot(h->socket, ATTACH_TIMEOUT_MS, &s, &error)) {
 		if (!h->quiet)
-			fprintf(stderr, "udplanectl health: %s\n", err);
+			fprintf(stderr, "udplanectl health: %s\n", error.text);
 		return EXIT_BAD;
 	}
 	cnt = list_sockets(&s, &list, &bad);

@@ -31,11 +31,11 @@ static const char usage[] =
 
 static int print_once(const char *socket)
 {
-	char err[ATTACH_ERROR_SIZE];
+	struct error error;
 	struct snapshot s;
 
-	if (attach_snapshot(socket, ATTACH_TIMEOUT_MS, &s, err)) {
-		fprintf(stderr, "udplanectl metrics: %s\n", err);
+	if (attach_snapshot(socket, ATTACH_TIMEOUT_MS, &s, &error)) {
+		fprintf(stderr, "udplanectl metrics: %s\n", error.text);
 		return EXIT_BAD;
 	}
 	metrics_print(stdout, &s);
@@ -48,13 +48,14 @@ static int print_once(const char *socket)
 /* A udplaned that is not there is no error of the scrape: udplane_up says it. */
 static char *render(const char *socket, size_t *len)
 {
-	char err[ATTACH_ERROR_SIZE], *text = NULL;
+	struct error error;
+	char *text = NULL;
 	FILE *out = open_memstream(&text, len);
 	struct snapshot s;
 
 	if (!out)
 		return NULL;
-	if (attach_snapshot(socket, ATTACH_TIMEOUT_MS, &s, err)) {
+	if (attach_snapshot(socket, ATTACH_TIMEOUT_MS, &s, &error)) {
 		metrics_print_down(out);
 	} else {
 		metrics_print(out, &s);

@@ -12,14 +12,14 @@ int verb_show(const char *name, const char *usage, const char *socket, int argc,
 	bool json = false;
 	const struct flag flags[] = {{"json", FLAG_SWITCH, &json, 0}, {0}};
 	struct args a = {name, usage, flags, &socket, NULL, NULL};
-	char err[ATTACH_ERROR_SIZE];
+	struct error error;
 	struct snapshot s;
 	int ret = args_parse(&a, argc, argv);
 
 	if (ret)
 		return verb_args_status(ret);
-	if (attach_snapshot(socket, ATTACH_TIMEOUT_MS, &s, err)) {
-		fprintf(stderr, "udplanectl %s: %s\n", name, err);
+	if (attach_snapshot(socket, ATTACH_TIMEOUT_MS, &s, &error)) {
+		fprintf(stderr, "udplanectl %s: %s\n", name, error.text);
 		return EXIT_BAD;
 	}
 	ret = view(&s, json);

@@ -59,12 +59,12 @@ static void catch_signals(sigset_t *unblocked)
 
 static int show_once(const struct watch *w)
 {
-	char err[ATTACH_ERROR_SIZE];
+	struct error error;
 	struct snapshot s;
-	int ret = attach_snapshot(w->socket, ATTACH_TIMEOUT_MS, &s, err);
+	int ret = attach_snapshot(w->socket, ATTACH_TIMEOUT_MS, &s, &error);
 
 	if (ret) {
-		fprintf(stderr, "udplanectl stats: %s\n", err);
+		fprintf(stderr, "udplanectl stats: %s\n", error.text);
 		return EXIT_BAD;
 	}
 	if (w->json)
@@ -86,15 +86,15 @@ static void keep(struct watch *w, struct snapshot *s)
 /* udplaned may go and come back while we watch: that is shown, and no reason to stop. */
 static void show_again(struct watch *w, FILE *out)
 {
-	char err[ATTACH_ERROR_SIZE];
+	struct error error;
 	struct snapshot s;
 	bool same;
 
-	if (attach_snapshot(w->socket, ATTACH_TIMEOUT_MS, &s, err)) {
+	if (attach_snapshot(w->socket, ATTACH_TIMEOUT_MS, &s, &error)) {
 		if (w->json)
-			fprintf(stderr, "udplanectl stats: %s\n", err);
+			fprintf(stderr, "udplanectl stats: %s\n", error.text);
 		else
-			fprintf(out, "%s\n(trying again every %g s)\n", err, w->seconds);
+			fprintf(out, "%s\n(trying again every %g s)\n", error.text, w->seconds);
 		return;
 	}
 	same = w->have_before && w->before.start_ns == s.start_ns &&

@@ -21,12 +21,12 @@ static int answer(const char *socket, uint16_t port, bool json)
 	struct plain_list plain = {0};
 	struct snapshot s;
 	struct verdict_input in = {.port = port, .plain = &plain};
-	char err[ATTACH_ERROR_SIZE];
+	struct error error;
 	struct verdict v;
 
-	in.attach_error = attach_snapshot(socket, ATTACH_TIMEOUT_MS, &s, err);
+	in.attach_error = attach_snapshot(socket, ATTACH_TIMEOUT_MS, &s, &error);
 	if (in.attach_error)
-		in.attach_text = err;
+		in.attach_text = error.text;
 	else
 		in.snapshot = &s;
 	plain_read(&plain, port);

@@ -135,7 +135,7 @@ static cJSON *decide(const struct injection *injection, const cJSON *request,
 	const cJSON *pod = member(request, "object");
 	bool create = !strcmp(string(request, "operation"), "CREATE");
 	bool update = !strcmp(string(request, "operation"), "UPDATE");
-	struct config_error err;
+	struct error err;
 	cJSON *patch;
 
 	admission->result = ADMISSION_UNCHANGED;

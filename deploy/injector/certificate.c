@@ -46,14 +46,13 @@ static void credentials_destroy(struct credentials *credentials)
 	free(credentials);
 }
 
-static int refuse(const char *file, const char *why, struct config_error *err)
+static int refuse(const char *file, const char *why, struct error *err)
 {
-	config_error_set(err, "%.200s: %s", file, why);
-	return -EINVAL;
+	return error_set(err, -EINVAL, "%.200s: %s", file, why);
 }
 
 static int load_chain(struct credentials *credentials, gnutls_datum_t *pem, gnutls_x509_crt_t *leaf,
-		      struct config_error *err)
+		      struct error *err)
 {
 	gnutls_x509_crt_t crts[CHAIN_MAX];
 	unsigned int count = CHAIN_MAX, i;
@@ -76,8 +75,7 @@ static int load_chain(struct credentials *credentials, gnutls_datum_t *pem, gnut
 }
 
 /* A Secret's two files change one after the other for nobody, but for somebody's own script. */
-static int check_pair(struct credentials *credentials, gnutls_x509_crt_t leaf,
-		      struct config_error *err)
+static int check_pair(struct credentials *credentials, gnutls_x509_crt_t leaf, struct error *err)
 {
 	unsigned char of_key[64], of_certificate[64];
 	size_t key_len = sizeof(of_key), certificate_len = sizeof(of_certificate);
@@ -99,8 +97,7 @@ static int check_pair(struct credentials *credentials, gnutls_x509_crt_t leaf,
 	return 0;
 }
 
-static int load_key(struct credentials *credentials, gnutls_x509_crt_t leaf,
-		    struct config_error *err)
+static int load_key(struct credentials *credentials, gnutls_x509_crt_t leaf, struct error *err)
 {
 	gnutls_datum_t pem;
 	int ret = gnutls_load_file(state.key_file, &pem);
@@ -118,7 +115,7 @@ static int load_key(struct credentials *credentials, gnutls_x509_crt_t leaf,
 	return check_pair(credentials, leaf, err);
 }
 
-static struct credentials *credentials_load(struct config_error *err)
+static struct credentials *credentials_load(struct error *err)
 {
 	struct credentials *credentials = calloc(1, sizeof(*credentials));
 	gnutls_x509_crt_t leaf = NULL;
@@ -180,7 +177,7 @@ static void drop_retired(bool all)
 	}
 }
 
-static int replace(struct config_error *err)
+static int replace(struct error *err)
 {
 	/* Taken before reading: a change while reading is seen the next time. */
 	struct stamp stamps[2] = {stamp_of(state.certificate_file), stamp_of(state.key_file)};
@@ -199,14 +196,14 @@ static int replace(struct config_error *err)
 	return 0;
 }
 
-int certificate_open(const char *certificate_file, const char *key_file, struct config_error *err)
+int certificate_open(const char *certificate_file, const char *key_file, struct error *err)
 {
 	state.certificate_file = certificate_file;
 	state.key_file = key_file;
 	return replace(err);
 }
 
-int certificate_refresh(struct config_error *err)
+int certificate_refresh(struct error *err)
 {
 	struct stamp stamps[2] = {stamp_of(state.certificate_file), stamp_of(state.key_file)};
 	int ret;

@@ -14,17 +14,17 @@
 #include <gnutls/gnutls.h>
 #include <time.h>
 
-#include "sidecar/config/error.h"
+#include "include/base/error.h"
 
 #define CERTIFICATE_GRACE_S 120
 
 /* Loads both files (PEM). Returns 0, or -errno with `err` set. One a process: GnuTLS's callback has
  * no argument of ours. */
-int certificate_open(const char *certificate_file, const char *key_file, struct config_error *err);
+int certificate_open(const char *certificate_file, const char *key_file, struct error *err);
 
 /* Looks whether the files have changed. Returns 1 for a new certificate, 0 for none, or -errno with
  * `err` set: the old one stays, and the next call tries again. */
-int certificate_refresh(struct config_error *err);
+int certificate_refresh(struct error *err);
 
 /* When the current one ends. */
 time_t certificate_not_after(void);

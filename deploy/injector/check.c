@@ -112,16 +112,15 @@ static bool is_resource(const char *text)
 }
 
 static int refuse(const char *name, const char *value, const char *why, const char *allowed,
-		  struct config_error *err)
+		  struct error *err)
 {
 	char quoted[CONFIG_QUOTE_SIZE];
 
-	config_error_set(err, "annotation " ANNOTATION_PREFIX "%s: %s: %s; allowed: %s", name,
-			 config_quote(value, quoted), why, allowed);
-	return -EINVAL;
+	return error_set(err, -EINVAL, "annotation " ANNOTATION_PREFIX "%s: %s: %s; allowed: %s",
+			 name, config_quote(value, quoted), why, allowed);
 }
 
-static int check_value(const char *name, const char *value, struct config_error *err)
+static int check_value(const char *name, const char *value, struct error *err)
 {
 	int ret = config_check_annotation(name, value, err);
 
@@ -149,7 +148,7 @@ static bool is_known(const char *name)
 }
 
 /* The first unknown key in the order of bytes, as the policy's min() finds it. */
-static int check_unknown(const cJSON *pod, struct config_error *err)
+static int check_unknown(const cJSON *pod, struct error *err)
 {
 	const char *first = NULL;
 	const cJSON *item;
@@ -161,11 +160,10 @@ static int check_unknown(const cJSON *pod, struct config_error *err)
 	}
 	if (!first)
 		return 0;
-	config_error_set(err, "annotation %.300s: unknown; allowed: " KNOWN, first);
-	return -EINVAL;
+	return error_set(err, -EINVAL, "annotation %.300s: unknown; allowed: " KNOWN, first);
 }
 
-static int check_values(const cJSON *pod, struct config_error *err)
+static int check_values(const cJSON *pod, struct error *err)
 {
 	static const char *const names[] = {"ports", "backend",	  "interface", "resource",
 					    "cpus",  "hugepages", "mode",      "inject"};
@@ -180,12 +178,10 @@ static int check_values(const cJSON *pod, struct config_error *err)
 		item = annotation(pod, key);
 		if (!item)
 			continue;
-		if (!cJSON_IsString(item)) {
-			config_error_set(err,
+		if (!cJSON_IsString(item))
+			return error_set(err, -EINVAL,
 					 "annotation %s: not a string; allowed: a value in quotes",
 					 key);
-			return -EINVAL;
-		}
 		ret = check_value(names[i], item->valuestring, err);
 		if (ret)
 			return ret;
@@ -193,19 +189,17 @@ static int check_values(const cJSON *pod, struct config_error *err)
 	return 0;
 }
 
-int check_pod(const struct injection *injection, const cJSON *pod, struct config_error *err)
+int check_pod(const struct injection *injection, const cJSON *pod, struct error *err)
 {
 	const char *resource, *backend;
 	unsigned int holds;
 	int ret = check_unknown(pod, err);
 
-	if (!ret && !annotation(pod, ANNOTATION_PREFIX "ports")) {
-		config_error_set(err,
-				 "annotation " ANNOTATION_PREFIX
-				 "ports: missing, and other udplane.io annotations mean nothing "
-				 "without it; allowed: " PORT_SET_ALLOWED);
-		ret = -EINVAL;
-	}
+	if (!ret && !annotation(pod, ANNOTATION_PREFIX "ports"))
+		ret = error_set(err, -EINVAL,
+				"annotation " ANNOTATION_PREFIX
+				"ports: missing, and other udplane.io annotations mean nothing "
+				"without it; allowed: " PORT_SET_ALLOWED);
 	if (!ret)
 		ret = check_values(pod, err);
 	if (ret)
@@ -218,14 +212,12 @@ int check_pod(const struct injection *injection, const cJSON *pod, struct config
 			      "resource, such as "
 			      "intel.com/sriov",
 			      err);
-	if ((holds & CONDITION_NODE) && !injection->node) {
-		config_error_set(err,
+	if ((holds & CONDITION_NODE) && !injection->node)
+		return error_set(err, -EINVAL,
 				 "annotation " ANNOTATION_PREFIX
 				 "ports: the pod has hostNetwork, and the nodes run no udplaned; "
 				 "allowed: with the chart's value node.enabled=true, or annotation "
 				 "udplane.io/inject: \"false\"");
-		return -EINVAL;
-	}
 	return 0;
 }
 

@@ -24,7 +24,7 @@ unsigned int check_conditions(const struct injection *injection, const cJSON *po
 			      const char **resource);
 
 /* Returns 0, or -EINVAL with `err` set: what, where, and what is allowed. */
-int check_pod(const struct injection *injection, const cJSON *pod, struct config_error *err);
+int check_pod(const struct injection *injection, const cJSON *pod, struct error *err);
 
 /* Adds notes about what has no effect. `update`: the pod exists already. */
 void check_notes(const cJSON *pod, bool update, struct config_warnings *notes);

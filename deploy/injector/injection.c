@@ -96,58 +96,51 @@ static const char *operation_parse(const cJSON *item, struct operation *operatio
 	return NULL;
 }
 
-static int operations_parse(struct injection *injection, const char *name, struct config_error *err)
+static int operations_parse(struct injection *injection, const char *name, struct error *err)
 {
 	const cJSON *list = member(injection->document, "operations"), *item;
 
-	if (!cJSON_IsArray(list)) {
-		config_error_set(err, "%.200s: \"operations\" is no list", name);
-		return -EINVAL;
-	}
+	if (!cJSON_IsArray(list))
+		return error_set(err, -EINVAL, "%.200s: \"operations\" is no list", name);
 	cJSON_ArrayForEach(item, list) {
 		const char *wrong =
 			injection->count == INJECTION_OPERATIONS
 				? "more operations than this version takes"
 				: operation_parse(item, &injection->operations[injection->count]);
 
-		if (wrong) {
-			config_error_set(err, "%.200s: operation %u: %s", name, injection->count,
-					 wrong);
-			return -EINVAL;
-		}
+		if (wrong)
+			return error_set(err, -EINVAL, "%.200s: operation %u: %s", name,
+					 injection->count, wrong);
 		injection->count++;
 	}
 	return 0;
 }
 
-static int document_parse(struct injection *injection, const char *name, struct config_error *err)
+static int document_parse(struct injection *injection, const char *name, struct error *err)
 {
 	const cJSON *version = member(injection->document, "version");
 	const cJSON *defaults = member(injection->document, "defaults");
 
-	if (!cJSON_IsNumber(version) || version->valuedouble != INJECTION_VERSION) {
-		config_error_set(err,
+	if (!cJSON_IsNumber(version) || version->valuedouble != INJECTION_VERSION)
+		return error_set(err, -EINVAL,
 				 "%.200s: not an injection document of version %d; allowed: what "
 				 "the chart's "
 				 "ConfigMap ...-injection holds, by the same release of udplane",
 				 name, INJECTION_VERSION);
-		return -EINVAL;
-	}
 	injection->backend = string(defaults, "backend");
 	injection->hugepages = string(defaults, "hugepages");
 	injection->resource = string(defaults, "resource");
 	injection->hugepages_for = member(injection->document, "hugepages");
 	injection->node = cJSON_IsTrue(member(injection->document, "node"));
 	if (!injection->backend || !injection->hugepages || !injection->resource ||
-	    !cJSON_IsArray(injection->hugepages_for)) {
-		config_error_set(err, "%.200s: \"defaults\" or \"hugepages\" is incomplete", name);
-		return -EINVAL;
-	}
+	    !cJSON_IsArray(injection->hugepages_for))
+		return error_set(err, -EINVAL,
+				 "%.200s: \"defaults\" or \"hugepages\" is incomplete", name);
 	return operations_parse(injection, name, err);
 }
 
 /* A ConfigMap's document in place of the ConfigMap. */
-static cJSON *unwrap(cJSON *document, const char *name, struct config_error *err)
+static cJSON *unwrap(cJSON *document, const char *name, struct error *err)
 {
 	const char *inner = string(member(document, "data"), "injection.json");
 	cJSON *parsed;
@@ -156,18 +149,17 @@ static cJSON *unwrap(cJSON *document, const char *name, struct config_error *err
 		return document;
 	parsed = cJSON_Parse(inner);
 	if (!parsed)
-		config_error_set(err, "%.200s: data \"injection.json\" is no JSON", name);
+		error_set(err, -EINVAL, "%.200s: data \"injection.json\" is no JSON", name);
 	cJSON_Delete(document);
 	return parsed;
 }
 
-struct injection *injection_parse(const char *name, const char *text, size_t len,
-				  struct config_error *err)
+struct injection *injection_parse(const char *name, const char *text, size_t len, struct error *err)
 {
 	struct injection *injection = calloc(1, sizeof(*injection));
 
 	if (!injection) {
-		config_error_set(err, "%.200s: out of memory", name);
+		error_set(err, -ENOMEM, "%.200s: out of memory", name);
 		return NULL;
 	}
 	injection->document = cJSON_ParseWithLength(text, len);
@@ -190,7 +182,7 @@ void injection_destroy(struct injection *injection)
 	free(injection);
 }
 
-struct injection *injection_default(struct config_error *err)
+struct injection *injection_default(struct error *err)
 {
 	return injection_parse("the built-in injection document", injection_builtin,
 			       strlen(injection_builtin), err);

@@ -11,7 +11,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "sidecar/config/error.h"
+#include "sidecar/config/text.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -53,11 +53,11 @@ struct injection {
  * `name` is for messages. Returns it, to be destroyed, or NULL with `err` set.
  */
 struct injection *injection_parse(const char *name, const char *text, size_t len,
-				  struct config_error *err);
+				  struct error *err);
 void injection_destroy(struct injection *injection);
 
 /* The document with the chart's default values, built in. */
-struct injection *injection_default(struct config_error *err);
+struct injection *injection_default(struct error *err);
 
 #ifdef __cplusplus
 }

@@ -67,7 +67,7 @@ static int fail(const char *message)
 /* ---- files ---- */
 
 /* Reads all of a file, "-" being standard input, and ends it with a NUL. NULL with `err` set. */
-static char *read_file(const char *path, size_t max, size_t *len, struct config_error *err)
+static char *read_file(const char *path, size_t max, size_t *len, struct error *err)
 {
 	FILE *file = strcmp(path, "-") ? fopen(path, "re") : stdin;
 	size_t size = 64 << 10;
@@ -85,8 +85,8 @@ static char *read_file(const char *path, size_t max, size_t *len, struct config_
 		}
 	}
 	if (!file || !data || ferror(file) || *len > max) {
-		config_error_set(err, "%.300s: %s", path,
-				 *len > max ? "too large" : strerror(errno));
+		error_set(err, -EINVAL, "%.300s: %s", path,
+			  *len > max ? "too large" : strerror(errno));
 		free(data);
 		data = NULL;
 	} else {
@@ -97,7 +97,7 @@ static char *read_file(const char *path, size_t max, size_t *len, struct config_
 	return data;
 }
 
-static struct injection *load_injection(const char *path, struct config_error *err)
+static struct injection *load_injection(const char *path, struct error *err)
 {
 	struct injection *injection;
 	size_t len;
@@ -199,7 +199,7 @@ static int parse_flags(int argc, char **argv, int *index, struct options *option
 static int serve(const struct options *options)
 {
 	struct injection *injection;
-	struct config_error err;
+	struct error err;
 	int status;
 
 	if (!options->server.certificate || !options->server.key)
@@ -217,7 +217,7 @@ static int patch_file(const struct injection *injection, const char *path, bool 
 {
 	struct config_warnings notes = {0};
 	struct manifest_counts counts = {0};
-	struct config_error err;
+	struct error err;
 	unsigned int i;
 	size_t len;
 	char *text = read_file(path, MANIFEST_MAX, &len, &err), *out;
@@ -245,7 +245,7 @@ static int patch_file(const struct injection *injection, const char *path, bool 
 static int patch(const struct options *options, int count, char **files)
 {
 	struct injection *injection;
-	struct config_error err;
+	struct error err;
 	int status = 0, i;
 
 	injection = load_injection(options->injection, &err);

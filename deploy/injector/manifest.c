@@ -53,18 +53,17 @@ static cJSON *find_pod(cJSON *manifest)
 }
 
 /* Puts what the manifest is before a message about it. */
-static int refuse(const cJSON *manifest, const struct config_error *why, struct config_error *err)
+static int refuse(const cJSON *manifest, const struct error *why, struct error *err)
 {
 	const cJSON *metadata = cJSON_GetObjectItemCaseSensitive(manifest, "metadata");
 
-	config_error_set(err, "%.40s %.100s: %.360s", string(manifest, "kind"),
+	return error_set(err, -EINVAL, "%.40s %.100s: %.360s", string(manifest, "kind"),
 			 string(metadata, "name"), why->text);
-	return -EINVAL;
 }
 
-static int patch_pod(struct run *run, const cJSON *manifest, cJSON *pod, struct config_error *err)
+static int patch_pod(struct run *run, const cJSON *manifest, cJSON *pod, struct error *err)
 {
-	struct config_error why;
+	struct error why;
 	cJSON *patch;
 	int ret;
 
@@ -80,13 +79,13 @@ static int patch_pod(struct run *run, const cJSON *manifest, cJSON *pod, struct 
 		run->counts->injected++;
 	cJSON_Delete(patch);
 	if (ret) {
-		config_error_set(&why, "cannot be patched: %s", strerror(-ret));
+		error_set(&why, ret, "cannot be patched: %s", strerror(-ret));
 		return refuse(manifest, &why, err);
 	}
 	return 0;
 }
 
-static int patch_manifest(void *arg, cJSON *manifest, struct config_error *err)
+static int patch_manifest(void *arg, cJSON *manifest, struct error *err)
 {
 	cJSON *pod = find_pod(manifest), *item;
 	struct run *run = arg;
@@ -107,7 +106,7 @@ static int patch_manifest(void *arg, cJSON *manifest, struct config_error *err)
 }
 
 /* The text of one JSON manifest, in one line: so it is YAML, too, wherever a stream has it. */
-static char *patch_json(struct run *run, cJSON *manifest, struct config_error *err)
+static char *patch_json(struct run *run, cJSON *manifest, struct error *err)
 {
 	char *out;
 
@@ -115,13 +114,13 @@ static char *patch_json(struct run *run, cJSON *manifest, struct config_error *e
 		return NULL;
 	out = cJSON_PrintUnformatted(manifest);
 	if (!out)
-		config_error_set(err, "out of memory");
+		error_set(err, -ENOMEM, "out of memory");
 	return out;
 }
 
 char *manifest_patch(const struct injection *injection, const char *name, const char *text,
 		     size_t len, struct manifest_counts *counts, struct config_warnings *notes,
-		     struct config_error *err)
+		     struct error *err)
 {
 	struct run run = {injection, counts, notes};
 	unsigned int before = counts->injected;
@@ -141,6 +140,6 @@ char *manifest_patch(const struct injection *injection, const char *name, const 
 	free(out);
 	out = strndup(text, len); /* nothing was injected, so even the comments stay */
 	if (!out)
-		config_error_set(err, "out of memory");
+		error_set(err, -ENOMEM, "out of memory");
 	return out;
 }

@@ -25,7 +25,7 @@ struct manifest_counts {
  */
 char *manifest_patch(const struct injection *injection, const char *name, const char *text,
 		     size_t len, struct manifest_counts *counts, struct config_warnings *notes,
-		     struct config_error *err);
+		     struct error *err);
 
 #ifdef __cplusplus
 }

@@ -423,7 +423,7 @@ static struct MHD_Daemon *start_status(struct server *server, const struct serve
 
 static void refresh(struct server *server, bool *failing)
 {
-	struct config_error err;
+	struct error err;
 	int ret = certificate_refresh(&err);
 
 	if (ret > 0) {
@@ -528,7 +528,7 @@ int server_run(const struct injection *injection, const struct server_options *o
 				.limit = {options->values, ADMISSION_DEPTH},
 				.heavy = PTHREAD_MUTEX_INITIALIZER};
 	struct MHD_Daemon *review_daemon = NULL, *status_daemon = NULL;
-	struct config_error err;
+	struct error err;
 	sigset_t signals;
 	unsigned int connections;
 	int status = 1;

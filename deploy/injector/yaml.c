@@ -28,13 +28,13 @@ struct document {
 	yaml_event_t *events; /* those before `next` belong to the emitter */
 	size_t count, size, next;
 	bool aliases, marked;
-	struct config_error *err;
+	struct error *err;
 };
 
 static int refuse(struct document *document, size_t line, const char *why)
 {
-	config_error_set(document->err, "%.200s: line %zu: %s", document->name, line + 1, why);
-	return -EINVAL;
+	return error_set(document->err, -EINVAL, "%.200s: line %zu: %s", document->name, line + 1,
+			 why);
 }
 
 /* ---- reading ---- */
@@ -379,7 +379,7 @@ static bool write_item(struct document *document, const cJSON *item)
 /* ---- whole streams ---- */
 
 struct visitor {
-	int (*patch)(void *arg, cJSON *document, struct config_error *err);
+	int (*patch)(void *arg, cJSON *document, struct error *err);
 	void *arg;
 };
 
@@ -413,7 +413,7 @@ static int visit_all(struct document *document, const struct visitor *visitor)
 	int ret = 0;
 
 	while (!ret && !end) {
-		config_error_set(document->err, "%.200s: out of memory", document->name);
+		error_set(document->err, -ENOMEM, "%.200s: out of memory", document->name);
 		document->aliases = document->marked = false;
 		event = read_event(document);
 		end = !event || event->type == YAML_STREAM_END_EVENT;
@@ -438,7 +438,7 @@ static int append(void *arg, unsigned char *data, size_t len)
 
 static bool open_parser(struct document *document, const char *text, size_t len)
 {
-	config_error_set(document->err, "%.200s: out of memory", document->name);
+	error_set(document->err, -ENOMEM, "%.200s: out of memory", document->name);
 	if (!yaml_parser_initialize(&document->parser))
 		return false;
 	if (len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) { /* libyaml counts it as a column */
@@ -458,8 +458,8 @@ static void close_parser(struct document *document)
 }
 
 char *yaml_patch(const char *name, const char *text, size_t len, const char *marker,
-		 int (*patch)(void *arg, cJSON *document, struct config_error *err), void *arg,
-		 struct config_error *err)
+		 int (*patch)(void *arg, cJSON *document, struct error *err), void *arg,
+		 struct error *err)
 {
 	struct document document = {.name = name, .marker = marker, .err = err};
 	struct visitor visitor = {patch, arg};
@@ -482,7 +482,7 @@ char *yaml_patch(const char *name, const char *text, size_t len, const char *mar
 	return NULL;
 }
 
-cJSON *yaml_parse(const char *name, const char *text, size_t len, struct config_error *err)
+cJSON *yaml_parse(const char *name, const char *text, size_t len, struct error *err)
 {
 	struct document document = {.name = name, .err = err};
 	const yaml_event_t *event = NULL;
@@ -496,7 +496,7 @@ cJSON *yaml_parse(const char *name, const char *text, size_t len, struct config_
 	if (event && event->type == YAML_DOCUMENT_START_EVENT)
 		root = read_document(&document);
 	else if (event)
-		config_error_set(err, "%.200s: empty", name);
+		error_set(err, -EINVAL, "%.200s: empty", name);
 	close_parser(&document);
 	return root;
 }

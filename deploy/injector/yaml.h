@@ -10,7 +10,7 @@
 #include <cjson/cJSON.h>
 #include <stddef.h>
 
-#include "sidecar/config/error.h"
+#include "include/base/error.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -19,7 +19,7 @@ extern "C" {
 #define YAML_DEPTH_MAX 200
 
 /* Returns the first document, to be deleted, or NULL with `err` set. */
-cJSON *yaml_parse(const char *name, const char *text, size_t len, struct config_error *err);
+cJSON *yaml_parse(const char *name, const char *text, size_t len, struct error *err);
 
 /*
  * Calls `patch` for each document of a stream, with it as JSON: aliases appear as null. The
@@ -29,8 +29,8 @@ cJSON *yaml_parse(const char *name, const char *text, size_t len, struct config_
  * a string with `marker` in it and uses aliases, where an addition could land in two places.
  */
 char *yaml_patch(const char *name, const char *text, size_t len, const char *marker,
-		 int (*patch)(void *arg, cJSON *document, struct config_error *err), void *arg,
-		 struct config_error *err);
+		 int (*patch)(void *arg, cJSON *document, struct error *err), void *arg,
+		 struct error *err);
 
 #ifdef __cplusplus
 }

@@ -119,21 +119,20 @@ struct line {
 	unsigned int number;
 };
 
-static int refuse(const char *file, const struct line *line, const char *wrong,
-		  struct config_error *err)
+static int refuse(const char *file, const struct line *line, const char *wrong, struct error *err)
 {
 	char shown[CONFIG_QUOTE_SIZE], quoted[CONFIG_QUOTE_SIZE];
 	size_t len = (size_t)(line->end - line->text);
 
 	config_print(shown, sizeof(shown), "%.*s", len > 70 ? 70 : (int)len, line->text);
-	config_error_set(err, "%.200s:%u: annotation %s: %s; allowed: lines of key=\"value\"", file,
+	return error_set(err, -EINVAL,
+			 "%.200s:%u: annotation %s: %s; allowed: lines of key=\"value\"", file,
 			 line->number, config_quote(shown, quoted), wrong);
-	return -EINVAL;
 }
 
 /* `key` and `value` have room for the line. */
 static int parse_line(const char *file, const struct line *line, size_t prefix_len, char *key,
-		      char *value, struct config_error *err)
+		      char *value, struct error *err)
 {
 	const char *equals = memchr(line->text, '=', (size_t)(line->end - line->text));
 	const char *wrong;
@@ -154,7 +153,7 @@ static int parse_line(const char *file, const struct line *line, size_t prefix_l
 
 int annotations_each(const char *file, const char *text, size_t len, const char *prefix,
 		     int (*each)(void *arg, const char *name, const char *value), void *arg,
-		     struct config_error *err)
+		     struct error *err)
 {
 	size_t prefix_len = strlen(prefix);
 	const char *end = text + len;
@@ -162,10 +161,8 @@ int annotations_each(const char *file, const char *text, size_t len, const char 
 	struct line line;
 	int ret = 0;
 
-	if (!room) {
-		config_error_set(err, "%.200s: out of memory", file);
-		return -ENOMEM;
-	}
+	if (!room)
+		return error_set(err, -ENOMEM, "%.200s: out of memory", file);
 	for (line = (struct line){text, text, 1}; line.text < end && !ret; line.number++) {
 		size_t rest = (size_t)(end - line.text);
 		const char *newline = memchr(line.text, '\n', rest);

@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-#include "sidecar/config/error.h"
+#include "sidecar/config/text.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -25,7 +25,7 @@ extern "C" {
  */
 int annotations_each(const char *file, const char *text, size_t len, const char *prefix,
 		     int (*each)(void *arg, const char *name, const char *value), void *arg,
-		     struct config_error *err);
+		     struct error *err);
 
 #ifdef __cplusplus
 }

@@ -31,13 +31,12 @@ void config_set_defaults(struct config *config)
 }
 
 static int refuse_file(const char *source, const char *path, const char *kind, int error,
-		       struct config_error *err)
+		       struct error *err)
 {
 	char quoted[CONFIG_QUOTE_SIZE];
 
-	config_error_set(err, "%s: %s: %s; allowed: a readable %s of at most 1 MiB", source,
+	return error_set(err, -error, "%s: %s: %s; allowed: a readable %s of at most 1 MiB", source,
 			 config_quote(path, quoted), strerror(error), kind);
-	return -error;
 }
 
 /* Reads until the end or one byte beyond the limit. Returns 0 or an errno. */
@@ -58,7 +57,7 @@ static int read_all(int fd, struct text *text)
 /* Returns 0 and a text to free, or -errno; `source` says who named the path, `kind` what it must
  * be. */
 static int read_file(const char *source, const char *path, const char *kind, struct text *text,
-		     struct config_error *err)
+		     struct error *err)
 {
 	int error, fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 
@@ -75,7 +74,7 @@ static int read_file(const char *source, const char *path, const char *kind, str
 	return refuse_file(source, path, kind, error, err);
 }
 
-static int load_json(struct config *config, const char *flag, char **envp, struct config_error *err)
+static int load_json(struct config *config, const char *flag, char **envp, struct error *err)
 {
 	const char *path = flag ? flag : environment_get(envp, "UDPLANE_CONFIG");
 	struct text text;
@@ -92,7 +91,7 @@ static int load_json(struct config *config, const char *flag, char **envp, struc
 	return ret;
 }
 
-static int load_annotations(struct config *config, struct config_error *err)
+static int load_annotations(struct config *config, struct error *err)
 {
 	char source[40];
 	struct text text;
@@ -111,29 +110,26 @@ static int load_annotations(struct config *config, struct config_error *err)
 	return ret;
 }
 
-static int check(const struct config *config, struct config_error *err)
+static int check(const struct config *config, struct error *err)
 {
-	if (!config->ports.count) {
-		config_error_set(
-			err, "ports: none given; allowed: " PORT_SET_ALLOWED
-			     ", by flag --ports, annotation " ANNOTATION_PREFIX
-			     "ports, environment UDPLANE_PORTS or \"ports\" in the --config file");
-		return -EINVAL;
-	}
-	if (config->cpus.count && config->workers > config->cpus.count) {
-		config_error_set(err,
+	if (!config->ports.count)
+		return error_set(
+			err, -EINVAL,
+			"ports: none given; allowed: " PORT_SET_ALLOWED
+			", by flag --ports, annotation " ANNOTATION_PREFIX
+			"ports, environment UDPLANE_PORTS or \"ports\" in the --config file");
+	if (config->cpus.count && config->workers > config->cpus.count)
+		return error_set(err, -EINVAL,
 				 "workers (by %s): %u, but cpus (by %s) has only %u; allowed: "
 				 "at most one worker a CPU, or cpus empty",
 				 config_source_name(config_source_of(config, "workers")),
 				 config->workers,
 				 config_source_name(config_source_of(config, "cpus")),
 				 (unsigned int)config->cpus.count);
-		return -EINVAL;
-	}
 	return 0;
 }
 
-int config_load(struct config *config, int argc, char **argv, char **envp, struct config_error *err)
+int config_load(struct config *config, int argc, char **argv, char **envp, struct error *err)
 {
 	struct flags_special special;
 	int ret;
@@ -216,17 +212,15 @@ static void warn_of_changes(const struct config *old, const struct config *now,
 }
 
 int config_reload_annotations(const struct config *config, struct port_set *ports,
-			      struct config_warnings *warnings, struct config_error *err)
+			      struct config_warnings *warnings, struct error *err)
 {
 	struct config *now = forget_annotations(config);
 	int ret;
 
 	memset(warnings, 0, sizeof(*warnings));
 	*ports = config->ports;
-	if (!now) {
-		config_error_set(err, "annotations: out of memory");
-		return -ENOMEM;
-	}
+	if (!now)
+		return error_set(err, -ENOMEM, "annotations: out of memory");
 	ret = load_annotations(now, err);
 	if (!ret) {
 		*warnings = now->warnings;
@@ -250,7 +244,7 @@ int config_format(const struct config *config, const char *key_name, char *out, 
 	return key->type->format(key->rule, key_field_const(key, config), out, size);
 }
 
-int config_check_annotation(const char *name, const char *value, struct config_error *err)
+int config_check_annotation(const char *name, const char *value, struct error *err)
 {
 	struct origin origin = {CONFIG_SOURCE_ANNOTATION, NULL, 0, 0};
 	const struct key *key = key_find(name);
@@ -260,10 +254,9 @@ int config_check_annotation(const char *name, const char *value, struct config_e
 	if (!key || !key->annotated)
 		return -ENOENT;
 	scratch = calloc(1, sizeof(*scratch));
-	if (!scratch) {
-		config_error_set(err, "annotation " ANNOTATION_PREFIX "%s: out of memory", name);
-		return -ENOMEM;
-	}
+	if (!scratch)
+		return error_set(err, -ENOMEM, "annotation " ANNOTATION_PREFIX "%s: out of memory",
+				 name);
 	ret = key_apply(key, scratch, &origin, value, err);
 	free(scratch);
 	return ret;

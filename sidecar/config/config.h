@@ -23,8 +23,8 @@
 #include <stdio.h>
 
 #include "sidecar/base/log.h"
-#include "sidecar/config/error.h"
 #include "sidecar/config/port_set.h"
+#include "sidecar/config/text.h"
 #include "udplane/abi.h"
 
 #ifdef __cplusplus
@@ -155,8 +155,7 @@ void config_set_defaults(struct config *config);
  * CONFIG_PRINTED, or -errno with `err` set (print it, exit with status 2); `config` is then
  * undefined.
  */
-int config_load(struct config *config, int argc, char **argv, char **envp,
-		struct config_error *err);
+int config_load(struct config *config, int argc, char **argv, char **envp, struct error *err);
 
 /*
  * Reads the annotations file again. Only ports may change live: *ports becomes what config->ports
@@ -166,7 +165,7 @@ int config_load(struct config *config, int argc, char **argv, char **envp,
  * when it does not, or -errno with `err` set: then keep what there is. *ports may come out empty.
  */
 int config_reload_annotations(const struct config *config, struct port_set *ports,
-			      struct config_warnings *warnings, struct config_error *err);
+			      struct config_warnings *warnings, struct error *err);
 
 /* Writes a key's value as text that its parser takes, as snprintf() does. -ENOENT for an unknown
  * key. */
@@ -186,7 +185,7 @@ void config_print_help(FILE *out);
  * `err` saying: annotation udplane.io/name: "value": what is wrong; allowed: what would be right,
  * or -ENOENT when no key has that annotation.
  */
-int config_check_annotation(const char *name, const char *value, struct config_error *err);
+int config_check_annotation(const char *name, const char *value, struct error *err);
 
 static inline bool config_cpus_contains(const struct config_cpus *cpus, uint32_t cpu)
 {

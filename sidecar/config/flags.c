@@ -19,7 +19,7 @@ struct flag {
 	const char *value;     /* of FLAG_KEY and FLAG_CONFIG */
 };
 
-static int refuse(const char *text, size_t len, const char *why, struct config_error *err)
+static int refuse(const char *text, size_t len, const char *why, struct error *err)
 {
 	char shown[CONFIG_QUOTE_SIZE], quoted[CONFIG_QUOTE_SIZE], flag[KEY_NAME_SIZE], names[400];
 	const struct key *key;
@@ -31,12 +31,11 @@ static int refuse(const char *text, size_t len, const char *why, struct config_e
 		used += strlen(names + used);
 	}
 	config_print(shown, sizeof(shown), "%.*s", len > 40 ? 40 : (int)len, text);
-	config_error_set(err, "argument %s: %s; allowed: --help, --version, --config%s",
+	return error_set(err, -EINVAL, "argument %s: %s; allowed: --help, --version, --config%s",
 			 config_quote(shown, quoted), why, names);
-	return -EINVAL;
 }
 
-static int refuse_unknown(const char *text, size_t len, struct config_error *err)
+static int refuse_unknown(const char *text, size_t len, struct error *err)
 {
 	char name[KEY_NAME_SIZE], flag[KEY_NAME_SIZE], why[80];
 
@@ -47,7 +46,7 @@ static int refuse_unknown(const char *text, size_t len, struct config_error *err
 }
 
 /* Which flag the first `len` bytes of `text` name. */
-static int flag_identify(const char *text, size_t len, struct flag *flag, struct config_error *err)
+static int flag_identify(const char *text, size_t len, struct flag *flag, struct error *err)
 {
 	static const struct {
 		const char *name;
@@ -76,18 +75,18 @@ static int flag_identify(const char *text, size_t len, struct flag *flag, struct
 	return refuse_unknown(text, len, err);
 }
 
-static int refuse_missing(const struct flag *flag, struct config_error *err)
+static int refuse_missing(const struct flag *flag, struct error *err)
 {
 	struct origin origin = {CONFIG_SOURCE_FLAG, NULL, 0, 0};
 
 	if (flag->kind == FLAG_KEY)
 		return key_refuse(flag->key, &origin, NULL, "no value given", err);
-	config_error_set(err, "flag --config: no value given; allowed: path of a JSON file");
-	return -EINVAL;
+	return error_set(err, -EINVAL,
+			 "flag --config: no value given; allowed: path of a JSON file");
 }
 
 /* Reads the flag at argv[*index] and steps over it and its value. */
-static int flag_next(int argc, char **argv, int *index, struct flag *flag, struct config_error *err)
+static int flag_next(int argc, char **argv, int *index, struct flag *flag, struct error *err)
 {
 	const char *text = argv[(*index)++];
 	size_t len = strcspn(text, "=");
@@ -108,7 +107,7 @@ static int flag_next(int argc, char **argv, int *index, struct flag *flag, struc
 	return 0;
 }
 
-int flags_scan(int argc, char **argv, struct flags_special *special, struct config_error *err)
+int flags_scan(int argc, char **argv, struct flags_special *special, struct error *err)
 {
 	struct flag flag;
 	int i = 1, ret;
@@ -127,7 +126,7 @@ int flags_scan(int argc, char **argv, struct flags_special *special, struct conf
 }
 
 int layer_flags(struct config *config, int argc, char **argv, const struct key *only,
-		struct config_error *err)
+		struct error *err)
 {
 	struct origin origin = {CONFIG_SOURCE_FLAG, NULL, 0, 0};
 	struct flag flag;

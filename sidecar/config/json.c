@@ -47,15 +47,13 @@ static void locate(const struct scan *scan, const char *at, unsigned int *line,
 	*column = (unsigned int)(at - start) + 1;
 }
 
-static int refuse(const struct scan *scan, const char *at, const char *wrong,
-		  struct config_error *err)
+static int refuse(const struct scan *scan, const char *at, const char *wrong, struct error *err)
 {
 	unsigned int line, column;
 
 	locate(scan, at, &line, &column);
-	config_error_set(err, "%.200s:%u:%u: %s; allowed: one JSON object", scan->file, line,
-			 column, wrong);
-	return -EINVAL;
+	return error_set(err, -EINVAL, "%.200s:%u:%u: %s; allowed: one JSON object", scan->file,
+			 line, column, wrong);
 }
 
 /* What cJSON takes for whitespace. */
@@ -116,7 +114,7 @@ static enum json_type type_of(const cJSON *item)
 
 /* Steps over `"name": value` and fills `member`; `raw` has RAW_SIZE bytes. */
 static int scan_member(struct scan *scan, const cJSON *item, struct json_member *member, char *raw,
-		       struct config_error *err)
+		       struct error *err)
 {
 	const char *start;
 	size_t len;
@@ -150,7 +148,7 @@ static int scan_member(struct scan *scan, const cJSON *item, struct json_member 
 
 static int walk(struct scan *scan, const cJSON *root,
 		int (*each)(void *arg, const struct json_member *member), void *arg,
-		struct config_error *err)
+		struct error *err)
 {
 	const cJSON *item;
 
@@ -172,7 +170,7 @@ static int walk(struct scan *scan, const cJSON *root,
 
 int json_each(const char *file, const char *text, size_t len,
 	      int (*each)(void *arg, const struct json_member *member), void *arg,
-	      struct config_error *err)
+	      struct error *err)
 {
 	char *copy = malloc(len + 1); /* cJSON wants the NUL */
 	struct scan scan = {file, copy, copy + len, copy, false};
@@ -180,10 +178,8 @@ int json_each(const char *file, const char *text, size_t len,
 	cJSON *root = NULL;
 	int ret;
 
-	if (!copy) {
-		config_error_set(err, "%.200s: out of memory", file);
-		return -ENOMEM;
-	}
+	if (!copy)
+		return error_set(err, -ENOMEM, "%.200s: out of memory", file);
 	if (len)
 		memcpy(copy, text, len);
 	copy[len] = 0;

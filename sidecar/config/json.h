@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-#include "sidecar/config/error.h"
+#include "sidecar/config/text.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -38,7 +38,7 @@ const char *json_type_name(enum json_type type);
  */
 int json_each(const char *file, const char *text, size_t len,
 	      int (*each)(void *arg, const struct json_member *member), void *arg,
-	      struct config_error *err);
+	      struct error *err);
 
 #ifdef __cplusplus
 }

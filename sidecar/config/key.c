@@ -269,22 +269,20 @@ static void describe_origin(const struct key *key, const struct origin *origin, 
 }
 
 int key_refuse(const struct key *key, const struct origin *origin, const char *text,
-	       const char *why, struct config_error *err)
+	       const char *why, struct error *err)
 {
 	char where[200], quoted[CONFIG_QUOTE_SIZE], allowed[VALUE_ALLOWED_SIZE];
 
 	describe_origin(key, origin, where, sizeof(where));
 	key->type->explain(key->rule, allowed);
-	if (text)
-		config_error_set(err, "%s: %s: %s; allowed: %s", where, config_quote(text, quoted),
-				 why, allowed);
-	else
-		config_error_set(err, "%s: %s; allowed: %s", where, why, allowed);
-	return -EINVAL;
+	if (!text)
+		return error_set(err, -EINVAL, "%s: %s; allowed: %s", where, why, allowed);
+	return error_set(err, -EINVAL, "%s: %s: %s; allowed: %s", where, config_quote(text, quoted),
+			 why, allowed);
 }
 
 int key_apply(const struct key *key, struct config *config, const struct origin *origin,
-	      const char *text, struct config_error *err)
+	      const char *text, struct error *err)
 {
 	char why[CONFIG_WHY_SIZE];
 

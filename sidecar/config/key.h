@@ -52,11 +52,11 @@ struct origin {
 
 /* Parses `text` into the key's field. Returns 0, or -EINVAL with the whole message in `err`. */
 int key_apply(const struct key *key, struct config *config, const struct origin *origin,
-	      const char *text, struct config_error *err);
+	      const char *text, struct error *err);
 
 /* Writes the message "source of key: value: why; allowed: ..." and returns -EINVAL. */
 int key_refuse(const struct key *key, const struct origin *origin, const char *text,
-	       const char *why, struct config_error *err);
+	       const char *why, struct error *err);
 
 /* Writes the names of all keys, comma-separated, of those with an annotation only if asked to. */
 void key_list(bool annotated_only, char *out, size_t size);

@@ -11,7 +11,7 @@ struct layer {
 	struct config *config;
 	const char *file;
 	uint32_t seen; /* bit per key */
-	struct config_error *err;
+	struct error *err;
 };
 
 _Static_assert(CONFIG_KEYS_MAX <= 32, "seen");
@@ -23,11 +23,11 @@ static int refuse_unknown_member(const struct layer *layer, const struct json_me
 	char quoted[CONFIG_QUOTE_SIZE], names[300];
 
 	key_list(false, names, sizeof(names));
-	config_error_set(
-		layer->err, "%.100s:%u:%u: key %s: unknown, the nearest is \"%s\"; allowed: %s",
-		layer->file, member->line, member->column, config_quote(member->name, quoted),
-		key_nearest(member->name, false, NULL), names);
-	return -EINVAL;
+	return error_set(layer->err, -EINVAL,
+			 "%.100s:%u:%u: key %s: unknown, the nearest is \"%s\"; allowed: %s",
+			 layer->file, member->line, member->column,
+			 config_quote(member->name, quoted), key_nearest(member->name, false, NULL),
+			 names);
 }
 
 static int apply_member(void *arg, const struct json_member *member)
@@ -56,7 +56,7 @@ static int apply_member(void *arg, const struct json_member *member)
 }
 
 int layer_json(struct config *config, const char *file, const char *text, size_t len,
-	       struct config_error *err)
+	       struct error *err)
 {
 	struct layer layer = {config, file, 0, err};
 
@@ -91,7 +91,7 @@ static int apply_annotation(void *arg, const char *name, const char *value)
 }
 
 int layer_annotations(struct config *config, const char *file, const char *text, size_t len,
-		      struct config_error *err)
+		      struct error *err)
 {
 	struct layer layer = {config, file, 0, err};
 
@@ -167,7 +167,7 @@ static void warn_of_slip(struct config *config, const char *entry)
 		    name, key_environment(key_find(nearest), variable));
 }
 
-int layer_environment(struct config *config, char **envp, struct config_error *err)
+int layer_environment(struct config *config, char **envp, struct error *err)
 {
 	struct origin origin = {CONFIG_SOURCE_ENVIRONMENT, NULL, 0, 0};
 	char variable[KEY_NAME_SIZE];

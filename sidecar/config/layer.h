@@ -18,20 +18,20 @@ extern "C" {
 #endif
 
 int layer_json(struct config *config, const char *file, const char *text, size_t len,
-	       struct config_error *err);
+	       struct error *err);
 
 /*
  * An empty variable is as if unset (manifests leave them so). Also collects PCIDEVICE_*, and warns
  * of a variable whose name is a slip of a key's.
  */
-int layer_environment(struct config *config, char **envp, struct config_error *err);
+int layer_environment(struct config *config, char **envp, struct error *err);
 
 /* The value of a variable, or NULL. */
 const char *environment_get(char **envp, const char *name);
 
 /* Unknown udplane.io/ keys are warnings: they may be a newer injector's. */
 int layer_annotations(struct config *config, const char *file, const char *text, size_t len,
-		      struct config_error *err);
+		      struct error *err);
 
 /* Flags that are no keys. */
 struct flags_special {
@@ -42,11 +42,11 @@ struct flags_special {
 
 /* Checks the form of all arguments and finds the special ones; the later of two equal flags wins.
  */
-int flags_scan(int argc, char **argv, struct flags_special *special, struct config_error *err);
+int flags_scan(int argc, char **argv, struct flags_special *special, struct error *err);
 
 /* Applies the flags of key `only`, or of every key when NULL. */
 int layer_flags(struct config *config, int argc, char **argv, const struct key *only,
-		struct config_error *err);
+		struct error *err);
 
 #ifdef __cplusplus
 }

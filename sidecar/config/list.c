@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "sidecar/config/error.h"
+#include "sidecar/config/text.h"
 
 struct span {
 	const char *text;

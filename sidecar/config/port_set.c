@@ -6,17 +6,16 @@
 #include "sidecar/config/list.h"
 #include "sidecar/config/value.h"
 
-int port_set_parse(const char *text, struct port_set *out, struct config_error *err)
+int port_set_parse(const char *text, struct port_set *out, struct error *err)
 {
 	char why[CONFIG_WHY_SIZE], quoted[CONFIG_QUOTE_SIZE];
 	int ret = value_ports.parse(NULL, text, out, sizeof(*out), why);
 
-	if (ret) {
-		port_set_clear(out);
-		config_error_set(err, "%s: %s; allowed: " PORT_SET_ALLOWED,
-				 config_quote(text, quoted), why);
-	}
-	return ret;
+	if (!ret)
+		return 0;
+	port_set_clear(out);
+	return error_set(err, ret, "%s: %s; allowed: " PORT_SET_ALLOWED, config_quote(text, quoted),
+			 why);
 }
 
 size_t port_set_format(const struct port_set *set, char *out, size_t size)

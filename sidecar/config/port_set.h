@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "sidecar/config/error.h"
+#include "sidecar/config/text.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -33,7 +33,7 @@ struct port_set {
  * item is not. Returns 0, or -EINVAL with `out` empty and `err` (may be NULL) saying: "value": what
  * is wrong; allowed: what would be right.
  */
-int port_set_parse(const char *text, struct port_set *out, struct config_error *err);
+int port_set_parse(const char *text, struct port_set *out, struct error *err);
 
 /*
  * Writes the shortest list for the set, "" when empty. Returns its length without the NUL, as

@@ -27,7 +27,7 @@ static void reload_ports(struct control *c)
 {
 	static struct port_set ports; /* 8 KiB; one control thread */
 	struct config_warnings warnings;
-	struct config_error err;
+	struct error err;
 	int n;
 
 	if (!c->cfg->annotations[0])

@@ -303,7 +303,7 @@ int tap_source_annotation(const char *path, const char *pci, const uint8_t mac[6
 			  struct tap_config *out, char *text, size_t text_len)
 {
 	struct status_search s = {pci, mac, out, -ENOENT};
-	struct config_error err = {0};
+	struct error err = {0};
 	size_t len = 0;
 	char *buf = read_file(path, &len);
 	int ret;

@@ -46,7 +46,7 @@ static void check_quoting(const char *data, size_t size)
 {
 	struct pairs first = {malloc(2 * size + 2), 0}, second = {malloc(2 * size + 2), 0};
 	char *quoted = malloc(16 * size + 64);
-	struct config_error err = {""};
+	struct error err = {""};
 	size_t len;
 
 	if (!first.text || !second.text || !quoted)
@@ -68,7 +68,7 @@ static void check_quoting(const char *data, size_t size)
 static void check_values(const char *data, size_t size)
 {
 	static struct config config, again;
-	struct config_error err = {""};
+	struct error err = {""};
 	unsigned int i;
 
 	config_set_defaults(&config);

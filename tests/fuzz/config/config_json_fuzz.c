@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct config config, again;
-	struct config_error err = {""};
+	struct error err = {""};
 
 	config_set_defaults(&config);
 	if (layer_json(&config, "f.json", (const char *)data, size, &err))

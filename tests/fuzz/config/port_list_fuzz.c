@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct port_set set;
-	struct config_error err = {""};
+	struct error err = {""};
 	char *text = malloc(size + 1);
 
 	if (!text)

@@ -30,7 +30,7 @@ static inline void check_round_trip(const struct config *config, struct config *
 }
 
 /* One line of printable ASCII (paths here are) that says what is allowed. */
-static inline void check_message(const struct config_error *err)
+static inline void check_message(const struct error *err)
 {
 	size_t len = strnlen(err->text, sizeof(err->text)), i;
 

@@ -39,7 +39,7 @@ static void fuzz_patch(const char *text, size_t size)
 	free(out);
 }
 
-static int collect(void *arg, cJSON *document, struct config_error *err)
+static int collect(void *arg, cJSON *document, struct error *err)
 {
 	(void)err;
 	cJSON_AddItemToArray(arg, cJSON_Duplicate(document, true));

@@ -19,7 +19,7 @@ int collect(void *arg, const char *name, const char *value)
 	return 0;
 }
 
-int parse(const std::string &text, Pairs *pairs, struct config_error *err,
+int parse(const std::string &text, Pairs *pairs, struct error *err,
 	  const char *prefix = ANNOTATION_PREFIX)
 {
 	std::vector<char> bytes(text.begin(), text.end()); /* no NUL behind it */
@@ -29,7 +29,7 @@ int parse(const std::string &text, Pairs *pairs, struct config_error *err,
 TEST(Annotations, OnlyThePrefixIsRead)
 {
 	Pairs pairs;
-	struct config_error err = {};
+	struct error err = {};
 	ASSERT_EQ(0, parse("cni.projectcalico.org/podIP=\"10.0.0.1/32\"\n"
 			   "kubernetes.io/config.source=\"api\"\n"
 			   "udplane.io/backend=\"auto\"\n"
@@ -98,7 +98,7 @@ class BadLine : public testing::TestWithParam<Bad>
 TEST_P(BadLine, IsRefusedWithFileAndLine)
 {
 	Pairs pairs;
-	struct config_error err = {};
+	struct error err = {};
 	EXPECT_EQ(-EINVAL, parse("other=\"1\"\n" + GetParam().line, &pairs, &err));
 	std::string text = err.text;
 	EXPECT_EQ(0u, text.find("/a/ann:2: annotation \"udplane.io/")) << text;

@@ -132,7 +132,7 @@ TEST(Key, FormattedDefaultsParse)
 	const struct key *key;
 	for (size_t i = 0; (key = key_at(i)); i++) {
 		char text[300];
-		struct config_error err;
+		struct error err;
 		ASSERT_LT(config_format(config.get(), key->name, text, sizeof(text)), 300);
 		ASSERT_EQ(0, key_apply(key, again.get(), &origin, text, &err)) << err.text;
 		EXPECT_TRUE(key_equal(key, config.get(), again.get())) << key->name;

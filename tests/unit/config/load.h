@@ -37,7 +37,7 @@ class TempFile
 struct Loaded {
 	int ret = 0;
 	std::unique_ptr<struct config> config{new struct config};
-	struct config_error err = {};
+	struct error err = {};
 	std::vector<std::string> environment; /* config->pci points into it */
 
 	std::string format(const char *key) const

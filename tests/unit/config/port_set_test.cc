@@ -31,7 +31,7 @@ class GoodList : public testing::TestWithParam<Good>
 TEST_P(GoodList, ParsesAndFormatsToTheShortestList)
 {
 	struct port_set set, again;
-	struct config_error err = {};
+	struct error err = {};
 	ASSERT_EQ(0, port_set_parse(GetParam().text, &set, &err)) << err.text;
 	EXPECT_EQ(GetParam().formatted, format(set));
 	EXPECT_EQ(GetParam().count, set.count);
@@ -61,7 +61,7 @@ class BadList : public testing::TestWithParam<Bad>
 TEST_P(BadList, IsRefusedWithValueReasonAndAllowed)
 {
 	struct port_set set;
-	struct config_error err = {};
+	struct error err = {};
 	EXPECT_EQ(-EINVAL, port_set_parse(GetParam().text, &set, &err));
 	EXPECT_EQ(GetParam().message + std::string("; allowed: ports 1-65535 and ranges LOW-HIGH, "
 						   "comma-separated"),

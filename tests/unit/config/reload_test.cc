@@ -37,7 +37,7 @@ class Reload : public testing::Test
 	Loaded loaded;
 	struct port_set ports;
 	struct config_warnings warnings;
-	struct config_error err = {};
+	struct error err = {};
 };
 
 TEST_F(Reload, NothingChanged)

@@ -105,7 +105,7 @@ void send_with_fds(int to, const void *data, size_t len, std::vector<int> fds)
 struct Result {
 	explicit Result(const std::string &path, int timeout_ms = 2000)
 	{
-		ret = attach_snapshot(path.c_str(), timeout_ms, &s, err);
+		ret = attach_snapshot(path.c_str(), timeout_ms, &s, &error);
 	}
 	~Result()
 	{
@@ -113,7 +113,7 @@ struct Result {
 			snapshot_free(&s);
 	}
 	struct snapshot s;
-	char err[ATTACH_ERROR_SIZE] = "";
+	struct error error = {};
 	int ret;
 };
 
@@ -135,7 +135,7 @@ TEST(Attach, GetsTheZone)
 			send_with_fds(peer, &w, sizeof(w), {memfd_of(image, image.size())});
 		});
 		Result r(d.path);
-		ASSERT_EQ(0, r.ret) << r.err;
+		ASSERT_EQ(0, r.ret) << r.error.text;
 		EXPECT_STREQ("eth0", r.s.ifname);
 		EXPECT_GT(r.s.now_ns, 0u);
 		EXPECT_EQ(UDPLANE_HELLO_OBSERVER, d.hello.flags);
@@ -162,7 +162,7 @@ TEST(Attach, NewerMinor)
 				      {memfd_of(image, image.size()), dup(0), dup(0)});
 		});
 		Result r(d.path);
-		EXPECT_EQ(0, r.ret) << r.err;
+		EXPECT_EQ(0, r.ret) << r.error.text;
 	}
 	EXPECT_EQ(before, open_fds());
 }
@@ -173,9 +173,9 @@ void expect_failure(std::function<void(int)> answer, int error, const char *part
 	{
 		Daemon d(answer);
 		Result r(d.path, 300);
-		EXPECT_EQ(error, r.ret) << r.err;
-		EXPECT_NE(nullptr, strstr(r.err, part)) << r.err;
-		EXPECT_EQ(0, strncmp(r.err, d.path.c_str(), d.path.size()));
+		EXPECT_EQ(error, r.ret) << r.error.text;
+		EXPECT_NE(nullptr, strstr(r.error.text, part)) << r.error.text;
+		EXPECT_EQ(0, strncmp(r.error.text, d.path.c_str(), d.path.size()));
 	}
 	EXPECT_EQ(before, open_fds());
 }

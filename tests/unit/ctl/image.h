@@ -124,7 +124,7 @@ struct Shot {
 	explicit Shot(Image &image, uint64_t now_ns = 5000000000)
 	{
 		s.now_ns = now_ns;
-		ret = snapshot_read(&s, image.words.data(), image.size(), err);
+		ret = snapshot_read(&s, image.words.data(), image.size(), &error);
 	}
 	~Shot()
 	{
@@ -135,7 +135,7 @@ struct Shot {
 	Shot &operator=(const Shot &) = delete;
 
 	struct snapshot s = {};
-	char err[SNAPSHOT_ERROR_SIZE] = "";
+	struct error error = {};
 	int ret;
 };
 

@@ -53,7 +53,7 @@ struct Situation {
 		Shot shot(image);
 		struct plain_list none = {};
 		struct verdict_input in = {5060, &shot.s, 0, nullptr, &none};
-		ASSERT_EQ(shot.ret, 0) << shot.err;
+		ASSERT_EQ(shot.ret, 0) << shot.error.text;
 		verdict_decide(&v, &in);
 		printed = text_of([&](FILE *f) { verdict_print(f, &v, &in); });
 		verdict_of_socket(&health, &shot.s, &shot.s.sockets[0]);

@@ -32,7 +32,7 @@ TEST(Snapshot, CopiesWhatIsThere)
 	image.ask(65535);
 
 	Shot shot(image);
-	ASSERT_EQ(0, shot.ret) << shot.err;
+	ASSERT_EQ(0, shot.ret) << shot.error.text;
 	EXPECT_STREQ("eth0", shot.s.ifname);
 	EXPECT_EQ(2u, shot.s.worker_cnt);
 	EXPECT_EQ(1, shot.s.worker[1].cpu);
@@ -74,7 +74,7 @@ TEST(Snapshot, NewerMinorWithLongerEntriesIsFine)
 	image.zone()->socket_high = 2;
 
 	Shot shot(image);
-	ASSERT_EQ(0, shot.ret) << shot.err;
+	ASSERT_EQ(0, shot.ret) << shot.error.text;
 	ASSERT_EQ(1u, shot.s.socket_cnt);
 	EXPECT_EQ(1u, shot.s.sockets[0].id);
 	EXPECT_EQ(5, shot.s.sockets[0].pid);
@@ -86,7 +86,7 @@ TEST(Snapshot, AnotherMajorIsNamed)
 	image.zone()->major = 9;
 	Shot shot(image);
 	EXPECT_EQ(-EPROTONOSUPPORT, shot.ret);
-	EXPECT_NE(nullptr, strstr(shot.err, "ABI 9"));
+	EXPECT_NE(nullptr, strstr(shot.error.text, "ABI 9"));
 }
 
 void expect_refused(void (*spoil)(udplane_stats_zone *), const char *word)
@@ -95,7 +95,7 @@ void expect_refused(void (*spoil)(udplane_stats_zone *), const char *word)
 	spoil(image.zone());
 	Shot shot(image);
 	EXPECT_EQ(-EPROTO, shot.ret) << word;
-	EXPECT_NE(nullptr, strstr(shot.err, word)) << shot.err;
+	EXPECT_NE(nullptr, strstr(shot.error.text, word)) << shot.error.text;
 }
 
 TEST(Snapshot, WrongLayoutsAreRefused)
@@ -122,10 +122,10 @@ TEST(Snapshot, EveryLengthIsSafe)
 	for (size_t len = 0; len < image.size(); len += 8) {
 		void *exact = malloc(len ? len : 1); /* ASan watches its end */
 		struct snapshot s = {};
-		char err[SNAPSHOT_ERROR_SIZE];
+		struct error error;
 
 		memcpy(exact, image.words.data(), len);
-		EXPECT_EQ(-EPROTO, snapshot_read(&s, exact, len, err)) << len;
+		EXPECT_EQ(-EPROTO, snapshot_read(&s, exact, len, &error)) << len;
 		free(exact);
 	}
 }
@@ -145,7 +145,7 @@ TEST(Snapshot, GarbageNeverLeadsOutOfIt)
 	char *at = map + room - image.size();
 	for (int round = 0; round < 20000; round++) {
 		struct snapshot s = {};
-		char err[SNAPSHOT_ERROR_SIZE];
+		struct error error;
 
 		memcpy(at, image.words.data(), image.size());
 		auto *z = reinterpret_cast<udplane_stats_zone *>(at);
@@ -160,7 +160,7 @@ TEST(Snapshot, GarbageNeverLeadsOutOfIt)
 			*f = r >> 8 & 1 ? static_cast<uint32_t>(r >> 32)
 					: *f + static_cast<uint32_t>(r >> 32) % 512 * 8;
 		}
-		if (!snapshot_read(&s, at, image.size(), err))
+		if (!snapshot_read(&s, at, image.size(), &error))
 			snapshot_free(&s);
 	}
 	munmap(map, room + page);

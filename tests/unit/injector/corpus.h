@@ -53,7 +53,7 @@ inline std::vector<std::string> files_of(const std::string &folder)
 /* The chart's default values, or tests/helm/values/full.yaml. */
 inline injection_ptr load_injection(bool full)
 {
-	struct config_error err = {};
+	struct error err = {};
 	std::string text;
 
 	if (!full)

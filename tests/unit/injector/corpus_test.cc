@@ -23,7 +23,7 @@ struct result {
 result run(const struct injection *injection, const std::string &text)
 {
 	struct config_warnings notes = {};
-	struct config_error err = {};
+	struct error err = {};
 	result result = {};
 	char *out = manifest_patch(injection, "manifest", text.c_str(), text.size(), &result.counts,
 				   &notes, &err);
@@ -39,7 +39,7 @@ result run(const struct injection *injection, const std::string &text)
 
 json parse(const std::string &text)
 {
-	struct config_error err = {};
+	struct error err = {};
 
 	return json(yaml_parse("out", text.c_str(), text.size(), &err));
 }
@@ -154,7 +154,7 @@ TEST(Denied, SaysWhatWhereAndWhatIsAllowed)
 		size_t start = text.find("# denied: ") + 10;
 		std::string expected = text.substr(start, text.find('\n', start) - start);
 		json pod = parse(text);
-		struct config_error err = {};
+		struct error err = {};
 
 		ASSERT_TRUE(pod && check_concerned(pod.get()));
 		EXPECT_EQ(check_pod(injection.get(), pod.get(), &err), -EINVAL);

@@ -11,7 +11,7 @@ const std::string start =
 
 std::string error_of(const std::string &text)
 {
-	struct config_error err = {};
+	struct error err = {};
 	injection_ptr injection(injection_parse("t", text.data(), text.size(), &err));
 
 	return injection ? "" : err.text;

@@ -7,7 +7,7 @@
 namespace
 {
 
-int add(void *arg, cJSON *document, struct config_error *err)
+int add(void *arg, cJSON *document, struct error *err)
 {
 	cJSON *list = cJSON_GetObjectItem(document, "list");
 
@@ -26,7 +26,7 @@ int add(void *arg, cJSON *document, struct config_error *err)
 
 std::string patched(const std::string &text)
 {
-	struct config_error err = {};
+	struct error err = {};
 	char *out = yaml_patch("t", text.data(), text.size(), "marked", add, nullptr, &err);
 	std::string result = out ? out : std::string("error: ") + err.text;
 
@@ -80,7 +80,7 @@ TEST(Yaml, AliasesAreRefusedWhereMarked)
 
 TEST(Yaml, ScalarsAreWhatKubernetesTakesThemFor)
 {
-	struct config_error err = {};
+	struct error err = {};
 	std::string text = "{a: 53, b: '53', c: yes, d: off, e: ~, f: null, g: 1.5, h: 12:30, i: "
 			   "-x, j: \"true\"}";
 	json item(yaml_parse("t", text.data(), text.size(), &err));
@@ -92,7 +92,7 @@ TEST(Yaml, ScalarsAreWhatKubernetesTakesThemFor)
 	free(printed);
 }
 
-int replace(void *arg, cJSON *document, struct config_error *err)
+int replace(void *arg, cJSON *document, struct error *err)
 {
 	(void)err;
 	cJSON_ReplaceItemInObject(document, "x",
@@ -106,7 +106,7 @@ TEST(Yaml, WhatIsNewMeansTheSame)
 		R"({"a":["x",{"k":"yes","l":[]},["n"]],"b":{},"c":"5","d":"a: b","e":true,
 		    "k.io/x":null,"f":"a #","g":"a:","h":"","i":"- a","j":"two\nlines","k":-5,
 		    "y":"Null","null":"/a/b","l":"~","m":"1e3","n":"p\ttab ","o":"2001-01-01"})"));
-	struct config_error err = {};
+	struct error err = {};
 
 	for (std::string old : {"", "null", "5", "'a'", "[1, {b: 2}]", "{c: [d]}"}) {
 		std::string text = "x: " + old + "\nz: 1\n";
@@ -123,7 +123,7 @@ TEST(Yaml, WhatIsNewMeansTheSame)
 
 TEST(Yaml, NothingIsEmpty)
 {
-	struct config_error err = {};
+	struct error err = {};
 
 	EXPECT_EQ(patched(""), "");
 	EXPECT_FALSE(yaml_parse("t", "# a\n", 4, &err));

@@ -1,30 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What went wrong with a configuration, as one line of text for the person who wrote it. */
-#ifndef UDPLANE_SIDECAR_CONFIG_ERROR_H
-#define UDPLANE_SIDECAR_CONFIG_ERROR_H
+/*
+ * Texts for the person who wrote a configuration. Errors and warnings have one form:
+ * source: "value": what is wrong; allowed: what would be right.
+ */
+#ifndef UDPLANE_SIDECAR_CONFIG_TEXT_H
+#define UDPLANE_SIDECAR_CONFIG_TEXT_H
 
 #include <stddef.h>
+
+#include "include/base/error.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* One line, no newline at its end: source: "value": what is wrong; allowed: what would be right. */
-struct config_error {
-	char text[512];
-};
 
 #define CONFIG_WARNINGS_MAX 8
 
 /* `count` may exceed CONFIG_WARNINGS_MAX; only the first ones are kept. */
 struct config_warnings {
 	unsigned int count;
-	struct config_error entry[CONFIG_WARNINGS_MAX];
+	struct error entry[CONFIG_WARNINGS_MAX];
 };
-
-/* Sets the text, cut to fit. `err` may be NULL. */
-void config_error_set(struct config_error *err, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
 
 /* Appends a warning. `warnings` may be NULL. */
 void config_warn(struct config_warnings *warnings, const char *format, ...)

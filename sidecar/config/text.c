@@ -1,24 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sidecar/config/error.h"
+#include "sidecar/config/text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-void config_error_set(struct config_error *err, const char *format, ...)
-{
-	va_list args;
-
-	if (!err)
-		return;
-	va_start(args, format);
-	vsnprintf(err->text, sizeof(err->text), format, args);
-	va_end(args);
-}
-
 void config_warn(struct config_warnings *warnings, const char *format, ...)
 {
-	struct config_error *entry;
+	struct error *entry;
 	va_list args;
 
 	if (!warnings || warnings->count++ >= CONFIG_WARNINGS_MAX)

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What went wrong, as one line of text for a person.
+ *
+ * A function that may fail takes a `struct error *` as its last parameter and returns 0 or -errno.
+ * It writes the text only if it fails. The text names what was wrong, the value, and what to do.
+ * It has no newline at its end.
+ */
+#ifndef UDPLANE_BASE_ERROR_H
+#define UDPLANE_BASE_ERROR_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct error {
+	char text[512]; /* always terminated; what does not fit is cut at the end */
+};
+
+/*
+ * Sets the text as printf() does and returns `ret`, so that one line reports a failure:
+ *
+ *	return error_set(error, -EINVAL, "frame size %u: AF_XDP takes 2048 or 4096", size);
+ *
+ * error: may be NULL; nothing is written then. Its present text may be among the arguments.
+ * ret:   the caller's return value, mostly -errno.
+ */
+int error_set(struct error *error, int ret, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/*
+ * Puts context in front of the present text and returns `ret`:
+ *
+ *	return error_prefix(error, err, "interface %s: ", name);
+ *
+ * The end of the text is cut if both do not fit. Parameters as for error_set().
+ */
+int error_prefix(struct error *error, int ret, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
