@@ -4,8 +4,9 @@
  * process was in when it made the socket; the group of the client as it is when it claims is taken
  * for that. BPF_PROG_QUERY takes CAP_NET_ADMIN.
  */
+#include "sidecar/environment/cgroup.h"
+
 #include "sidecar/environment/environment.h"
-#include "sidecar/environment/internal.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
@@ -101,7 +102,7 @@ int environment_cgroup_open(int top, int pid)
 	return fd >= 0 ? fd : fcntl(top, F_DUPFD_CLOEXEC, 0);
 }
 
-uint32_t environment_cgroup_programs(const struct environment *e, int cgroup_fd)
+uint32_t cgroup_programs(int cgroup_fd)
 {
 	static const struct {
 		uint32_t type, bit;
@@ -119,8 +120,6 @@ uint32_t environment_cgroup_programs(const struct environment *e, int cgroup_fd)
 	};
 	uint32_t bits = 0;
 
-	if (cgroup_fd < 0 || environment_trusts(e, JUDGE_CGROUP))
-		return 0;
 	for (uint32_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
 		if (count_programs(cgroup_fd, types[i].type, BPF_F_QUERY_EFFECTIVE))
 			bits |= types[i].bit;

@@ -3,7 +3,7 @@
 
 #include "sidecar/base/log.h"
 #include "sidecar/environment/attrs.h"
-#include "sidecar/environment/internal.h"
+#include "sidecar/environment/cgroup.h"
 #include "sidecar/environment/reader.h"
 #include "sidecar/environment/rules_net.h"
 #include "sidecar/environment/rules_xt.h"
@@ -633,9 +633,11 @@ const struct judge_world *environment_world(const struct environment *e)
 	return &e->w;
 }
 
-bool environment_trusts(const struct environment *e, enum judge_kind kind)
+uint32_t environment_cgroup_programs(const struct environment *e, int cgroup_fd)
 {
-	return e->trusted & 1u << kind;
+	if (cgroup_fd < 0 || e->trusted & 1u << JUDGE_CGROUP)
+		return 0;
+	return cgroup_programs(cgroup_fd);
 }
 
 /* What it says does not matter: all is read again. */

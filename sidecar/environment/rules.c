@@ -16,22 +16,6 @@
 
 /* ---- building ---- */
 
-void rules_free(struct rules *r)
-{
-	free(r->tests);
-	free(r->rules);
-	free(r->chains);
-	free(r->sets);
-	free(r->elements);
-	free(r->lookups);
-	free(r->parts);
-	free(r->keys);
-	free(r->chain_index.slot);
-	free(r->set_index.slot);
-	free(r->identity_index.slot);
-	memset(r, 0, sizeof(*r));
-}
-
 struct rules_chain *rules_add_chain(struct rules *r, const char *make, uint8_t family,
 				    const char *table, const char *name)
 {
@@ -103,47 +87,6 @@ void rules_effect(struct rules *r, uint32_t effect, const char *what)
 		snprintf(rule->what, sizeof(rule->what), "%s", what);
 	}
 	rule->effects |= effect;
-}
-
-/* ---- classes ---- */
-
-void rules_class_init(struct rules_class *c, uint8_t family)
-{
-	memset(c, 0, sizeof(*c));
-	c->family = family;
-	if (family == AF_INET) {
-		c->net[9] = IPPROTO_UDP;
-		c->net_known[9] = 0xff;
-	} else {
-		c->net[6] = IPPROTO_UDP;
-		c->net_known[6] = 0xff;
-	}
-}
-
-static void know(uint8_t *bytes, uint8_t *known, const void *value, size_t len)
-{
-	memcpy(bytes, value, len);
-	memset(known, 0xff, len);
-}
-
-void rules_class_source(struct rules_class *c, const void *addr, uint16_t port_be)
-{
-	uint32_t off = c->family == AF_INET ? 12 : 8;
-
-	if (addr)
-		know(c->net + off, c->net_known + off, addr, c->family == AF_INET ? 4 : 16);
-	if (port_be)
-		know(c->udp, c->udp_known, &port_be, 2);
-}
-
-void rules_class_destination(struct rules_class *c, const void *addr, uint16_t port_be)
-{
-	uint32_t off = c->family == AF_INET ? 16 : 24;
-
-	if (addr)
-		know(c->net + off, c->net_known + off, addr, c->family == AF_INET ? 4 : 16);
-	if (port_be)
-		know(c->udp + 2, c->udp_known + 2, &port_be, 2);
 }
 
 /* ---- prefixes ---- */

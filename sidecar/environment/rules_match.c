@@ -14,6 +14,39 @@ static void know(uint8_t *bytes, uint8_t *known, const void *value, size_t len)
 	memset(known, 0xff, len);
 }
 
+void rules_class_init(struct rules_class *c, uint8_t family)
+{
+	memset(c, 0, sizeof(*c));
+	c->family = family;
+	if (family == AF_INET) {
+		c->net[9] = IPPROTO_UDP;
+		c->net_known[9] = 0xff;
+	} else {
+		c->net[6] = IPPROTO_UDP;
+		c->net_known[6] = 0xff;
+	}
+}
+
+void rules_class_source(struct rules_class *c, const void *addr, uint16_t port_be)
+{
+	uint32_t off = c->family == AF_INET ? 12 : 8;
+
+	if (addr)
+		know(c->net + off, c->net_known + off, addr, c->family == AF_INET ? 4 : 16);
+	if (port_be)
+		know(c->udp, c->udp_known, &port_be, 2);
+}
+
+void rules_class_destination(struct rules_class *c, const void *addr, uint16_t port_be)
+{
+	uint32_t off = c->family == AF_INET ? 16 : 24;
+
+	if (addr)
+		know(c->net + off, c->net_known + off, addr, c->family == AF_INET ? 4 : 16);
+	if (port_be)
+		know(c->udp + 2, c->udp_known + 2, &port_be, 2);
+}
+
 static void meta_bytes(const struct rules_class *c, uint8_t key, uint8_t *bytes, uint8_t *known)
 {
 	const uint8_t nfproto = c->family == AF_INET ? NFPROTO_IPV4 : NFPROTO_IPV6,

@@ -228,6 +228,22 @@ static void copy_index(struct rules_index *to, const struct rules_index *from, b
 	to->cnt = from->cnt;
 }
 
+void rules_free(struct rules *r)
+{
+	free(r->tests);
+	free(r->rules);
+	free(r->chains);
+	free(r->sets);
+	free(r->elements);
+	free(r->lookups);
+	free(r->parts);
+	free(r->keys);
+	free(r->chain_index.slot);
+	free(r->set_index.slot);
+	free(r->identity_index.slot);
+	memset(r, 0, sizeof(*r));
+}
+
 bool rules_copy(struct rules *to, const struct rules *from)
 {
 	bool bad = from->failed;

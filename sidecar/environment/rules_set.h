@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What rules.c and rules_set.c share. */
+/* Private to sidecar/environment: what rules.c takes from rules_set.c. */
 #ifndef SIDECAR_ENVIRONMENT_RULES_SET_H
 #define SIDECAR_ENVIRONMENT_RULES_SET_H
 

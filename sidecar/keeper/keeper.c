@@ -3,7 +3,6 @@
 
 #include "sidecar/keeper/process.h"
 #include <errno.h>
-#include <linux/futex.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,7 +10,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -86,12 +84,6 @@ int keeper_read(struct keeper *k, struct keeper_reply *r)
 		if (r->op != KEEPER_BURY)
 			return 1;
 	}
-}
-
-void keeper_call(struct keeper_shared *shared)
-{
-	__atomic_fetch_add(&shared->calls, 1, __ATOMIC_SEQ_CST);
-	syscall(SYS_futex, &shared->calls, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
 /* After a message: does somebody hear it? */

@@ -4,6 +4,9 @@
 #define SIDECAR_KEEPER_PROCESS_H
 
 #include "sidecar/keeper/keeper.h"
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define KEEPER_PAYLOAD_MAX 65536u
 
@@ -25,7 +28,11 @@ struct keeper_shared {
 };
 
 /* Wakes one of the threads that wait. */
-void keeper_call(struct keeper_shared *shared);
+static inline void keeper_call(struct keeper_shared *shared)
+{
+	__atomic_fetch_add(&shared->calls, 1, __ATOMIC_SEQ_CST);
+	syscall(SYS_futex, &shared->calls, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
 
 /* A request on the channel; a SEND's payload follows. */
 struct keeper_request {
