@@ -22,6 +22,12 @@ MAY_INCLUDE = {
     "client": ("client", "include"),
     "deploy": ("deploy", "include", "sidecar/base", "sidecar/config"),
 }
+# Folders whose files still call each other in circles.
+MAY_CIRCLE = ("sidecar/control",)
+NO_CODE = re.compile(r"""/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""", re.S)
+EXTERN_FUNCTION = re.compile(r"^(?!static\b|typedef\b|#)[A-Za-z_][\w ]*[ *]+(\w+)\([^;{}]*\)\n\{", re.M)
+STATIC_FUNCTION = re.compile(r"^static\b[^;{}=]*?\b(\w+)\([^;{}]*\)\n\{", re.M)
+CALL = re.compile(r"(?<![\w.>])(\w+)\(")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 
@@ -72,6 +78,58 @@ def check_cycles():
     for start in graph:
         if start not in state:
             yield from visit(start, [start])
+
+
+def call_graph():
+    """{folder: {.c file: {.c file of the same folder: a function of it that the first calls}}}. By the text alone: a definition
+    begins in the first column, a call is a name before a bracket, and what is called by a pointer is no call."""
+    text, defined, graph = {}, {}, {}
+    for path in files("c"):
+        if path.endswith(".c"):
+            text[path] = NO_CODE.sub(" ", "\n".join(lines_of(path)))
+            for name in EXTERN_FUNCTION.findall(text[path]):
+                defined.setdefault((os.path.dirname(path), name), []).append(path)
+    for path, code in text.items():
+        folder = os.path.dirname(path)
+        calls = graph.setdefault(folder, {}).setdefault(path, {})
+        for name in set(CALL.findall(code)) - set(STATIC_FUNCTION.findall(code)):
+            where = defined.get((folder, name), ())
+            if len(where) == 1 and where[0] != path:
+                calls[where[0]] = min(name, calls.get(where[0], name))
+    return graph
+
+
+def circle_in(calls):
+    """The files of one circle, the first of them again at the end; None."""
+    done = set()
+
+    def visit(path, way):
+        for target in sorted(calls[path]):
+            if target in way:
+                return way[way.index(target):] + [target]
+            if target not in done:
+                found = visit(target, way + [target])
+                if found:
+                    return found
+        done.add(path)
+        return None
+
+    for start in sorted(calls):
+        circle = start not in done and visit(start, [start])
+        if circle:
+            return circle
+    return None
+
+
+def check_circles():
+    for folder, calls in call_graph().items():
+        circle = circle_in(calls)
+        if circle and folder not in MAY_CIRCLE:
+            steps = [f"{a} calls {calls[a][b]}() of {os.path.basename(b)}" for a, b in zip(circle, circle[1:])]
+            yield (circle[0], 1, "a circle of calls: " + "; ".join(steps),
+                   "move what both need into a file below them, or pass a function")
+        elif not circle and folder in MAY_CIRCLE:
+            yield ("tests/lint/structure.py", 1, f"{folder}/ has no circle of calls any more", "remove it from MAY_CIRCLE")
 
 
 def check_sides():
