@@ -54,7 +54,7 @@ class Version:
         return p.returncode, p.stdout
 
     def sidecar(self, net):
-        return Sidecar(net, program=self.udplaned)
+        return Sidecar(net, program=self.udplaned, tool=self.ctl)
 
 
 class App:

@@ -159,8 +159,8 @@ class Net:
 
 class Sidecar:
     def __init__(self, net, *flags, ports="5000-9999", mode="latency", interface="va", ready=True, path=None, env=None, wrap=(),
-                 program=UDPLANED):
-        self.net = net
+                 program=UDPLANED, tool=CTL):
+        self.net, self.tool = net, tool
         self.path = path or SOCKET
         command = [*wrap, *WRAP, program, "--interface", interface, "--ports", ports, "--socket", self.path, "--mode", mode, *flags]
         self.log = tempfile.TemporaryFile("w+")
@@ -190,7 +190,7 @@ class Sidecar:
     def healthy(self):
         if self.proc.poll() is not None:
             raise AssertionError("udplaned ended:\n" + self.output())
-        return subprocess.run([CTL, "--socket", self.path, "health", "--quiet"], stdout=subprocess.DEVNULL,
+        return subprocess.run([self.tool, "--socket", self.path, "health", "--quiet"], stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL).returncode == 0
 
     def output(self):
@@ -198,10 +198,10 @@ class Sidecar:
         return self.log.read()
 
     def stats(self):
-        return json.loads(sh(CTL, "--socket", self.path, "stats", "--json"))
+        return json.loads(sh(self.tool, "--socket", self.path, "stats", "--json"))
 
     def ctl(self, *verb, check=True):
-        p = subprocess.run([CTL, "--socket", self.path, *verb], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        p = subprocess.run([self.tool, "--socket", self.path, *verb], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if check and p.returncode:
             raise AssertionError(f"udplanectl {verb}: {p.returncode}: {p.stdout}")
         return p.returncode, p.stdout
