@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Netlink attributes by number, whatever lengths they claim. */
+/* Netlink attributes by number. Their lengths are checked, since a message may claim any. */
 #ifndef SIDECAR_ENVIRONMENT_ATTRS_H
 #define SIDECAR_ENVIRONMENT_ATTRS_H
 
@@ -32,7 +32,8 @@ static inline void attrs_read(struct attrs *a, const void *payload, uint32_t len
 	}
 }
 
-/* The next whole message, or NULL. libmnl's own loop runs on behind a last one of odd length. */
+/* Returns the next whole message, or NULL. libmnl's own loop runs past a last message of odd
+ * length. */
 static inline const struct nlmsghdr *attrs_next_message(const void **at, uint32_t *len)
 {
 	const struct nlmsghdr *nlh = *at;
@@ -47,7 +48,8 @@ static inline const struct nlmsghdr *attrs_next_message(const void **at, uint32_
 	return nlh;
 }
 
-/* Those of a message behind its family's header. False: it is too short. */
+/* Fills in the attributes behind the message's family header. Returns false if the message is too
+ * short. */
 static inline bool attrs_of_message(struct attrs *a, const struct nlmsghdr *nlh, uint32_t header)
 {
 	uint32_t head = MNL_ALIGN(sizeof(*nlh)) + MNL_ALIGN(header);
@@ -74,7 +76,7 @@ static inline uint32_t attrs_be32(const struct attrs *a, uint32_t type, uint32_t
 	return be32toh(v);
 }
 
-/* Cut to fit; "" if there is none. */
+/* The text is cut to fit, and "" if there is none. */
 static inline const char *attrs_string(const struct nlattr *n, char *out, uint32_t size)
 {
 	uint32_t len = n ? mnl_attr_get_payload_len(n) : 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * BPF programs that hang on control groups and devices. A socket belongs to the group that its
- * process was in when it made the socket; the group of the client as it is when it claims is taken
- * for that. BPF_PROG_QUERY takes CAP_NET_ADMIN.
+ * BPF programs that are attached to control groups and devices. A socket belongs to the group that
+ * its process was in when it made the socket; here the client's group at the time of the claim is
+ * taken for it. BPF_PROG_QUERY needs CAP_NET_ADMIN.
  */
 #include "sidecar/environment/cgroup.h"
 
@@ -24,11 +24,11 @@ static uint32_t count_programs(int target, uint32_t type, uint32_t flags)
 	union bpf_attr a;
 
 	memset(&a, 0, sizeof(a));
-	a.query.target_fd = (uint32_t)target; /* a device's index has the same place */
+	a.query.target_fd = (uint32_t)target; /* a device's index is in the same field */
 	a.query.attach_type = type;
 	a.query.query_flags = flags;
-	/* Without room for them, the kernel says how many there are. EINVAL: it does not know that
-	 * kind. Not permitted: there may be some. */
+	/* Given no room for them, the kernel returns how many programs there are. EINVAL means that
+	 * it does not know that kind. If it is not permitted, there may be some. */
 	if (syscall(__NR_bpf, BPF_PROG_QUERY, &a, sizeof(a)) && errno != ENOSPC)
 		return errno == EPERM;
 	return a.query.prog_cnt;
@@ -40,8 +40,8 @@ uint32_t cgroup_tcx_programs(int ifindex)
 	       count_programs(ifindex, TCX_EGRESS, 0) << 16;
 }
 
-/* A mount of our own that appears nowhere: where /sys/fs/cgroup has none of cgroup2, as behind `ip
- * netns exec`. CAP_SYS_ADMIN. */
+/* Makes a private mount of cgroup2, for a /sys/fs/cgroup that has none, as under `ip netns exec`.
+ * Needs CAP_SYS_ADMIN. */
 static int mount_privately(void)
 {
 	int fs = (int)syscall(__NR_fsopen, "cgroup2", 1 /* FSOPEN_CLOEXEC */), fd = -1;
@@ -54,7 +54,7 @@ static int mount_privately(void)
 	return fd;
 }
 
-/* The top of cgroup2 as we see it; on hybrid machines not where one expects it. */
+/* The root of cgroup2 as we see it; on hybrid machines it is not at the usual place. */
 int environment_cgroup_top(void)
 {
 	FILE *f = fopen("/proc/self/mountinfo", "re");
@@ -78,7 +78,7 @@ static int open_group(int top, const char *proc)
 	while (f && fd < 0 && fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\n")] = 0;
 		if (strncmp(line, "0::/", 4) ||
-		    strstr(line, "/..")) /* outside of our cgroup namespace */
+		    strstr(line, "/..")) /* outside our cgroup namespace */
 			continue;
 		fd = openat(top, line[4] ? line + 4 : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	}

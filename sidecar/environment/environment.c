@@ -34,12 +34,12 @@
 #define TIMEOUT_S 2
 #define TRIES	  5  /* of a dump that a change interrupts */
 #define PARENTS	  64 /* of tc filters */
-/* bytes of a legacy table that is compared each second; bigger ones when their size changes, and
- * each minute */
+/* Bytes of a legacy table that is compared every second. Larger ones are compared when their size
+ * changes, and every minute. */
 #define POLL_SIZE  262144
 #define SLOW_POLLS 60
-#define STEP_NS	   2000000ull /* of a reading of nftables in a turn of the loop */
-#define PAUSE	   4 /* times what a reading took passes until the next, but a second at most */
+#define STEP_NS	   2000000ull /* time per turn of the loop for reading nftables */
+#define PAUSE	   4	      /* pause after a reading: its duration times this, at most 1 s */
 
 struct channel {
 	struct mnl_socket *events, *requests;
@@ -53,13 +53,13 @@ struct environment {
 	int epoll_fd;
 	struct channel ch[CHANNELS];
 	uint32_t seq;
-	uint64_t xt_print; /* of all legacy tables, as last read */
-	uint32_t tcx;	   /* programs at ingress | at egress << 16 */
+	uint64_t xt_print; /* hash of all legacy tables as last read */
+	uint32_t tcx;	   /* numbers of programs: ingress | egress << 16 */
 	bool nat_chains;
 	uint32_t polls;
-	struct reader *reader; /* NULL: the kernel has no nftables */
+	struct reader *reader; /* NULL if the kernel has no nftables */
 	bool wanted;	       /* nftables or iptables have changed since the last reading began */
-	uint32_t torn;	       /* readings that changes have come into, one after another */
+	uint32_t torn;	       /* readings in a row that a change has interrupted */
 	uint64_t began_ns;
 	int pause_fd; /* a timer; armed: `paused` */
 	bool paused;
@@ -68,8 +68,8 @@ struct environment {
 
 /* ---- dumps ---- */
 
-/* One answer, until its end. 0; -errno of the kernel's; -EINTR: a change came between, ask again.
- */
+/* Reads one answer to its end. Returns 0, the kernel's -errno, or -EINTR if a change has
+ * interrupted the dump and the caller must ask again. */
 static int take_answer(struct environment *e, struct mnl_socket *s, uint32_t seq, bool dump,
 		       void (*take)(struct environment *, const struct nlmsghdr *, void *),
 		       void *arg)
@@ -130,12 +130,12 @@ static bool is_absent(int err)
 	       err == -EAFNOSUPPORT;
 }
 
-/* One legacy table. Only asked for tables that the namespace has: asking for others would make
- * them. r NULL: into *print only. */
+/* Reads one legacy table. Call it only for tables that the namespace has, since asking for another
+ * would create it. r NULL: only *print is updated. */
 static int read_xt_table(int fd, uint8_t family, const char *name, struct rules *r, uint64_t *print)
 {
 	int level = family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
-	struct ipt_getinfo info; /* ip6t_getinfo is laid out alike */
+	struct ipt_getinfo info; /* ip6t_getinfo has the same layout */
 	struct ipt_get_entries *get;
 	struct rules_xt_table t = {.name = name};
 	socklen_t len = sizeof(info);
@@ -190,7 +190,7 @@ static int read_xt_family(uint8_t family, struct rules *r, uint64_t *print)
 	return err;
 }
 
-/* r NULL: only what tells a change. */
+/* r NULL: only what shows a change. */
 static int read_xt(struct rules *r, uint64_t *print)
 {
 	int err;
@@ -216,8 +216,9 @@ static void take_flow(struct environment *e, const struct nlmsghdr *nlh, void *a
 		e->w.nat_flows = true;
 }
 
-/* A flow goes on being translated when its rule has gone, as long as there is any nat chain. Who
- * removes one of several rules has to end its flows, as kube-proxy does: that is not looked at. */
+/* A flow is still translated after its rule was removed, as long as there is any nat chain. If one
+ * of several rules is removed, its flows must be ended, as kube-proxy does; that is not checked
+ * here. */
 static void look_for_flows(struct environment *e)
 {
 	const struct nfgenmsg g = {.nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0};
@@ -293,7 +294,7 @@ static int read_tc(struct environment *e, struct rules *r)
 		err = ask(e, e->ch[ROUTE].requests, RTM_GETTFILTER, true, &t, sizeof(t),
 			  take_filter, &p);
 		if (err != -EINTR && err)
-			err = 0; /* a queue that takes no filters, or has gone */
+			err = 0; /* a queue that takes no filters, or was removed */
 	}
 	if (e->tcx & 0xffff)
 		rules_tc_program(r, true);
@@ -316,7 +317,7 @@ static void adopt(struct environment *e, enum judge_kind kind, struct rules *fre
 			 "harmless",
 			 what[kind], err == -EINTR ? "they change all the time" : strerror(-err));
 		log_warn("%s", e->w.blind[kind]);
-		rules_free(fresh); /* the last ones have sets that the next reading can take over */
+		rules_free(fresh); /* the next reading can take over sets of the last one */
 		return;
 	}
 	rules_free(&e->w.rules[kind]);
@@ -338,7 +339,7 @@ static void reread(struct environment *e, enum judge_kind kind)
 	adopt(e, kind, &fresh, err);
 }
 
-/* So many times what the last one took. */
+/* Pauses for a multiple of what the last reading took. */
 static void pause_readings(struct environment *e, uint64_t times)
 {
 	uint64_t ns = times * (clock_now_ns() - e->began_ns) + 1;
@@ -381,7 +382,7 @@ static void take_message(struct environment *e, const struct nlmsghdr *nlh)
 	e->wanted = true;
 }
 
-/* What has changed in nftables: elements of some sets, or anything. */
+/* Notes what has changed in nftables: elements of some sets, or anything. */
 static void take_news(struct environment *e)
 {
 	int fd = e->ch[NETFILTER].events ? mnl_socket_get_fd(e->ch[NETFILTER].events) : -1;
@@ -406,7 +407,7 @@ static void take_news(struct environment *e)
 	}
 }
 
-/* True: a reading of the packet filters has come to its end. */
+/* Returns true if a reading of the packet filters has ended. */
 static bool read_on(struct environment *e, uint64_t ns)
 {
 	struct rules fresh = {0};
@@ -428,7 +429,8 @@ static bool read_on(struct environment *e, uint64_t ns)
 	}
 	if (err > 0)
 		err = read_xt(&fresh, &e->xt_print);
-	if (err == -EINTR && ++e->torn < TRIES) { /* who changes much at once is done soon */
+	if (err == -EINTR &&
+	    ++e->torn < TRIES) { /* a program that makes many changes at once is soon done */
 		rules_free(&fresh);
 		e->wanted = true;
 		pause_readings(e, 1);
@@ -443,7 +445,7 @@ static bool reading(const struct environment *e)
 	return e->reader && reader_busy(e->reader);
 }
 
-/* Do the rules hold many elements that have been replaced? */
+/* Returns true if the rules hold many elements that have been replaced. */
 static bool is_bloated(const struct rules *r)
 {
 	uint32_t live = 0;
@@ -453,7 +455,8 @@ static bool is_bloated(const struct rules *r)
 	return r->element_cnt > 2 * live + 4096;
 }
 
-/* If packet filters have changed, and it is time. True: it is done already. */
+/* Begins a reading if packet filters have changed and the pause is over. Returns true if it is
+ * finished already. */
 static bool read_if_wanted(struct environment *e, uint64_t ns)
 {
 	const struct rules *old = &e->w.rules[JUDGE_NETFILTER];
@@ -476,7 +479,7 @@ static bool read_if_wanted(struct environment *e, uint64_t ns)
 	return read_on(e, ns);
 }
 
-/* At the start: until it is done. */
+/* At the start: reads until all is done. */
 static void read_whole(struct environment *e)
 {
 	struct pollfd p = {.fd = e->reader ? reader_fd(e->reader) : -1, .events = POLLIN};
@@ -572,7 +575,7 @@ static int open_channels(struct environment *e)
 		int err = open_channel(e, i, at[i].bus, at[i].group);
 
 		if (err == -EPROTONOSUPPORT)
-			close_channel(&e->ch[i]); /* the kernel has no such thing */
+			close_channel(&e->ch[i]); /* the kernel does not have it */
 		else if (err)
 			return err;
 	}
@@ -640,7 +643,7 @@ uint32_t environment_cgroup_programs(const struct environment *e, int cgroup_fd)
 	return cgroup_programs(cgroup_fd);
 }
 
-/* What it says does not matter: all is read again. */
+/* The message's content does not matter, since all is read again. */
 static void swallow(struct environment *e, struct mnl_socket *s)
 {
 	while (recv(mnl_socket_get_fd(s), e->buf, sizeof(e->buf), MSG_DONTWAIT) > 0 ||
@@ -648,7 +651,7 @@ static void swallow(struct environment *e, struct mnl_socket *s)
 		;
 }
 
-/* True: judgements may have changed. */
+/* Returns true if judgements may have changed. */
 static bool on_event(struct environment *e, uint32_t which)
 {
 	uint64_t expired;
@@ -712,7 +715,7 @@ bool environment_poll(struct environment *e)
 	return changed;
 }
 
-/* True: it was another set. */
+/* Returns true if the set has changed. */
 static bool replace(uint8_t (**set)[16], uint32_t *set_cnt, const uint8_t (*addr)[16], uint32_t cnt)
 {
 	uint8_t(*copy)[16];

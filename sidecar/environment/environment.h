@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What this network namespace and the control groups of clients would do to datagrams beside
- * routing: packet filters, address translation, IPsec policies, traffic control, BPF programs.
- * Asked of the kernel at the start and at each change that it tells (nftables in slices: the rules
- * are the former ones until environment_process() says that all is read); what it does not tell
- * (iptables-legacy, tcx and control-group programs, ends of translated flows) is looked at by
- * environment_poll(), once a second. Control thread only.
+ * What Linux would do to datagrams besides routing them: packet filters, address translation, IPsec
+ * policies, traffic control, and BPF programs, as set up in this network namespace and in the
+ * control groups of clients.
+ *
+ * The kernel is asked at the start and after each change that it reports. nftables is read in
+ * slices: until environment_process() says that all is read, the former rules hold. What the kernel
+ * does not report (iptables-legacy, tcx and control-group programs, the end of translated flows) is
+ * checked by environment_poll(), which the caller calls once per second. Control thread only.
  *
  * Not known here: IPVS, BPF programs of netfilter links, what the host does at its end of a veth,
  * netkit.
@@ -21,30 +23,34 @@ extern "C" {
 
 struct environment;
 
-/* trusted: 1 << enum judge_kind: not looked at, because the administrator has declared that it
- * concerns no datagrams. device_asks: as in judge.h. 0 or -errno, with text. */
+/* Reads everything once. trusted: bits 1 << enum judge_kind of kinds that are not looked at,
+ * because the administrator has declared that they concern no datagrams. device_asks: as in
+ * judge.h. Returns 0, or -errno with text. */
 int environment_open(struct environment **out, int ifindex, const char *ifname, uint32_t trusted,
 		     bool device_asks, char *text, size_t text_len);
 void environment_close(struct environment *e);
 int environment_fd(const struct environment *e); /* readable: call environment_process() */
 
-/* True: judgements may have changed. */
+/* These return true if judgements may have changed. addr: addresses of this namespace, IPv4
+ * mapped. */
 bool environment_process(struct environment *e);
 bool environment_poll(struct environment *e);
 bool environment_set_addresses(struct environment *e, const uint8_t (*addr)[16], uint32_t cnt);
-/* IPv4 (mapped): of these addresses those from which the fast path sends what is bound to none;
- * none: any. */
+/* addr: those IPv4 addresses (mapped) from which the fast path sends datagrams of sockets that are
+ * bound to no address. cnt 0 means that it may be any address. */
 bool environment_set_sources(struct environment *e, const uint8_t (*addr)[16], uint32_t cnt);
 
 const struct judge_world *environment_world(const struct environment *e);
 
-/* A control group of cgroup v2: that of a process, or our own where it cannot be seen from here
- * (whose programs from the ancestors are the same); -1: there is none. The caller closes it. */
+/* Opens the cgroup v2 control group of a process. If that group cannot be seen from here, opens our
+ * own; the programs of their common ancestors are the same. Returns a descriptor that the caller
+ * closes, or -1 if there is none. */
 int environment_cgroup_open(int top, int pid);
-/* The top of cgroup2 as this process sees it, to be closed by the caller; -1: there is none. May
- * take CAP_SYS_ADMIN. */
+/* Opens the root of cgroup2 as this process sees it. Returns a descriptor that the caller closes,
+ * or -1 if there is none. May need CAP_SYS_ADMIN. */
 int environment_cgroup_top(void);
-/* JUDGE_SEND4 ... of the programs that act in it, its ancestors' included. */
+/* Returns the bits JUDGE_SEND4 and so on of the programs that act in the group, including those of
+ * its ancestors. */
 uint32_t environment_cgroup_programs(const struct environment *e, int cgroup_fd);
 
 #ifdef __cplusplus

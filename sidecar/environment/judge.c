@@ -10,7 +10,7 @@
 
 #define SENDING	  (RULES_OUTPUT | RULES_POSTROUTING | RULES_EGRESS)
 #define RECEIVING (RULES_INGRESS | RULES_PREROUTING | RULES_INPUT)
-#define OURS_MAX  64 /* own addresses that a wildcard socket is judged by; more: any */
+#define OURS_MAX  64 /* own addresses that a wildcard socket is judged by; if more, any */
 
 static const enum udplane_reason reasons[JUDGE_RULES] = {
 	[JUDGE_NETFILTER] = UDPLANE_REASON_NETFILTER,
@@ -30,11 +30,11 @@ void judge_free(struct judge_world *w)
 
 /* ---- classes ---- */
 
-/* Own addresses of one family to which a socket may receive, or from which it may send, in the
- * first bytes. */
+/* Own addresses of one family at which a socket may receive, or from which it may send. IPv4 is in
+ * the first bytes. */
 struct own {
 	uint8_t addr[OURS_MAX][16];
-	uint32_t cnt; /* 0: not known, or too many */
+	uint32_t cnt; /* 0 if unknown, or too many */
 };
 
 static void own_of(const struct judge_world *w, uint8_t family, bool in, struct own *o)
@@ -77,7 +77,7 @@ static const void *bound_to(const struct judge_socket *s, uint8_t family)
 										 : NULL;
 }
 
-/* What a socket sends; s NULL, here and below: any socket of ours. */
+/* The class of what a socket sends. s NULL, here and below, means any socket of ours. */
 static void sending(const struct judge_world *w, const struct judge_socket *s, uint8_t family,
 		    const struct own *own, struct rules_class *c)
 {
@@ -114,7 +114,8 @@ static void receiving(const struct judge_world *w, const struct judge_socket *s,
 	c->hooks = RECEIVING;
 }
 
-/* What comes in for anybody, and may be turned towards one of ours; port_be 0: any port. */
+/* The class of what arrives for any destination and may be redirected to a socket of ours. port_be
+ * 0 means any port. */
 static void redirected(const struct judge_world *w, uint8_t family, uint16_t port_be,
 		       struct rules_class *c)
 {
@@ -128,7 +129,7 @@ static void redirected(const struct judge_world *w, uint8_t family, uint16_t por
 
 /* ---- what does not depend on the socket ---- */
 
-/* Half of the room is for each family. from: where its part begins. */
+/* Each family may use half of the room. from: where its part begins. */
 static void exclude(struct judge_world *w, uint8_t family, uint32_t from,
 		    const struct rules_result *r)
 {
@@ -148,8 +149,8 @@ static void exclude(struct judge_world *w, uint8_t family, uint32_t from,
 		memcpy(w->excluded_text, r->where_text, sizeof(w->excluded_text));
 }
 
-/* Peers are not told apart where the rest is decided without them: a rule for one peer then counts
- * for all. */
+/* Excludes no peers where the rest is decided without them: a rule for one peer then counts for
+ * all. */
 static void prepare_family(struct judge_world *w, uint8_t family)
 {
 	uint32_t six = family == AF_INET6, from = w->excluded_cnt;
@@ -175,7 +176,7 @@ static void prepare_family(struct judge_world *w, uint8_t family)
 	c.ports = w->redirect_port[six];
 	rules_ask(&w->rules[JUDGE_NETFILTER], &c, &res);
 	w->redirects[six] = res.any_port;
-	rules_class_init(&c, family); /* anybody's */
+	rules_class_init(&c, family); /* of any sender */
 	c.nat_only = true;
 	c.hooks = SENDING | RECEIVING;
 	rules_ask(&w->rules[JUDGE_NETFILTER], &c, &res);
@@ -215,8 +216,8 @@ static void no_tx(struct judge_verdict *v, enum udplane_reason why, const char *
 	snprintf(v->tx_text, sizeof(v->tx_text), "%s", text);
 }
 
-/* Can a datagram for somebody else be turned towards this socket, whose answers must then be turned
- * back? */
+/* Returns true if a datagram for another destination may be redirected to this socket, whose
+ * answers must then be translated back. */
 static void judge_redirection(const struct judge_world *w, const struct judge_socket *s,
 			      uint8_t family, struct judge_verdict *v)
 {
@@ -238,7 +239,7 @@ static const char *text_of(const struct rules_result *r)
 	return r->text[0] ? r->text : r->where_text;
 }
 
-/* The answer for this socket; that for any, where it is the same. */
+/* Returns the answer for this socket, which may be the one for any socket. */
 static const struct rules_result *ask(const struct judge_world *w, const struct judge_socket *s,
 				      uint8_t family, uint32_t kind, bool in,
 				      struct rules_result *room)
@@ -261,7 +262,7 @@ static const struct rules_result *ask(const struct judge_world *w, const struct 
 	return room;
 }
 
-/* Is all that a result names by peer excluded? */
+/* Returns true if all peers that a result names are excluded. */
 static bool covered(const struct judge_world *w, const struct rules_result *r)
 {
 	for (uint32_t i = 0; i < r->prefix_cnt; i++) {
@@ -275,8 +276,8 @@ static bool covered(const struct judge_world *w, const struct rules_result *r)
 	return true;
 }
 
-/* What ties the directions together and concerns some peers only ties them for these: they are
- * excluded as destinations and as sources. */
+/* A rule that ties the directions together and concerns some peers only ties them for these peers:
+ * they are excluded as destinations and as sources. */
 static void judge_rules(const struct judge_world *w, const struct judge_socket *s, uint8_t family,
 			uint32_t kind, struct judge_verdict *v)
 {

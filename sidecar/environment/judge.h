@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * May a socket receive, and send, by the fast path, given what the namespace and its control group
- * have? Pure.
+ * Judges whether a socket may receive, and send, by the fast path, given the rules of the namespace
+ * and the programs of its control group. Pure.
  *
- * Each direction is judged by itself, with two exceptions: where rules depend on what went before
- * (connection tracking, limits), both directions take the kernel, which has to see both; and
- * address translation concerns the answers as well. Rules that name their peers concern these
- * only: they are excluded as destinations and as sources, which the device leaves to Linux.
- *   - source translation of anybody's datagrams (masquerading) can make any port of ours the
- *     target of answers that are not for us;
- *   - destination translation of what comes in can make a socket of ours answer for another port
- *     or address;
+ * Each direction is judged separately, with two exceptions. Where rules depend on earlier datagrams
+ * (connection tracking, limits), both directions take the kernel path, since the kernel has to see
+ * both. Address translation concerns the answers as well:
+ *   - source translation of any datagrams (masquerading) can make any of our ports the target of
+ *     answers that are not for us;
+ *   - destination translation of arriving datagrams can make a socket of ours answer for another
+ *     port or address;
  *   - translation of what a socket sends must be undone in the answers.
  * A device that asks connection tracking (device_asks) leaves the answers of the first and the
  * third kind to the kernel by itself.
+ *
+ * Rules that name their peers concern these peers only: they are excluded as destinations and as
+ * sources, and the device leaves them to Linux.
  */
 #ifndef SIDECAR_ENVIRONMENT_JUDGE_H
 #define SIDECAR_ENVIRONMENT_JUDGE_H
@@ -49,50 +51,51 @@ struct judge_world {
 	int ifindex;
 	char ifname[16];
 	struct rules rules[JUDGE_RULES];
-	char blind[JUDGE_RULES][UDPLANE_TEXT_LEN]; /* not "": they could not be read, and why */
-	/* the device leaves datagrams of flows that connection tracking translates to the
-	 * kernel, whatever is claimed */
+	char blind[JUDGE_RULES]
+		  [UDPLANE_TEXT_LEN]; /* if not "", the reason why they could not be read */
+	/* the device leaves the datagrams of flows that connection tracking translates to the
+	 * kernel, even on claimed ports */
 	bool device_asks;
-	bool nat_flows; /* translated UDP flows exist, though no rule translates UDP any more */
+	bool nat_flows; /* translated UDP flows exist, although no rule translates UDP any more */
 	uint8_t (*ours)[16]; /* own addresses, IPv4 mapped */
 	uint32_t ours_cnt;
-	/* of these, IPv4: what a socket that is bound to none may send from */
+	/* IPv4, among these: the possible sources of a socket that is bound to no address */
 	uint8_t (*sources)[16];
-	uint32_t source_cnt; /* 0: any of them */
-	/* judge_prepare() */
-	struct rules_prefix
-		excluded[RULES_PREFIXES]; /* peers that take the kernel, whichever the socket */
+	uint32_t source_cnt; /* 0 means any of them */
+	/* filled by judge_prepare() */
+	struct rules_prefix excluded
+		[RULES_PREFIXES]; /* peers whose datagrams take the kernel path, for all sockets */
 	uint32_t excluded_cnt;
 	char excluded_text[UDPLANE_TEXT_LEN];
-	bool translates; /* some rule translates UDP, anybody's */
-	/* Of any socket of ours, by kind, family, direction (sending, receiving). What does not
-	 * depend on the socket, or has no effect at all, is not asked again for each: there may be
-	 * many thousands of rules, and of sockets. */
+	bool translates; /* some rule translates UDP, for any sender */
+	/* The judgement for any socket of ours, by kind, family and direction (sending, receiving).
+	 * What does not depend on the socket, or has no effect at all, is not asked again for each
+	 * socket: there may be many thousands of rules, and of sockets. */
 	struct rules_result any[JUDGE_RULES][2][2];
-	/* A socket of ours, at any port or at those with a bit, may have to answer for another port
-	 * or address. */
+	/* A socket of ours, at any port or at those with a bit set, may have to answer for another
+	 * port or address. */
 	bool redirects[2];
 	uint64_t redirect_port[2][65536 / 64];
 	struct {
-		bool snat; /* of flows that are not of our sockets */
+		bool snat; /* for flows that do not belong to our sockets */
 		char text[UDPLANE_TEXT_LEN];
 	} foreign[2]; /* IPv4, IPv6 */
 };
 
 struct judge_socket {
-	bool v4, v6; /* families that it takes and sends */
+	bool v4, v6; /* families that it receives and sends */
 	uint16_t port_be;
-	const struct udplane_addr *local, *peer; /* family 0: not connected */
+	const struct udplane_addr *local, *peer; /* family 0 if not connected */
 	uint32_t programs;			 /* JUDGE_SEND4 ... of its control group */
 };
 
 struct judge_verdict {
-	enum udplane_reason rx, tx; /* NONE: fast */
+	enum udplane_reason rx, tx; /* UDPLANE_REASON_NONE means the fast path */
 	char rx_text[UDPLANE_TEXT_LEN], tx_text[UDPLANE_TEXT_LEN];
 };
 
 void judge_free(struct judge_world *w);
-/* After a change of rules or addresses: fills what does not depend on the socket. */
+/* Fills what does not depend on the socket. Call it after a change of rules or addresses. */
 void judge_prepare(struct judge_world *w);
 void judge_socket(const struct judge_world *w, const struct judge_socket *s,
 		  struct judge_verdict *out);

@@ -22,7 +22,7 @@ enum phase { IDLE, TABLES, CHAINS, SETS, ELEMENTS, RULES, DONE };
 struct table {
 	uint8_t family;
 	char name[NFT_NAME_MAXLEN];
-	uint64_t handle; /* of no other table since the machine was started */
+	uint64_t handle; /* unique among all tables since boot */
 };
 
 struct set_name {
@@ -42,7 +42,8 @@ struct reader {
 	struct rules rules;
 	const struct rules *old;
 	struct table *tables;
-	struct set_name *sets; /* whose elements are to be asked for, up to set_at already */
+	struct set_name
+		*sets; /* sets whose elements are to be read; those before set_at are done */
 	uint32_t table_cnt, table_room, set_cnt, set_room, set_at;
 	struct set_name note[NOTES];
 	uint32_t note_cnt;
@@ -87,7 +88,7 @@ static void take_table(struct reader *r, uint8_t family, const struct attrs *a)
 	attrs_string(a->at[NFTA_TABLE_NAME], t->name, sizeof(t->name));
 }
 
-/* 0: it has none, or may change. */
+/* Returns 0 if it has none, or the set may change. */
 static uint64_t identity_of(const struct reader *r, uint8_t family, const char *table,
 			    const struct attrs *a)
 {
@@ -174,7 +175,7 @@ static int request(struct reader *r, enum phase phase)
 	return mnl_socket_sendto(r->socket, nlh, nlh->nlmsg_len) < 0 ? -errno : 0;
 }
 
-/* After the end of a dump. 1: all is there. */
+/* Continues after the end of a dump. Returns 1 if everything is read. */
 static int go_on(struct reader *r)
 {
 	switch (r->phase) {
@@ -195,7 +196,7 @@ static bool is_absent(int err)
 	       err == -EAFNOSUPPORT;
 }
 
-/* 1: all is there. */
+/* Returns 1 if everything is read. */
 static int take_end(struct reader *r, const struct nlmsghdr *nlh)
 {
 	int err = -EPROTO;
@@ -205,11 +206,11 @@ static int take_end(struct reader *r, const struct nlmsghdr *nlh)
 	if (nlh->nlmsg_len >= MNL_ALIGN(sizeof(*nlh)) + 4)
 		memcpy(&err, mnl_nlmsg_get_payload(nlh), sizeof(err));
 	if (err == -ENOENT && r->phase == ELEMENTS)
-		return -EINTR; /* the set has gone meanwhile */
+		return -EINTR; /* the set was removed during the reading */
 	return is_absent(err) || err == -ENOENT ? 1 : err ? err : -EPROTO;
 }
 
-/* One chunk. 0: go on; 1: all is there. */
+/* Reads one chunk. Returns 0 if there is more, 1 if everything is read. */
 static int take_chunk(struct reader *r)
 {
 	ssize_t got = recv(mnl_socket_get_fd(r->socket), r->buf, sizeof(r->buf),
@@ -311,7 +312,7 @@ int reader_start(struct reader *r, const struct rules *old)
 {
 	int err;
 
-	drain(r); /* the rest of a dump, or the next would be refused */
+	drain(r); /* the rest of a dump; otherwise the next request would be refused */
 	forget(r);
 	r->note_cnt = 0;
 	r->old = old;
@@ -334,7 +335,7 @@ int reader_more(struct reader *r)
 		struct set_name *to;
 
 		if (set == RULES_NONE)
-			continue; /* it comes with what is not read yet */
+			continue; /* the set comes with the part that is not read yet */
 		to = add(r, (void **)&r->sets, &r->set_cnt, &r->set_room, sizeof(*to));
 		if (!to)
 			return -ENOMEM;

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEPTH 32       /* of jumps; the kernel allows 16 in nftables */
-#define STEPS 2000000u /* rules looked at for one question; more: in doubt */
+#define DEPTH 32       /* depth of jumps; the kernel allows 16 in nftables */
+#define STEPS 2000000u /* rules looked at per question; beyond that: perhaps */
 
 /* ---- building ---- */
 
@@ -137,7 +137,7 @@ static int compare_prefixes(const struct rules_prefix *a, const struct rules_pre
 	return a->family != b->family ? a->family - b->family : memcmp(a->addr, b->addr, 16);
 }
 
-/* Puts one in, instead of all that it holds, which stand side by side. */
+/* Inserts a prefix in place of all prefixes within it, which are adjacent. */
 static void put_prefix(struct rules_prefix *p, uint32_t *cnt, uint32_t at,
 		       const struct rules_prefix *one)
 {
@@ -150,7 +150,7 @@ static void put_prefix(struct rules_prefix *p, uint32_t *cnt, uint32_t at,
 	*cnt -= end - at - 1;
 }
 
-/* Of neighbours, those with most in common become one. False: none has anything. */
+/* Joins the two neighbours with most in common. Returns false if no two have anything in common. */
 static bool join_nearest(struct rules_prefix *p, uint32_t *cnt)
 {
 	uint32_t best = 0, best_bits = 0;
@@ -197,13 +197,13 @@ bool rules_prefix_add(struct rules_prefix *p, uint32_t *cnt, uint32_t max,
 
 /* ---- peers ---- */
 
-/* The peers of the datagrams that come so far; one prefix of no length: any. */
+/* The peers of the datagrams that get this far. A single prefix of length 0 means any. */
 struct limit {
 	uint32_t cnt;
 	struct rules_prefix p[RULES_PREFIXES];
 };
 
-/* Adds what a prefix and the limit have in common. False: there is no room. */
+/* Adds the intersection of a prefix and the limit. Returns false if there is no room. */
 static bool add_common(struct limit *out, const struct limit *in, const struct rules_prefix *q)
 {
 	for (uint32_t i = 0; i < in->cnt; i++) {
@@ -216,7 +216,7 @@ static bool add_common(struct limit *out, const struct limit *in, const struct r
 	return true;
 }
 
-/* Does the test look at the peer's address, from its begin on? */
+/* Returns true if the test looks at the peer's address, from its first bit on. */
 static bool is_peer(const struct rules_class *c, const struct rules_test *t)
 {
 	bool source = c->by_source;
@@ -247,7 +247,7 @@ static bool is_plain(const struct rules_test *t)
 	return true;
 }
 
-/* What a comparison says of the peer. False: nothing. */
+/* Adds what a comparison says about the peer. Returns false if it says nothing. */
 static bool prefix_of(const struct rules_class *c, const struct rules_test *t,
 		      struct rules_prefix *p)
 {
@@ -276,10 +276,10 @@ struct ask {
 	const struct rules_class *c;
 	struct rules_result *out;
 	uint32_t steps;
-	bool lost; /* too many steps, or too deep */
+	bool lost; /* too many steps, or jumps too deep */
 };
 
-/* The part of a key that is the peer's address; NULL: there is none. */
+/* Returns the part of a key that is the peer's address, or NULL if there is none. */
 static const struct rules_test *peer_part(const struct ask *a, const struct rules_lookup *l)
 {
 	for (uint32_t i = 0; i < l->part_cnt; i++) {
@@ -291,7 +291,7 @@ static const struct rules_test *peer_part(const struct ask *a, const struct rule
 	return NULL;
 }
 
-/* What an element says of the peer. */
+/* Adds what an element says about the peer. */
 static struct rules_prefix element_prefix(const struct ask *a, const struct rules_set *s,
 					  const struct rules_element *e,
 					  const struct rules_test *part)
@@ -305,7 +305,8 @@ static struct rules_prefix element_prefix(const struct ask *a, const struct rule
 	return p;
 }
 
-/* Narrows the limit to what a lookup can find. False: no room, or nothing is said. */
+/* Narrows the limit to what a lookup can find. Returns false if there is no room, or the lookup
+ * says nothing about the peer. */
 static bool limit_set(struct ask *a, const struct rules_lookup *l, const struct limit *in,
 		      struct limit *out)
 {
@@ -331,8 +332,8 @@ static bool limit_set(struct ask *a, const struct rules_lookup *l, const struct 
 	return true;
 }
 
-/* The limit, and what the rule's tests say about the peer; in `room` unless it is the same. NULL:
- * no datagram meets both. */
+/* Returns the limit combined with what the rule's tests say about the peer; in `room` unless it is
+ * unchanged. Returns NULL if no datagram meets both. */
 static const struct limit *narrow(struct ask *a, const struct rules_rule *rule, uint32_t tests,
 				  const struct limit *limit, struct limit *room)
 {
@@ -372,16 +373,16 @@ static void say(char text[UDPLANE_TEXT_LEN], const struct rules_chain *ch, const
 			 family_name(ch->family), ch->table, ch->name, what);
 }
 
-/* What ask_chain() carries along. */
+/* State that ask_chain() carries along. */
 struct path {
 	const struct rules_chain *base;
 	uint32_t depth;
-	bool state;   /* whether datagrams come here depends on what was sent or received before */
+	bool state;   /* whether datagrams get here depends on earlier datagrams */
 	bool by_port; /* or on the own port, which only narrower classes know */
 };
 
-/* Not sources that would have to be joined: what is excluded takes the kernel when sending, too,
- * and ten thousand scattered addresses would exclude all. */
+/* Does not join sources: excluded peers also take the kernel path when sending, and ten thousand
+ * scattered addresses would exclude all. */
 static bool may_gather_sources(const struct ask *a, const struct path *path,
 			       const struct limit *limit)
 {
@@ -403,7 +404,7 @@ static void report(struct ask *a, const struct path *path, const char *what, uin
 		} else if (!rules_prefix_add(out->prefix, &out->prefix_cnt, RULES_PREFIXES,
 					     &limit->p[i])) {
 			out->prefix[0] = (struct rules_prefix){.family = a->c->family};
-			out->prefix_cnt = 1; /* they have become everything */
+			out->prefix_cnt = 1; /* they were joined to everything */
 			all = true;
 		}
 	}
@@ -413,8 +414,8 @@ static void report(struct ask *a, const struct path *path, const char *what, uin
 	out->nat_all |= all && effects & (RULES_DNAT | RULES_SNAT);
 }
 
-/* What is sent to the target itself from the same port would clash with the translated flow, and
- * Linux gives it another port. */
+/* A datagram that is sent to the target itself from the same port would clash with the translated
+ * flow, and Linux gives it another port. */
 static void report_target(struct ask *a, const struct path *path, const struct rules_rule *rule)
 {
 	struct limit to = {.cnt = 1};
@@ -440,7 +441,7 @@ static bool is_ours(const struct rules_class *c, const uint8_t *addr)
 	return false;
 }
 
-/* The effects of a rule that concern the question. */
+/* Adds the effects of a rule that concern the question. */
 static uint32_t effects_of(const struct ask *a, const struct rules_rule *rule)
 {
 	uint32_t e = rule->effects;
@@ -455,7 +456,7 @@ static uint32_t effects_of(const struct ask *a, const struct rules_rule *rule)
 	return e;
 }
 
-/* rule NULL: not known. */
+/* rule NULL means an unknown rule. */
 static void note_port(struct ask *a, const struct rules_rule *rule, uint32_t effects)
 {
 	uint16_t port = rule ? ntohs(rule->to_port_be) : 0;
@@ -494,18 +495,18 @@ static enum match match_rule(struct ask *a, const struct rules_rule *rule, uint3
 	return all;
 }
 
-/* What becomes of datagrams: they go on behind the rule, leave its chain, or come out of no end. */
+/* Where datagrams go: to the next rule, out of the chain, or nowhere. */
 enum fate { ON, LEFT, ENDED };
 
 struct walk {
 	bool ended; /* no datagram comes out at the end */
-	bool state; /* which ones do depends on what was sent or received before */
+	bool state; /* which ones come out depends on earlier datagrams */
 };
 
 static struct walk ask_chain(struct ask *a, uint32_t chain, const struct limit *limit,
 			     struct path path);
 
-/* Of those that surely meet a rule; *state: that of those who do not. */
+/* The fate of datagrams that surely meet a rule; *state is that of the others. */
 static enum fate follow(struct ask *a, uint32_t verdict, uint32_t target, const struct limit *limit,
 			struct path path, struct walk *w, bool *state)
 {
@@ -513,7 +514,7 @@ static enum fate follow(struct ask *a, uint32_t verdict, uint32_t target, const 
 
 	switch (verdict) {
 	case RULES_ACCEPT:
-	case RULES_STOP: /* its effect has been reported */
+	case RULES_STOP: /* its effect is reported already */
 		w->state |= path.state;
 		*state |= path.state;
 		return ENDED;
@@ -529,7 +530,7 @@ static enum fate follow(struct ask *a, uint32_t verdict, uint32_t target, const 
 	}
 }
 
-/* An element's part of a map of verdicts. */
+/* Handles one element of a verdict map. */
 static enum fate follow_element(struct ask *a, const struct rules_lookup *l,
 				const struct rules_element *e, const struct limit *limit,
 				struct path path, struct walk *w, bool *state)
@@ -552,7 +553,8 @@ static enum fate follow_element(struct ask *a, const struct rules_lookup *l,
 	return follow(a, e->verdict, e->target, limit, path, w, state);
 }
 
-/* m: whether the rule is met, apart from its map; the fate of what surely is. */
+/* m: whether the rule is met, not counting its map. Returns the fate of datagrams that surely meet
+ * it. */
 static enum fate follow_map(struct ask *a, const struct rules_lookup *l, enum match m,
 			    const struct limit *limit, struct path path, struct walk *w,
 			    bool *state)
@@ -595,7 +597,7 @@ static enum fate follow_map(struct ask *a, const struct rules_lookup *l, enum ma
 					  : ON;
 }
 
-/* The rule's effects. */
+/* Adds the rule's effects. */
 static void ask_effects(struct ask *a, const struct rules_rule *rule, const struct limit *limit,
 			struct path path)
 {
@@ -612,7 +614,8 @@ static void ask_effects(struct ask *a, const struct rules_rule *rule, const stru
 	note_port(a, rule, effects);
 }
 
-/* And its verdict. *state: whether datagrams come to the next rule depends on what went before. */
+/* Follows its verdict. *state: whether datagrams get to the next rule depends on earlier
+ * datagrams. */
 static enum fate ask_verdict(struct ask *a, const struct rules_rule *rule,
 			     const struct limit *limit, struct path path, struct walk *w,
 			     bool *state)

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Packet filter rules (nftables, and iptables of either make) in one form, and the question that is
- * asked of them: can any rule that has an effect meet a datagram of this kind? Pure; rules_nft.c
- * and rules_xt.c fill it from what the kernel dumps.
+ * Packet filter rules (nftables and both kinds of iptables) in one form, and the question that is
+ * asked about them: can any rule with an effect match a datagram of this kind? Pure; rules_nft.c
+ * and rules_xt.c fill it from the kernel's dumps.
  *
- * A rule is a conjunction of tests on bytes of the headers or on metadata. A class of datagrams
- * knows some of these bytes, so a test is met surely, perhaps, or never. What is not understood is
- * met perhaps, and an unknown target has an effect: a doubt costs speed only.
+ * A rule is a conjunction of tests on bytes of the headers or on metadata. Of a class of datagrams
+ * some of these bytes are known, so a test is met surely, perhaps, or never. A test that is not
+ * understood is perhaps met, and an unknown target has an effect: a doubt only costs speed.
  *
- * A set is looked into: exact keys, ranges, and maps of verdicts, by what the class knows of the
- * key. What datagrams themselves add to (dynset) is met perhaps.
+ * Sets are evaluated: exact keys, ranges and verdict maps, by what the class knows of the key. Sets
+ * that datagrams change (dynset) are perhaps met.
  *
- * Counters and logging count as no effect: rules that merely count do not see what the fast path
- * carries.
+ * Counters and logging count as no effect: rules that only count do not see the datagrams of the
+ * fast path.
  */
 #ifndef SIDECAR_ENVIRONMENT_RULES_H
 #define SIDECAR_ENVIRONMENT_RULES_H
@@ -26,14 +26,16 @@
 extern "C" {
 #endif
 
-/* Bytes of names of tables, chains and targets; longer ones are cut in texts, and compared by their
- * hash. */
-#define RULES_NAME     64
-#define RULES_PREFIXES 48     /* destinations kept apart; more are joined to shorter prefixes */
-#define RULES_SOURCES  16     /* gathered at most; sources of more count as all */
-#define RULES_KEY      64     /* bytes of a set's key */
-#define RULES_FIELDS   16     /* of a set's key */
-#define RULES_ELEMENTS 262144 /* of all sets together; a set that does not fit counts as unread */
+/* Length of the names of tables, chains and targets, in bytes. Longer ones are cut in texts, and
+ * compared by their hash. */
+#define RULES_NAME 64
+#define RULES_PREFIXES \
+	48 /* destinations that are kept separately; more are joined to shorter prefixes */
+#define RULES_SOURCES 16 /* sources that are gathered; if there are more, all sources count */
+#define RULES_KEY     64 /* bytes of a set's key */
+#define RULES_FIELDS  16 /* fields of a set's key */
+#define RULES_ELEMENTS \
+	262144 /* elements of all sets together; a set that does not fit counts as unread */
 
 enum rules_space { RULES_NET, RULES_UDP, RULES_META };
 enum rules_meta {
@@ -59,27 +61,27 @@ enum rules_op {
 	RULES_GE,
 	RULES_IN,
 	RULES_OUT,
-	RULES_SET, /* what a lookup finds */
+	RULES_SET, /* the result of a lookup */
 	RULES_PERHAPS,
 	RULES_NEVER
 };
 
 struct rules_test {
 	uint8_t space;	  /* enum rules_space */
-	uint8_t off;	  /* in the header; enum rules_meta */
+	uint8_t off;	  /* offset in the header; or enum rules_meta */
 	uint8_t len;	  /* bytes, 1..16 */
 	uint8_t op;	  /* enum rules_op */
-	uint8_t at;	  /* as a part of a key: where it is there */
-	bool state;	  /* unknown, and it depends on what was sent or received before */
+	uint8_t at;	  /* for a part of a key: its offset in the key */
+	bool state;	  /* unknown, and dependent on earlier datagrams */
 	uint32_t lookup;  /* RULES_SET */
-	uint8_t mask[16]; /* applied to the packet's bytes, then xor */
+	uint8_t mask[16]; /* applied to the packet's bytes before xor */
 	uint8_t flip[16];
 	uint8_t lo[16], hi[16]; /* EQ ... GE: lo; IN, OUT: both, inclusive */
 };
 
-#define RULES_DROP  0x1 /* or reject, queue */
-#define RULES_DNAT  0x2 /* redirect, too */
-#define RULES_SNAT  0x4 /* masquerade, too */
+#define RULES_DROP  0x1 /* also reject and queue */
+#define RULES_DNAT  0x2 /* also redirect */
+#define RULES_SNAT  0x4 /* also masquerade */
 #define RULES_MARK  0x8
 #define RULES_OTHER 0x10
 #define RULES_ADD   0x20 /* to a set */
@@ -91,26 +93,26 @@ enum rules_verdict {
 	RULES_RETURN,
 	RULES_JUMP,
 	RULES_GOTO,
-	RULES_MAP /* that of the element which a lookup finds */
+	RULES_MAP /* the verdict of the element that a lookup finds */
 };
 
 #define RULES_NONE UINT32_MAX
 
 struct rules_rule {
 	uint32_t test, test_cnt;
-	uint32_t effect_tests;	   /* so many of its tests stand before the first effect */
+	uint32_t effect_tests;	   /* number of its tests before the first effect */
 	uint32_t effects;	   /* RULES_DROP ... */
 	uint32_t verdict;	   /* enum rules_verdict */
 	uint32_t target;	   /* chain of JUMP, GOTO; lookup of MAP */
 	uint32_t next;		   /* in the same chain */
-	bool to_known, port_known; /* of a DNAT */
-	bool to_host;		   /* a DNAT to this host itself: redirect */
+	bool to_known, port_known; /* target of a DNAT */
+	bool to_host;		   /* DNAT to this host itself (redirect) */
 	uint8_t to[16];
 	uint16_t to_port_be;
-	char what[24]; /* names the effect */
+	char what[24]; /* describes the effect */
 };
 
-/* Hooks that a base chain can stand at, as bits. */
+/* Hooks of base chains, as bits. */
 #define RULES_INGRESS	  0x1
 #define RULES_PREROUTING  0x2
 #define RULES_INPUT	  0x4
@@ -122,53 +124,53 @@ struct rules_rule {
 struct rules_chain {
 	char make[12]; /* "nft", "iptables", "ip6tables" */
 	char table[RULES_NAME], name[RULES_NAME];
-	uint64_t hash;	      /* of make, family, table and name */
+	uint64_t hash;	      /* hash of make, family, table and name */
 	uint8_t family;	      /* NFPROTO_* */
-	uint32_t hook;	      /* RULES_INGRESS ...; 0: no base chain */
-	bool nat;	      /* type nat: the first datagram of a flow only */
+	uint32_t hook;	      /* RULES_INGRESS ...; 0 if it is not a base chain */
+	bool nat;	      /* type nat, which sees only the first datagram of a flow */
 	bool drop;	      /* policy */
-	bool other_device;    /* hooked to devices, ours not among them */
-	uint32_t first, last; /* rules; RULES_NONE: none */
+	bool other_device;    /* hooked to other devices only */
+	uint32_t first, last; /* list of rules; RULES_NONE if empty */
 };
 
-/* Elements of an exact set are points, those of others inclusive ranges: of the key as one number,
- * or of each field where it has several. */
+/* Elements of an exact set are points; those of other sets are inclusive ranges, of the key as one
+ * number or of each field if it has several. */
 struct rules_element {
-	uint32_t key;	 /* in rules.keys: key_len bytes, twice in sets with ranges */
-	uint32_t target; /* as of a rule */
-	uint8_t verdict; /* enum rules_verdict, of a map of verdicts */
-	/* until rules_finish(): where a range ends, that is in front of it; a range that knows
-	 * its end */
+	uint32_t key;	 /* offset in rules.keys: key_len bytes, twice that in sets with ranges */
+	uint32_t target; /* as in a rule */
+	uint8_t verdict; /* enum rules_verdict, in a verdict map */
+	/* until rules_finish(): this element marks the end of the range that begins at the element
+	 * before it */
 	bool end, whole;
 };
 
 struct rules_set {
-	uint64_t hash;	   /* of family, table and name */
-	uint64_t identity; /* of a set that never changes; 0: it may */
+	uint64_t hash;	   /* hash of family, table and name */
+	uint64_t identity; /* identity of a set that never changes; 0 if it may change */
 	uint32_t key_len;
-	uint8_t field[RULES_FIELDS]; /* bytes, each padded to 4 in the key */
-	uint32_t field_cnt;	     /* 0: one number */
+	uint8_t field[RULES_FIELDS]; /* length in bytes; each field is padded to 4 in the key */
+	uint32_t field_cnt;	     /* 0 if the key is one number */
 	bool ranges, verdicts;
-	bool unread;   /* its elements are not known */
-	bool changing; /* datagrams add to it and take from it */
-	bool doubtful; /* elements may be gone without a word, or not match: timeouts, limits */
+	bool unread;   /* its elements are unknown */
+	bool changing; /* datagrams add and remove elements */
+	bool doubtful; /* elements may disappear without notice, or not match: timeouts, limits */
 	bool finished;
-	uint32_t first, cnt; /* elements, in order of their keys */
+	uint32_t first, cnt; /* elements, ordered by key */
 	bool has_rest;
-	struct rules_element rest; /* for what no other one matches; it has no key */
+	struct rules_element rest; /* for keys that match no other element; it has no key */
 };
 
-/* A look into a set: a test, or a rule's verdict. */
+/* A lookup in a set: a test, or a rule's verdict. */
 struct rules_lookup {
 	uint32_t set;
-	uint32_t part, part_cnt; /* what the key is made of: tests with `at` */
+	uint32_t part, part_cnt; /* the parts of the key: tests with `at` */
 	bool invert;
 };
 
 struct rules_index { /* open addressing */
 	struct {
 		uint64_t hash;
-		uint32_t number; /* RULES_NONE: free */
+		uint32_t number; /* RULES_NONE if free */
 	} * slot;
 	uint32_t size, cnt;
 };
@@ -186,70 +188,71 @@ struct rules {
 	uint32_t set_cnt, set_room, element_cnt, element_room, lookup_cnt, lookup_room;
 	uint32_t key_cnt, key_room;
 	struct rules_index chain_index, set_index, identity_index;
-	bool failed; /* an allocation did: nothing here can be relied on */
+	bool failed; /* an allocation failed; the rules cannot be relied on */
 };
 
 void rules_free(struct rules *r);
 
-/* For the parsers. NULL or RULES_NONE: no memory, and r->failed. Pointers hold until the next call.
- */
+/* For the parsers. They return NULL or RULES_NONE if there is no memory, and r->failed is set.
+ * Pointers are valid until the next call. */
 struct rules_chain *rules_add_chain(struct rules *r, const char *make, uint8_t family,
 				    const char *table, const char *name);
 uint32_t rules_find_chain(const struct rules *r, const char *make, uint8_t family,
 			  const char *table, const char *name);
 struct rules_rule *rules_add_rule(struct rules *r, uint32_t chain);
-/* To the rule added last. */
+/* These add to the rule that was added last. */
 struct rules_test *rules_add_test(struct rules *r, const struct rules_test *t);
 void rules_perhaps(struct rules *r, bool state);
 void rules_effect(struct rules *r, uint32_t effect, const char *what);
 struct rules_set *rules_add_set(struct rules *r, uint8_t family, const char *table,
 				const char *name);
 uint32_t rules_find_set(const struct rules *r, uint8_t family, const char *table, const char *name);
-/* To the set, whose elements come one after another. hi NULL: a point, or the begin of a range
- * whose end comes as an element of its own. e: verdict, target, end. */
+/* Adds an element to the set whose elements are being added. hi NULL means a point, or the begin of
+ * a range whose end comes as a separate element. e: verdict, target, end. */
 void rules_add_element(struct rules *r, uint32_t set, const struct rules_element *e,
 		       const uint8_t *lo, const uint8_t *hi);
-/* RULES_NONE: no memory. Its parts follow, in the order of the key. */
+/* Returns RULES_NONE if there is no memory. Its parts must follow, in the order of the key. */
 uint32_t rules_add_lookup(struct rules *r, uint32_t set, bool invert);
-void rules_add_part(struct rules *r, const struct rules_test *part); /* of the lookup added last */
-/* Of the set added last, whose chains are there: takes the elements over from a set of the same
- * identity. False: there is none. */
+void rules_add_part(struct rules *r,
+		    const struct rules_test *part); /* of the lookup that was added last */
+/* Takes the elements of the set that was added last, whose chains must exist, over from a set of
+ * the same identity in `old`. Returns false if there is none. */
 bool rules_reuse_set(struct rules *r, uint64_t identity, const struct rules *old);
-/* All of its elements are read once more. */
+/* Drops the set's elements, before all of them are read again. */
 void rules_empty_set(struct rules *r, uint32_t set);
-/* False: no memory, and `to` is empty. */
+/* Returns false if there is no memory; `to` is then empty. */
 bool rules_copy(struct rules *to, const struct rules *from);
-/* When all elements are there; sets count as unread before. */
+/* Call it once all elements are added; until then sets count as unread. */
 void rules_finish(struct rules *r);
 
-/* A class of datagrams: UDP, one family. */
+/* A class of UDP datagrams of one family. */
 struct rules_class {
 	uint8_t family;			/* AF_INET, AF_INET6 */
-	uint8_t net[40], net_known[40]; /* header, and which bits of it are known */
+	uint8_t net[40], net_known[40]; /* header bits, and which of them are known */
 	uint8_t udp[8], udp_known[8];
 	bool iif_known, oif_known, mark_known;
-	uint32_t iif, oif, mark; /* index 0: certainly none */
+	uint32_t iif, oif, mark; /* index 0 means certainly no interface */
 	char iifname[16], oifname[16];
 	const uint8_t (*saddr)[16],
-		(*daddr)[16]; /* one of these, where it is not known; NULL: any */
+		(*daddr)[16]; /* one of these if the header does not say; NULL means any */
 	uint32_t saddr_cnt, daddr_cnt;
-	uint32_t saddr_type, daddr_type; /* RTN_LOCAL ...; 0: not known */
-	uint32_t hooks;			 /* that it passes */
+	uint32_t saddr_type, daddr_type; /* RTN_LOCAL ...; 0 if unknown */
+	uint32_t hooks;			 /* the hooks that it passes */
 	bool nat_only;			 /* ask chains of type nat only */
 	bool by_destination; /* gather destinations instead of saying "all" where rules name them */
-	bool by_source;	     /* or sources, where their rules say nothing of the own port */
-	/* own addresses, IPv4 mapped: a DNAT to none of them concerns no socket of ours */
+	bool by_source;	     /* or sources, for rules that do not look at the own port */
+	/* own addresses, IPv4 mapped; a DNAT to another address concerns no socket of ours */
 	const uint8_t (*ours)[16];
 	uint32_t ours_cnt;
-	bool to_ours;	     /* count DNAT only if it may lead to one of ours and to the port */
+	bool to_ours;	     /* count a DNAT only if it may lead to one of ours and to the port */
 	uint16_t to_port_be; /* 0: any */
-	uint64_t *ports;     /* to_ours: a bit for each port that a DNAT names, of 65536; or NULL */
+	uint64_t *ports;     /* to_ours: ports that a DNAT names, one bit each; or NULL */
 	bool source_varies,
-		destination_varies; /* the class stands for narrower ones: note if that matters */
+		destination_varies; /* for narrower classes, too: note if that matters */
 };
 
 void rules_class_init(struct rules_class *c, uint8_t family);
-/* addr: 4 or 16 bytes, NULL: unknown; port_be 0: unknown. */
+/* addr: 4 or 16 bytes, or NULL if unknown. port_be: 0 if unknown. */
 void rules_class_source(struct rules_class *c, const void *addr, uint16_t port_be);
 void rules_class_destination(struct rules_class *c, const void *addr, uint16_t port_be);
 
@@ -258,29 +261,30 @@ struct rules_prefix {
 	uint8_t family, len;
 };
 
-#define RULES_VARIES_PORT    0x1 /* one that knows its own port */
-#define RULES_VARIES_ADDRESS 0x2 /* or its own address */
+#define RULES_VARIES_PORT    0x1 /* a class that knows its own port */
+#define RULES_VARIES_ADDRESS 0x2 /* a class that knows its own address */
 
 struct rules_result {
-	uint32_t effects;	     /* that some datagram of the class may meet */
-	bool all;		     /* whatever its peer */
-	uint32_t varies;	     /* a narrower class may fare better: RULES_VARIES_* */
-	bool state;		     /* what was sent or received before has a say in some effect */
-	bool state_all;		     /* in one that does not depend on the peer */
-	bool nat_all;		     /* SNAT or DNAT, whatever the peer */
-	bool any_port;		     /* not only what is in `ports` */
+	uint32_t effects;	     /* effects that some datagram of the class may meet */
+	bool all;		     /* effects do not depend on the peer */
+	uint32_t varies;	     /* a narrower class may meet fewer effects: RULES_VARIES_* */
+	bool state;		     /* some effect depends on earlier datagrams */
+	bool state_all;		     /* and that effect does not depend on the peer */
+	bool nat_all;		     /* SNAT or DNAT for any peer */
+	bool any_port;		     /* DNAT to any port, not only to those in `ports` */
 	char text[UDPLANE_TEXT_LEN]; /* names the first rule that makes it `all` */
-	char where_text[UDPLANE_TEXT_LEN];	    /* names the first that has an effect by peer */
-	struct rules_prefix prefix[RULES_PREFIXES]; /* by_destination, by_source: of these */
+	char where_text[UDPLANE_TEXT_LEN]; /* the first rule whose effect depends on the peer */
+	struct rules_prefix
+		prefix[RULES_PREFIXES]; /* with by_destination or by_source: the peers */
 	uint32_t prefix_cnt;
 };
 
 void rules_ask(const struct rules *r, const struct rules_class *c, struct rules_result *out);
 
-/* Is b within a? */
+/* Returns true if b is within a. */
 bool rules_prefix_holds(const struct rules_prefix *a, const struct rules_prefix *b);
-/* Adds a prefix to an ordered list; where there are more than max (RULES_PREFIXES at most), the two
- * that have most in common become one. False: no two have anything in common. */
+/* Adds a prefix to an ordered list. If the list then has more than max (at most RULES_PREFIXES),
+ * the two that have most in common become one. Returns false if no two have anything in common. */
 bool rules_prefix_add(struct rules_prefix *p, uint32_t *cnt, uint32_t max,
 		      const struct rules_prefix *one);
 

@@ -88,7 +88,7 @@ static void meta_bytes(const struct rules_class *c, uint8_t key, uint8_t *bytes,
 	}
 }
 
-/* What the class knows of the bytes that the test looks at. */
+/* Returns what the class knows about the bytes that the test looks at. */
 static void class_bytes(const struct rules_class *c, const struct rules_test *t, uint8_t bytes[16],
 			uint8_t known[16])
 {
@@ -184,7 +184,7 @@ static struct rules_class variant_of(const struct rules_class *c, bool source, u
 	return one;
 }
 
-/* It is one of several addresses. */
+/* The address is one of several. */
 static enum match any_of(const struct rules_class *c, const struct rules_test *t, bool source)
 {
 	uint32_t cnt = source ? c->saddr_cnt : c->daddr_cnt, met[3] = {0};
@@ -208,7 +208,8 @@ bool match_readable(const struct rules *r, const struct rules_lookup *l)
 	return s->finished && !s->unread && !s->changing;
 }
 
-/* Which of the lists of own addresses does the key hold? 0: none; 1: sources; 2: destinations. */
+/* Returns which list of own addresses the key holds: 0 for none, 1 for sources, 2 for
+ * destinations. */
 static int listed(const struct rules *r, const struct rules_class *c, const struct rules_lookup *l)
 {
 	for (uint32_t i = 0; i < l->part_cnt; i++) {
@@ -228,7 +229,7 @@ uint32_t match_variants(const struct rules *r, const struct rules_class *c,
 	return list == 1 ? c->saddr_cnt : list == 2 ? c->daddr_cnt : 1;
 }
 
-/* What stands between the parts is zero. */
+/* The bytes between the parts are zero. */
 static void fill_key(struct match_walk *w, const struct rules_class *c,
 		     const struct rules_lookup *l)
 {
@@ -257,8 +258,8 @@ static const uint8_t *hi_of(const struct match_walk *w, const struct rules_eleme
 	return w->r->keys + e->key + (w->set->ranges ? w->set->key_len : 0);
 }
 
-/* The first whose key, the lower one or the upper one, is not below the limit, or, above: is beyond
- * it. */
+/* Returns the first element whose lower or upper key is not below the limit, or with `above`, is
+ * beyond it. */
 static uint32_t bound(const struct match_walk *w, const uint8_t *limit, bool above)
 {
 	uint32_t from = w->set->first, cnt = w->set->cnt;
@@ -298,7 +299,7 @@ void match_start(struct match_walk *w, const struct rules *r, const struct rules
 	w->at = w->set->first;
 	w->end = w->set->first + w->set->cnt;
 	if (w->set->field_cnt && w->set->ranges)
-		return; /* these overlap: all are looked at */
+		return; /* the fields overlap, so all elements are looked at */
 	for (uint32_t i = 0; i < w->set->key_len; i++) {
 		lowest[i] = w->bytes[i] & w->known[i];
 		highest[i] = lowest[i] | (uint8_t)~w->known[i];
@@ -393,7 +394,7 @@ static enum match match_lookup(const struct rules *r, const struct rules_class *
 		while (best != SURELY && match_next(&w, &m)) {
 			best = m > best ? m : best;
 			if (!set->ranges && !set->has_rest)
-				break; /* no point is met more surely than another */
+				break; /* all points are met equally surely */
 		}
 		met[best]++;
 	}

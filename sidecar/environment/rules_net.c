@@ -86,7 +86,7 @@ void rules_xfrm_policy(struct rules *r, const struct nlmsghdr *nlh)
 	if (a.at[IF_ID] && mnl_attr_get_payload_len(a.at[IF_ID]) >= 4)
 		memcpy(&if_id, mnl_attr_get_payload(a.at[IF_ID]), 4);
 	if (if_id)
-		return; /* of an xfrm interface, which our device is not */
+		return; /* policy of an xfrm interface; our device is none */
 	if (!begin(r, "ip xfrm", out ? "policy out" : "policy in",
 		   p.sel.family == AF_INET    ? NFPROTO_IPV4
 		   : p.sel.family == AF_INET6 ? NFPROTO_IPV6
@@ -116,7 +116,8 @@ void rules_xfrm_default(struct rules *r, const struct nlmsghdr *nlh)
 
 /* ---- traffic control ---- */
 
-/* Queues that only keep order, or give way under congestion, which the fast path has of its own. */
+/* Queueing disciplines that only keep order, or drop under congestion, for which the fast path has
+ * means of its own. */
 static bool is_plain(const char *kind, const struct nlattr *options)
 {
 	static const char *const plain[] = {"noqueue", "pfifo_fast", "pfifo", "bfifo", "fq_codel",

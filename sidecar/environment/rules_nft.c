@@ -32,7 +32,7 @@ static uint32_t hook_bit(uint8_t family, uint32_t num)
 	}
 }
 
-/* Is the chain hooked to devices by name, and to none that is ours? */
+/* Returns true if the chain is hooked to devices by name, and ours is not among them. */
 static bool hooks_others(const struct attrs *hook, const char *ifname)
 {
 	const struct nlattr *devs = hook->at[NFTA_HOOK_DEVS], *n;
@@ -74,7 +74,7 @@ void rules_nft_chain(struct rules *r, const struct nlmsghdr *nlh, const char *if
 
 /* ---- verdicts ---- */
 
-/* enum rules_verdict; *target: of a jump. */
+/* Returns an enum rules_verdict; *target is set for a jump. */
 static uint32_t verdict_of(const struct rules *r, uint8_t family, const char *table,
 			   const struct attrs *data, uint32_t *target, int32_t *code)
 {
@@ -100,7 +100,8 @@ static uint32_t verdict_of(const struct rules *r, uint8_t family, const char *ta
 
 /* ---- sets ---- */
 
-/* The fields of a key that has several. False: there are too many, or they are not told. */
+/* Reads the fields of a key that has several. Returns false if there are too many, or the kernel
+ * does not name them. */
 static bool read_fields(struct rules_set *s, const struct nlattr *desc)
 {
 	const struct nlattr *list, *n;
@@ -147,7 +148,7 @@ void rules_nft_set(struct rules *r, const struct nlmsghdr *nlh)
 		    (s->ranges && flags & NFT_SET_CONCAT && !read_fields(s, a.at[NFTA_SET_DESC]));
 }
 
-/* Of one length with the set's. NULL: not so. */
+/* Returns NULL if the length is not that of the set's keys. */
 static const uint8_t *key_of(const struct rules_set *s, const struct nlattr *n)
 {
 	struct attrs data;
@@ -241,7 +242,7 @@ static struct reg *reg_at(struct machine *m, uint32_t number)
 	return number >= first32 && number < first32 + SLOTS ? &m->reg[number - first32] : NULL;
 }
 
-/* Forgets what a register, and those that a long value reaches into, held. */
+/* Forgets the content of a register, and of those that a long value reaches into. */
 static struct reg *overwrite(struct machine *m, uint32_t number, uint32_t len, bool state)
 {
 	struct reg *g = reg_at(m, number);
@@ -393,7 +394,7 @@ static void do_bitwise(struct machine *m, const struct attrs *a)
 	*to = was;
 }
 
-/* A part of a key that is not known. */
+/* An unknown part of a key. */
 static struct rules_test unknown_part(const struct reg *g, uint32_t len)
 {
 	struct rules_test t = {.space = RULES_META,
@@ -405,7 +406,7 @@ static struct rules_test unknown_part(const struct reg *g, uint32_t len)
 	return t;
 }
 
-/* The registers from the first on are the key. RULES_NONE: they cannot be. */
+/* The key is in the registers from the first on. Returns RULES_NONE if that cannot be. */
 static uint32_t add_lookup(struct machine *m, uint32_t set, uint32_t sreg, bool invert)
 {
 	const struct reg *g = reg_at(m, sreg);
@@ -458,7 +459,7 @@ static void do_lookup(struct machine *m, const struct attrs *a)
 		rules_add_test(m->r, &(struct rules_test){.op = RULES_SET, .lookup = lookup});
 }
 
-/* Datagrams add to the set, which then counts as unknown. */
+/* Datagrams change the set, so it counts as unknown. */
 static void do_dynset(struct machine *m, const struct attrs *a)
 {
 	char name[NAME];
@@ -581,8 +582,8 @@ static void do_xt(struct machine *m, const struct attrs *a, bool target)
 		rules_xt_match(m->r, name, rev, data, len);
 }
 
-/* Expressions that load a register with what is not known; state: from what was sent or received
- * before. */
+/* Expressions that load a register with an unknown value. state: the value depends on earlier
+ * datagrams. */
 static void do_unknown(struct machine *m, const struct attrs *a, uint32_t dreg, bool state)
 {
 	if (a->at[dreg])
@@ -652,7 +653,7 @@ static void do_expression(struct machine *m, const char *name, const struct attr
 		rules_effect(m->r, RULES_DROP, name);
 	else if (!is_one_of(name, none))
 		rules_effect(m->r, RULES_OTHER,
-			     name); /* tproxy, dup, fwd, objref, synproxy, and what is to come */
+			     name); /* tproxy, dup, fwd, objref, synproxy, and future ones */
 }
 
 void rules_nft_rule(struct rules *r, const struct nlmsghdr *nlh)

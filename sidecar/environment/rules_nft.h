@@ -11,8 +11,8 @@ struct nlmsghdr;
 extern "C" {
 #endif
 
-/* In this order: all chains, all sets, the elements set by set, all rules; then rules_finish().
- * ifname: our device's. */
+/* Call these in this order: all chains, all sets, the elements of each set, all rules; then
+ * rules_finish(). ifname: our device's name. */
 void rules_nft_chain(struct rules *r, const struct nlmsghdr *nlh, const char *ifname);
 void rules_nft_set(struct rules *r, const struct nlmsghdr *nlh);
 void rules_nft_elements(struct rules *r, const struct nlmsghdr *nlh);

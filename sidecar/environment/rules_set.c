@@ -165,7 +165,7 @@ void rules_add_part(struct rules *r, const struct rules_test *part)
 
 /* ---- the same set once more ---- */
 
-/* The chain that it jumps to has another number now. */
+/* The chain that it jumps to has a new number. */
 static struct rules_element moved(const struct rules *r, const struct rules_element *e,
 				  const struct rules *old)
 {
@@ -275,7 +275,7 @@ struct order {
 	uint32_t len;
 };
 
-/* An end stands before the begin that follows at once. */
+/* An end comes before a begin at the same key. */
 static int compare_elements(const void *a, const void *b, void *arg)
 {
 	const struct rules_element *x = a, *y = b;
@@ -291,7 +291,7 @@ static void decrement(uint8_t *key, uint32_t len)
 		;
 }
 
-/* Begins and ends become ranges. */
+/* Turns begins and ends into ranges. */
 static void pair(struct rules *r, struct rules_set *s)
 {
 	struct rules_element *e = r->elements + s->first;

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEAD 32 /* of an embedded match or target: size, name, revision */
+#define HEAD 32 /* header of an embedded match or target: size, name, revision */
 
 /* ---- matches ---- */
 
@@ -81,7 +81,7 @@ void rules_xt_match(struct rules *r, const char *name, uint32_t rev, const void 
 		 !strcmp(name, "sctp"))
 		rules_add_test(r, &never);
 	else {
-		bool state = true; /* conntrack, limit, recent, and what is not known */
+		bool state = true; /* conntrack, limit, recent, and unknown ones */
 
 		for (uint32_t i = 0; i < sizeof(stateless) / sizeof(stateless[0]); i++)
 			state &= strcmp(name, stateless[i]) != 0;
@@ -161,7 +161,7 @@ void rules_xt_target(struct rules *r, const char *name, uint32_t rev, const void
 
 /* ---- tables of iptables-legacy ---- */
 
-/* Where things are in an entry of either family, bytes. */
+/* Offsets in an entry of either family, in bytes. */
 struct layout {
 	const char *make;
 	uint8_t nfproto, addr_len;
@@ -232,7 +232,7 @@ static uint32_t u32_at(const uint8_t *p)
 	return v;
 }
 
-/* The entry at `off` is whole, with a target. */
+/* Returns true if the entry at `off` is complete and has a target. */
 static bool is_sound(const struct layout *l, const struct rules_xt_table *t, uint32_t off)
 {
 	const uint8_t *e = (const uint8_t *)t->entries + off;
@@ -307,7 +307,7 @@ static void add_matches(struct rules *r, const struct layout *l, const uint8_t *
 		rules_perhaps(r, true);
 }
 
-/* Chains by where they begin. */
+/* Chains by offset. */
 struct starts {
 	uint32_t *off, *chain;
 	uint32_t cnt;
@@ -387,7 +387,7 @@ static bool add_start(struct rules *r, const struct layout *l, const struct rule
 	return true;
 }
 
-/* Chains begin at the hooks and behind error targets, which carry their names. */
+/* Chains begin at the hooks, and after error targets, which carry their names. */
 static bool find_starts(struct rules *r, const struct layout *l, const struct rules_xt_table *t,
 			struct starts *s)
 {
@@ -436,7 +436,7 @@ static bool add_entries(struct rules *r, const struct layout *l, const struct ru
 	return !r->failed;
 }
 
-/* RETURN in a base chain is its policy, which stands at the underflow. */
+/* RETURN in a base chain means its policy, which is at the underflow. */
 static bool set_policies(struct rules *r, const struct layout *l, const struct rules_xt_table *t,
 			 const struct starts *s)
 {
