@@ -85,7 +85,7 @@ void log_write(enum log_level level, const char *format, ...)
 			line[i] = '?';
 	line[len++] = '\n';
 	if (write(STDERR_FILENO, line, len) < 0) {
-		/* There is nobody left to tell. */
+		/* There is no way left to report it. */
 	}
 	errno = saved_errno;
 }

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Levelled logging to stderr, one line a message:
+ * Levelled logging to stderr, one line per message:
  *
  *     2025-01-31T12:00:00.123Z warn  interface eth0: native XDP refused, using generic
  *
- * Under journald (JOURNAL_STREAM set) a line starts with the syslog priority "<N>" instead of the
- * time, which journald adds itself. Any thread may log; a line is one write(2), so lines never mix.
- * It costs a system call: never log on the packet path. What is not printable ASCII in a
- * message is replaced (a client cannot forge a line, nor talk to a terminal), and a message longer
- * than LOG_LINE_MAX is cut. errno is left as it was.
+ * Under journald (JOURNAL_STREAM is set) a line starts with the syslog priority "<N>" instead of
+ * the time, which journald adds itself. Any thread may log. A line is one write(2), so lines never
+ * mix. Logging costs a system call: never log on the packet path. Bytes of a message that are not
+ * printable ASCII are replaced, so that a client cannot forge a line or control a terminal. A
+ * message longer than LOG_LINE_MAX is cut. errno is preserved.
  *
- * The level is the one mutable global here: a logger handed through every call would only hide that
- * it is one.
+ * The level is the only mutable global here. A logger passed to every call would only hide that it
+ * is global.
  */
 #ifndef UDPLANE_SIDECAR_BASE_LOG_H
 #define UDPLANE_SIDECAR_BASE_LOG_H
@@ -25,7 +25,7 @@ extern "C" {
 
 #define LOG_LINE_MAX 1024
 
-/* Not LOG_ERR and friends: those are <syslog.h>'s macros. */
+/* Not named LOG_ERR and so on, since those are macros of <syslog.h>. */
 enum log_level {
 	LOG_LEVEL_ERROR,
 	LOG_LEVEL_WARN,
@@ -33,25 +33,26 @@ enum log_level {
 	LOG_LEVEL_DEBUG,
 };
 
-/* Sets the level, and looks at JOURNAL_STREAM. Until it is called, the level is info. Call it
- * before threads start. */
+/* Sets the level, and reads JOURNAL_STREAM. Before it is called, the level is info. Call it before
+ * threads start. */
 void log_init(enum log_level level);
 
-/* True when a message of this level would be written. */
+/* Returns true if a message of this level would be written. */
 int log_enabled(enum log_level level);
 
-/* Writes one line whatever the level set; use the macros below, which do not evaluate arguments in
- * vain. */
+/* Writes one line at any level. Use the macros below: they do not evaluate their arguments for a
+ * message that is not written. */
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* For lines that somebody else can cause: how many have been written in the current minute. Zeroed
- * by its owner; no lock. */
+/* A limit for lines that a client can cause: how many have been written in the current minute. Its
+ * owner zeroes it; there is no lock. */
 struct log_quota {
 	uint64_t since_ns;
 	uint32_t said;
 };
 #define LOG_QUOTA_NS 60000000000ull
-/* May another one be written, if `lines` may in a minute? now_ns: of clock_now_ns(). */
+/* Returns true if another line may be written, with at most `lines` per minute, and counts it.
+ * now_ns: of clock_now_ns(). */
 bool log_quota_take(struct log_quota *q, uint32_t lines, uint64_t now_ns);
 
 #define log_at(level, ...)                             \
