@@ -10,15 +10,14 @@
 
 #define FREE_HUGEPAGES "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
 #define HUGE_SIZE      (2ull << 20)
-/* heap, stacks and code of udplaned; its sockets and pipes count, too */
+/* heap, stacks and code of udplaned, and its sockets and pipes */
 #define RESERVE_MIN   (24ull << 20)
 #define RESERVE_SHARE 8 /* or this part of the limit */
 #define OWN_MIN \
-	(4ull   \
-	 << 20) /* a session may have so much in any case: its channel, and a segment of rings */
-#define NO_LIMIT (1ull << 60) /* v1 says so with a number about as large as there is */
+	(4ull << 20) /* a session may always have this: its channel, and a segment of rings */
+#define NO_LIMIT (1ull << 60) /* v1 reports no limit as a number of about this size */
 
-/* A number in a file; UINT64_MAX where there is none, or "max". */
+/* Returns the number in a file, or UINT64_MAX if there is none, or "max". */
 static uint64_t read_number(const char *path)
 {
 	unsigned long long v;
@@ -32,7 +31,8 @@ static uint64_t read_number(const char *path)
 	return n == 1 && v < NO_LIMIT ? v : UINT64_MAX;
 }
 
-/* The least of one limit in a cgroup and those above it. dir is cut short on the way. */
+/* Returns the smallest value of one limit in a cgroup and those above it. dir is shortened on the
+ * way. */
 static uint64_t least(char *dir, size_t root_len, const char *name)
 {
 	uint64_t low = UINT64_MAX;
@@ -53,7 +53,7 @@ static uint64_t least(char *dir, size_t root_len, const char *name)
 	}
 }
 
-/* Is `name` one of the controllers in "a,b,c"? */
+/* Returns true if `name` is one of the controllers in "a,b,c". */
 static bool has_controller(const char *list, size_t len, const char *name)
 {
 	size_t n = strlen(name);
@@ -65,9 +65,9 @@ static bool has_controller(const char *list, size_t len, const char *name)
 	return false;
 }
 
-/* The limit of one controller: v1's file in the hierarchy that has it, v2's in the other. A
- * container may see its own cgroup as the root of what is mounted there, whatever /proc says: the
- * walk up ends there. */
+/* Returns the limit of one controller, from v1's file in the hierarchy that has it and from v2's in
+ * the other. A container may see its own cgroup as the root of the mount, even if /proc says
+ * otherwise: the walk up ends there. */
 static uint64_t cgroup_limit(const char *root, const char *self, const char *controller,
 			     const char *v1, const char *v2)
 {
@@ -126,7 +126,7 @@ static uint64_t rest(uint64_t max, uint64_t used)
 	return max > used ? max - used : 0;
 }
 
-/* What bounds one kind of page most. */
+/* Returns the tightest limit of one kind of page. */
 struct bound {
 	uint64_t used, max;
 	const char *advice;
@@ -149,7 +149,7 @@ static struct bound bound_of_huge(const struct memory_budget *b)
 	return (struct bound){b->huge, b->huge_max, "the container's hugepages-2Mi limit"};
 }
 
-/* The key bounds only what it leaves less of than the others do. */
+/* The key counts only where it leaves less than the other limits. */
 static struct bound bound_of(const struct memory_budget *b, bool huge)
 {
 	struct bound kind = huge ? bound_of_huge(b)

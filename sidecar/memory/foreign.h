@@ -3,13 +3,13 @@
  * Memory that a client can write while we look at it: its rings, descriptors, payload slots and
  * reports.
  *
- * A value there may change between two reads, so each is read once, by one explicit load into a
- * local, then checked, then used. What we write is built in private and stored; it is never read
- * back. So that nobody does otherwise by accident, such memory is handed around as struct foreign,
- * which is not a pointer: `*f`, `f->frame` and `memcpy(to, f, n)` do not compile.
+ * A value there may change between two reads. So each is read once, by one explicit load into a
+ * local, then checked, then used. What we write there is built in private memory and then stored,
+ * and never read back. To prevent accidents, such memory is passed as struct foreign, which is not
+ * a pointer: `*f`, `f->frame` and `memcpy(to, f, n)` do not compile.
  *
- * Offsets are bytes. Loads and stores are aligned to their size, relaxed, and whole (never torn,
- * repeated or left out by the compiler); what orders them are the indices of ring.h. Any thread.
+ * Offsets are in bytes. Loads and stores are aligned to their size, relaxed, and whole: the
+ * compiler never tears, repeats or omits them. The indices of ring.h order them. Any thread.
  */
 #ifndef SIDECAR_MEMORY_FOREIGN_H
 #define SIDECAR_MEMORY_FOREIGN_H
@@ -20,10 +20,10 @@
 #include <udplane/abi.h>
 
 struct foreign {
-	uintptr_t addr; /* nobody but the functions below makes a pointer of it */
+	uintptr_t addr; /* only the functions below make a pointer of it */
 };
 
-/* The memory at p, which clients can write. */
+/* Returns the memory at p, which clients can write, as a struct foreign. */
 static inline struct foreign foreign_of(void *p)
 {
 	return (struct foreign){(uintptr_t)p};
@@ -49,13 +49,13 @@ static inline void foreign_store64(struct foreign f, size_t off, uint64_t v)
 	__atomic_store_n((uint64_t *)(f.addr + off), v, __ATOMIC_RELAXED);
 }
 
-/* Copies len bytes out, each read once: the copy is private, whatever becomes of the original. */
+/* Copies len bytes out and reads each once. The copy is private: later changes of the original do
+ * not affect it. */
 static inline void foreign_copy(void *to, struct foreign f, size_t len)
 {
 	memcpy(to, (const void *)f.addr, len);
 	__asm__ volatile("" ::
-				 /* the copy is made here: later uses of it may not read the
-				  * original */
+				 /* makes the copy here: later uses must not read the original */
 			 : "memory");
 }
 
@@ -64,15 +64,15 @@ static inline void foreign_zero(struct foreign f, size_t len)
 	memset((void *)f.addr, 0, len);
 }
 
-/* The control words of a ring at f, for udplane_ring_init alone: ring.h reads them, through a
+/* Returns the control words of a ring at f. For udplane_ring_init only; ring.h reads them through a
  * pointer to volatile. */
 static inline volatile struct udplane_ring_head *foreign_ring_head(struct foreign f)
 {
 	return (volatile struct udplane_ring_head *)f.addr;
 }
 
-/* A payload, for packet_build alone, which copies and sums in one pass: what it sends is what it
- * summed, and no byte of it decides anything. */
+/* Returns a payload. For packet_build only, which copies and sums in one pass: it sends exactly the
+ * bytes that it has summed, and no byte affects what it does. */
 static inline const void *foreign_payload(struct foreign f)
 {
 	return (const void *)f.addr;

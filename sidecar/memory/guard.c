@@ -9,13 +9,13 @@
 
 #define GUARD_ZONES 8192
 
-/* What a signal handler looks at cannot come as an argument. addr is written last and cleared
- * first; entries are never torn. */
+/* A signal handler gets no argument, so this is global. addr is written last and cleared first;
+ * entries are never torn. */
 static struct guard_zone {
-	uintptr_t addr; /* atomic; 0: free */
+	uintptr_t addr; /* atomic; 0 if free */
 	size_t len, page_size;
 } zones[GUARD_ZONES];
-static size_t zone_high;   /* atomic: entries at and above have never been used */
+static size_t zone_high;   /* atomic; entries from here on have never been used */
 static unsigned long hits; /* atomic */
 
 static struct guard_zone *find(uintptr_t at)
@@ -47,7 +47,7 @@ static void on_sigbus(int sig, siginfo_t *si, void *context)
 			return;
 		}
 	}
-	signal(sig, SIG_DFL); /* not ours: the access is made again, and ends us as it should */
+	signal(sig, SIG_DFL); /* not ours: the access is repeated and ends the process */
 }
 
 int guard_install(void)

@@ -13,9 +13,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* An ordinary mmap address (0x7f...) does not fit an IOMMU of 39 bits, and EAL takes 4 to 134 GiB
- * for itself: zones go from here upward, so that the same memory can be mapped for DMA by a NIC.
- * Only a hint. */
+/* A usual mmap address (0x7f...) is too large for an IOMMU of 39 bits, and EAL takes 4 to 134 GiB
+ * for itself. So zones are placed from here on, so that a NIC can map the same addresses for DMA.
+ * It is only a hint. */
 #define MEMZONE_HINT_BASE (256ull << 30)
 
 static size_t round_up(size_t len, size_t page)
@@ -39,8 +39,8 @@ static bool is_huge(const struct memzone *z)
 	return z->page_size == MEMZONE_HUGE_SIZE;
 }
 
-/* All pages of it: here a full pool or a cgroup limit is an error, where touching them would be
- * SIGBUS. */
+/* Allocates all pages. Here a full pool or a cgroup limit is an error; at the first access it would
+ * be SIGBUS. */
 static int populate(const struct memzone *z)
 {
 	if (fallocate(z->fd, 0, 0, (off_t)z->len))
@@ -48,7 +48,7 @@ static int populate(const struct memzone *z)
 	return madvise(z->addr, z->len, MADV_POPULATE_WRITE) && errno != EINVAL ? -errno : 0;
 }
 
-/* 0 or -errno; nothing is left behind on error. */
+/* Returns 0 or -errno; nothing is left behind on error. */
 static int try_create(struct memzone *z, const char *name, size_t len, bool huge, int node)
 {
 	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0);
@@ -73,7 +73,8 @@ static int try_create(struct memzone *z, const char *name, size_t len, bool huge
 	(void)madvise(z->addr, z->len, MADV_DONTFORK);
 	if (fcntl(z->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW))
 		goto fail_map;
-	(void)guard_add(z->addr, z->len, z->page_size); /* full: served all the same */
+	(void)guard_add(z->addr, z->len,
+			z->page_size); /* if the table is full, the zone works without a guard */
 	return 0;
 
 fail_map:
@@ -89,7 +90,7 @@ out:
 	return err;
 }
 
-/* Within the budget. */
+/* Makes a zone within the budget. */
 static int create_counted(struct memzone *z, const char *name, size_t len, bool huge, int node,
 			  char *text, size_t text_len)
 {
@@ -154,7 +155,7 @@ int memzone_fill(struct memzone *z, char *text, size_t text_len)
 	err = budget_take(z->budget, z->owner, z->len, is_huge(z), text, text_len);
 	if (err)
 		return err;
-	/* What its other side wrote meanwhile is not ours to keep. */
+	/* Drops what the other side has written since. */
 	(void)fallocate(z->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)z->len);
 	err = populate(z);
 	if (!err) {
