@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Drops the capabilities that a process does not need any more. */
+/* Drops the capabilities that a process no longer needs. */
 #include "sidecar/confine/confine.h"
 #include <errno.h>
 #include <linux/bpf.h>
@@ -16,8 +16,8 @@
 
 #define BIT(cap) (1ull << (cap))
 
-/* Routes and links; raw sockets; pinned memory; priorities; RLIMITs, and descriptors in messages
- * beyond them; files of others. */
+/* For routes and links; raw sockets; pinned memory; priorities; RLIMITs, and descriptors in
+ * messages beyond them; other users' files. */
 #define KEPT                                                                             \
 	(BIT(CAP_NET_ADMIN) | BIT(CAP_NET_RAW) | BIT(CAP_IPC_LOCK) | BIT(CAP_SYS_NICE) | \
 	 BIT(CAP_SYS_RESOURCE) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_CHOWN) | BIT(CAP_FOWNER))
@@ -51,7 +51,7 @@ int confine_no_capabilities(void)
 	return set_both(0, 0);
 }
 
-/* EPERM comes before the look at the arguments. */
+/* The kernel checks the permission (EPERM) before the arguments. */
 static bool maps_need_bpf(void)
 {
 	union bpf_attr attr;
@@ -71,7 +71,7 @@ int confine_capabilities(bool vfio, bool *bpf_stays)
 	if (err)
 		return err;
 	keep = had & (KEPT | (vfio ? BIT(CAP_SYS_ADMIN) | BIT(CAP_SYS_RAWIO) : 0));
-	err = set_both(keep, had); /* on trial */
+	err = set_both(keep, had); /* only to try it */
 	if (err)
 		return err;
 	if (!vfio && maps_need_bpf()) {

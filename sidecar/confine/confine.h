@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a process of udplaned's gives away when it needs it no more, so that whoever takes it over
- * gets less.
+ * Gives up what a process of udplaned no longer needs, so that an attacker who takes the process
+ * over gets less.
  *
- * System calls that are not on the list of the process fail with EPERM, and the first of each
- * number is logged. They do not kill: what was forgotten here shall cost a function at worst, and
- * be seen.
+ * System calls that are not on the list of the process fail with EPERM, and the first call of each
+ * number is logged. They do not kill the process: a call that was forgotten here should cost one
+ * function at worst, and be visible.
  */
 #ifndef SIDECAR_CONFINE_CONFINE_H
 #define SIDECAR_CONFINE_CONFINE_H
@@ -18,23 +18,23 @@ extern "C" {
 
 enum confine_process {
 	CONFINE_KEEPER, /* sidecar/keeper */
-	/* control thread and workers: system calls of a daemon, and bpf() for its maps */
+	/* control thread and workers: system calls of a daemon, and bpf() for their maps */
 	CONFINE_AF_XDP,
-	CONFINE_OTHER, /* as above, but of bpf() only BPF_PROG_QUERY */
+	CONFINE_OTHER, /* as above, but only BPF_PROG_QUERY of bpf() */
 };
 
-/* All threads, for good. 0 or -errno: nothing has changed. */
+/* Limits all threads for good. Returns 0; or -errno, and nothing has changed. */
 int confine_syscalls(enum confine_process process);
 
-/* The caller, which must be the only thread or the one that makes the others, keeps no capability.
- * 0 or -errno. */
+/* The caller gives up all capabilities. It must be the only thread, or the one that makes the
+ * others. Returns 0 or -errno. */
 int confine_no_capabilities(void);
 
 /*
- * Of the calling thread: the capabilities that loading programs takes (BPF, PERFMON), and what root
- * has beyond the documented ones. vfio: a device may need SYS_ADMIN and SYS_RAWIO. BPF stays on
- * kernels that do not let others use a map that they have (before 5.19, with
- * kernel.unprivileged_bpf_disabled); *bpf_stays says so. 0 or -errno.
+ * The calling thread gives up the capabilities for loading programs (BPF, PERFMON), and what root
+ * has beyond the documented ones. vfio: keep SYS_ADMIN and SYS_RAWIO, which a device may need. BPF
+ * stays on kernels that otherwise do not let a process use a map that it holds (before 5.19, with
+ * kernel.unprivileged_bpf_disabled); then *bpf_stays is true. Returns 0 or -errno.
  */
 int confine_capabilities(bool vfio, bool *bpf_stays);
 

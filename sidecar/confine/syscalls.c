@@ -17,7 +17,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-/* A sanitizer's runtime has system calls of its own. */
+/* A sanitizer's runtime makes system calls of its own. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define CONFINED 0
 #else
@@ -30,7 +30,7 @@
 #define ARCH AUDIT_ARCH_AARCH64
 #endif
 
-/* Lists to be filled; clang-format would give each call an indentation of its own. */
+/* Lists for readers to extend; clang-format would indent each call differently. */
 /* clang-format off */
 
 /* What a daemon does with files, memory, threads, time and sockets. Not here, among others: execve, ptrace, process_vm_readv, mount,
@@ -97,7 +97,7 @@ static const uint32_t keeper_calls[] = {KEEPER};
 #undef CALL
 
 #define CALLS_MAX (sizeof(daemon_calls) / sizeof(daemon_calls[0]) + 1)
-#define FIXED	  17 /* instructions beside the list */
+#define FIXED	  17 /* instructions that do not belong to the list */
 
 static void refused(int sig, siginfo_t *info, void *context)
 {
@@ -128,7 +128,7 @@ static struct sock_filter jump(uint16_t code, uint32_t k, uint32_t yes, uint32_t
 	return (struct sock_filter){code, (uint8_t)yes, (uint8_t)no, k};
 }
 
-/* Each entry returns for itself: a jump reaches 255 instructions only. */
+/* Each entry has its own return, since a jump reaches only 255 instructions. */
 static uint16_t build(struct sock_filter *f, const uint32_t *calls, uint32_t cnt, bool bpf)
 {
 	struct sock_filter *at = f;
@@ -137,7 +137,7 @@ static uint16_t build(struct sock_filter *f, const uint32_t *calls, uint32_t cnt
 	*at++ = jump(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0);
 	*at++ = statement(BPF_RET | BPF_K, SECCOMP_RET_TRAP);
 	*at++ = statement(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-	/* Its flags are in memory; glibc goes on with clone(). */
+	/* Its flags are in memory, where seccomp cannot see them; glibc then uses clone(). */
 	*at++ = jump(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1);
 	*at++ = statement(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS);
 	for (uint32_t i = 0; i < cnt + bpf; i++) {
@@ -148,7 +148,8 @@ static uint16_t build(struct sock_filter *f, const uint32_t *calls, uint32_t cnt
 		*at++ = jump(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1);
 		*at++ = statement(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 	}
-	/* Which programs act on a control group or an interface: all that every backend asks. */
+	/* Queries which programs act on a control group or an interface: all that every backend
+	 * needs. */
 	if (!bpf && cnt == sizeof(daemon_calls) / sizeof(daemon_calls[0])) {
 		*at++ = jump(BPF_JMP | BPF_JEQ | BPF_K, SYS_bpf, 0, 4);
 		*at++ = statement(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0]));
@@ -184,9 +185,11 @@ int confine_syscalls(enum confine_process process)
 		return 0;
 	sigemptyset(&set);
 	sigaddset(&set, SIGSYS);
-	sigprocmask(SIG_UNBLOCK, &set, NULL); /* blocked, it would kill */
+	sigprocmask(SIG_UNBLOCK, &set, NULL); /* if it were blocked, a refusal would kill */
 	if (sigaction(SIGSYS, &act, NULL) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return -errno;
 	r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &prog);
-	return r < 0 ? -errno : r > 0 ? -ESRCH : 0; /* > 0: a thread that has another filter */
+	return r < 0   ? -errno
+	       : r > 0 ? -ESRCH
+		       : 0; /* > 0: the number of a thread that has another filter */
 }
