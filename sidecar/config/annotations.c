@@ -29,7 +29,7 @@ static uint32_t hex_parse(const char *at, const char *end, unsigned int digits)
 	return value;
 }
 
-/* Returns the number of bytes written, 0 for what is no code point. */
+/* Returns the number of bytes written, or 0 if it is not a code point. */
 static size_t utf8_encode(uint32_t code, char *out)
 {
 	if (code < 0x80) {
@@ -59,8 +59,8 @@ static size_t utf8_encode(uint32_t code, char *out)
 }
 
 /*
- * Decodes the escape after a backslash at *at and steps over it. Returns bytes written (never more
- * than were read), or 0. A NUL is no escape to us.
+ * Decodes the escape after a backslash at *at and steps over it. Returns the number of bytes
+ * written, which is never more than were read, or 0. A NUL is not accepted.
  */
 static size_t unescape(const char **at, const char *end, char *out)
 {
@@ -88,7 +88,8 @@ static size_t unescape(const char **at, const char *end, char *out)
 	return 1;
 }
 
-/* Unquotes at..end to `out`, which has room for as much. Returns NULL or what is wrong. */
+/* Unquotes at..end to `out`, which must be as long. Returns NULL, or a text that says what is
+ * wrong. */
 static const char *unquote(const char *at, const char *end, char *out)
 {
 	if (at == end || *at != '"')
@@ -130,7 +131,7 @@ static int refuse(const char *file, const struct line *line, const char *wrong, 
 			 line->number, config_quote(shown, quoted), wrong);
 }
 
-/* `key` and `value` have room for the line. */
+/* `key` and `value` must each be as long as the line. */
 static int parse_line(const char *file, const struct line *line, size_t prefix_len, char *key,
 		      char *value, struct error *err)
 {

@@ -27,7 +27,7 @@ void config_set_defaults(struct config *config)
 	memset(config, 0, sizeof(*config));
 	for (i = 0; (key = key_at(i)); i++)
 		if (key->initial && key_apply(key, config, &origin, key->initial, NULL))
-			abort(); /* the table is wrong; a test guards it */
+			abort(); /* the table is wrong; a test checks that it is not */
 }
 
 static int refuse_file(const char *source, const char *path, const char *kind, int error,
@@ -54,8 +54,8 @@ static int read_all(int fd, struct text *text)
 	return EFBIG;
 }
 
-/* Returns 0 and a text to free, or -errno; `source` says who named the path, `kind` what it must
- * be. */
+/* Returns 0 and a text that the caller frees, or -errno. `source` says where the path comes from,
+ * `kind` what the file must be. */
 static int read_file(const char *source, const char *path, const char *kind, struct text *text,
 		     struct error *err)
 {
@@ -148,7 +148,7 @@ int config_load(struct config *config, int argc, char **argv, char **envp, struc
 		ret = load_json(config, special.config, envp, err);
 	if (!ret)
 		ret = layer_environment(config, envp, err);
-	if (!ret) /* the file's name may be a flag, and the file comes before flags */
+	if (!ret) /* the file's name may be a flag, and flags come after the file */
 		ret = layer_flags(config, argc, argv, key_find("annotations"), err);
 	if (!ret)
 		ret = load_annotations(config, err);
@@ -166,8 +166,8 @@ static bool by_flag(const struct config *config, const struct key *key)
 	return config->source[key_index(key)] == CONFIG_SOURCE_FLAG;
 }
 
-/* A copy of `config` as if its annotations were not there, save that keys but ports keep their
- * values. */
+/* Makes a copy of `config` without its annotations, but keeps the values of all keys except
+ * ports. */
 static struct config *forget_annotations(const struct config *config)
 {
 	struct config *copy = malloc(sizeof(*copy));

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * udplaned's settings, from wherever they come, as one typed struct:
+ * udplaned's settings from all sources, as one typed struct:
  *
  *     defaults < --config FILE.json < environment UDPLANE_<KEY> < annotations file < flags
  *
- * The one further to the right wins.
+ * Sources further to the right override those to the left.
  *
  * Pure: reads files and writes help to stdout, and touches no socket, device or global. Called by
- * the control thread only; all memory is the caller's, except that `pci` points into the
- * environment handed in, which must live as long.
+ * the control thread only. The caller owns all memory, except that `pci` points into the
+ * environment that was passed in, which must live as long.
  *
  * A key is one line in key.c: its flag, environment variable, JSON key, annotation, parser,
  * default, allowed values and help all come from there. A bad value from any source is an error
- * that names source, key, value and what is allowed, even where a later source would override it.
+ * that names the source, the key, the value and what is allowed, even if a later source would
+ * override it.
  */
 #ifndef UDPLANE_SIDECAR_CONFIG_CONFIG_H
 #define UDPLANE_SIDECAR_CONFIG_CONFIG_H
@@ -46,20 +47,20 @@ enum config_backend {
 };
 
 enum config_hugepages {
-	CONFIG_HUGEPAGES_AUTO,	   /* use them, else 4 KiB pages with a warning */
-	CONFIG_HUGEPAGES_REQUIRED, /* none: udplaned does not start */
+	CONFIG_HUGEPAGES_AUTO,	   /* use them; without them use 4 KiB pages and warn */
+	CONFIG_HUGEPAGES_REQUIRED, /* without them udplaned does not start */
 	CONFIG_HUGEPAGES_OFF,
 };
 
 enum config_xdp_mode {
-	CONFIG_XDP_AUTO, /* zero-copy, else copy, else generic */
+	CONFIG_XDP_AUTO, /* zero-copy, otherwise copy, otherwise generic */
 	CONFIG_XDP_ZEROCOPY,
 	CONFIG_XDP_COPY,
 	CONFIG_XDP_GENERIC,
 };
 
 enum config_yield {
-	CONFIG_YIELD_AUTO, /* when the cpuset has fewer cores than spinners */
+	CONFIG_YIELD_AUTO, /* when the cpuset has fewer cores than spinning threads */
 	CONFIG_YIELD_ON,
 	CONFIG_YIELD_OFF,
 };
@@ -69,7 +70,7 @@ enum config_switch {
 	CONFIG_ON,
 };
 
-/* What can concern datagrams beside routes; numbered as enum judge_kind. */
+/* What can concern datagrams besides routes; numbered as enum judge_kind. */
 enum config_rules {
 	CONFIG_RULES_NETFILTER,
 	CONFIG_RULES_IPSEC,
@@ -86,13 +87,13 @@ enum config_source {
 	CONFIG_SOURCE_FLAG,
 };
 
-/* A set of CPU numbers; empty: udplaned chooses by itself. */
+/* A set of CPU numbers; if empty, udplaned chooses by itself. */
 struct config_cpus {
 	uint64_t bits[CONFIG_CPUS_MAX / 64];
 	uint64_t count;
 };
 
-/* PCIDEVICE_<RESOURCE>=<addresses>, as a device plugin sets it. Both strings lie in the
+/* PCIDEVICE_<RESOURCE>=<addresses>, as a device plugin sets it. Both strings are in the
  * environment. */
 struct config_pci {
 	const char *name; /* whole "NAME=value" entry, name first */
@@ -103,10 +104,10 @@ struct config {
 	char interface[IFNAMSIZ]; /* "": the one with the default route */
 	struct port_set ports;	  /* never empty after config_load() */
 	enum config_backend backend;
-	/* vfio: PCI address or DPDK vdev with arguments; "": from `resource` and `pci` */
+	/* vfio: PCI address or DPDK vdev with arguments; if "", taken from `resource` and `pci` */
 	char device[256];
 	char resource[256]; /* device-plugin resource name, "": any */
-	char address[256];  /* vfio: "ADDR/LEN,..." of the TAP beside the device; "": as found */
+	char address[256];  /* vfio: "ADDR/LEN,..." of the TAP; if "", as found */
 	char gateway[256];  /* vfio: "ADDR,..." default routes; "": as found */
 	enum config_switch vfio_noiommu;
 	enum config_switch dpdk_telemetry;
@@ -116,7 +117,7 @@ struct config {
 	uint32_t workers;
 	struct config_cpus cpus;
 	enum udplane_mode mode;
-	int32_t spin_us; /* spin budget before a worker sleeps; -1: by mode */
+	int32_t spin_us; /* how long a worker spins before it sleeps; -1: by mode */
 	enum config_yield yield;
 	uint32_t frames;     /* count, a power of two */
 	uint32_t frame_size; /* bytes; 0: by the MTU */
@@ -135,11 +136,10 @@ struct config {
 	struct config_pci pci[CONFIG_PCI_MAX];
 	uint32_t pci_count;
 
-	/* Log them once logging is set up. */
+	/* The caller logs them once logging is set up. */
 	struct config_warnings warnings;
 
-	/* Private: where each key comes from, and what the ports are when the annotation goes away.
-	 */
+	/* Private: the source of each key, and the ports if the annotation is removed. */
 	uint8_t source[CONFIG_KEYS_MAX];
 	struct port_set ports_unannotated;
 };
@@ -147,31 +147,32 @@ struct config {
 /* Zeroes `config` and sets every default. */
 void config_set_defaults(struct config *config);
 
-/* config_load() has printed help or version: exit with success. */
+/* Returned by config_load() if it has printed help or version; exit with success. */
 #define CONFIG_PRINTED 1
 
 /*
- * Fills `config` from all sources. argv[0] is skipped; `envp` is environ or NULL. Returns 0,
- * CONFIG_PRINTED, or -errno with `err` set (print it, exit with status 2); `config` is then
- * undefined.
+ * Fills `config` from all sources. argv[0] is skipped; `envp` is environ or NULL. Returns 0;
+ * CONFIG_PRINTED; or -errno with `err` set. In the last case print it and exit with status 2;
+ * `config` is undefined.
  */
 int config_load(struct config *config, int argc, char **argv, char **envp, struct error *err);
 
 /*
- * Reads the annotations file again. Only ports may change live: *ports becomes what config->ports
- * would be now, and `warnings` (zeroed first) tells of every other change, which needs a restart.
- * The same file gives the same answer: a change is one against `config`, whose ports the caller
- * replaces when it has applied the new ones. Returns 1 when *ports differs from config->ports, 0
- * when it does not, or -errno with `err` set: then keep what there is. *ports may come out empty.
+ * Reads the annotations file again. Only ports may change while udplaned runs. *ports becomes what
+ * config->ports would be now; it may be empty. `warnings` (zeroed first) names every other change,
+ * which needs a restart. The same file gives the same answer, since changes are found by comparison
+ * with `config`; the caller replaces config->ports once it has applied the new ports. Returns 1 if
+ * *ports differs from config->ports, 0 if not, or -errno with `err` set: then keep the current
+ * ports.
  */
 int config_reload_annotations(const struct config *config, struct port_set *ports,
 			      struct config_warnings *warnings, struct error *err);
 
-/* Writes a key's value as text that its parser takes, as snprintf() does. -ENOENT for an unknown
- * key. */
+/* Writes a key's value as text that its parser accepts, and returns as snprintf() does; or -ENOENT
+ * for an unknown key. */
 int config_format(const struct config *config, const char *key, char *out, size_t size);
 
-/* Where a key's value comes from; CONFIG_SOURCE_DEFAULT for an unknown key. */
+/* Returns where a key's value comes from; CONFIG_SOURCE_DEFAULT for an unknown key. */
 enum config_source config_source_of(const struct config *config, const char *key);
 const char *config_source_name(enum config_source source);
 
@@ -181,9 +182,9 @@ const char *config_backend_name(enum config_backend backend);
 void config_print_help(FILE *out);
 
 /*
- * Checks the value of annotation udplane.io/`name` as config_load() will. Returns 0, -EINVAL with
- * `err` saying: annotation udplane.io/name: "value": what is wrong; allowed: what would be right,
- * or -ENOENT when no key has that annotation.
+ * Checks the value of the annotation udplane.io/`name` as config_load() will. Returns 0; -ENOENT if
+ * no key has that annotation; or -EINVAL with `err` set: annotation udplane.io/name: "value": what
+ * is wrong; allowed: what would be right.
  */
 int config_check_annotation(const char *name, const char *value, struct error *err);
 

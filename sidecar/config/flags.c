@@ -100,7 +100,7 @@ static int flag_next(int argc, char **argv, int *index, struct flag *flag, struc
 		flag->value = text + len + 1;
 		return 0;
 	}
-	/* "--ports --backend kernel" is a forgotten value; "--device=--x" remains possible. */
+	/* "--ports --backend kernel" is a forgotten value; "--device=--x" is still possible. */
 	if (*index >= argc || !strncmp(argv[*index], "--", 2))
 		return refuse_missing(flag, err);
 	flag->value = argv[(*index)++];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cJSON parses; but it keeps no positions, reads numbers as doubles (16384.5, 1e4 and 010 become
- * integers) and cuts strings at \u0000. So a second, dumb pass over text that cJSON has accepted
- * finds each member's place and its number as written.
+ * cJSON parses the text, but it keeps no positions, reads numbers as doubles (16384.5, 1e4 and 010
+ * become integers) and cuts strings at \u0000. So a second, simple pass over text that cJSON has
+ * accepted finds each member's position and its number as written.
  */
 #include "sidecar/config/json.h"
 
@@ -56,7 +56,7 @@ static int refuse(const struct scan *scan, const char *at, const char *wrong, st
 			 line, column, wrong);
 }
 
-/* What cJSON takes for whitespace. */
+/* Whitespace as cJSON defines it. */
 static void skip_space(struct scan *scan)
 {
 	while (scan->at < scan->end && (unsigned char)*scan->at <= ' ')
@@ -112,7 +112,7 @@ static enum json_type type_of(const cJSON *item)
 	return cJSON_IsBool(item) ? JSON_BOOLEAN : JSON_NULL;
 }
 
-/* Steps over `"name": value` and fills `member`; `raw` has RAW_SIZE bytes. */
+/* Steps over `"name": value` and fills `member`; `raw` is RAW_SIZE bytes long. */
 static int scan_member(struct scan *scan, const cJSON *item, struct json_member *member, char *raw,
 		       struct error *err)
 {
@@ -172,7 +172,7 @@ int json_each(const char *file, const char *text, size_t len,
 	      int (*each)(void *arg, const struct json_member *member), void *arg,
 	      struct error *err)
 {
-	char *copy = malloc(len + 1); /* cJSON wants the NUL */
+	char *copy = malloc(len + 1); /* cJSON requires the NUL */
 	struct scan scan = {file, copy, copy + len, copy, false};
 	const char *stop = NULL, *nul;
 	cJSON *root = NULL;

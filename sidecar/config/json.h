@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A JSON object, member by member, with the place of each. Internal to sidecar/config. */
+/* Reads a JSON object, member by member, with the position of each. Internal to sidecar/config. */
 #ifndef UDPLANE_SIDECAR_CONFIG_JSON_H
 #define UDPLANE_SIDECAR_CONFIG_JSON_H
 
@@ -23,7 +23,7 @@ enum json_type {
 struct json_member {
 	const char *name;
 	enum json_type type;
-	const char *text; /* a string's content, anything else as it is written (long ones cut) */
+	const char *text; /* a string's content, or other values as written (long ones cut) */
 	unsigned int line, column; /* of the value, from 1; columns in bytes */
 };
 
@@ -31,10 +31,10 @@ struct json_member {
 const char *json_type_name(enum json_type type);
 
 /*
- * Calls `each` for every member in order until one returns non-zero, which is then returned.
- * `member` lives during the call only. A text that is no JSON object, or that holds a NUL in any
- * spelling (C strings would be cut there), is -EINVAL with `err` naming file, line and column;
- * -ENOMEM is the other error.
+ * Calls `each` for every member in order, until a call returns non-zero, and returns that. `member`
+ * is valid during the call only. If the text is not a JSON object, or contains a NUL in any
+ * spelling (C strings would be cut there), returns -EINVAL with `err` naming file, line and column;
+ * the only other error is -ENOMEM.
  */
 int json_each(const char *file, const char *text, size_t len,
 	      int (*each)(void *arg, const struct json_member *member), void *arg,

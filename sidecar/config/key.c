@@ -93,13 +93,13 @@ static const struct choice frame_sizes[] = {
 #define NO_ANNOTATION false
 
 /*
- * In the order of --help. Beware of names that end in "port" or "service_host": Kubernetes sets
- * UDPLANE_PORT and the like for a Service called udplane. UDPLANE_SPIN_US and UDPLANE_LOG are the
- * client library's, hence worker_spin_us and log_level.
+ * In the order of --help. Avoid names that end in "port" or "service_host": Kubernetes sets
+ * UDPLANE_PORT and the like for a Service called udplane. UDPLANE_SPIN_US and UDPLANE_LOG belong to
+ * the client library, hence worker_spin_us and log_level.
  *
- * socket_mode: connecting takes write permission, and whoever connects can read what others receive.
- * In a pod, where containers run under any user and share their network anyway, the chart sets 0666:
- * who may connect is decided there by who mounts the volume.
+ * socket_mode: connecting needs write permission, and a process that connects can read what others
+ * receive. In a pod, where containers run under any user and share their network anyway, the chart
+ * sets 0666: there a container can connect only if it mounts the volume.
  */
 static const struct key keys[] = {
 	{"interface", "IF", "", ALSO_ANNOTATED,
@@ -234,7 +234,7 @@ bool key_equal(const struct key *key, const struct config *a, const struct confi
 	return !memcmp(key_field_const(key, a), key_field_const(key, b), key->size);
 }
 
-/* A long path is shown by its end, so that the message has room for the rest. */
+/* Of a long path the end is shown, so that the message has room for the rest. */
 static void describe_file(const char *path, char *out, size_t size)
 {
 	size_t len = strlen(path);
@@ -313,7 +313,7 @@ static bool same_letter(char a, char b)
 	return tolower((unsigned char)a) == tolower((unsigned char)b);
 }
 
-/* Levenshtein's, one row at a time. Only the first KEY_NAME_MAX letters of `text` count. */
+/* Levenshtein distance, one row at a time. Only the first KEY_NAME_MAX letters of `text` count. */
 static unsigned int letters_apart(const char *text, const char *name)
 {
 	unsigned int row[KEY_NAME_MAX + 1], i, j;

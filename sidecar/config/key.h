@@ -21,7 +21,7 @@ struct key {
 	const char *name; /* in JSON; --name and UDPLANE_NAME are derived */
 	const char *hint; /* the value in help: LIST, N, a|b */
 	const char *initial;
-	bool annotated; /* udplane.io/name sets it, too */
+	bool annotated; /* udplane.io/name also sets it */
 	const struct value_type *type;
 	const void *rule;
 	size_t offset, size; /* of the field in struct config */
@@ -34,8 +34,8 @@ size_t key_index(const struct key *key);
 /* By name, or NULL. */
 const struct key *key_find(const char *name);
 
-/* --max-sockets and UDPLANE_MAX_SOCKETS for max_sockets; `out` has KEY_NAME_SIZE bytes and is
- * returned. */
+/* Make --max-sockets and UDPLANE_MAX_SOCKETS of max_sockets. `out` is KEY_NAME_SIZE bytes long and
+ * is returned. */
 const char *key_flag(const struct key *key, char *out);
 const char *key_environment(const struct key *key, char *out);
 
@@ -43,7 +43,7 @@ void *key_field(const struct key *key, struct config *config);
 const void *key_field_const(const struct key *key, const struct config *config);
 bool key_equal(const struct key *key, const struct config *a, const struct config *b);
 
-/* Where a value stands. */
+/* The place where a value was read. */
 struct origin {
 	enum config_source source;
 	const char *file;	   /* of JSON or annotations */

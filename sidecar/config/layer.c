@@ -65,7 +65,7 @@ int layer_json(struct config *config, const char *file, const char *text, size_t
 
 /* ---- annotations ---- */
 
-/* Ours, but not udplaned's. */
+/* Annotations of udplane that are not settings of udplaned. */
 static bool is_for_others(const char *name)
 {
 	return !strcmp(name, "preload") || !strcmp(name, "inject");
@@ -110,7 +110,7 @@ const char *environment_get(char **envp, const char *name)
 	return NULL;
 }
 
-/* PCIDEVICE_<RESOURCE>=<addresses>; beside it, some plugins set ..._INFO to a JSON text. */
+/* PCIDEVICE_<RESOURCE>=<addresses>. Some plugins also set ..._INFO to a JSON text. */
 static void collect_pci(struct config *config, const char *entry)
 {
 	const char *equals = strchr(entry, '=');
@@ -140,9 +140,9 @@ static bool is_key_variable(const char *name)
 }
 
 /*
- * UDPLANE_PROTS=53 must not be lost in silence. But other names may be a Service's links (their
- * values are URLs), the client library's, or somebody else's: only what is one or two letters off
- * is worth a word.
+ * A misspelt UDPLANE_PROTS=53 should not be ignored silently. But other names may be links of a
+ * Service (their values are URLs), belong to the client library, or to other programs. So only a
+ * name that differs from a key in one or two letters causes a warning.
  */
 static void warn_of_slip(struct config *config, const char *entry)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One function a source: each lays its values over what `config` holds already. Texts and arrays
- * are arguments, so nothing here reads a file or the process. All return 0, or -errno with `err`
- * set. Internal to sidecar/config.
+ * One function per source. Each writes its values over those that `config` has already. Texts and
+ * arrays are arguments, so nothing here reads a file or the process. All return 0, or -errno with
+ * `err` set. Internal to sidecar/config.
  */
 #ifndef UDPLANE_SIDECAR_CONFIG_LAYER_H
 #define UDPLANE_SIDECAR_CONFIG_LAYER_H
@@ -21,30 +21,30 @@ int layer_json(struct config *config, const char *file, const char *text, size_t
 	       struct error *err);
 
 /*
- * An empty variable is as if unset (manifests leave them so). Also collects PCIDEVICE_*, and warns
- * of a variable whose name is a slip of a key's.
+ * An empty variable counts as unset, since manifests leave variables empty. Also collects
+ * PCIDEVICE_*, and warns about a variable whose name is almost that of a key.
  */
 int layer_environment(struct config *config, char **envp, struct error *err);
 
-/* The value of a variable, or NULL. */
+/* Returns the value of a variable, or NULL. */
 const char *environment_get(char **envp, const char *name);
 
-/* Unknown udplane.io/ keys are warnings: they may be a newer injector's. */
+/* Unknown udplane.io/ keys only cause warnings, since a newer injector may have set them. */
 int layer_annotations(struct config *config, const char *file, const char *text, size_t len,
 		      struct error *err);
 
-/* Flags that are no keys. */
+/* Flags that are not keys. */
 struct flags_special {
 	bool help;
 	bool version;
 	const char *config; /* path, or NULL */
 };
 
-/* Checks the form of all arguments and finds the special ones; the later of two equal flags wins.
- */
+/* Checks the form of all arguments and finds the special ones. Of two equal flags the later one
+ * counts. */
 int flags_scan(int argc, char **argv, struct flags_special *special, struct error *err);
 
-/* Applies the flags of key `only`, or of every key when NULL. */
+/* Applies the flags of key `only`, or of every key if it is NULL. */
 int layer_flags(struct config *config, int argc, char **argv, const struct key *only,
 		struct error *err);
 

@@ -88,7 +88,7 @@ static const char *range_parse(struct span item, uint32_t min, uint32_t max, uin
 	return *low > *high ? "range runs backwards" : NULL;
 }
 
-/* Names the item only where it is not all of the text, which the caller shows. */
+/* Names the item only if it is not the whole text, which the caller shows. */
 static void explain(struct span item, const char *text, unsigned int index, const char *wrong,
 		    char *why)
 {
@@ -103,7 +103,7 @@ static void explain(struct span item, const char *text, unsigned int index, cons
 		     wrong);
 }
 
-/* By words: a megabyte of "1-65535,1-65535,..." must not take seconds. */
+/* Works on words, so that a megabyte of "1-65535,1-65535,..." does not take seconds. */
 static void set_bits(uint64_t *bits, uint32_t low, uint32_t high)
 {
 	uint32_t word = low / 64, last = high / 64;

@@ -29,7 +29,7 @@ void config_print(char *out, size_t size, const char *format, ...)
 
 const char *config_quote(const char *text, char *out)
 {
-	/* Room for the longest escape, the mark of a cut text, and the end. */
+	/* Room for the longest escape, the mark of a cut text, and the final NUL. */
 	const size_t limit = CONFIG_QUOTE_SIZE - sizeof("\\xNN...\"");
 	size_t len = 0;
 

@@ -187,7 +187,7 @@ const char *text_wrong_word(const char *text)
 	return NULL;
 }
 
-/* As the kernel's dev_valid_name(). */
+/* The same rule as the kernel's dev_valid_name(). */
 const char *text_wrong_interface(const char *text)
 {
 	if (!strcmp(text, ".") || !strcmp(text, ".."))
@@ -316,8 +316,8 @@ const struct value_type value_cpus = {
 
 /* ---- permission bits ---- */
 
-/* Octal by definition, as chmod takes it, with or without leading zeros; hence no JSON number,
- * which is decimal. */
+/* Always octal, as for chmod, with or without leading zeros. Hence not a JSON number, which is
+ * decimal. */
 static int mode_parse(const void *rule, const char *text, void *field, size_t size, char *why)
 {
 	size_t len = strspn(text, "01234567"), i;

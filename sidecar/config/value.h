@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Types of values: how each is parsed, printed and explained. Internal to sidecar/config; key.c
- * says which key has which. */
+/* Types of values: how each is parsed, printed and explained. key.c says which key has which type.
+ * Internal to sidecar/config. */
 #ifndef UDPLANE_SIDECAR_CONFIG_VALUE_H
 #define UDPLANE_SIDECAR_CONFIG_VALUE_H
 
@@ -21,11 +21,12 @@ extern "C" {
 
 struct value_type {
 	/*
-	 * Parses `text` into `field` of `size` bytes, every byte of which is set, so that fields
-	 * compare by memcmp(). Returns 0, or -EINVAL with `why` (CONFIG_WHY_SIZE bytes) set.
+	 * Parses `text` into `field`, which is `size` bytes long, and sets every byte of it, so
+	 * that fields can be compared by memcmp(). Returns 0, or -EINVAL with `why`
+	 * (CONFIG_WHY_SIZE bytes) set.
 	 */
 	int (*parse)(const void *rule, const char *text, void *field, size_t size, char *why);
-	/* Writes the field as text that parse() takes; returns as snprintf() does. */
+	/* Writes the field as text that parse() accepts, and returns as snprintf() does. */
 	int (*format)(const void *rule, const void *field, char *out, size_t size);
 	/* Writes what is allowed to `out` (VALUE_ALLOWED_SIZE bytes). */
 	void (*explain)(const void *rule, char *out);
@@ -46,15 +47,16 @@ struct choice {
 	int32_t value;
 };
 extern const struct value_type value_choice;
-extern const struct value_type value_choice_or_number; /* names may be numbers, in JSON, too */
+extern const struct value_type value_choice_or_number; /* names may be numbers, also in JSON */
 
-/* uint32_t with bits 1 << value of several choices; "none" or names with commas between. rule: as
- * value_choice */
+/* uint32_t with bits 1 << value of several choices; "none", or names separated by commas. rule: as
+ * for value_choice */
 extern const struct value_type value_choices;
 
-/* char[]; rule: struct text_rule. "" is allowed only where the default is. */
+/* char[]; rule: struct text_rule. "" is allowed only if it is the default. */
 struct text_rule {
-	const char *(*wrong)(const char *text); /* NULL, or what is wrong; never called with "" */
+	const char *(*wrong)(
+		const char *text); /* returns NULL, or what is wrong; not called with "" */
 	const char *allowed;
 	bool may_be_empty;
 };
@@ -68,7 +70,7 @@ extern const struct value_type value_ports; /* struct port_set; no rule */
 extern const struct value_type value_cpus;  /* struct config_cpus; no rule */
 extern const struct value_type value_mode;  /* uint32_t permission bits, octal; no rule */
 
-/* Name of a choice, "?" for a value that is none. */
+/* Returns the name of a choice, or "?" if there is no such value. */
 const char *choice_name(const struct choice *choices, int32_t value);
 
 #ifdef __cplusplus
