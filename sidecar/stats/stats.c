@@ -88,7 +88,7 @@ void stats_set_info(struct stats *s, const char *text)
 	udplane_seq_end(&s->z->info_seq);
 }
 
-/* Nothing of it changes, but its readers look again. */
+/* Nothing in it changes, but its readers read it again. */
 void stats_touch_prefixes(struct stats *s)
 {
 	udplane_seq_begin(&s->z->prefix_seq);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The stats zone (struct udplane_stats_zone, abi.h): made once at start, then written in place. Who
- * writes what stands in abi.h; this is the one place that knows where things are in it.
+ * The stats zone (struct udplane_stats_zone, abi.h). It is made once at the start and then written
+ * in place. abi.h says who writes what; only this module knows where things are in the zone.
  *
- * Threads: the control thread calls everything but the pointers handed out, which a worker may
- * write for itself.
+ * Threads: the control thread makes all calls. A worker may write through the pointers that it was
+ * given.
  */
 #ifndef SIDECAR_STATS_STATS_H
 #define SIDECAR_STATS_STATS_H
@@ -15,7 +15,7 @@
 #include <udplane/abi.h>
 #include <udplane/ring.h>
 
-#define STATS_INFO_SIZE 16384u /* bytes: a hundred counters of a driver and more */
+#define STATS_INFO_SIZE 16384u /* bytes: enough for more than a hundred counters of a driver */
 
 struct stats {
 	struct memzone zone;
@@ -23,11 +23,12 @@ struct stats {
 	uint32_t worker_cnt, socket_max;
 };
 
-/* 0 or -errno with text. */
+/* Returns 0, or -errno with text. */
 int stats_create(struct stats *s, uint32_t worker_cnt, uint32_t socket_max,
 		 enum memzone_pages pages, char *text, size_t text_len);
 void stats_destroy(struct stats *s);
-/* Fewer workers than it was made for; before anything is counted. */
+/* Sets a smaller number of workers than the zone was made for. Call it before anything is
+ * counted. */
 void stats_set_workers(struct stats *s, uint32_t worker_cnt);
 
 struct udplane_worker_zone *stats_worker(const struct stats *s, uint32_t worker);
@@ -37,9 +38,9 @@ struct udplane_socket_counters *stats_counters(const struct stats *s, uint32_t s
 void stats_set_ports(struct stats *s, const uint8_t bitmap[8192]);
 /* Facts about the device: lines of "name\tvalue\n". */
 void stats_set_info(struct stats *s, const char *text);
-/* Clients that hold a copy read the prefixes, and their sockets' tx_reason, again. */
+/* Makes clients that hold a copy read the prefixes, and their sockets' tx_reason, again. */
 void stats_touch_prefixes(struct stats *s);
-/* note: as udplane_stats_zone.route_note. */
+/* note: see udplane_stats_zone.route_note. */
 void stats_set_prefixes(struct stats *s, const struct udplane_prefix *p, uint32_t cnt,
 			const char *note);
 static inline void stats_count(struct stats *s, enum udplane_control_counter c, uint64_t n)
