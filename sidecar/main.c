@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * udplaned is two processes, and the keeper (sidecar/keeper). The parent does nothing but wait. It
- * has the capabilities that opening a device takes, which the child gives up once that is done; so
- * when a device is to be opened anew, the parent starts another child: to a supervisor it is the
- * same process.
+ * udplaned consists of a parent and a child process, and the keeper (sidecar/keeper). The parent
+ * only waits. It keeps the capabilities that are needed to open a device; the child gives them up
+ * once that is done. When a device must be opened again, the parent starts another child: a
+ * supervisor sees the same process.
  */
 #include "sidecar/base/log.h"
 #include "sidecar/config/config.h"
@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* exit status of a child that shall be followed by another one; EX_TEMPFAIL of sysexits.h */
+/* exit status of a child that asks for another one; EX_TEMPFAIL of sysexits.h */
 #define AGAIN 75
 
 static int run(struct config *cfg)
@@ -36,15 +36,15 @@ static pid_t start_child(struct config *cfg, const sigset_t *mask)
 
 	if (pid)
 		return pid;
-	prctl(PR_SET_PDEATHSIG, SIGKILL); /* what ends us ends udplaned */
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* signals that end us must end udplaned */
 	if (getppid() != parent)
 		_exit(1);
 	sigprocmask(SIG_SETMASK, mask, NULL);
 	exit(run(cfg));
 }
 
-/* Until the child has ended; returns its status. Signals go on to it. Also reaps others: in a
- * container we are the init process. */
+/* Waits until the child has ended, and returns its status. Passes signals on to it. Also reaps
+ * other processes, since in a container we are the init process. */
 static int wait_child(pid_t child, const sigset_t *set)
 {
 	siginfo_t si;
@@ -62,7 +62,7 @@ static int wait_child(pid_t child, const sigset_t *set)
 	}
 }
 
-/* As the child has ended, so do we. */
+/* Ends in the same way as the child. */
 static int end_like(int status)
 {
 	struct rlimit none = {0};
@@ -71,7 +71,7 @@ static int end_like(int status)
 	if (WIFEXITED(status))
 		return WEXITSTATUS(status);
 	log_error("ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
-	setrlimit(RLIMIT_CORE, &none); /* the child's is the one of interest */
+	setrlimit(RLIMIT_CORE, &none); /* the child's core dump is the useful one */
 	signal(WTERMSIG(status), SIG_DFL);
 	sigemptyset(&set);
 	sigaddset(&set, WTERMSIG(status));
