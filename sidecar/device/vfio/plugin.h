@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What libudplane-dpdk.so shows to udplaned. The two are built together and do not mix: sizes and
- * version must agree. */
+/* What libudplane-dpdk.so exports to udplaned. The two are built together and cannot be mixed:
+ * sizes and version must agree. */
 #ifndef SIDECAR_DEVICE_VFIO_PLUGIN_H
 #define SIDECAR_DEVICE_VFIO_PLUGIN_H
 

@@ -12,7 +12,7 @@
 #define ALLOWED \
 	"a PCI address such as 0000:03:02.1, or a DPDK virtual device such as net_null0,copy=1"
 
-/* net_NAME, with arguments behind a comma. */
+/* net_NAME, with arguments after a comma. */
 static bool is_vdev(const char *s)
 {
 	return !strncmp(s, "net_", 4) && isalnum((unsigned char)s[4]);
@@ -37,7 +37,7 @@ static size_t name_len(const struct config_pci *p)
 	return strcspn(p->name, "=");
 }
 
-/* PCIDEVICE_X_INFO goes with PCIDEVICE_X: JSON about it, no address. */
+/* PCIDEVICE_X_INFO accompanies PCIDEVICE_X: it is JSON, not an address. */
 static bool is_info(const struct config_pci *p)
 {
 	size_t n = name_len(p);

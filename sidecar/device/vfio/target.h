@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which device the configuration means. Pure. */
+/* Finds the device that the configuration names. Pure. */
 #ifndef SIDECAR_DEVICE_VFIO_TARGET_H
 #define SIDECAR_DEVICE_VFIO_TARGET_H
 
@@ -16,10 +16,10 @@ extern "C" {
 #define VFIO_TARGET_SIZE 256
 
 /*
- * The key `device`, else the first address in the PCIDEVICE_* variable of the key `resource` (of
- * the only such variable, if the key is empty). Writes a PCI address as 0000:03:02.1 with *pci
- * true, or a DPDK virtual device with its arguments. 0; -ENOENT with text if none is given; -EINVAL
- * with text if it cannot be one.
+ * Takes the key `device`, or otherwise the first address in the PCIDEVICE_* variable of the key
+ * `resource` (of the only such variable, if the key is empty). Writes a PCI address as 0000:03:02.1
+ * and sets *pci true, or writes a DPDK virtual device with its arguments. Returns 0; -ENOENT with
+ * text if none is given; or -EINVAL with text if it is not a valid name.
  */
 int vfio_target(const struct config *cfg, char out[VFIO_TARGET_SIZE], bool *pci, char *text,
 		size_t text_len);

@@ -15,8 +15,8 @@
 #include "sidecar/device/vfio/plugin.h"
 #include "sidecar/device/vfio/target.h"
 
-/* From the directory of udplaned: as installed; as Bazel builds. Never a search path: this process
- * is privileged. */
+/* Paths relative to the directory of udplaned: as installed, and as Bazel builds. Never a search
+ * path, since this process is privileged. */
 static const char *const places[] = {"../lib/udplane/" VFIO_PLUGIN_FILE,
 				     "device/dpdk/" VFIO_PLUGIN_FILE};
 
@@ -58,10 +58,7 @@ static int load(const struct device_ops **ops, char *text, size_t text_len)
 
 	if (err)
 		return err;
-	lib = dlopen(
-		path,
-		RTLD_NOW |
-			RTLD_GLOBAL); /* global: DPDK's drivers are plugins that want its symbols */
+	lib = dlopen(path, RTLD_NOW | RTLD_GLOBAL); /* global: DPDK's drivers need its symbols */
 	p = lib ? dlsym(lib, VFIO_PLUGIN_SYMBOL) : NULL;
 	if (!p) {
 		snprintf(text, text_len,
@@ -78,10 +75,10 @@ static int load(const struct device_ops **ops, char *text, size_t text_len)
 		return -ELIBBAD;
 	}
 	*ops = p->ops;
-	return 0; /* never unloaded: EAL starts once in a process */
+	return 0; /* never unloaded, since EAL starts only once in a process */
 }
 
-/* The first fault ends it, in its own words. */
+/* The first fault is the error, with its text. */
 static int check(const struct config *cfg, const char *target, char *text, size_t text_len)
 {
 	struct preflight p;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The backend vfio, as far as udplaned has it without DPDK: is a device given, is the machine fit
- * for it, and where is the rest. DPDK is in libudplane-dpdk.so, loaded on demand, so that an
- * installation that only does AF_XDP carries none of it (and starts without its 40 MB). Control
- * thread only.
+ * The part of the backend vfio that udplaned has without DPDK: whether a device is given, whether
+ * the machine is fit for it, and where the rest is. DPDK is in libudplane-dpdk.so and loaded on
+ * demand, so that an installation that only uses AF_XDP does not need it (and starts without its 40
+ * MB). Control thread only.
  */
 #ifndef SIDECAR_DEVICE_VFIO_VFIO_H
 #define SIDECAR_DEVICE_VFIO_VFIO_H
@@ -11,10 +11,11 @@
 #include "sidecar/config/config.h"
 #include "sidecar/device/device.h"
 
-/* Does the configuration name a device? Else auto does not even try. */
+/* Returns true if the configuration names a device. Otherwise the backend auto does not try
+ * vfio. */
 bool vfio_is_given(const struct config *cfg);
-/* Checks, loads DPDK, opens. As device_ops.open. Every warning and every fault of the preflight but
- * the first is logged. */
+/* Checks the machine, loads DPDK and opens the device. Parameters and result as device_ops.open.
+ * Logs every warning of the preflight, and every fault but the first. */
 int vfio_open(struct device **dev, const struct config *cfg, char *text, size_t text_len);
 
 #endif
