@@ -36,7 +36,7 @@ static void offer(struct udplane_buf *b, void *data, uint32_t size)
 	b->size = size;
 }
 
-/* Slots of the lane's ring; 0: none. tx_lock held. */
+/* Slots of the lane's ring; 0: none. tx.lock held. */
 static uint32_t reserve_slots(struct sock *s, struct udplane_buf *bufs, uint32_t cnt)
 {
 	struct lane *l = tx_open(s, cnt);
@@ -48,12 +48,12 @@ static uint32_t reserve_slots(struct sock *s, struct udplane_buf *bufs, uint32_t
 	for (uint32_t i = 0; i < n; i++)
 		offer(&bufs[i], tx_slot(s->att, l, i), s->att->tx_slot_size);
 	if (n) {
-		s->burst_lane = l;
-		s->burst_att = s->att;
+		s->tx.burst_lane = l;
+		s->tx.burst_att = s->att;
 		__atomic_fetch_add(&s->att->refs, 1, __ATOMIC_RELAXED);
 		l->reserved = true;
 		l->reserved_long = false;
-		l->reserved_by = s->burst_owner;
+		l->reserved_by = s->tx.burst_owner;
 	}
 	lock_drop(&l->tx_lock);
 	return n;
@@ -61,10 +61,10 @@ static uint32_t reserve_slots(struct sock *s, struct udplane_buf *bufs, uint32_t
 
 static uint32_t reserve_buffers(struct sock *s, struct udplane_buf *bufs, uint32_t cnt)
 {
-	uint32_t n = pktbufs_get(s->burst_buf, cnt < BURST_MAX ? cnt : BURST_MAX);
+	uint32_t n = pktbufs_get(s->tx.burst_buf, cnt < BURST_MAX ? cnt : BURST_MAX);
 
 	for (uint32_t i = 0; i < n; i++)
-		offer(&bufs[i], s->burst_buf[i]->data, RESERVE_SIZE);
+		offer(&bufs[i], s->tx.burst_buf[i]->data, RESERVE_SIZE);
 	return n;
 }
 
@@ -81,27 +81,27 @@ int udplane_reserve(int fd, struct udplane_buf *bufs, unsigned int cnt)
 		if (!s)
 			return set_errno(-EBADF);
 		err = !cnt ? -EINVAL : 0;
-		if (!err && s->burst_cnt)
-			err = pthread_equal(s->burst_owner, pthread_self()) ? -EINVAL
-			      : end && clock_now_ns() >= end		    ? -EAGAIN
-									    : -EBUSY;
+		if (!err && s->tx.burst_cnt)
+			err = pthread_equal(s->tx.burst_owner, pthread_self()) ? -EINVAL
+			      : end && clock_now_ns() >= end		       ? -EAGAIN
+									       : -EBUSY;
 		if (err != -EBUSY)
 			break;
-		lock_drop(&s->tx_lock); /* another thread's: it will be quick */
+		lock_drop(&s->tx.lock); /* another thread's: it will be quick */
 		if (!end)
 			end = clock_now_ns() + TX_FULL_WAIT_NS;
 		sched_yield();
 	}
 	if (!err) {
-		s->burst_owner = pthread_self();
+		s->tx.burst_owner = pthread_self();
 		n = reserve_slots(s, bufs, cnt);
 		if (!n)
 			n = reserve_buffers(s, bufs, cnt);
-		s->burst_cnt = n;
+		s->tx.burst_cnt = n;
 		if (!n)
 			err = -EAGAIN;
 	}
-	lock_drop(&s->tx_lock);
+	lock_drop(&s->tx.lock);
 	return err ? set_errno(err) : (int)n;
 }
 
@@ -122,7 +122,7 @@ static bool kernel_room(struct sock *s, uint64_t *end)
 	struct pollfd p = {.fd = s->kfd, .events = POLLOUT};
 	struct timespec ms = {.tv_nsec = 1000000};
 
-	if (__atomic_load_n(&s->nonblock, __ATOMIC_RELAXED))
+	if (__atomic_load_n(&s->rx.nonblock, __ATOMIC_RELAXED))
 		return false;
 	if (!*end)
 		*end = clock_now_ns() + TX_FULL_WAIT_NS;
@@ -171,9 +171,9 @@ static bool buf_fast(struct sock *s, struct lane *l, const struct udplane_buf *b
 		if (!dest_of_peer(s, &b->peer, d))
 			return false;
 	} else {
-		if (!s->connected || !s->peer_fast)
+		if (!s->tx.connected || !s->tx.peer_fast)
 			return false;
-		*d = s->peer;
+		*d = s->tx.peer;
 	}
 	return dest_fast(s, l, d) && b->len <= tx_max_len(s->att, d);
 }
@@ -208,10 +208,10 @@ static int submit_ring(struct sock *s, struct lane *l, const struct udplane_buf 
  * slots. */
 static int submit(struct sock *s, const struct udplane_buf *bufs, uint32_t cnt)
 {
-	struct lane *l = s->burst_lane;
+	struct lane *l = s->tx.burst_lane;
 	int n;
 
-	if (!l || s->lane != l || !tx_alive(s) || !lock_take(&l->tx_lock))
+	if (!l || s->tx.lane != l || !tx_alive(s) || !lock_take(&l->tx_lock))
 		return submit_kernel(s, bufs, cnt);
 	n = submit_ring(s, l, bufs, cnt);
 	lock_drop(&l->tx_lock);
@@ -226,11 +226,11 @@ int udplane_submit(int fd, struct udplane_buf *bufs, unsigned int cnt)
 
 	if (!s)
 		return set_errno(-EBADF);
-	if (!s->burst_cnt || !pthread_equal(s->burst_owner, pthread_self())) {
-		lock_drop(&s->tx_lock);
+	if (!s->tx.burst_cnt || !pthread_equal(s->tx.burst_owner, pthread_self())) {
+		lock_drop(&s->tx.lock);
 		return set_errno(-EINVAL);
 	}
-	if (cnt > s->burst_cnt)
+	if (cnt > s->tx.burst_cnt)
 		n = -EINVAL;
 	for (uint32_t i = 0; i < cnt && !n; i++)
 		if (bufs[i].len > bufs[i].size)
@@ -238,10 +238,10 @@ int udplane_submit(int fd, struct udplane_buf *bufs, unsigned int cnt)
 	if (!n && cnt)
 		n = submit(s, bufs, cnt);
 	burst_cancel(s);
-	unbound = n > 0 && !__atomic_load_n(&s->bound, __ATOMIC_RELAXED);
+	unbound = n > 0 && !__atomic_load_n(&s->life.bound, __ATOMIC_RELAXED);
 	if (unbound)
 		sock_ref(s);
-	lock_drop(&s->tx_lock);
+	lock_drop(&s->tx.lock);
 	if (unbound) {
 		tx_bound_by_send(s);
 		sock_unref(s);

@@ -21,18 +21,18 @@ static void bury_sock(struct sock *s, void *arg)
 	mine = s->att == a;
 	if (mine) {
 		tx_resend(s, a);
-		s->lane = NULL;
+		s->tx.lane = NULL;
 		claim_drop(s, true);
 		s->att = NULL;
 	}
-	if (s->held == a) {
-		s->held = NULL;
+	if (s->life.held == a) {
+		s->life.held = NULL;
 		attach_put(a);
 	}
 	if (!s->kernel_only) { /* a refusal of the old one means nothing to the new one */
-		s->reason = UDPLANE_REASON_NONE;
-		s->claim_wait_ns = 0;
-		if (s->bound)
+		s->tx.reason = UDPLANE_REASON_NONE;
+		s->life.claim_wait_ns = 0;
+		if (s->life.bound)
 			sock_retry_at(s, 0);
 	}
 	if (mine)
@@ -51,8 +51,8 @@ static void bury_late(struct sock *s, void *unused)
 
 static void claim_late(struct sock *s, void *unused)
 {
-	uint32_t late = __atomic_load_n(&s->late, __ATOMIC_RELAXED)
-				? __atomic_exchange_n(&s->late, 0, __ATOMIC_ACQUIRE)
+	uint32_t late = __atomic_load_n(&s->life.late, __ATOMIC_RELAXED)
+				? __atomic_exchange_n(&s->life.late, 0, __ATOMIC_ACQUIRE)
 				: 0;
 
 	(void)unused;
@@ -61,7 +61,7 @@ static void claim_late(struct sock *s, void *unused)
 		return;
 	}
 	if (late & LATE_KERNEL)
-		claim_release(s, CLAIM_KERNEL, s->late_reason, s->late_text);
+		claim_release(s, CLAIM_KERNEL, s->life.late_reason, s->life.late_text);
 	if (late & LATE_UPDATE)
 		claim_update(s);
 }
@@ -98,11 +98,11 @@ void maintain(struct sock *s, bool may_claim, bool block)
 		if (attach_news(a) && control_dead(&a->control))
 			attach_bury(a);
 	}
-	if (s && s->shared && !s->kernel_only && !context.disabled && !share_resume(s))
+	if (s && s->rx.shared && !s->kernel_only && !context.disabled && !share_resume(s))
 		goto out;
 	if (!context.att)
 		attach_try();
-	if (s && (may_claim || !s->lazy))
+	if (s && (may_claim || !s->life.lazy))
 		claim_try(s);
 out:
 	ctl_unlock(&st);

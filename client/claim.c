@@ -12,11 +12,11 @@
 
 void sock_set_reason(struct sock *s, uint32_t reason, const char *text)
 {
-	if (!lock_insist(&s->tx_lock))
+	if (!lock_insist(&s->tx.lock))
 		return;
-	s->reason = reason;
-	snprintf(s->text, sizeof(s->text), "%s", text);
-	lock_drop(&s->tx_lock);
+	s->tx.reason = reason;
+	snprintf(s->tx.text, sizeof(s->tx.text), "%s", text);
+	lock_drop(&s->tx.lock);
 }
 
 /* --- addresses --- */
@@ -51,24 +51,24 @@ bool sock_read_names(struct sock *s)
 	if (s->domain == AF_INET6)
 		getsockopt(s->kfd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &v_len);
 	dest_of_kernel(&local, &here);
-	if (!lock_insist(&s->tx_lock))
+	if (!lock_insist(&s->tx.lock))
 		return false;
-	s->connected = connected;
-	s->v6only = v6only;
-	s->local_any = !memcmp(here.addr, zero, 16);
-	s->local_v4 = s->domain == AF_INET6 && !here.ipv6;
-	memcpy(s->local, here.addr, 16);
+	s->tx.connected = connected;
+	s->tx.v6only = v6only;
+	s->tx.local_any = !memcmp(here.addr, zero, 16);
+	s->tx.local_v4 = s->domain == AF_INET6 && !here.ipv6;
+	memcpy(s->tx.local, here.addr, 16);
 	if (connected) {
 		const struct sockaddr_in6 *in6 = (const void *)&peer;
 
-		s->peer = there;
-		s->peer_fast = dest_unicast(&there) && there.port_be &&
-			       (!there.ipv6 || !in6->sin6_flowinfo);
+		s->tx.peer = there;
+		s->tx.peer_fast = dest_unicast(&there) && there.port_be &&
+				  (!there.ipv6 || !in6->sin6_flowinfo);
 	}
-	s->seen_seq = 1;
-	s->local_port_be = here.port_be;
-	lock_drop(&s->tx_lock);
-	__atomic_store_n(&s->bound, here.port_be != 0, __ATOMIC_RELAXED);
+	s->tx.seen_seq = 1;
+	s->tx.local_port_be = here.port_be;
+	lock_drop(&s->tx.lock);
+	__atomic_store_n(&s->life.bound, here.port_be != 0, __ATOMIC_RELAXED);
 	return true;
 }
 
@@ -162,21 +162,21 @@ static bool install(struct sock *s, struct attach *a, const struct udplane_claim
 	if (open) {
 		__atomic_fetch_add(&a->refs, 1, __ATOMIC_RELAXED);
 		s->att = a;
-		s->rxq = rxq;
-		s->rxq_cnt = a->worker_cnt;
-		s->rxq_next = 0;
-		s->wake_fd = wake_fd;
-		s->tokens = 0;
-		s->switched = false;
-		s->id = c->sock;
-		s->zone = (const void *)(a->stats_zone.addr + a->stats->socket_off +
-					 (size_t)c->sock * a->stats->socket_len);
-		s->lane = &a->lane[c->sock % a->worker_cnt];
-		s->tx_shared = rxq[0].shared;
-		s->tx_used = false;
-		s->seen_seq = 1;
-		s->reason = UDPLANE_REASON_NONE;
-		s->text[0] = 0;
+		s->rx.rxq = rxq;
+		s->rx.rxq_cnt = a->worker_cnt;
+		s->rx.rxq_next = 0;
+		s->rx.wake_fd = wake_fd;
+		s->rx.tokens = 0;
+		s->rx.switched = false;
+		s->tx.id = c->sock;
+		s->tx.zone = (const void *)(a->stats_zone.addr + a->stats->socket_off +
+					    (size_t)c->sock * a->stats->socket_len);
+		s->tx.lane = &a->lane[c->sock % a->worker_cnt];
+		s->tx.counters = rxq[0].shared;
+		s->tx.used = false;
+		s->tx.seen_seq = 1;
+		s->tx.reason = UDPLANE_REASON_NONE;
+		s->tx.text[0] = 0;
 		epoll_ctl(s->fd, EPOLL_CTL_ADD, wake_fd, &ev);
 		rx_settle(s);
 	}
@@ -191,27 +191,27 @@ static bool install(struct sock *s, struct attach *a, const struct udplane_claim
 
 void claim_drop(struct sock *s, bool save)
 {
-	for (uint32_t i = 0; i < s->rxq_cnt; i++)
+	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++)
 		rx_drain(s, i, save);
-	free(s->rxq);
-	s->rxq = NULL;
-	s->rxq_cnt = 0;
-	s->tokens = 0;
-	s->peeked = s->peeked == PEEKED_RING ? PEEKED_NONE : s->peeked;
-	if (own_is(s->wake_fd))
-		epoll_ctl(s->fd, EPOLL_CTL_DEL, s->wake_fd,
+	free(s->rx.rxq);
+	s->rx.rxq = NULL;
+	s->rx.rxq_cnt = 0;
+	s->rx.tokens = 0;
+	s->rx.peeked = s->rx.peeked == PEEKED_RING ? PEEKED_NONE : s->rx.peeked;
+	if (own_is(s->rx.wake_fd))
+		epoll_ctl(s->fd, EPOLL_CTL_DEL, s->rx.wake_fd,
 			  NULL); /* a forked child may hold it, too */
-	own_close(&s->wake_fd);
+	own_close(&s->rx.wake_fd);
 }
 
 /* --- verbs --- */
 
 static void refused(struct sock *s, uint32_t reason, const char *text)
 {
-	uint64_t wait = s->claim_wait_ns ? 2 * s->claim_wait_ns : CLAIM_RETRY_NS;
+	uint64_t wait = s->life.claim_wait_ns ? 2 * s->life.claim_wait_ns : CLAIM_RETRY_NS;
 
-	s->claim_wait_ns = wait < CLAIM_RETRY_MAX_NS ? wait : CLAIM_RETRY_MAX_NS;
-	sock_retry_at(s, clock_now_ns() + s->claim_wait_ns);
+	s->life.claim_wait_ns = wait < CLAIM_RETRY_MAX_NS ? wait : CLAIM_RETRY_MAX_NS;
+	sock_retry_at(s, clock_now_ns() + s->life.claim_wait_ns);
 	sock_set_reason(s, reason, text);
 	context_log(2, "socket %d stays with the kernel: %s: %s", s->fd, reason_name(reason), text);
 }
@@ -239,7 +239,7 @@ static void claimed(struct sock *s, struct attach *a, struct control_answer *ans
 	if (rings)
 		rxq = make_rxqs(a, c, rings);
 	if (rxq) {
-		s->claim_wait_ns = 0;
+		s->life.claim_wait_ns = 0;
 		sock_retry_at(s, UINT64_MAX);
 		if (!install(s, a, c, rxq, own_take(ans->fd[0]))) {
 			send_release(a, c->sock, UDPLANE_REASON_NONE, "");
@@ -262,12 +262,12 @@ static void claimed(struct sock *s, struct attach *a, struct control_answer *ans
 /* The row that told why it was given back. */
 static void drop_row(struct sock *s, struct attach *a)
 {
-	if (!s->held)
+	if (!s->life.held)
 		return;
-	if (s->held == a)
-		send_release(a, s->id, UDPLANE_REASON_NONE, "");
-	attach_put(s->held);
-	s->held = NULL;
+	if (s->life.held == a)
+		send_release(a, s->tx.id, UDPLANE_REASON_NONE, "");
+	attach_put(s->life.held);
+	s->life.held = NULL;
 }
 
 static void claim_ask(struct sock *s, struct attach *a)
@@ -277,12 +277,12 @@ static void claim_ask(struct sock *s, struct attach *a)
 	int err;
 
 	drop_row(s, a);
-	if (!lock_insist(&s->tx_lock))
+	if (!lock_insist(&s->tx.lock))
 		return;
-	memcpy(req.local.addr, s->local, 16);
-	req.local.port_be = s->local_port_be;
-	req.local.family = s->domain == AF_INET6 && !s->local_v4 ? AF_INET6 : AF_INET;
-	lock_drop(&s->tx_lock);
+	memcpy(req.local.addr, s->tx.local, 16);
+	req.local.port_be = s->tx.local_port_be;
+	req.local.family = s->domain == AF_INET6 && !s->tx.local_v4 ? AF_INET6 : AF_INET;
+	lock_drop(&s->tx.lock);
 	err = control_request(&a->control, &req, sizeof(req), s->kfd, UDPLANE_MSG_CLAIMED,
 			      sizeof(struct udplane_claimed), &ans);
 	if (err) {
@@ -304,7 +304,7 @@ void claim_try(struct sock *s)
 	struct attach *a = context.att;
 
 	if (s->att || s->kernel_only || __atomic_load_n(&s->closed, __ATOMIC_RELAXED) ||
-	    context.disabled || !s->bound) {
+	    context.disabled || !s->life.bound) {
 		sock_retry_at(s, UINT64_MAX);
 		return;
 	}
@@ -322,14 +322,14 @@ void claim_try(struct sock *s)
 		sock_retry_at(s, clock_now_ns() + ATTACH_RETRY_NS);
 		return;
 	}
-	if (clock_coarse_ns() < s->retry_ns)
+	if (clock_coarse_ns() < s->life.retry_ns)
 		return;
 	if (!sock_kernel_is(s)) {
 		refused(s, UDPLANE_REASON_DESCRIPTORS,
 			"the program has closed the descriptor of the kernel socket");
 		return;
 	}
-	if (!port_asked(a, s->local_port_be)) { /* spares every client socket a question */
+	if (!port_asked(a, s->tx.local_port_be)) { /* spares every client socket a question */
 		refused(s, UDPLANE_REASON_NOT_ASKED,
 			"the port is not among those that udplaned was asked to accelerate");
 		return;
@@ -340,20 +340,20 @@ void claim_try(struct sock *s)
 /* No entry of this socket may follow what udplaned is told next. */
 static bool stop_sending(struct sock *s)
 {
-	if (!lock_insist(&s->tx_lock))
+	if (!lock_insist(&s->tx.lock))
 		return false;
-	s->lane = NULL;
-	lock_drop(&s->tx_lock);
+	s->tx.lane = NULL;
+	lock_drop(&s->tx.lock);
 	return true;
 }
 
 void claim_later(struct sock *s, uint32_t late, uint32_t reason, const char *text)
 {
 	if (late == LATE_KERNEL) {
-		s->late_reason = reason;
-		snprintf(s->late_text, sizeof(s->late_text), "%s", text);
+		s->life.late_reason = reason;
+		snprintf(s->life.late_text, sizeof(s->life.late_text), "%s", text);
 	}
-	__atomic_fetch_or(&s->late, late, __ATOMIC_RELEASE);
+	__atomic_fetch_or(&s->life.late, late, __ATOMIC_RELEASE);
 	__atomic_store_n(&context.late, 1, __ATOMIC_RELAXED);
 	if (s->att)
 		__atomic_store_n(&s->att->control.attn, 1, __ATOMIC_RELAXED);
@@ -368,7 +368,7 @@ static void keep_order(struct sock *s)
 		return;
 	rx_to_saved(s);
 	rx_settle(s);
-	lock_drop(&s->rx_lock);
+	lock_drop(&s->rx.lock);
 }
 
 void claim_update(struct sock *s)
@@ -382,17 +382,17 @@ void claim_update(struct sock *s)
 		return;
 	}
 	if (!a) {
-		s->claim_wait_ns = 0;
+		s->life.claim_wait_ns = 0;
 		sock_retry_at(s, 0);
 		return;
 	}
 	keep_order(s);
-	if (!s->bound) {
+	if (!s->life.bound) {
 		claim_release(s, CLAIM_AGAIN, UDPLANE_REASON_NOT_BOUND,
 			      "the socket is not bound to a port any more");
 		return;
 	}
-	req.sock = s->id;
+	req.sock = s->tx.id;
 	if (control_request(&a->control, &req, sizeof(req), -1, UDPLANE_MSG_DONE,
 			    sizeof(struct udplane_done), &ans))
 		return; /* it will be buried */
@@ -402,12 +402,12 @@ void claim_update(struct sock *s)
 		refused(s, ans.u.done.reason, ans.u.done.text);
 		return;
 	}
-	if (!lock_insist(&s->tx_lock)) {
+	if (!lock_insist(&s->tx.lock)) {
 		claim_later(s, LATE_UPDATE, 0, NULL);
 		return;
 	}
-	s->lane = &a->lane[s->id % a->worker_cnt];
-	lock_drop(&s->tx_lock);
+	s->tx.lane = &a->lane[s->tx.id % a->worker_cnt];
+	lock_drop(&s->tx.lock);
 }
 
 /* Both locks held. */
@@ -415,8 +415,8 @@ static void go_kernel(struct sock *s, uint32_t reason, const char *text)
 {
 	s->kernel_only = true;
 	sock_retry_at(s, UINT64_MAX);
-	s->reason = reason;
-	snprintf(s->text, sizeof(s->text), "%s", text);
+	s->tx.reason = reason;
+	snprintf(s->tx.text, sizeof(s->tx.text), "%s", text);
 	context_log(1, "socket %d leaves the fast path: %s: %s", s->fd, reason_name(reason), text);
 }
 
@@ -441,7 +441,7 @@ static void nudge(struct attach *a)
  * claim, which may get the same rings. */
 void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const char *text)
 {
-	struct attach *a = s->att ? s->att : s->held;
+	struct attach *a = s->att ? s->att : s->life.held;
 	bool rings = s->att != NULL, keep_row = end == CLAIM_KERNEL || end == CLAIM_SHARED;
 
 	if (!sock_take_both(s)) {
@@ -455,10 +455,10 @@ void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const ch
 	if (end == CLAIM_KERNEL) {
 		go_kernel(s, reason, text);
 	} else if (end == CLAIM_AGAIN || (end == CLAIM_SHARED && rings)) {
-		s->reason = reason;
-		snprintf(s->text, sizeof(s->text), "%s", text);
+		s->tx.reason = reason;
+		snprintf(s->tx.text, sizeof(s->tx.text), "%s", text);
 	}
-	s->lane = NULL;
+	s->tx.lane = NULL;
 	if (rings && end != CLAIM_CLOSE) {
 		rx_to_saved(s);
 		rx_settle(s);
@@ -466,7 +466,7 @@ void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const ch
 	sock_drop_both(s);
 	if (!a || (!rings && keep_row))
 		return;
-	send_release(a, s->id, keep_row ? reason : UDPLANE_REASON_NONE, keep_row ? text : "");
+	send_release(a, s->tx.id, keep_row ? reason : UDPLANE_REASON_NONE, keep_row ? text : "");
 	if (!sock_take_both(s)) /* had a moment ago; bury_sock() will find it */
 		return;
 	if (a->control.failed)
@@ -475,7 +475,7 @@ void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const ch
 		claim_drop(s, end != CLAIM_CLOSE);
 	rx_saved_first(s);
 	s->att = NULL;
-	s->held = keep_row ? a : NULL;
+	s->life.held = keep_row ? a : NULL;
 	if (end != CLAIM_CLOSE)
 		rx_settle(s);
 	sock_drop_both(s);

@@ -49,7 +49,7 @@ static struct sock *lock_to_close(int fd, struct sock **late)
 			return NULL;
 		}
 		if (table_get(fd) == s &&
-		    (!s->burst_cnt || pthread_equal(s->burst_owner, pthread_self()) ||
+		    (!s->tx.burst_cnt || pthread_equal(s->tx.burst_owner, pthread_self()) ||
 		     clock_now_ns() > until))
 			return s;
 		sock_drop_both(s);
@@ -83,7 +83,8 @@ int udplane_close(int fd)
 	if (!s)
 		return late ? 0 : set_errno(-EBADF);
 	sock_hide(s);
-	if (__atomic_load_n(&s->bound, __ATOMIC_RELAXED)) { /* else nobody can have claimed it */
+	if (__atomic_load_n(&s->life.bound,
+			    __ATOMIC_RELAXED)) { /* else nobody can have claimed it */
 		ctl_lock(&st);
 		claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
 		ctl_unlock(&st);

@@ -28,8 +28,8 @@ static bool family_fits(const struct sock *s, const struct dest *d)
 	if (s->domain == AF_INET)
 		return !d->ipv6;
 	if (d->ipv6)
-		return !s->local_v4;
-	return !s->v6only && (s->local_any || s->local_v4);
+		return !s->tx.local_v4;
+	return !s->tx.v6only && (s->tx.local_any || s->tx.local_v4);
 }
 
 bool dest_of_name(const struct sock *s, const void *name, socklen_t len, struct dest *d)
@@ -143,9 +143,9 @@ static bool judge(struct sock *s, struct lane *l, const struct dest *d)
 	if (link_local(d) && d->scope_id != (uint32_t)s->att->stats->ifindex)
 		return false;
 	/* rules or programs that only the kernel applies; prefix_seq changes with it */
-	if (udplane_load32(&s->zone->tx_reason))
+	if (udplane_load32(&s->tx.zone->tx_reason))
 		return false;
-	return s->local_any || memcmp(s->local, d->addr, 16); /* to itself */
+	return s->tx.local_any || memcmp(s->tx.local, d->addr, 16); /* to itself */
 }
 
 bool dest_fast(struct sock *s, struct lane *l, const struct dest *d)
@@ -154,11 +154,11 @@ bool dest_fast(struct sock *s, struct lane *l, const struct dest *d)
 
 	if (unlikely(l->prefixes.seq != seq) && !prefixes_copy(&l->prefixes, s->att->stats))
 		return false;
-	if (likely(s->seen_seq == l->prefixes.seq && s->seen.ipv6 == d->ipv6 &&
-		   !memcmp(s->seen.addr, d->addr, 16) && s->seen.scope_id == d->scope_id))
-		return s->seen_fast;
-	s->seen = *d;
-	s->seen_seq = l->prefixes.seq;
-	s->seen_fast = judge(s, l, d);
-	return s->seen_fast;
+	if (likely(s->tx.seen_seq == l->prefixes.seq && s->tx.seen.ipv6 == d->ipv6 &&
+		   !memcmp(s->tx.seen.addr, d->addr, 16) && s->tx.seen.scope_id == d->scope_id))
+		return s->tx.seen_fast;
+	s->tx.seen = *d;
+	s->tx.seen_seq = l->prefixes.seq;
+	s->tx.seen_fast = judge(s, l, d);
+	return s->tx.seen_fast;
 }

@@ -90,8 +90,9 @@ void share_forget(struct sock *s)
 	struct flock l;
 
 	share_queue_drop(s);
-	if (__atomic_load_n(&s->shared, __ATOMIC_RELAXED) && !context.share.all && file_is_ours())
+	if (__atomic_load_n(&s->rx.shared, __ATOMIC_RELAXED) && !context.share.all &&
+	    file_is_ours())
 		lock_call(F_SETLK, F_UNLCK, s->cookie, &l);
-	free(s->options);
-	s->options = NULL;
+	free(s->life.options);
+	s->life.options = NULL;
 }

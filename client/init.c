@@ -50,10 +50,10 @@ static void fork_child_sock(struct sock *s)
 	struct pktbuf *b;
 	int ep;
 
-	memset(&s->rx_lock, 0, sizeof(s->rx_lock));
-	memset(&s->tx_lock, 0, sizeof(s->tx_lock));
+	memset(&s->rx.lock, 0, sizeof(s->rx.lock));
+	memset(&s->tx.lock, 0, sizeof(s->tx.lock));
 	memset(s->visitor, 0, sizeof(s->visitor));
-	__atomic_store_n(&s->refs, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->life.refs, 1, __ATOMIC_RELAXED);
 	if (s->closed)
 		return;
 	ep = sock_kernel_is(s) && sock_fd_is(s) ? epoll_create1(EPOLL_CLOEXEC) : -1;
@@ -62,38 +62,38 @@ static void fork_child_sock(struct sock *s)
 
 		epoll_ctl(ep, EPOLL_CTL_ADD, s->kfd,
 			  &(struct epoll_event){.events = RX_KERNEL_EVENTS});
-		if (s->queue)
-			epoll_ctl(ep, EPOLL_CTL_ADD, s->queue_fd, &ev);
+		if (s->rx.queue)
+			epoll_ctl(ep, EPOLL_CTL_ADD, s->rx.queue_fd, &ev);
 		dup3(ep, s->fd, flags);
 		close(ep);
 	}
-	s->self_signal = false;
-	if (s->burst_cnt && s->burst_lane)
-		memset(&s->burst_lane->tx_lock, 0, sizeof(s->burst_lane->tx_lock));
+	s->rx.self_signal = false;
+	if (s->tx.burst_cnt && s->tx.burst_lane)
+		memset(&s->tx.burst_lane->tx_lock, 0, sizeof(s->tx.burst_lane->tx_lock));
 	burst_cancel(s);
-	s->lane = NULL;
-	own_close(&s->wake_fd);
-	s->tokens = 0;
-	free(s->rxq);
-	s->rxq = NULL;
-	s->rxq_cnt = 0;
+	s->tx.lane = NULL;
+	own_close(&s->rx.wake_fd);
+	s->rx.tokens = 0;
+	free(s->rx.rxq);
+	s->rx.rxq = NULL;
+	s->rx.rxq_cnt = 0;
 	if (s->att)
 		attach_put(s->att);
 	s->att = NULL;
-	if (s->held)
-		attach_put(s->held);
-	s->held = NULL;
-	s->lazy =
-		!s->shared; /* else it is claimed when nobody else has it any more, be it to send */
-	s->direct = 0;
-	s->rx_error = 0;
-	while ((b = s->saved) != NULL) { /* the parent's: there was no memory for a queue */
-		s->saved = b->next;
+	if (s->life.held)
+		attach_put(s->life.held);
+	s->life.held = NULL;
+	/* a shared one is claimed as soon as no other process has it, even by a send call */
+	s->life.lazy = !s->rx.shared;
+	s->rx.direct = 0;
+	s->rx.error = 0;
+	while ((b = s->rx.saved) != NULL) { /* the parent's: there was no memory for a queue */
+		s->rx.saved = b->next;
 		pktbuf_put(b);
 	}
-	s->saved_end = &s->saved;
+	s->rx.saved_end = &s->rx.saved;
 	if (!s->kernel_only && !context.disabled)
-		s->retry_ns = 0;
+		s->life.retry_ns = 0;
 }
 
 static void fork_child(void)

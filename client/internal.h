@@ -10,9 +10,9 @@
  *
  *   control lock    control messages, attach, bury, claim, release; may be held for a second.
  *                   Never taken under another lock.
- *   sock.rx_lock    everything that receiving needs; also makes sure that the sock is not closed
+ *   sock.rx.lock    everything that receiving needs; also makes sure that the sock is not closed
  *                   meanwhile
- *   sock.tx_lock    everything that sending needs; likewise
+ *   sock.tx.lock    everything that sending needs; likewise
  *   lane.tx_lock    TX ring;  lane.ret_lock  return ring;  context.table_lock, context.buf_lock,
  *                                                          context.info_lock
  *
@@ -89,12 +89,12 @@ static inline struct sock *table_get(int fd)
 	return likely(slot != NULL) ? __atomic_load_n(slot, __ATOMIC_ACQUIRE) : NULL;
 }
 
-/* Makes the receive side whole again, after a jump out of a call in the midst of it. rx_lock held.
+/* Makes the receive side whole again, after a jump out of a call in the midst of it. rx.lock held.
  */
 void rx_recover(struct sock *s);
 static inline bool sock_take_rx(struct sock *s)
 {
-	enum lock_result got = lock_take(&s->rx_lock);
+	enum lock_result got = lock_take(&s->rx.lock);
 
 	if (unlikely(got == LOCK_STOLEN))
 		rx_recover(s);
@@ -116,7 +116,7 @@ static inline struct sock *sock_lock_rx(int fd)
 	if (unlikely(!sock_take_rx(s)))
 		return NULL;
 	if (unlikely(table_get(fd) != s)) {
-		lock_drop(&s->rx_lock);
+		lock_drop(&s->rx.lock);
 		return NULL;
 	}
 	return s;
@@ -125,10 +125,10 @@ static inline struct sock *sock_lock_tx(int fd)
 {
 	struct sock *s = table_get(fd);
 
-	if (unlikely(!s || !lock_take(&s->tx_lock)))
+	if (unlikely(!s || !lock_take(&s->tx.lock)))
 		return NULL;
 	if (unlikely(table_get(fd) != s)) {
-		lock_drop(&s->tx_lock);
+		lock_drop(&s->tx.lock);
 		return NULL;
 	}
 	return s;
@@ -136,7 +136,12 @@ static inline struct sock *sock_lock_tx(int fd)
 /* Keeps the sock and its descriptors alive; call it with a lock held. */
 static inline void sock_ref(struct sock *s)
 {
-	__atomic_fetch_add(&s->refs, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&s->life.refs, 1, __ATOMIC_RELAXED);
+}
+/* Doorbells rung for it, with these cnt. */
+static inline uint64_t sock_count_engages(struct sock *s, uint32_t cnt)
+{
+	return __atomic_add_fetch(&s->life.engages, cnt, __ATOMIC_RELAXED);
 }
 void sock_unref(struct sock *s); /* the last one closes the descriptors */
 void sock_leave(struct sock *s); /* does it, if this was the last */
@@ -164,7 +169,7 @@ bool visit_lasts(const struct visit *v);
 /* Closing waits no longer for who sleeps on the epoll descriptor, or has jumped out of that: it
  * will find out by itself. */
 void sock_leave_sleepers(struct sock *s);
-/* by others than this thread in the kernel's own call, where rings do not wake them. rx_lock
+/* by others than this thread in the kernel's own call, where rings do not wake them. rx.lock
  * held */
 bool sock_awaited(struct sock *s);
 bool sock_visited(struct sock *s); /* by others than this thread, as far as can be told */
@@ -274,7 +279,7 @@ static inline bool sock_news(const struct sock *s)
 
 	if (likely(s->att != NULL))
 		return unlikely(attach_news(s->att));
-	at = __atomic_load_n(&s->retry_ns, __ATOMIC_RELAXED);
+	at = __atomic_load_n(&s->life.retry_ns, __ATOMIC_RELAXED);
 	return at != UINT64_MAX && clock_coarse_ns() >= at;
 }
 
@@ -305,7 +310,7 @@ void sock_set_reason(struct sock *s, uint32_t reason, const char *text);
 /* May be claimed (or attached for) from the next call on. */
 static inline void sock_retry_at(struct sock *s, uint64_t at)
 {
-	__atomic_store_n(&s->retry_ns, at, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->life.retry_ns, at, __ATOMIC_RELAXED);
 }
 
 /* --- share.c: sockets that several processes have open after fork() --- */
@@ -318,20 +323,20 @@ void share_child(void); /* table_each_raw() holds */
 bool share_resume(struct sock *s);
 void share_forget(struct sock *s); /* it closes in this process */
 /* A copy of the next datagram that was unread at the fork, taken out unless peek; NULL: none is
- * left, s->queue is gone. rx_lock held. */
+ * left, s->rx.queue is gone. rx.lock held. */
 struct pktbuf *share_queue_get(struct sock *s, bool peek);
 int share_queue_next_len(struct sock *s); /* its length, or -EAGAIN */
 void share_queue_drop(struct sock *s);
-/* What is left of it back into private memory, in front of what is there. rx_lock held. */
+/* What is left of it back into private memory, in front of what is there. rx.lock held. */
 void queue_to_saved(struct sock *s);
-void saved_to_queue(struct sock *s); /* s->saved becomes a queue. rx_lock held. */
+void saved_to_queue(struct sock *s); /* s->rx.saved becomes a queue. rx.lock held. */
 bool file_open(void);		     /* holders.c. False: who has what open cannot be known. */
 bool share_lock(struct sock *s);
 bool share_alone(struct sock *s); /* Has no other process the socket open? Under ctl. */
 
-/* --- wait.c: readiness and blocking, under rx_lock --- */
+/* --- wait.c: readiness and blocking, under rx.lock --- */
 
-/* Call it before rx_lock is dropped, if anything was received or looked for: leaves fd readable
+/* Call it before rx.lock is dropped, if anything was received or looked for: leaves fd readable
  * exactly if there is something. */
 void rx_settle(struct sock *s);
 #define RX_KERNEL_EVENTS (EPOLLIN | EPOLLET) /* of the kernel socket in the epoll instance */
@@ -350,7 +355,7 @@ struct rx_wait {
 	bool begun;
 };
 /* Waits until a receive is worth another try: 0; or -EAGAIN (time is up), -EINTR, each after a last
- * try. Drops rx_lock while it sleeps. -EBADF: closed meanwhile, and rx_lock is not held. */
+ * try. Drops rx.lock while it sleeps. -EBADF: closed meanwhile, and rx.lock is not held. */
 int rx_wait(struct sock *s, struct rx_wait *w);
 /* Will a wait spin first? */
 bool rx_would_spin(const struct sock *s);
@@ -398,7 +403,7 @@ void rx_taken(struct sock *s, struct rxq *q, uint32_t cnt);
 /* False: not now, since this thread is returning some, in a call that a handler has interrupted. */
 bool rx_flush_back(struct attach *a, struct rxq *q, uint32_t lane);
 bool attach_return(struct attach *a, uint32_t lane, const uint32_t *frames, uint32_t cnt);
-/* Empties a ring that goes away, into s->saved if save. Both locks held. */
+/* Empties a ring that goes away, into s->rx.saved if save. Both locks held. */
 void rx_drain(struct sock *s, uint32_t lane, bool save);
 /* There is room: rx_room_back() said so. */
 static inline void rx_back(struct sock *s, struct rxq *q, uint32_t frame)
@@ -412,7 +417,7 @@ static inline void rx_back(struct sock *s, struct rxq *q, uint32_t frame)
  * either in the ring or here. */
 static inline uint32_t rx_room_back(struct sock *s, struct rxq *q, uint32_t n)
 {
-	uint32_t lane = (uint32_t)(q - s->rxq), room = RX_BACK - q->back_cnt;
+	uint32_t lane = (uint32_t)(q - s->rx.rxq), room = RX_BACK - q->back_cnt;
 
 	if (n <= room)
 		return n;
@@ -443,13 +448,13 @@ struct rx_sink {
 /* Fills at least one entry of the sink, waiting for it if socket and flags say so. How many;
  * -errno. Sets MSG_DONTWAIT in sink->flags if it would not wait. */
 int rx_call(int fd, struct rx_sink *sink);
-/* Before a socket changes its path: everything that has come so far goes to s->saved in its order,
- * as far as the kernel socket holds something older than the rings do; what comes into it from now
- * on is newer. rx_lock held. */
+/* Before a socket changes its path: everything that has come so far goes to s->rx.saved in its
+ * order, as far as the kernel socket holds something older than the rings do; what comes into it
+ * from now on is newer. rx.lock held. */
 void rx_to_saved(struct sock *s);
 void rx_saved_first(
-	struct sock *s); /* all of s->saved is older than what is in the kernel socket */
-/* burst.c: gives up what is reserved, if anything. tx_lock held, but in a forked child. */
+	struct sock *s); /* all of s->rx.saved is older than what is in the kernel socket */
+/* burst.c: gives up what is reserved, if anything. tx.lock held, but in a forked child. */
 void burst_cancel(struct sock *s);
 /* burst.c: up to cnt datagrams from the kernel socket into private buffers, without waiting;
  * -errno. */
@@ -460,14 +465,14 @@ void rx_ring_pkt(struct attach *a, uint32_t lane, const struct udplane_rx_desc *
 /* Must the kernel socket be looked at before the rings? */
 static inline bool rx_kernel_due(const struct sock *s)
 {
-	return s->peeked == PEEKED_KERNEL ||
-	       (s->ring_run >= RX_KERNEL_EVERY && s->peeked != PEEKED_RING);
+	return s->rx.peeked == PEEKED_KERNEL ||
+	       (s->rx.ring_run >= RX_KERNEL_EVERY && s->rx.peeked != PEEKED_RING);
 }
 /* Length of the next datagram, which stays the next; -EAGAIN: none, or one that comes after what is
  * in the kernel socket, unless that is known to be empty. */
 int rx_next_len(struct sock *s, bool emptied);
 
-/* --- dest.c: where a datagram goes, and whether it may go through a ring. tx_lock held --- */
+/* --- dest.c: where a datagram goes, and whether it may go through a ring. tx.lock held --- */
 
 /* False: the kernel's business (another family, a port of 0, too short a name, ...). */
 bool dest_of_name(const struct sock *s, const void *name, socklen_t len, struct dest *d);
@@ -482,7 +487,7 @@ socklen_t dest_to_name(int domain, const struct dest *d, struct sockaddr_storage
 
 /* The socket, its send side locked, after what was due is done; NULL: EBADF. */
 struct sock *tx_enter(int fd);
-/* May cnt datagrams go through the ring now? The lane, locked; or NULL. tx_lock held. */
+/* May cnt datagrams go through the ring now? The lane, locked; or NULL. tx.lock held. */
 struct lane *tx_open(struct sock *s, uint32_t cnt);
 /* Room for up to want entries; waits a little for the first. 0: none. */
 uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want, int flags);
@@ -491,7 +496,7 @@ bool tx_alive(const struct sock *s); /* does udplaned still take what s sends? s
 void tx_fill(struct sock *s, struct lane *l, uint32_t i, const struct dest *d, uint32_t len);
 /* Publishes cnt entries and rings the doorbell if need be; the lane stays locked. */
 void tx_publish(struct sock *s, struct lane *l, uint32_t cnt);
-/* A connected socket with an error to report: the kernel's call does. tx_lock held. */
+/* A connected socket with an error to report: the kernel's call does. tx.lock held. */
 bool tx_error_pending(struct sock *s);
 void tx_bound_by_send(struct sock *s); /* no lock held, s referenced */
 static inline uint8_t *tx_slot(const struct attach *a, const struct lane *l, uint32_t i)
@@ -505,7 +510,7 @@ static inline uint32_t tx_max_len(const struct attach *a, const struct dest *d)
 
 	return max < a->tx_slot_size ? max : a->tx_slot_size;
 }
-void tx_count_kernel(struct sock *s, uint32_t cnt); /* tx_lock held */
+void tx_count_kernel(struct sock *s, uint32_t cnt); /* tx.lock held */
 /* Sends what a dead udplaned has not taken through the kernel. Both locks and the control lock
  * held. */
 void tx_resend(struct sock *s, struct attach *a);

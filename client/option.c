@@ -241,7 +241,7 @@ static void read_timeout(struct sock *s)
 	socklen_t len = sizeof(tv);
 
 	if (getsockopt(s->kfd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len) == 0)
-		__atomic_store_n(&s->rcvtimeo_ns,
+		__atomic_store_n(&s->rx.rcvtimeo_ns,
 				 (uint64_t)tv.tv_sec * 1000000000u + (uint64_t)tv.tv_usec * 1000u,
 				 __ATOMIC_RELAXED);
 }
@@ -251,7 +251,7 @@ void sock_read_flags(struct sock *s)
 	int flags = fcntl(s->kfd, F_GETFL);
 
 	if (flags >= 0)
-		__atomic_store_n(&s->nonblock, flags & O_NONBLOCK, __ATOMIC_RELAXED);
+		__atomic_store_n(&s->rx.nonblock, flags & O_NONBLOCK, __ATOMIC_RELAXED);
 	read_timeout(s);
 }
 
@@ -279,13 +279,13 @@ int *options_read(const struct sock *s)
 
 const char *options_changed(struct sock *s)
 {
-	const char *text = s->options ? NULL : "an option";
+	const char *text = s->life.options ? NULL : "an option";
 
-	for (size_t i = 0; s->options && !text && i < OPTION_CNT; i++)
-		if (option_now(s, &options[i]) != s->options[i])
+	for (size_t i = 0; s->life.options && !text && i < OPTION_CNT; i++)
+		if (option_now(s, &options[i]) != s->life.options[i])
 			text = options[i].text;
-	free(s->options);
-	s->options = NULL;
+	free(s->life.options);
+	s->life.options = NULL;
 	return text;
 }
 
@@ -329,7 +329,7 @@ void option_was_set(struct sock *s, int level, int name, const void *value, sock
 	const struct option *o = find(level, name);
 
 	if (fills_error_queue(level, name))
-		__atomic_store_n(&s->error_queue, true, __ATOMIC_RELAXED);
+		__atomic_store_n(&s->rx.error_queue, true, __ATOMIC_RELAXED);
 
 	if (level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_RCVTIMEO_NEW))
 		read_timeout(s);
@@ -341,7 +341,7 @@ void option_was_set(struct sock *s, int level, int name, const void *value, sock
 	}
 	if (level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_RCVTIMEO_NEW) &&
 	    negative_timeout(value, len))
-		__atomic_store_n(&s->rcvtimeo_ns, RCVTIMEO_NO_WAIT, __ATOMIC_RELAXED);
+		__atomic_store_n(&s->rx.rcvtimeo_ns, RCVTIMEO_NO_WAIT, __ATOMIC_RELAXED);
 	if (o && (o->effect == OPTION_KEEP ||
 		  (o->effect == OPTION_VALUE && value_of(value, len) == o->value)))
 		return;
@@ -379,14 +379,14 @@ static bool own_error(struct sock *s, void *value, socklen_t *len)
 
 	if (!sock_insist_rx(s))
 		return false;
-	err = -s->rx_error;
+	err = -s->rx.error;
 	if (err && *len >= sizeof(int)) {
-		s->rx_error = 0;
+		s->rx.error = 0;
 		memcpy(value, &err, sizeof(int));
 		*len = sizeof(int);
 		rx_settle(s);
 	}
-	lock_drop(&s->rx_lock);
+	lock_drop(&s->rx.lock);
 	return err != 0;
 }
 

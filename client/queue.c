@@ -31,13 +31,13 @@ static const struct record *queue_head(const struct shared_queue *q, uint32_t *h
 
 static bool queue_take(struct sock *s, uint32_t head)
 {
-	struct shared_queue *q = s->queue;
+	struct shared_queue *q = s->rx.queue;
 	uint64_t one;
 
 	if (!__atomic_compare_exchange_n(&q->head, &head, head + 1, false, __ATOMIC_ACQ_REL,
 					 __ATOMIC_RELAXED))
 		return false;
-	if (head + 1 == q->cnt && raw_read(s->queue_fd, &one, sizeof(one)) <
+	if (head + 1 == q->cnt && raw_read(s->rx.queue_fd, &one, sizeof(one)) <
 					  0) /* nothing to read any more, for all who have it */
 		context_log(2, "socket %d: the queue at fork(): %s", s->fd, strerror(errno));
 	return true;
@@ -49,13 +49,13 @@ struct pktbuf *share_queue_get(struct sock *s, bool peek)
 	struct pktbuf *b;
 	uint32_t head;
 
-	while ((r = queue_head(s->queue, &head)) != NULL) {
+	while ((r = queue_head(s->rx.queue, &head)) != NULL) {
 		b = pktbuf_small(r->len);
 		if (!b)
 			return NULL;
 		b->len = r->len;
 		b->peer = r->peer;
-		memcpy(b->data, (const uint8_t *)s->queue + r->off, r->len);
+		memcpy(b->data, (const uint8_t *)s->rx.queue + r->off, r->len);
 		if (peek || queue_take(s, head))
 			return b;
 		pktbuf_put(b);
@@ -67,37 +67,37 @@ struct pktbuf *share_queue_get(struct sock *s, bool peek)
 int share_queue_next_len(struct sock *s)
 {
 	uint32_t head;
-	const struct record *r = queue_head(s->queue, &head);
+	const struct record *r = queue_head(s->rx.queue, &head);
 
 	return r ? (int)r->len : -EAGAIN;
 }
 
 void share_queue_drop(struct sock *s)
 {
-	if (!s->queue)
+	if (!s->rx.queue)
 		return;
-	epoll_ctl(s->fd, EPOLL_CTL_DEL, s->queue_fd,
+	epoll_ctl(s->fd, EPOLL_CTL_DEL, s->rx.queue_fd,
 		  NULL); /* others hold it, too: to close it is not enough */
-	close(s->queue_fd);
-	munmap(s->queue, s->queue->size);
-	s->queue = NULL;
+	close(s->rx.queue_fd);
+	munmap(s->rx.queue, s->rx.queue->size);
+	s->rx.queue = NULL;
 }
 
 void queue_to_saved(struct sock *s)
 {
-	struct pktbuf *rest = s->saved, **rest_end = s->saved_end, *b;
+	struct pktbuf *rest = s->rx.saved, **rest_end = s->rx.saved_end, *b;
 
-	if (!s->queue)
+	if (!s->rx.queue)
 		return;
-	s->saved = NULL;
-	s->saved_end = &s->saved;
-	while (s->queue && (b = share_queue_get(s, false)) != NULL) {
-		*s->saved_end = b;
-		s->saved_end = &b->next;
+	s->rx.saved = NULL;
+	s->rx.saved_end = &s->rx.saved;
+	while (s->rx.queue && (b = share_queue_get(s, false)) != NULL) {
+		*s->rx.saved_end = b;
+		s->rx.saved_end = &b->next;
 	}
-	*s->saved_end = rest;
+	*s->rx.saved_end = rest;
 	if (rest)
-		s->saved_end = rest_end;
+		s->rx.saved_end = rest_end;
 }
 
 static struct shared_queue *queue_alloc(const struct pktbuf *list)
@@ -123,7 +123,7 @@ static struct shared_queue *queue_alloc(const struct pktbuf *list)
 void saved_to_queue(struct sock *s)
 {
 	struct epoll_event ev = {.events = EPOLLIN};
-	struct shared_queue *q = queue_alloc(s->saved);
+	struct shared_queue *q = queue_alloc(s->rx.saved);
 	int fd = q ? eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
 	struct pktbuf *b;
 	uint8_t *to;
@@ -134,16 +134,16 @@ void saved_to_queue(struct sock *s)
 		return;
 	}
 	to = (uint8_t *)&q->record[q->cnt];
-	for (uint32_t i = 0; (b = s->saved) != NULL; i++) {
+	for (uint32_t i = 0; (b = s->rx.saved) != NULL; i++) {
 		q->record[i] = (struct record){
 			.peer = b->peer, .len = b->len, .off = (uint32_t)(to - (uint8_t *)q)};
 		memcpy(to, b->data, b->len);
 		to += b->len;
-		s->saved = b->next;
+		s->rx.saved = b->next;
 		pktbuf_put(b);
 	}
-	s->saved_end = &s->saved;
-	s->queue = q;
-	s->queue_fd = fd;
+	s->rx.saved_end = &s->rx.saved;
+	s->rx.queue = q;
+	s->rx.queue_fd = fd;
 	epoll_ctl(s->fd, EPOLL_CTL_ADD, fd, &ev);
 }

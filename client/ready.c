@@ -33,15 +33,15 @@ void rx_set_self_signal(struct sock *s, bool on)
 	struct epoll_event ev = {.events = RX_KERNEL_EVENTS | (on ? EPOLLOUT : 0)};
 
 	if (epoll_ctl(s->fd, EPOLL_CTL_MOD, s->kfd, &ev) == 0)
-		s->self_signal = on;
+		s->rx.self_signal = on;
 }
 
 bool rx_ready(struct sock *s)
 {
-	if (s->saved || s->rx_error || (s->queue && share_queue_next_len(s) >= 0))
+	if (s->rx.saved || s->rx.error || (s->rx.queue && share_queue_next_len(s) >= 0))
 		return true;
-	for (uint32_t i = 0; i < s->rxq_cnt; i++)
-		if (s->rxq[i].ring.peer != s->rxq[i].ring.idx)
+	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++)
+		if (s->rx.rxq[i].ring.peer != s->rx.rxq[i].ring.idx)
 			return true;
 	return false;
 }
@@ -49,16 +49,16 @@ bool rx_ready(struct sock *s)
 /* The queue of a fork shows by its eventfd, until anyone takes the last of it. */
 static bool queue_only(const struct sock *s)
 {
-	return s->queue && !s->saved && !s->rx_error;
+	return s->rx.queue && !s->rx.saved && !s->rx.error;
 }
 
 /* Is it certain that fd is readable, or will be at once? */
 static bool rx_signalled(const struct sock *s)
 {
-	if (s->self_signal || s->tokens)
+	if (s->rx.self_signal || s->rx.tokens)
 		return true;
-	for (uint32_t i = 0; i < s->rxq_cnt; i++)
-		if (s->rxq[i].armed && s->rxq[i].ring.peer != s->rxq[i].ring.idx)
+	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++)
+		if (s->rx.rxq[i].armed && s->rx.rxq[i].ring.peer != s->rx.rxq[i].ring.idx)
 			return true;
 	return false;
 }
@@ -68,8 +68,8 @@ static bool rx_arm(struct sock *s)
 {
 	bool more = false;
 
-	for (uint32_t i = 0; i < s->rxq_cnt; i++) {
-		struct rxq *q = &s->rxq[i];
+	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++) {
+		struct rxq *q = &s->rx.rxq[i];
 		bool standing;
 
 		if (q->armed && !q->taken)
@@ -77,13 +77,13 @@ static bool rx_arm(struct sock *s)
 		rx_flush_back(s->att, q, i);
 		standing = udplane_ring_arm(&q->ring);
 		if (q->armed && !standing)
-			s->tokens++;
+			s->rx.tokens++;
 		q->armed = true;
 		q->taken = false;
 		if (rx_avail(s, q, 1) == 0)
 			continue;
 		if (!udplane_ring_disarm(&q->ring)) /* came before the arm: a token is not sure */
-			s->tokens++;
+			s->rx.tokens++;
 		q->armed = false;
 		more = true;
 	}
@@ -95,16 +95,17 @@ static void rx_eat_tokens(struct sock *s)
 {
 	char buf[64];
 
-	for (int i = 0; s->tokens && i < 32; i++) {
-		ssize_t n = own_is(s->wake_fd)
-				    ? raw_read(s->wake_fd, buf,
-					       s->tokens < sizeof(buf) ? s->tokens : sizeof(buf))
-				    : 0;
+	for (int i = 0; s->rx.tokens && i < 32; i++) {
+		ssize_t n =
+			own_is(s->rx.wake_fd)
+				? raw_read(s->rx.wake_fd, buf,
+					   s->rx.tokens < sizeof(buf) ? s->rx.tokens : sizeof(buf))
+				: 0;
 
 		if (n > 0) {
-			s->tokens -= (uint32_t)n;
+			s->rx.tokens -= (uint32_t)n;
 		} else if (n == 0) { /* the other end is closed, or ours was by the program */
-			s->tokens = 0;
+			s->rx.tokens = 0;
 			__atomic_store_n(&s->att->control.attn, 1, __ATOMIC_RELAXED);
 		} else {
 			sched_yield();
@@ -127,39 +128,39 @@ bool rx_hide_error(struct sock *s)
 	}
 	if (errno == EAGAIN || errno == EINTR)
 		return false;
-	s->rx_error = -errno;
+	s->rx.error = -errno;
 	return true;
 }
 
 void rx_show_error(struct sock *s)
 {
-	rx_set_self_signal(s, s->self_signal);
+	rx_set_self_signal(s, s->rx.self_signal);
 }
 
 void rx_settle(struct sock *s)
 {
 	bool ready = rx_ready(s);
 
-	if (!ready && s->rxq_cnt)
+	if (!ready && s->rx.rxq_cnt)
 		ready = rx_arm(s);
 	if (ready && !queue_only(s)) {
 		if (!rx_signalled(s))
 			rx_set_self_signal(s, true);
 		return;
 	}
-	if (s->self_signal)
+	if (s->rx.self_signal)
 		rx_set_self_signal(s, false);
-	if (s->tokens)
+	if (s->rx.tokens)
 		rx_eat_tokens(s);
 }
 
 void rx_disarm(struct sock *s)
 {
-	for (uint32_t i = 0; i < s->rxq_cnt; i++) {
-		struct rxq *q = &s->rxq[i];
+	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++) {
+		struct rxq *q = &s->rx.rxq[i];
 
 		if (q->armed && !udplane_ring_disarm(&q->ring))
-			s->tokens++;
+			s->rx.tokens++;
 		q->armed = false;
 	}
 }

@@ -92,7 +92,7 @@ static inline void deliver(const struct sock *s, struct mmsghdr *m, int flags, c
 /* 1; or 0 if the kernel socket is to be emptied before. */
 static uint32_t rx_saved(struct sock *s, struct rx_sink *k, bool emptied)
 {
-	struct pktbuf *b = s->saved;
+	struct pktbuf *b = s->rx.saved;
 
 	if (b->switched && !rx_switch(s, emptied))
 		return 0;
@@ -101,9 +101,9 @@ static uint32_t rx_saved(struct sock *s, struct rx_sink *k, bool emptied)
 		deliver(s, &k->vec[k->done], k->flags, b->data, b->len, &b->peer);
 	if (k->flags & MSG_PEEK)
 		return 1;
-	s->saved = b->next;
-	if (!s->saved)
-		s->saved_end = &s->saved;
+	s->rx.saved = b->next;
+	if (!s->rx.saved)
+		s->rx.saved_end = &s->rx.saved;
 	if (k->vec)
 		pktbuf_put(b);
 	else
@@ -134,7 +134,7 @@ static inline void rx_one(struct sock *s, struct rxq *q, const struct udplane_rx
 	struct mmsghdr *m;
 
 	if (!k->vec) {
-		rx_ring_pkt(s->att, (uint32_t)(q - s->rxq), d, &k->pkts[at]);
+		rx_ring_pkt(s->att, (uint32_t)(q - s->rx.rxq), d, &k->pkts[at]);
 		return;
 	}
 	m = &k->vec[at];
@@ -172,7 +172,7 @@ static uint32_t rx_ring(struct sock *s, struct rxq *q, struct rx_sink *k, bool e
 		rx_one(s, q, &d, k, k->done + done++);
 	}
 	if (done && unlikely(k->flags & MSG_PEEK)) {
-		s->peeked = PEEKED_RING;
+		s->rx.peeked = PEEKED_RING;
 		return done;
 	}
 	*took = i;
@@ -180,7 +180,7 @@ static uint32_t rx_ring(struct sock *s, struct rxq *q, struct rx_sink *k, bool e
 		return 0;
 	if (!k->vec)
 		__atomic_fetch_add(&s->att->refs, done, __ATOMIC_RELAXED);
-	s->fast_rx += done;
+	s->rx.fast_rx += done;
 	rx_taken(s, q, i);
 	return done;
 }
@@ -190,13 +190,13 @@ static uint32_t rx_rings(struct sock *s, struct rx_sink *k, bool emptied)
 {
 	uint32_t empty = 0, done = 0, took;
 
-	while (empty < s->rxq_cnt && !done) {
-		done = rx_ring(s, &s->rxq[s->rxq_next], k, emptied, &took);
+	while (empty < s->rx.rxq_cnt && !done) {
+		done = rx_ring(s, &s->rx.rxq[s->rx.rxq_next], k, emptied, &took);
 		if (done && (k->flags & MSG_PEEK))
 			return done; /* it stays this ring's turn */
 		empty = took ? 0 : empty + 1;
-		if (++s->rxq_next == s->rxq_cnt)
-			s->rxq_next = 0;
+		if (++s->rx.rxq_next == s->rx.rxq_cnt)
+			s->rx.rxq_next = 0;
 	}
 	return done;
 }
@@ -208,16 +208,16 @@ static int rx_take(struct sock *s, struct rx_sink *k, bool rings_only)
 	bool emptied = false;
 	int n;
 
-	if (unlikely(s->rx_error)) {
-		n = s->rx_error;
-		s->rx_error = 0;
+	if (unlikely(s->rx.error)) {
+		n = s->rx.error;
+		s->rx.error = 0;
 		return n;
 	}
 	while (k->done < k->cnt) {
 		n = 0;
-		if (unlikely(s->queue != NULL))
+		if (unlikely(s->rx.queue != NULL))
 			n = (int)rx_queue(s, k);
-		else if (unlikely(s->saved != NULL) && s->peeked != PEEKED_KERNEL)
+		else if (unlikely(s->rx.saved != NULL) && s->rx.peeked != PEEKED_KERNEL)
 			n = (int)rx_saved(s, k, emptied);
 		else if (emptied || !rx_kernel_due(s))
 			n = (int)rx_rings(s, k, emptied);
@@ -229,7 +229,7 @@ static int rx_take(struct sock *s, struct rx_sink *k, bool rings_only)
 			if (n < 0 && n != -EAGAIN) {
 				if (!k->done)
 					return n;
-				s->rx_error = n;
+				s->rx.error = n;
 				break;
 			}
 		}
@@ -240,24 +240,24 @@ static int rx_take(struct sock *s, struct rx_sink *k, bool rings_only)
 
 int rx_next_len(struct sock *s, bool emptied)
 {
-	if (s->queue && share_queue_next_len(s) >= 0)
+	if (s->rx.queue && share_queue_next_len(s) >= 0)
 		return share_queue_next_len(s);
-	if (s->peeked == PEEKED_KERNEL && !emptied)
+	if (s->rx.peeked == PEEKED_KERNEL && !emptied)
 		return -EAGAIN;
-	if (s->saved)
-		return s->saved->switched && !emptied ? -EAGAIN : (int)s->saved->len;
-	for (uint32_t i = 0; i < s->rxq_cnt; i++) {
+	if (s->rx.saved)
+		return s->rx.saved->switched && !emptied ? -EAGAIN : (int)s->rx.saved->len;
+	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++) {
 		struct udplane_rx_desc d;
 
-		if (rx_avail(s, &s->rxq[s->rxq_next], 1)) {
-			if (!rx_load(s, &s->rxq[s->rxq_next], 0, &d) ||
+		if (rx_avail(s, &s->rx.rxq[s->rx.rxq_next], 1)) {
+			if (!rx_load(s, &s->rx.rxq[s->rx.rxq_next], 0, &d) ||
 			    ((d.flags & UDPLANE_RX_SWITCHED) && !emptied))
 				return -EAGAIN;
-			s->peeked = PEEKED_RING;
+			s->rx.peeked = PEEKED_RING;
 			return d.len;
 		}
-		if (++s->rxq_next == s->rxq_cnt)
-			s->rxq_next = 0;
+		if (++s->rx.rxq_next == s->rx.rxq_cnt)
+			s->rx.rxq_next = 0;
 	}
 	return -EAGAIN;
 }
@@ -273,7 +273,7 @@ static struct sock *rx_enter(int fd)
 	if (!s || likely(!sock_news(s)))
 		return s;
 	visit_begin(s, &v, false);
-	lock_drop(&s->rx_lock);
+	lock_drop(&s->rx.lock);
 	maintain(s, true, false);
 	visit_end(&v);
 	return sock_lock_rx(fd);
@@ -282,7 +282,7 @@ static struct sock *rx_enter(int fd)
 static bool would_wait(const struct sock *s, int flags)
 {
 	return !(flags & MSG_DONTWAIT) &&
-	       (s->shared || !__atomic_load_n(&s->nonblock, __ATOMIC_RELAXED));
+	       (s->rx.shared || !__atomic_load_n(&s->rx.nonblock, __ATOMIC_RELAXED));
 }
 
 /* The receive side is not to be had. By this thread itself, in a call that a handler has
@@ -296,11 +296,11 @@ static int rx_aside(int fd, const struct rx_sink *k)
 
 	if (!s)
 		return -EBADF;
-	mine = lock_mine(&s->rx_lock);
+	mine = lock_mine(&s->rx.lock);
 	if (k->vec)
 		n = kernel_recv(s->kfd, k->vec, k->cnt, k->flags | MSG_DONTWAIT, false);
 	if (n >= 0 && !(k->flags & (MSG_PEEK | MSG_ERRQUEUE)))
-		__atomic_fetch_add(&s->kernel_rx, (uint64_t)n, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&s->rx.kernel_rx, (uint64_t)n, __ATOMIC_RELAXED);
 	if (n == -EAGAIN && would_wait(s, k->flags))
 		n = mine ? -EINTR : -ERESTART;
 	sock_unref(s);
@@ -319,10 +319,10 @@ static void direct_error(struct sock *s, int n, int flags)
 		rx_show_error(s);
 	else if (!s->closed && !rx_ready(s) && rx_hide_error(s))
 		rx_settle(s);
-	lock_drop(&s->rx_lock);
+	lock_drop(&s->rx.lock);
 }
 
-/* Nothing but the kernel's own call is needed. rx_lock held, and dropped. */
+/* Nothing but the kernel's own call is needed. rx.lock held, and dropped. */
 static int rx_direct(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags)
 {
 	bool wait = would_wait(s, flags);
@@ -331,14 +331,14 @@ static int rx_direct(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flag
 
 	visit_begin(s, &v, wait);
 	if (!v.entry)
-		__atomic_fetch_add(&s->direct, 1, __ATOMIC_RELAXED);
-	lock_drop(&s->rx_lock);
+		__atomic_fetch_add(&s->rx.direct, 1, __ATOMIC_RELAXED);
+	lock_drop(&s->rx.lock);
 	n = kernel_recv(s->kfd, vec, cnt, flags, wait);
 	if (!v.entry)
-		__atomic_fetch_sub(&s->direct, 1, __ATOMIC_RELAXED);
+		__atomic_fetch_sub(&s->rx.direct, 1, __ATOMIC_RELAXED);
 	if (n >= 0 && !(flags & (MSG_PEEK | MSG_ERRQUEUE)))
-		__atomic_fetch_add(&s->kernel_rx, (uint64_t)n, __ATOMIC_RELAXED);
-	if (unlikely(__atomic_load_n(&s->error_queue, __ATOMIC_RELAXED)) && visit_lasts(&v))
+		__atomic_fetch_add(&s->rx.kernel_rx, (uint64_t)n, __ATOMIC_RELAXED);
+	if (unlikely(__atomic_load_n(&s->rx.error_queue, __ATOMIC_RELAXED)) && visit_lasts(&v))
 		direct_error(s, n, flags);
 	visit_end(&v);
 	return n;
@@ -364,30 +364,30 @@ static bool rx_is_direct(struct sock *s, const struct mmsghdr *vec, int flags)
 		return false;
 	if (flags & (MSG_ERRQUEUE | (int)0x80000000)) /* the latter: MSG_CMSG_COMPAT, EINVAL */
 		return true;
-	if (!s->rxq_cnt && !s->saved && !s->queue && !s->rx_error)
-		return s->kernel_only || s->shared || context.disabled || (flags & MSG_DONTWAIT);
+	if (!s->rx.rxq_cnt && !s->rx.saved && !s->rx.queue && !s->rx.error)
+		return s->kernel_only || s->rx.shared || context.disabled || (flags & MSG_DONTWAIT);
 	return odd_arguments(vec);
 }
 
 /* UDPLANE_POLL: no signals wanted, so no system call on either side but a look at the kernel socket
- * now and then. rx_lock held, dropped. */
+ * now and then. rx.lock held, dropped. */
 static int rx_poll(struct sock *s, struct rx_sink *k)
 {
-	bool look = s->polls++ % RX_KERNEL_EVERY == 0 || s->kernel_hot;
+	bool look = s->rx.polls++ % RX_KERNEL_EVERY == 0 || s->rx.kernel_hot;
 	int n;
 
 	rx_disarm(s);
 	n = rx_take(s, k, !look);
 	if (look && s->att)
 		attach_look(s->att, clock_now_ns());
-	lock_drop(&s->rx_lock);
+	lock_drop(&s->rx.lock);
 	return n;
 }
 
 /* The end of a burst receive on a socket that is shut down. */
 static int rx_end(struct sock *s)
 {
-	lock_drop(&s->rx_lock);
+	lock_drop(&s->rx.lock);
 	return 0;
 }
 
@@ -400,20 +400,20 @@ static int rx_try(int fd, struct rx_sink *k)
 
 	if (!s)
 		return rx_aside(fd, k);
-	if (unlikely(rx_kernel_due(s)) && s->rxq_cnt) {
+	if (unlikely(rx_kernel_due(s)) && s->rx.rxq_cnt) {
 		/* a system call is due anyway: a thread that never has to wait is cancelled here */
-		lock_drop(&s->rx_lock);
+		lock_drop(&s->rx.lock);
 		pthread_testcancel();
 		s = sock_lock_rx(fd);
 		if (!s)
 			return rx_aside(fd, k);
 	}
-	if (__atomic_load_n(&s->nonblock, __ATOMIC_RELAXED) &&
-	    !s->shared) /* else another process may have changed it */
+	if (__atomic_load_n(&s->rx.nonblock, __ATOMIC_RELAXED) &&
+	    !s->rx.shared) /* else another process may have changed it */
 		k->flags |= MSG_DONTWAIT;
 	if (rx_is_direct(s, k->vec, k->flags))
 		return rx_direct(s, k->vec, k->cnt, k->flags);
-	if (k->poll && s->rxq_cnt)
+	if (k->poll && s->rx.rxq_cnt)
 		return rx_poll(s, k);
 	rings_only = !(k->flags & MSG_DONTWAIT) && rx_would_spin(s);
 	for (;;) {
@@ -436,9 +436,9 @@ static int rx_try(int fd, struct rx_sink *k)
 			return err;
 	}
 	rx_settle(s);
-	if (n == -EAGAIN && unlikely(s->error_queue) && rx_hide_error(s))
+	if (n == -EAGAIN && unlikely(s->rx.error_queue) && rx_hide_error(s))
 		rx_settle(s);
-	lock_drop(&s->rx_lock);
+	lock_drop(&s->rx.lock);
 	return n == -EAGAIN && err ? err : n;
 }
 
@@ -510,9 +510,9 @@ static void rx_keep_error(int fd, int err)
 
 	if (!s)
 		return; /* closed, or interrupted: lost, as Linux loses errors, too */
-	s->rx_error = err;
+	s->rx.error = err;
 	rx_settle(s);
-	lock_drop(&s->rx_lock);
+	lock_drop(&s->rx.lock);
 }
 
 ssize_t udplane_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *from,

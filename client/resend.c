@@ -19,8 +19,8 @@ static void resend_one(struct sock *s, const struct udplane_tx_desc *t, const ui
 	for (int i = 0; i < 10; i++) {
 		if (sendto(s->kfd, payload, t->len, MSG_DONTWAIT | MSG_NOSIGNAL,
 			   (struct sockaddr *)&ss, len) >= 0) {
-			s->kernel_tx++;
-			s->fast_tx--;
+			s->tx.kernel_tx++;
+			s->tx.fast_tx--;
 			return;
 		}
 		if (errno == EAGAIN && clock_now_ns() < s->att->resend_until_ns)
@@ -33,15 +33,15 @@ static void resend_one(struct sock *s, const struct udplane_tx_desc *t, const ui
 
 void tx_resend(struct sock *s, struct attach *a)
 {
-	struct lane *l = &a->lane[s->id % a->worker_cnt];
+	struct lane *l = &a->lane[s->tx.id % a->worker_cnt];
 	uint32_t cons, cnt;
 
-	if (!s->tx_used || !sock_kernel_is(s))
+	if (!s->tx.used || !sock_kernel_is(s))
 		return;
 	if (a->control.silent) {
 		/* its worker may be about to send them: udplaned empties the ring when it finds
 		 * us gone */
-		s->tx_used = false;
+		s->tx.used = false;
 		return;
 	}
 	if (!a->resend_until_ns)
@@ -49,17 +49,17 @@ void tx_resend(struct sock *s, struct attach *a)
 	if (!lock_insist(&l->tx_lock))
 		return;
 	cons = udplane_word_load(&l->tx.head->cons_idx);
-	if (l->tx.idx - cons <= l->tx.size && (int32_t)(s->tx_end - cons) > 0) {
-		cnt = s->tx_end - cons;
+	if (l->tx.idx - cons <= l->tx.size && (int32_t)(s->tx.end - cons) > 0) {
+		cnt = s->tx.end - cons;
 		for (uint32_t i = 0; i < cnt; i++) {
 			uint32_t slot = udplane_ring_slot(&l->tx, cons + i);
 
-			if (l->desc[slot].sock == s->id)
+			if (l->desc[slot].sock == s->tx.id)
 				resend_one(s, &l->desc[slot],
 					   l->payload + ((size_t)slot << a->tx_slot_shift));
 		}
 		context_log(2, "socket %d: %u TX entries were left", s->fd, cnt);
 	}
-	s->tx_used = false;
+	s->tx.used = false;
 	lock_drop(&l->tx_lock);
 }

@@ -43,7 +43,7 @@ int rx_kernel_pkts(struct sock *s, struct udplane_pkt *pkts, uint32_t cnt)
 	struct mmsghdr vec[BURST_MAX];
 	struct iovec iov[BURST_MAX];
 	/* Mostly there is nothing: do not prepare for much unless there was something last time. */
-	uint32_t have = pktbufs_get(buf, !s->kernel_hot ? 1 : cnt < BURST_MAX ? cnt : BURST_MAX);
+	uint32_t have = pktbufs_get(buf, !s->rx.kernel_hot ? 1 : cnt < BURST_MAX ? cnt : BURST_MAX);
 	int n;
 
 	for (uint32_t i = 0; i < have; i++) {

@@ -6,12 +6,13 @@
 static void rx_ring_doorbells(struct sock *s)
 {
 	struct attach *a = s->att;
+	uint32_t rung = 0;
 
 	for (uint32_t i = 0; i < a->worker_cnt; i++)
 		if (!udplane_load32(&a->lane[i].zone->engaged) &&
 		    lane_ring_doorbell(a, &a->lane[i]))
-			s->engages++;
-	udplane_store64(&s->rxq[0].shared->engages, s->engages);
+			rung++;
+	udplane_store64(&s->rx.rxq[0].shared->engages, sock_count_engages(s, rung));
 }
 
 /* The kernel has delivered cnt datagrams of a claimed socket. Often enough to wake the worker for
@@ -31,7 +32,7 @@ static void rx_engage(struct sock *s, uint32_t cnt)
 		__atomic_store_n(&a->rx_window_cnt, 0, __ATOMIC_RELAXED);
 	}
 	seen = __atomic_add_fetch(&a->rx_window_cnt, cnt, __ATOMIC_RELAXED);
-	if (seen < RX_ENGAGE_CNT * factor && s->kernel_run < RX_ENGAGE_RUN * factor &&
+	if (seen < RX_ENGAGE_CNT * factor && s->rx.kernel_run < RX_ENGAGE_RUN * factor &&
 	    a->mode != UDPLANE_MODE_LATENCY)
 		return;
 	if (now - __atomic_load_n(&a->rx_rang_ns, __ATOMIC_RELAXED) < RX_ENGAGE_AGAIN_NS)
@@ -42,26 +43,27 @@ static void rx_engage(struct sock *s, uint32_t cnt)
 
 void rx_kernel_looked(struct sock *s, int cnt, uint32_t asked, int flags)
 {
-	s->kernel_hot = cnt > 0;
-	s->ring_run = 0;
+	s->rx.kernel_hot = cnt > 0;
+	s->rx.ring_run = 0;
 	if (cnt > 0 && (flags & MSG_PEEK)) {
-		s->peeked = PEEKED_KERNEL;
+		s->rx.peeked = PEEKED_KERNEL;
 		return;
 	}
-	s->peeked = PEEKED_NONE;
+	s->rx.peeked = PEEKED_NONE;
 	if (cnt > 0) {
-		uint64_t all = __atomic_add_fetch(&s->kernel_rx, (uint64_t)cnt, __ATOMIC_RELAXED);
+		uint64_t all =
+			__atomic_add_fetch(&s->rx.kernel_rx, (uint64_t)cnt, __ATOMIC_RELAXED);
 
-		s->ring_run = RX_KERNEL_EVERY - 1; /* there may be more: in turns */
-		s->switch_run += (uint32_t)cnt;
-		s->kernel_run += (uint32_t)cnt;
-		if (s->rxq_cnt) {
-			udplane_store64(&s->rxq[0].shared->kernel_rx, all);
+		s->rx.ring_run = RX_KERNEL_EVERY - 1; /* there may be more: in turns */
+		s->rx.switch_run += (uint32_t)cnt;
+		s->rx.kernel_run += (uint32_t)cnt;
+		if (s->rx.rxq_cnt) {
+			udplane_store64(&s->rx.rxq[0].shared->kernel_rx, all);
 			rx_engage(s, (uint32_t)cnt);
 		}
 	}
 	if (cnt < (int)asked)
-		s->kernel_run = 0;
+		s->rx.kernel_run = 0;
 	/* nothing by either path while the worker should be serving: is it alive? At most once a
 	 * ms */
 	if (cnt <= 0 && s->att)
@@ -70,9 +72,9 @@ void rx_kernel_looked(struct sock *s, int cnt, uint32_t asked, int flags)
 
 bool rx_switch(struct sock *s, bool emptied)
 {
-	if (!emptied && s->switch_run < RX_SWITCH_MAX)
+	if (!emptied && s->rx.switch_run < RX_SWITCH_MAX)
 		return false;
-	s->switch_run = 0;
-	s->switched = true;
+	s->rx.switch_run = 0;
+	s->rx.switched = true;
 	return true;
 }

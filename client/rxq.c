@@ -35,8 +35,8 @@ void rx_taken(struct sock *s, struct rxq *q, uint32_t cnt)
 {
 	q->back_sure = q->back_cnt;
 	q->taken = true;
-	s->ring_run += cnt;
-	s->peeked = PEEKED_NONE;
+	s->rx.ring_run += cnt;
+	s->rx.peeked = PEEKED_NONE;
 	udplane_ring_consume(&q->ring, cnt);
 }
 
@@ -66,14 +66,14 @@ static void rx_save(struct sock *s, const struct udplane_rx_desc *d)
 	b->switched = d->flags & UDPLANE_RX_SWITCHED;
 	rx_source(s->att, d, &b->peer);
 	memcpy(b->data, rx_payload(s->att, d), d->len);
-	*s->saved_end = b;
-	s->saved_end = &b->next;
-	s->fast_rx++;
+	*s->rx.saved_end = b;
+	s->rx.saved_end = &b->next;
+	s->rx.fast_rx++;
 }
 
 void rx_drain(struct sock *s, uint32_t lane, bool save)
 {
-	struct rxq *q = &s->rxq[lane];
+	struct rxq *q = &s->rx.rxq[lane];
 	uint32_t n = rx_avail(s, q, q->ring.size);
 
 	for (uint32_t i = 0; i < n; i++) {

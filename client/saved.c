@@ -5,26 +5,26 @@
 #include <errno.h>
 #include <string.h>
 
-/* Where in s->saved belongs what is in the kernel socket, if it is older than something that lies
- * with us; else NULL. */
+/* The place in s->rx.saved of what is in the kernel socket, if it is older than something that the
+ * library holds; else NULL. */
 static struct pktbuf **kernel_place(struct sock *s)
 {
 	struct pktbuf **at;
 
-	if (s->peeked == PEEKED_KERNEL)
-		return &s->saved;
-	for (at = &s->saved; *at; at = &(*at)->next)
+	if (s->rx.peeked == PEEKED_KERNEL)
+		return &s->rx.saved;
+	for (at = &s->rx.saved; *at; at = &(*at)->next)
 		if ((*at)->switched)
 			return at;
-	for (uint32_t i = 0; i < s->rxq_cnt; i++) {
+	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++) {
 		struct udplane_rx_desc d;
 
-		if (rx_avail(s, &s->rxq[i], 1) && rx_load(s, &s->rxq[i], 0, &d) &&
+		if (rx_avail(s, &s->rx.rxq[i], 1) && rx_load(s, &s->rx.rxq[i], 0, &d) &&
 		    (d.flags & UDPLANE_RX_SWITCHED))
-			return s->saved_end;
+			return s->rx.saved_end;
 	}
 	/* The first one since the claim, which is marked, may be on its way. */
-	return s->rxq_cnt && !s->switched && attach_engaged(s->att) ? s->saved_end : NULL;
+	return s->rx.rxq_cnt && !s->rx.switched && attach_engaged(s->att) ? s->rx.saved_end : NULL;
 }
 
 /* The next datagram of the kernel socket in private memory, or NULL: none, or an error, which is
@@ -38,8 +38,8 @@ static struct pktbuf *save_kernel_one(struct sock *s, struct pktbuf *room)
 	struct pktbuf *b;
 	ssize_t n = raw_recvmsg(s->kfd, &h, MSG_DONTWAIT);
 
-	if (n < 0 && errno != EAGAIN && errno != EINTR && !s->rx_error) {
-		s->rx_error = -errno; /* it stood before the datagrams */
+	if (n < 0 && errno != EAGAIN && errno != EINTR && !s->rx.error) {
+		s->rx.error = -errno; /* it stood before the datagrams */
 		n = raw_recvmsg(s->kfd, &h, MSG_DONTWAIT);
 	}
 	b = n < 0 ? NULL : pktbuf_small((uint32_t)n);
@@ -48,14 +48,14 @@ static struct pktbuf *save_kernel_one(struct sock *s, struct pktbuf *room)
 	b->len = (uint32_t)n;
 	peer_of_name(&name, &b->peer);
 	memcpy(b->data, room->data, (size_t)n);
-	__atomic_fetch_add(&s->kernel_rx, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&s->rx.kernel_rx, 1, __ATOMIC_RELAXED);
 	return b;
 }
 
 static void save_kernel(struct sock *s, struct pktbuf **at)
 {
 	struct pktbuf *room, *rest = *at, *b;
-	bool last = at == s->saved_end;
+	bool last = at == s->rx.saved_end;
 
 	if (!pktbufs_get(&room, 1))
 		return;
@@ -65,7 +65,7 @@ static void save_kernel(struct sock *s, struct pktbuf **at)
 	}
 	*at = rest;
 	if (last)
-		s->saved_end = at;
+		s->rx.saved_end = at;
 	pktbuf_put(room);
 }
 
@@ -75,16 +75,16 @@ void rx_to_saved(struct sock *s)
 
 	if (at)
 		save_kernel(s, at);
-	for (uint32_t i = 0; i < s->rxq_cnt; i++)
+	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++)
 		rx_drain(s, i, true);
 	rx_saved_first(s);
-	s->peeked = PEEKED_NONE;
+	s->rx.peeked = PEEKED_NONE;
 }
 
 void rx_saved_first(struct sock *s)
 {
-	for (struct pktbuf *b = s->saved; b; b = b->next) {
-		s->switched |= b->switched;
+	for (struct pktbuf *b = s->rx.saved; b; b = b->next) {
+		s->rx.switched |= b->switched;
 		b->switched = false;
 	}
 }

@@ -64,9 +64,9 @@ static bool msg_fast(struct sock *s, struct lane *l, const struct msghdr *h, str
 		    !dest_of_name(s, h->msg_name, h->msg_namelen, d))
 			return false;
 	} else {
-		if (!s->connected || !s->peer_fast)
+		if (!s->tx.connected || !s->tx.peer_fast)
 			return false;
-		*d = s->peer;
+		*d = s->tx.peer;
 	}
 	if (!dest_fast(s, l, d))
 		return false;
@@ -77,7 +77,7 @@ static bool msg_fast(struct sock *s, struct lane *l, const struct msghdr *h, str
 }
 
 /* Sends messages from the first on through the ring, as many as may go and fit. Returns how many;
- * *slow: how many follow that belong to the kernel path. tx_lock held. */
+ * *slow: how many follow that belong to the kernel path. tx.lock held. */
 static uint32_t tx_ring_msgs(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags,
 			     uint32_t *slow)
 {
@@ -138,10 +138,10 @@ struct sock *tx_enter(int fd)
 	struct sock *s = sock_lock_tx(fd);
 	struct visit v;
 
-	if (!s || likely(!sock_news(s)) || (s->lazy && !s->att))
+	if (!s || likely(!sock_news(s)) || (s->life.lazy && !s->att))
 		return s;
 	visit_begin(s, &v, false);
-	lock_drop(&s->tx_lock);
+	lock_drop(&s->tx.lock);
 	maintain(s, false, false);
 	visit_end(&v);
 	return sock_lock_tx(fd);
@@ -153,7 +153,7 @@ void tx_bound_by_send(struct sock *s)
 	struct ctl_state st;
 
 	ctl_lock(&st);
-	if (!s->bound)
+	if (!s->life.bound)
 		claim_update(s);
 	ctl_unlock(&st);
 	maintain(s, false, true);
@@ -169,7 +169,7 @@ static int tx_kernel_send(struct visit *v, struct mmsghdr *vec, uint32_t cnt, in
 
 	n = tx_kernel_msgs(s->kfd, vec, cnt, flags | MSG_DONTWAIT, false);
 	if (n == (int)cnt || (n < 0 && n != -EAGAIN) || (flags & MSG_DONTWAIT) ||
-	    __atomic_load_n(&s->nonblock, __ATOMIC_RELAXED))
+	    __atomic_load_n(&s->rx.nonblock, __ATOMIC_RELAXED))
 		return n;
 	visit_may_end(v);
 	done = n > 0 ? (uint32_t)n : 0;
@@ -179,18 +179,18 @@ static int tx_kernel_send(struct visit *v, struct mmsghdr *vec, uint32_t cnt, in
 
 static void tx_slow_count(struct sock *s, uint32_t cnt, int flags)
 {
-	if (lock_take(&s->tx_lock)) {
+	if (lock_take(&s->tx.lock)) {
 		tx_count_kernel(s, cnt);
-		s->more = flags & MSG_MORE;
-		lock_drop(&s->tx_lock);
+		s->tx.more = flags & MSG_MORE;
+		lock_drop(&s->tx.lock);
 		return;
 	}
-	__atomic_fetch_add(&s->aside_tx, cnt, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&s->tx.aside_tx, cnt, __ATOMIC_RELAXED);
 	if (flags & MSG_MORE)
-		s->more = true;
+		s->tx.more = true;
 }
 
-/* Messages through the kernel socket. tx_lock is dropped. */
+/* Messages through the kernel socket. tx.lock is dropped. */
 static int tx_slow(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags)
 {
 	struct visit v;
@@ -199,13 +199,13 @@ static int tx_slow(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags)
 
 	visit_begin(s, &v, false);
 	news = s->att && attach_news(s->att);
-	s->test_cancel = true;
-	lock_drop(&s->tx_lock);
+	s->tx.test_cancel = true;
+	lock_drop(&s->tx.lock);
 	if (news)
 		maintain(s, false,
 			 false); /* what a dead udplaned has not taken goes out before this */
 	n = tx_kernel_send(&v, vec, cnt, flags);
-	if (n > 0 && unlikely(!__atomic_load_n(&s->bound, __ATOMIC_RELAXED)))
+	if (n > 0 && unlikely(!__atomic_load_n(&s->life.bound, __ATOMIC_RELAXED)))
 		tx_bound_by_send(s);
 	if (n > 0)
 		tx_slow_count(s, (uint32_t)n, flags);
@@ -239,9 +239,9 @@ static int tx_call(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
 	uint32_t done = 0, slow;
 	int n = 0;
 
-	if (s && unlikely(s->test_cancel)) {
-		s->test_cancel = false;
-		lock_drop(&s->tx_lock);
+	if (s && unlikely(s->tx.test_cancel)) {
+		s->tx.test_cancel = false;
+		lock_drop(&s->tx.lock);
 		pthread_testcancel();
 		s = sock_lock_tx(fd);
 	}
@@ -251,7 +251,7 @@ static int tx_call(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
 		bool plain = !(flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL));
 
 		slow = cnt - done;
-		if (plain && s->lane)
+		if (plain && s->tx.lane)
 			done += tx_ring_msgs(s, vec + done, cnt - done, flags, &slow);
 		if (!slow)
 			continue;
@@ -265,7 +265,7 @@ static int tx_call(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
 			return n > 0 ? (int)done + n : (int)done;
 		}
 	}
-	lock_drop(&s->tx_lock);
+	lock_drop(&s->tx.lock);
 	return (int)done;
 }
 

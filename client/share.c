@@ -44,17 +44,17 @@ static void prepare_sock(struct sock *s, void *arg)
 		context.share.lost = true;
 	claim_release(s, CLAIM_SHARED, UDPLANE_REASON_PROCESSES,
 		      "it is open in several processes since a fork()");
-	__atomic_store_n(&s->shared, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->rx.shared, true, __ATOMIC_RELAXED);
 	if (sock_insist_rx(s)) { /* else a handler forks that has interrupted a receive */
 		queue_to_saved(s);
-		if (s->saved)
+		if (s->rx.saved)
 			saved_to_queue(s);
 		rx_settle(s);
-		lock_drop(&s->rx_lock);
+		lock_drop(&s->rx.lock);
 	}
-	if (!s->options && !s->kernel_only)
-		s->options = options_read(s);
-	s->claim_wait_ns = 0;
+	if (!s->life.options && !s->kernel_only)
+		s->life.options = options_read(s);
+	s->life.claim_wait_ns = 0;
 	if (!s->kernel_only && !context.disabled)
 		sock_retry_at(s, clock_now_ns() + SHARE_RETRY_NS);
 }
@@ -140,7 +140,7 @@ bool share_resume(struct sock *s)
 {
 	bool alone;
 
-	if (clock_coarse_ns() < s->retry_ns)
+	if (clock_coarse_ns() < s->life.retry_ns)
 		return false;
 	alone = share_alone(s);
 	if (!sock_insist_rx(s))
@@ -148,20 +148,20 @@ bool share_resume(struct sock *s)
 	alone = alone && !sock_awaited(s);
 	if (alone) {
 		queue_to_saved(s);
-		__atomic_store_n(&s->shared, false, __ATOMIC_RELAXED);
+		__atomic_store_n(&s->rx.shared, false, __ATOMIC_RELAXED);
 		rx_settle(s);
 	}
-	lock_drop(&s->rx_lock);
+	lock_drop(&s->rx.lock);
 	if (!alone) {
-		uint64_t wait = s->claim_wait_ns ? 2 * s->claim_wait_ns : SHARE_RETRY_NS;
+		uint64_t wait = s->life.claim_wait_ns ? 2 * s->life.claim_wait_ns : SHARE_RETRY_NS;
 
-		s->claim_wait_ns = wait < SHARE_RETRY_MAX_NS ? wait : SHARE_RETRY_MAX_NS;
-		sock_retry_at(s, clock_now_ns() + s->claim_wait_ns);
+		s->life.claim_wait_ns = wait < SHARE_RETRY_MAX_NS ? wait : SHARE_RETRY_MAX_NS;
+		sock_retry_at(s, clock_now_ns() + s->life.claim_wait_ns);
 		sock_set_reason(s, UDPLANE_REASON_PROCESSES,
 				"it is open in several processes since a fork()");
 		return false;
 	}
-	s->claim_wait_ns = 0;
+	s->life.claim_wait_ns = 0;
 	sock_retry_at(s, 0);
 	return catch_up(s);
 }

@@ -14,7 +14,7 @@ static struct sock *sock_alloc(void)
 	if (lock_insist(&context.table_lock)) {
 		s = context.free_socks;
 		if (s)
-			context.free_socks = s->next_free;
+			context.free_socks = s->life.next_free;
 		lock_drop(&context.table_lock);
 	}
 	if (s)
@@ -29,7 +29,7 @@ static void sock_recycle(struct sock *s)
 {
 	if (!lock_insist(&context.table_lock))
 		return; /* lost, which is some hundred bytes */
-	s->next_free = context.free_socks;
+	s->life.next_free = context.free_socks;
 	context.free_socks = s;
 	lock_drop(&context.table_lock);
 }
@@ -44,21 +44,22 @@ struct sock *sock_create(int fd, int kfd, int domain)
 		return NULL;
 	if (!sock_take_both(s))
 		return NULL; /* an interrupted call looks at it */
-	memset((char *)s + offsetof(struct sock, fd), 0,
-	       offsetof(struct sock, tx_lock) - offsetof(struct sock, fd));
-	memset((char *)s + offsetof(struct sock, id), 0,
-	       offsetof(struct sock, visitor) - offsetof(struct sock, id));
-	memset((char *)s + offsetof(struct sock, held), 0,
-	       sizeof(*s) - offsetof(struct sock, held));
+	memset((char *)&s->rx + sizeof(s->rx.lock), 0, sizeof(s->rx) - sizeof(s->rx.lock));
+	memset((char *)&s->tx + sizeof(s->tx.lock), 0, sizeof(s->tx) - sizeof(s->tx.lock));
+	memset((char *)&s->life + sizeof(s->life.refs), 0, sizeof(s->life) - sizeof(s->life.refs));
+	s->fd_gone = false;
+	s->closed = false;
+	s->kernel_only = false;
+	s->att = NULL;
 	s->fd = fd;
 	s->kfd = kfd;
 	s->cookie = own_cookie(kfd);
 	s->domain = (uint16_t)domain;
-	s->wake_fd = -1;
-	s->saved_end = &s->saved;
-	s->retry_ns = UINT64_MAX;
-	s->seen_seq = 1;
-	__atomic_store_n(&s->refs, 1, __ATOMIC_RELAXED);
+	s->rx.wake_fd = -1;
+	s->rx.saved_end = &s->rx.saved;
+	s->life.retry_ns = UINT64_MAX;
+	s->tx.seen_seq = 1;
+	__atomic_store_n(&s->life.refs, 1, __ATOMIC_RELAXED);
 	sock_drop_both(s);
 	return s;
 }
@@ -91,14 +92,14 @@ static void sock_destroy(struct sock *s)
 		close(s->fd);
 	if (sock_kernel_is(s))
 		close(s->kfd);
-	own_close(&s->wake_fd);
-	while ((b = s->saved) != NULL) {
-		s->saved = b->next;
+	own_close(&s->rx.wake_fd);
+	while ((b = s->rx.saved) != NULL) {
+		s->rx.saved = b->next;
 		pktbuf_put(b);
 	}
-	free(s->rxq);
-	s->rxq = NULL;
-	s->rxq_cnt = 0;
+	free(s->rx.rxq);
+	s->rx.rxq = NULL;
+	s->rx.rxq_cnt = 0;
 	if (locked)
 		sock_drop_both(s);
 	sock_recycle(s);
@@ -108,15 +109,15 @@ static void sock_destroy(struct sock *s)
 
 void rx_recover(struct sock *s)
 {
-	for (uint32_t i = 0; i < s->rxq_cnt; i++)
-		s->rxq[i].back_cnt = s->rxq[i].back_sure;
+	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++)
+		s->rx.rxq[i].back_cnt = s->rx.rxq[i].back_sure;
 }
 
 bool sock_insist_rx(struct sock *s)
 {
-	bool mine = lock_mine(&s->rx_lock);
+	bool mine = lock_mine(&s->rx.lock);
 
-	if (!lock_insist(&s->rx_lock))
+	if (!lock_insist(&s->rx.lock))
 		return false;
 	if (mine)
 		rx_recover(s);
@@ -127,16 +128,16 @@ bool sock_take_both(struct sock *s)
 {
 	if (!sock_insist_rx(s))
 		return false;
-	if (lock_insist(&s->tx_lock))
+	if (lock_insist(&s->tx.lock))
 		return true;
-	lock_drop(&s->rx_lock);
+	lock_drop(&s->rx.lock);
 	return false;
 }
 
 void sock_drop_both(struct sock *s)
 {
-	lock_drop(&s->tx_lock);
-	lock_drop(&s->rx_lock);
+	lock_drop(&s->tx.lock);
+	lock_drop(&s->rx.lock);
 }
 
 /* --- references --- */
@@ -154,13 +155,13 @@ void sock_leave(struct sock *s)
 {
 	uint32_t none = 0;
 
-	if (!has_visitors(s) && __atomic_compare_exchange_n(&s->refs, &none, SOCK_ENDED, false,
+	if (!has_visitors(s) && __atomic_compare_exchange_n(&s->life.refs, &none, SOCK_ENDED, false,
 							    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 		sock_destroy(s);
 }
 
 void sock_unref(struct sock *s)
 {
-	if (__atomic_sub_fetch(&s->refs, 1, __ATOMIC_SEQ_CST) == 0)
+	if (__atomic_sub_fetch(&s->life.refs, 1, __ATOMIC_SEQ_CST) == 0)
 		sock_leave(s);
 }

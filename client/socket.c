@@ -52,7 +52,7 @@ int udplane_socket(int domain, int type, int protocol)
 		close(fds[1]);
 		return set_errno(-ENOMEM);
 	}
-	s->nonblock = type & SOCK_NONBLOCK;
+	s->rx.nonblock = type & SOCK_NONBLOCK;
 	sock_forget(table_get(fds[0]));
 	err = table_insert(s);
 	if (err) {
@@ -219,15 +219,15 @@ static int next_len(struct sock *s, void *arg)
 	if (n < 0) {
 		if (ioctl(s->kfd, FIONREAD, &in_kernel)) {
 			n = -errno;
-			lock_drop(&s->rx_lock);
+			lock_drop(&s->rx.lock);
 			return n;
 		}
 		n = in_kernel ? -EAGAIN : rx_next_len(s, true);
 		if (in_kernel)
-			s->peeked = PEEKED_KERNEL;
+			s->rx.peeked = PEEKED_KERNEL;
 	}
 	rx_settle(s);
-	lock_drop(&s->rx_lock);
+	lock_drop(&s->rx.lock);
 	*(int *)arg = n >= 0 ? n : in_kernel;
 	return 0;
 }
@@ -245,7 +245,7 @@ int udplane_ioctl(int fd, unsigned long request, void *arg)
 
 	if (!s)
 		return set_errno(-EBADF);
-	if (request == FIONREAD && s->rxq_cnt + (s->saved != NULL) + (s->queue != NULL))
+	if (request == FIONREAD && s->rx.rxq_cnt + (s->rx.saved != NULL) + (s->rx.queue != NULL))
 		r = next_len(s, arg);
 	else
 		r = ioctl(s->kfd, request, arg) < 0 ? -errno : 0;
@@ -273,22 +273,23 @@ int udplane_kernel_fd(int fd)
 
 /* --- status --- */
 
-/* Why not, in the words of whoever knows best. tx_lock held. */
+/* Why not, in the words of whoever knows best. tx.lock held. */
 static void explain(const struct sock *s, struct udplane_status *st)
 {
-	uint32_t reason = s->reason;
-	const char *text = s->text;
+	uint32_t reason = s->tx.reason;
+	const char *text = s->tx.text;
 	char copy[UDPLANE_TEXT_LEN];
 
-	if (s->lane) { /* udplaned has it, but it may wait for something, or have been given back */
+	if (s->tx.lane) { /* claimed, but udplaned may still refuse to divert to it */
 		uint32_t seq, i = 0;
 
 		do {
-			seq = udplane_seq_read(&s->zone->seq);
-			st->accelerated = udplane_load32(&s->zone->state) == UDPLANE_SOCKET_ACTIVE;
-			reason = __atomic_load_n(&s->zone->reason, __ATOMIC_RELAXED);
-			memcpy(copy, s->zone->text, sizeof(copy));
-		} while (udplane_seq_retry(&s->zone->seq, seq) && i++ < 100);
+			seq = udplane_seq_read(&s->tx.zone->seq);
+			st->accelerated =
+				udplane_load32(&s->tx.zone->state) == UDPLANE_SOCKET_ACTIVE;
+			reason = __atomic_load_n(&s->tx.zone->reason, __ATOMIC_RELAXED);
+			memcpy(copy, s->tx.zone->text, sizeof(copy));
+		} while (udplane_seq_retry(&s->tx.zone->seq, seq) && i++ < 100);
 		copy[sizeof(copy) - 1] = 0;
 		text = copy;
 	} else if (!reason && !s->kernel_only) {
@@ -325,10 +326,10 @@ int udplane_get_status(int fd, struct udplane_status *st)
 		sock_unref(s);
 		return set_errno(-EAGAIN);
 	}
-	all.fast_rx = s->fast_rx;
-	all.kernel_rx = __atomic_load_n(&s->kernel_rx, __ATOMIC_RELAXED);
-	all.fast_tx = s->fast_tx;
-	all.kernel_tx = s->kernel_tx + __atomic_load_n(&s->aside_tx, __ATOMIC_RELAXED);
+	all.fast_rx = s->rx.fast_rx;
+	all.kernel_rx = __atomic_load_n(&s->rx.kernel_rx, __ATOMIC_RELAXED);
+	all.fast_tx = s->tx.fast_tx;
+	all.kernel_tx = s->tx.kernel_tx + __atomic_load_n(&s->tx.aside_tx, __ATOMIC_RELAXED);
 	explain(s, &all);
 	sock_drop_both(s);
 	sock_unref(s);

@@ -160,17 +160,10 @@ enum late { LATE_UPDATE = 1, LATE_KERNEL = 2, LATE_CLOSE = 4 };
 
 enum peeked { PEEKED_NONE, PEEKED_KERNEL, PEEKED_RING };
 
-struct sock {
-	/* --- receive side: under rx_lock --- */
-	struct lock rx_lock;
-	int fd, kfd;	 /* constant: the epoll descriptor handed out; the kernel socket */
-	uint64_t cookie; /* constant: of the kernel socket */
-	uint16_t domain;
-	bool fd_gone;	  /* the program has closed fd itself, and its number is somebody else's */
-	bool closed;	  /* changes under both locks; atomic for those who hold neither */
-	bool kernel_only; /* for good; changes under the control lock and both locks */
-	uint32_t pad;  /* so that a compiler does not fetch these two together with what follows */
-	bool nonblock; /* atomic */
+/* What receiving needs: under rx.lock. */
+struct sock_rx {
+	struct lock lock;
+	bool nonblock;	  /* atomic */
 	bool self_signal; /* the kernel socket's writability is watched, which makes fd readable */
 	bool switched;	  /* a datagram marked UDPLANE_RX_SWITCHED was taken since the claim */
 	bool error_queue; /* an option was set that fills the error queue; atomic */
@@ -181,32 +174,33 @@ struct sock {
 	uint32_t waits;
 	uint32_t rxq_cnt, rxq_next;
 	struct rxq *rxq;
-	struct attach *att; /* while claimed; changes under the control lock and both locks */
 	uint64_t looked_ns; /* when a spinner last looked at the kernel socket */
 	uint32_t polls;	    /* calls with UDPLANE_POLL */
 	uint32_t ring_run;  /* datagrams from rings since the last look at the kernel socket */
 	/* bytes in the wake socket, or on their way into it, that belong to arms long taken */
 	uint32_t tokens;
-	uint32_t switch_run;
+	uint32_t switch_run; /* datagrams from the kernel since a marked one was last taken */
 	uint32_t kernel_run; /* datagrams from the kernel since the last empty look */
-	int rx_error;	     /* to be reported by the next call */
+	int error;	     /* to be reported by the next call */
 	int wake_fd;
 	struct pktbuf *saved, **saved_end;
 	struct shared_queue *queue; /* what was unread at a fork(); not while saved has anything */
 	int queue_fd;
 	uint32_t direct; /* atomic; visitors beyond VISITORS that wait in the kernel's own call */
 	/* since a fork() other processes may have the socket open; changes under the control lock
-	 * and rx_lock */
+	 * and rx.lock */
 	bool shared;
 	uint64_t rcvtimeo_ns; /* atomic; 0: for ever; RCVTIMEO_NO_WAIT */
-	uint64_t fast_rx, kernel_rx, engages;
+	uint64_t fast_rx;
+	uint64_t kernel_rx; /* atomic */
+};
 
-	/* --- send side: under tx_lock --- */
-	struct lock tx_lock __attribute__((aligned(UDPLANE_LINE)));
-	uint32_t id;	   /* at udplaned; changes under both locks */
-	struct lane *lane; /* NULL: nothing goes through a ring */
-	struct udplane_rx_ring
-		*tx_shared; /* while lane is set: of worker 0, for the counters there */
+/* What sending needs: under tx.lock. */
+struct sock_tx {
+	struct lock lock __attribute__((aligned(UDPLANE_LINE)));
+	uint32_t id;			  /* at udplaned; changes under both locks */
+	struct lane *lane;		  /* NULL: nothing goes through a ring */
+	struct udplane_rx_ring *counters; /* while lane is set: of worker 0, for those there */
 	const struct udplane_socket_zone *zone;
 	bool connected, v6only, local_any, local_v4;
 	bool more;	  /* MSG_MORE: the kernel holds part of a datagram */
@@ -217,23 +211,24 @@ struct sock {
 	struct dest seen;  /* last destination judged, with prefixes of seen_seq */
 	uint32_t seen_seq;
 	bool seen_fast;
-	uint32_t tx_end; /* index behind the last entry in the lane's TX ring */
-	bool tx_used;
+	uint32_t end; /* index behind the last entry in the lane's TX ring */
+	bool used;
 	uint64_t error_ticks; /* last looked for a pending error */
 	bool test_cancel;     /* the next call is a cancellation point */
 	uint64_t fast_tx, kernel_tx, kernel_tx_full;
-	/* atomic: sent through the kernel without tx_lock, and not in kernel_tx yet */
+	/* atomic: sent through the kernel without tx.lock, and not in kernel_tx yet */
 	uint64_t aside_tx;
 	pthread_t burst_owner;	  /* between reserve and submit, both of one thread */
 	uint32_t burst_cnt;	  /* entries reserved; 0: none are */
 	struct lane *burst_lane;  /* NULL: they are in burst_buf */
 	struct attach *burst_att; /* of burst_lane: referenced, so that the slots stay mapped */
 	struct pktbuf *burst_buf[BURST_MAX];
+	uint32_t reason; /* why it takes the kernel path */
+	char text[UDPLANE_TEXT_LEN];
+};
 
-	/* --- never reset --- */
-	struct visitor visitor[VISITORS] __attribute__((aligned(UDPLANE_LINE)));
-
-	/* --- under the control lock, but for reading --- */
+/* Claim and end: changes under the control lock, but for what is atomic. */
+struct sock_life {
 	uint32_t refs;	     /* atomic; SOCK_ENDED: the descriptors are closed, or about to be */
 	struct attach *held; /* released with a reason: the row in stats stays until close */
 	bool bound;	     /* has a port; atomic */
@@ -244,10 +239,25 @@ struct sock {
 	uint32_t late; /* atomic: enum late */
 	uint32_t late_reason;
 	char late_text[UDPLANE_TEXT_LEN];
-	int *options;	 /* while shared: values of options that only the kernel path honours */
-	uint32_t reason; /* under tx_lock */
-	char text[UDPLANE_TEXT_LEN];
+	int *options;	  /* while shared: values of options that only the kernel path honours */
+	uint64_t engages; /* atomic: doorbells rung, by either side */
 	struct sock *next_free;
+};
+
+/* Fields of the socket itself are constant, or change under both locks, but for visitor[]. */
+struct sock {
+	int fd, kfd;	  /* constant: the epoll descriptor handed out; the kernel socket */
+	uint64_t cookie;  /* constant: of the kernel socket */
+	uint16_t domain;  /* constant */
+	bool fd_gone;	  /* the program has closed fd itself, and its number is somebody else's */
+	bool closed;	  /* atomic for those who hold neither */
+	bool kernel_only; /* for good; changes under the control lock, too */
+	struct attach *att; /* while claimed; changes under the control lock, too */
+	struct sock_rx rx;
+	struct sock_tx tx;
+	/* never reset */
+	struct visitor visitor[VISITORS] __attribute__((aligned(UDPLANE_LINE)));
+	struct sock_life life;
 } __attribute__((aligned(UDPLANE_LINE)));
 
 #define TABLE_CHUNK  1024

@@ -17,12 +17,12 @@ struct sock *sock_get(int fd)
 
 	if (!s)
 		return NULL;
-	refs = __atomic_load_n(&s->refs, __ATOMIC_RELAXED);
+	refs = __atomic_load_n(&s->life.refs, __ATOMIC_RELAXED);
 	do {
 		if (!refs || refs == SOCK_ENDED)
 			return NULL;
-	} while (!__atomic_compare_exchange_n(&s->refs, &refs, refs + 1, true, __ATOMIC_SEQ_CST,
-					      __ATOMIC_RELAXED));
+	} while (!__atomic_compare_exchange_n(&s->life.refs, &refs, refs + 1, true,
+					      __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
 	if (table_get(fd) == s)
 		return s;
 	sock_unref(s);

@@ -7,23 +7,23 @@
 
 void tx_count_kernel(struct sock *s, uint32_t cnt)
 {
-	s->kernel_tx += cnt;
-	if (unlikely(__atomic_load_n(&s->aside_tx, __ATOMIC_RELAXED)))
-		s->kernel_tx += __atomic_exchange_n(&s->aside_tx, 0, __ATOMIC_RELAXED);
-	if (s->lane)
-		udplane_store64(&s->tx_shared->kernel_tx, s->kernel_tx);
+	s->tx.kernel_tx += cnt;
+	if (unlikely(__atomic_load_n(&s->tx.aside_tx, __ATOMIC_RELAXED)))
+		s->tx.kernel_tx += __atomic_exchange_n(&s->tx.aside_tx, 0, __ATOMIC_RELAXED);
+	if (s->tx.lane)
+		udplane_store64(&s->tx.counters->kernel_tx, s->tx.kernel_tx);
 }
 
 bool tx_error_pending(struct sock *s)
 {
 	uint64_t now;
 
-	if (!s->connected)
+	if (!s->tx.connected)
 		return false;
 	now = ticks();
-	if (now - s->error_ticks < TX_ERROR_TICKS)
+	if (now - s->tx.error_ticks < TX_ERROR_TICKS)
 		return false;
-	s->error_ticks = now;
+	s->tx.error_ticks = now;
 	return raw_poll(s->kfd, 0) & POLLERR;
 }
 
@@ -83,7 +83,7 @@ static void look_for_trouble(struct attach *a, struct sock *s, struct lane *l)
 	if (now - l->checked_ticks < DEATH_CHECK_TICKS)
 		return;
 	l->checked_ticks = now;
-	s->test_cancel = true;
+	s->tx.test_cancel = true;
 	now = clock_now_ns();
 	attach_look(a, now);
 	look_for_stall(l, now);
@@ -111,10 +111,10 @@ static bool tx_wait_reserved(struct lane *l)
 
 static bool tx_served(const struct sock *s)
 {
-	uint32_t state = udplane_load32(&s->zone->state);
+	uint32_t state = udplane_load32(&s->tx.zone->state);
 
 	return (state == UDPLANE_SOCKET_ACTIVE || state == UDPLANE_SOCKET_PENDING) &&
-	       likely(!udplane_load32(&s->zone->tx_reason));
+	       likely(!udplane_load32(&s->tx.zone->tx_reason));
 }
 
 bool tx_alive(const struct sock *s)
@@ -126,9 +126,9 @@ bool tx_alive(const struct sock *s)
 struct lane *tx_open(struct sock *s, uint32_t cnt)
 {
 	struct attach *a = s->att;
-	struct lane *l = s->lane;
+	struct lane *l = s->tx.lane;
 
-	if (!l || unlikely(s->more) || unlikely(!tx_served(s) || tx_error_pending(s)))
+	if (!l || unlikely(s->tx.more) || unlikely(!tx_served(s) || tx_error_pending(s)))
 		return NULL;
 	if (unlikely(!lock_take(&l->tx_lock)))
 		return NULL;
@@ -168,15 +168,15 @@ uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want, int flags)
 
 	if (likely(n > 0))
 		return n < want ? n : want;
-	quick = (flags & MSG_DONTWAIT) || __atomic_load_n(&s->nonblock, __ATOMIC_RELAXED);
+	quick = (flags & MSG_DONTWAIT) || __atomic_load_n(&s->rx.nonblock, __ATOMIC_RELAXED);
 	end = clock_now_ns() + (quick ? TX_FULL_WAIT_NONBLOCK_NS : TX_FULL_WAIT_NS);
 	do {
 		sched_yield();
 		n = tx_free(s, l, enough);
 	} while (n < enough && !attach_news(s->att) && clock_now_ns() < end);
 	if (!n) {
-		s->kernel_tx_full++;
-		udplane_store64(&s->tx_shared->kernel_tx_full, s->kernel_tx_full);
+		s->tx.kernel_tx_full++;
+		udplane_store64(&s->tx.counters->kernel_tx_full, s->tx.kernel_tx_full);
 		__atomic_store_n(
 			&s->att->checked_ns, 0,
 			__ATOMIC_RELAXED); /* now, or this would overtake what a dead one left */
@@ -189,7 +189,7 @@ void tx_fill(struct sock *s, struct lane *l, uint32_t i, const struct dest *d, u
 {
 	struct udplane_tx_desc *t = &l->desc[udplane_ring_slot(&l->tx, l->tx.idx + i)];
 
-	t->sock = s->id;
+	t->sock = s->tx.id;
 	t->len = (uint16_t)len;
 	t->dst_port_be = d->port_be;
 	t->flags = d->ipv6 ? UDPLANE_TX_IPV6 : 0;
@@ -201,18 +201,18 @@ void tx_publish(struct sock *s, struct lane *l, uint32_t cnt)
 	if (!cnt)
 		return;
 	udplane_ring_publish(&l->tx, cnt);
-	s->tx_used = true;
-	s->tx_end = l->tx.idx;
-	s->fast_tx += cnt;
+	s->tx.used = true;
+	s->tx.end = l->tx.idx;
+	s->tx.fast_tx += cnt;
 	/* pairs with the worker's, between its `awake` = 0 and its last look at the ring */
 	udplane_fence();
 	if (unlikely(!udplane_load32(&l->zone->awake)) && lane_ring_doorbell(s->att, l))
-		udplane_store64(&s->tx_shared->engages, ++s->engages);
+		udplane_store64(&s->tx.counters->engages, sock_count_engages(s, 1));
 }
 
 void burst_cancel(struct sock *s)
 {
-	struct lane *l = s->burst_lane;
+	struct lane *l = s->tx.burst_lane;
 
 	if (l) {
 		bool locked = lock_insist(&l->tx_lock);
@@ -220,12 +220,12 @@ void burst_cancel(struct sock *s)
 		l->reserved = false;
 		if (locked)
 			lock_drop(&l->tx_lock);
-		attach_put(s->burst_att);
-		s->burst_lane = NULL;
-		s->burst_att = NULL;
+		attach_put(s->tx.burst_att);
+		s->tx.burst_lane = NULL;
+		s->tx.burst_att = NULL;
 	} else {
-		for (uint32_t i = 0; i < s->burst_cnt; i++)
-			pktbuf_put(s->burst_buf[i]);
+		for (uint32_t i = 0; i < s->tx.burst_cnt; i++)
+			pktbuf_put(s->tx.burst_buf[i]);
 	}
-	s->burst_cnt = 0;
+	s->tx.burst_cnt = 0;
 }

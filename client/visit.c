@@ -65,7 +65,7 @@ bool visit_end(struct visit *v)
 	if (!visit_lasts(v) || !__atomic_compare_exchange_n(&v->entry->thread, &self, 0, false,
 							    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 		return false;
-	if (__atomic_load_n(&v->s->refs, __ATOMIC_SEQ_CST) == 0)
+	if (__atomic_load_n(&v->s->life.refs, __ATOMIC_SEQ_CST) == 0)
 		sock_leave(v->s);
 	return true;
 }
@@ -106,7 +106,7 @@ bool sock_awaited(struct sock *s)
 		    !visitor_gone(e, thread))
 			return true;
 	}
-	return __atomic_load_n(&s->direct, __ATOMIC_RELAXED) != 0;
+	return __atomic_load_n(&s->rx.direct, __ATOMIC_RELAXED) != 0;
 }
 
 bool sock_visited(struct sock *s)
@@ -125,5 +125,5 @@ bool sock_visited(struct sock *s)
 		else
 			any = true;
 	}
-	return any || __atomic_load_n(&s->refs, __ATOMIC_SEQ_CST) > 1;
+	return any || __atomic_load_n(&s->life.refs, __ATOMIC_SEQ_CST) > 1;
 }

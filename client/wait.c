@@ -18,31 +18,31 @@ static bool must_yield(struct sock *s)
 
 	if (context.yield >= 0)
 		return context.yield;
-	if (s->waits++ % 4096 == 0)
-		s->yield = sched_getaffinity(0, sizeof(set), &set) ||
-			   (uint32_t)CPU_COUNT(&set) < s->att->worker_cnt + 2;
-	return s->yield;
+	if (s->rx.waits++ % 4096 == 0)
+		s->rx.yield = sched_getaffinity(0, sizeof(set), &set) ||
+			      (uint32_t)CPU_COUNT(&set) < s->att->worker_cnt + 2;
+	return s->rx.yield;
 }
 
 static bool rx_any(struct sock *s)
 {
-	for (uint32_t i = 0; i < s->rxq_cnt; i++)
-		if (rx_avail(s, &s->rxq[i], 1))
+	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++)
+		if (rx_avail(s, &s->rx.rxq[i], 1))
 			return true;
 	return false;
 }
 
 static bool kernel_look_due(struct sock *s, uint64_t now, uint64_t every_ns)
 {
-	if (!s->kernel_hot && now - s->looked_ns < every_ns)
+	if (!s->rx.kernel_hot && now - s->rx.looked_ns < every_ns)
 		return false;
-	s->looked_ns = now;
+	s->rx.looked_ns = now;
 	return true;
 }
 
 bool rx_would_spin(const struct sock *s)
 {
-	return s->rxq_cnt && context.spin_ns && attach_awake(s->att);
+	return s->rx.rxq_cnt && context.spin_ns && attach_awake(s->att);
 }
 
 /* True: look again (something has come, or the kernel socket is due); false: spun enough. */
@@ -54,7 +54,7 @@ static bool rx_spin(struct sock *s, struct rx_wait *w)
 	for (uint32_t i = 1;; i++) {
 		if (rx_any(s))
 			return true;
-		if (lock_wanted(&s->rx_lock))
+		if (lock_wanted(&s->rx.lock))
 			return false;
 		if (yield)
 			sched_yield();
@@ -149,7 +149,7 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 	int n, flags, err = 0;
 
 	rx_settle(s);
-	if (rx_ready(s) || (s->error_queue && rx_hide_error(s)))
+	if (rx_ready(s) || (s->rx.error_queue && rx_hide_error(s)))
 		return 0;
 	flags = fcntl(s->kfd,
 		      F_GETFL); /* another process may share the socket and have changed it */
@@ -160,7 +160,7 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 			return -EAGAIN;
 		left = w->deadline_ns - now;
 	}
-	if (!s->att && __atomic_load_n(&s->retry_ns, __ATOMIC_RELAXED) != UINT64_MAX &&
+	if (!s->att && __atomic_load_n(&s->life.retry_ns, __ATOMIC_RELAXED) != UINT64_MAX &&
 	    left > ATTACH_RETRY_MAX_NS) {
 		left = ATTACH_RETRY_MAX_NS; /* has udplaned come (back)? */
 		capped = true;
@@ -171,7 +171,7 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 	}
 	visit_begin(s, &v, true);
 	visit_sleeps(&v);
-	lock_drop(&s->rx_lock);
+	lock_drop(&s->rx.lock);
 	n = rx_poll_fd(&p, now, left, w->deadline_ns != 0);
 	if (n == -EINTR)
 		err = -EINTR;
@@ -181,7 +181,7 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 	if (visit_lasts(&v) && s->att)
 		attach_look(s->att, clock_now_ns());
 	if (visit_lasts(&v) && !s->closed && sock_news(s)) {
-		lock_drop(&s->rx_lock);
+		lock_drop(&s->rx.lock);
 		maintain(s, true, false);
 		rx_lock_again(s);
 	}
@@ -192,7 +192,7 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 		visit_end(&v);
 		return err;
 	}
-	lock_drop(&s->rx_lock);
+	lock_drop(&s->rx.lock);
 	visit_end(&v);
 	return -EBADF;
 }
@@ -200,7 +200,7 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 int rx_wait(struct sock *s, struct rx_wait *w)
 {
 	if (!w->begun) {
-		uint64_t timeo = __atomic_load_n(&s->rcvtimeo_ns, __ATOMIC_RELAXED),
+		uint64_t timeo = __atomic_load_n(&s->rx.rcvtimeo_ns, __ATOMIC_RELAXED),
 			 now = clock_now_ns();
 
 		if (timeo == RCVTIMEO_NO_WAIT)
@@ -214,7 +214,7 @@ int rx_wait(struct sock *s, struct rx_wait *w)
 				return 0;
 		}
 	}
-	if (w->spin_end_ns && s->rxq_cnt && rx_spin(s, w))
+	if (w->spin_end_ns && s->rx.rxq_cnt && rx_spin(s, w))
 		return 0;
 	w->spin_end_ns = 0;
 	return rx_sleep(s, w);

@@ -247,13 +247,13 @@ TEST_F(BurstTest, WhatIsReservedWhileUdplanedDiesGoesOutThroughTheKernel)
 	struct udplane_buf bufs[2];
 
 	ASSERT_EQ(udplane_reserve(fd, bufs, 2), 2);
-	ASSERT_NE(Sock(fd)->burst_lane, nullptr);
+	ASSERT_NE(Sock(fd)->tx.burst_lane, nullptr);
 	for (int i = 0; i < 2; i++)
 		Fill(&bufs[i], std::to_string(i), "127.0.0.1:" + std::to_string(plain_port()));
 	p->Die();
 	EXPECT_TRUE(Until([&] {
 		Recv(fd); // finds out, and buries
-		return Sock(fd)->lane == nullptr;
+		return Sock(fd)->tx.lane == nullptr;
 	}));
 	EXPECT_EQ(udplane_submit(fd, bufs, 2), 2);
 	EXPECT_EQ(PlainRecv(), "0");

@@ -80,7 +80,7 @@ TEST_F(DeathTest, WhatALivingWorkerMaySendIsNotSentTwice)
 	Close(b);
 	EXPECT_TRUE(Until([&] {
 		Recv(a);
-		return Sock(a)->lane == nullptr;
+		return Sock(a)->tx.lane == nullptr;
 	}));
 	EXPECT_EQ(p->Take().size(), 3u);
 	EXPECT_FALSE(Readable(plain()));
@@ -101,7 +101,7 @@ TEST_F(DeathTest, ASendThatFindsTheRingFullNotices)
 	udplane_sendto(fd, "later", 5, 0, reinterpret_cast<struct sockaddr *>(&ss), len);
 	for (int i = 0; i < 8; i++) // before the call has returned
 		EXPECT_EQ(PlainRecv(), std::to_string(i));
-	EXPECT_EQ(Sock(fd)->lane, nullptr);
+	EXPECT_EQ(Sock(fd)->tx.lane, nullptr);
 }
 
 TEST_F(DeathTest, WhatWasInTheRingIsStillRead)

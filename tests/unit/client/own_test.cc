@@ -99,7 +99,7 @@ TEST_F(OwnTest, ADaemonThatClosesAllUpTo1023KeepsItsSockets)
 	int fd = Claimed();
 	struct sock *s = Sock(fd);
 
-	for (int n : {s->kfd, s->wake_fd, s->lane->doorbell, s->att->control.fd})
+	for (int n : {s->kfd, s->rx.wake_fd, s->tx.lane->doorbell, s->att->control.fd})
 		EXPECT_GE(n, 1024);
 	p->Deliver(Id(fd), "still here");
 	EXPECT_TRUE(Readable(fd));
@@ -158,7 +158,7 @@ TEST_F(OwnTest, ADoorbellThatIsGoneEndsTheAttachment)
 	socklen_t len = Address("10.1.2.3:1", &ss);
 
 	p->Awake(false, true); /* each send rings */
-	ASSERT_EQ(close(Sock(fd)->lane->doorbell), 0);
+	ASSERT_EQ(close(Sock(fd)->tx.lane->doorbell), 0);
 	EXPECT_EQ(udplane_sendto(fd, "x", 1, 0, reinterpret_cast<struct sockaddr *>(&ss), len), 1);
 	EXPECT_TRUE(Until([&] {
 		Recv(fd);

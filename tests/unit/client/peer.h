@@ -199,7 +199,7 @@ class ClientTest : public ::testing::Test
 	struct sock *Sock(int fd); /* the library's own view */
 	uint32_t Id(int fd)
 	{
-		return Sock(fd)->id;
+		return Sock(fd)->tx.id;
 	}
 	uint32_t Visitors(int fd); /* calls that wait, or are in a system call on it */
 	/* A datagram for fd through its kernel socket. */

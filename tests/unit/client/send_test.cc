@@ -145,7 +145,7 @@ TEST_F(SendTest, NotToItself)
 	p->SetPrefix("0.0.0.0/0");
 	int fd = Claimed(); // bound to 127.0.0.1
 
-	memcpy(Sock(fd)->local, "\x0a\x01\x02\x03", 4); // as if bound to 10.1.2.3
+	memcpy(Sock(fd)->tx.local, "\x0a\x01\x02\x03", 4); // as if bound to 10.1.2.3
 	EXPECT_FALSE(Fast(fd, "10.1.2.3:1"));
 	EXPECT_TRUE(Fast(fd, "10.1.2.4:1"));
 }
@@ -282,8 +282,8 @@ TEST_F(SendTest, ConnectedSocketsNeedNoName)
 	EXPECT_EQ(PlainRecv(), "x") << "the peer is on loopback";
 	// As if the peer were 10.1.2.3: loopback sockets cannot connect there.
 	struct sock *s = Sock(fd);
-	memcpy(s->peer.addr, "\x0a\x01\x02\x03", 4);
-	s->peer_fast = true;
+	memcpy(s->tx.peer.addr, "\x0a\x01\x02\x03", 4);
+	s->tx.peer_fast = true;
 	EXPECT_EQ(udplane_send(fd, "y", 1, 0), 1);
 	ASSERT_EQ(p->Take().size(), 1u);
 	EXPECT_TRUE(Fast(fd, "10.9.9.9:1")) << "a name goes before the peer";
@@ -301,9 +301,9 @@ TEST_F(SendTest, APendingErrorIsReportedBeforeTheNextSend)
 	struct sock *s = Sock(fd);
 	ASSERT_EQ(udplane_send(fd, "x", 1, 0), 1); // through the kernel, to nobody
 	ASSERT_TRUE(Readable(fd, 5000));
-	memcpy(s->peer.addr, "\x0a\x01\x02\x03", 4);
-	s->peer_fast = true;
-	s->error_ticks = 0;
+	memcpy(s->tx.peer.addr, "\x0a\x01\x02\x03", 4);
+	s->tx.peer_fast = true;
+	s->tx.error_ticks = 0;
 	EXPECT_EQ(udplane_send(fd, "y", 1, 0), -1);
 	EXPECT_EQ(errno, ECONNREFUSED);
 	EXPECT_EQ(p->Take().size(), 0u);
@@ -325,7 +325,7 @@ TEST_F(SendTest, AFullRingIsWaitedForThenTheKernelSends)
 	uint64_t start = clock_now_ns();
 	SendTo(fd, "8", "10.1.2.3:1"); // whatever the kernel makes of it
 	EXPECT_GE(clock_now_ns() - start, static_cast<uint64_t>(TX_FULL_WAIT_NONBLOCK_NS));
-	EXPECT_EQ(Sock(fd)->kernel_tx_full, 1u);
+	EXPECT_EQ(Sock(fd)->tx.kernel_tx_full, 1u);
 	EXPECT_EQ(p->Ring(Id(fd))->kernel_tx_full, 1u);
 	std::vector<Sent> s = p->Take();
 	ASSERT_EQ(s.size(), 8u);

@@ -32,10 +32,10 @@ TEST_F(SignalTest, SendsWhileTheInterruptedCallHoldsTheSendSide)
 	int fd = Claimed();
 	struct sock *s = Sock(fd);
 
-	ASSERT_EQ(lock_take(&s->tx_lock), LOCK_TAKEN);
+	ASSERT_EQ(lock_take(&s->tx.lock), LOCK_TAKEN);
 	InHandler([&] { EXPECT_EQ(SendPlain(fd, "beat"), 4); });
-	EXPECT_EQ(s->tx_lock.owner, thread_id());
-	lock_drop(&s->tx_lock);
+	EXPECT_EQ(s->tx.lock.owner, thread_id());
+	lock_drop(&s->tx.lock);
 	EXPECT_EQ(PlainRecv(), "beat");
 	EXPECT_EQ(SendFast(fd, "data"), 4);
 	EXPECT_EQ(p->Take().size(), 1u);
@@ -48,7 +48,7 @@ TEST_F(SignalTest, SendsOnAnotherSocketWhileTheInterruptedCallHoldsTheLane)
 	p->SetPrefix("127.0.0.0/8"); /* never by the ring, but a look at the lane comes first */
 	p->Awake(true);
 	int fd = Claimed(), other = Claimed();
-	struct lane *l = Sock(fd)->lane;
+	struct lane *l = Sock(fd)->tx.lane;
 
 	ASSERT_EQ(lock_take(&l->tx_lock), LOCK_TAKEN);
 	InHandler([&] { EXPECT_EQ(SendPlain(other, "beat"), 4); });
@@ -64,7 +64,7 @@ TEST_F(SignalTest, ReceivesWhileTheInterruptedCallHoldsTheReceiveSide)
 	struct sock *s = Sock(fd);
 
 	p->Deliver(Id(fd), "ring");
-	ASSERT_EQ(lock_take(&s->rx_lock), LOCK_TAKEN);
+	ASSERT_EQ(lock_take(&s->rx.lock), LOCK_TAKEN);
 	InHandler([&] {
 		EXPECT_EQ(Recv(fd, MSG_DONTWAIT), "!EAGAIN");
 		EXPECT_EQ(Recv(fd), "!EINTR")
@@ -72,8 +72,8 @@ TEST_F(SignalTest, ReceivesWhileTheInterruptedCallHoldsTheReceiveSide)
 		SendKernel(fd, "kernel");
 		EXPECT_EQ(Recv(fd), "kernel");
 	});
-	EXPECT_EQ(s->rx_lock.owner, thread_id());
-	lock_drop(&s->rx_lock);
+	EXPECT_EQ(s->rx.lock.owner, thread_id());
+	lock_drop(&s->rx.lock);
 	EXPECT_EQ(Recv(fd), "ring");
 }
 
@@ -81,7 +81,7 @@ TEST_F(SignalTest, FramesAreReturnedLaterIfTheInterruptedCallReturnsSome)
 {
 	Peer *p = Start();
 	int fd = Claimed();
-	struct lane *l = Sock(fd)->lane;
+	struct lane *l = Sock(fd)->tx.lane;
 	uint32_t got = 0;
 
 	for (int i = 0; i < 60; i++)
@@ -107,8 +107,8 @@ TEST_F(SignalTest, OtherCallsInAHandler)
 	int one = 1, value = 0;
 	socklen_t len = sizeof(value);
 
-	ASSERT_EQ(lock_take(&s->rx_lock), LOCK_TAKEN);
-	ASSERT_EQ(lock_take(&s->tx_lock), LOCK_TAKEN);
+	ASSERT_EQ(lock_take(&s->rx.lock), LOCK_TAKEN);
+	ASSERT_EQ(lock_take(&s->tx.lock), LOCK_TAKEN);
 	InHandler([&] {
 		EXPECT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)), 0);
 		EXPECT_EQ(udplane_getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &len), 0);
@@ -117,13 +117,13 @@ TEST_F(SignalTest, OtherCallsInAHandler)
 			  0);
 		EXPECT_EQ(Port(fd) != 0, true);
 	});
-	lock_drop(&s->tx_lock);
-	lock_drop(&s->rx_lock);
+	lock_drop(&s->tx.lock);
+	lock_drop(&s->rx.lock);
 	EXPECT_EQ(udplane_send(fd, "x", 1, 0), 1);
 	EXPECT_EQ(PlainRecv(), "x");
 	struct udplane_status st = Status(fd);
 	EXPECT_STREQ(st.reason, "socket_option") << st.text;
-	EXPECT_TRUE(s->connected);
+	EXPECT_TRUE(s->tx.connected);
 }
 
 TEST_F(SignalTest, CloseInAHandlerIsDoneAtTheNextCall)
@@ -133,9 +133,9 @@ TEST_F(SignalTest, CloseInAHandlerIsDoneAtTheNextCall)
 	struct sock *s = Sock(fd);
 	uint16_t port = Port(fd);
 
-	ASSERT_EQ(lock_take(&s->tx_lock), LOCK_TAKEN);
+	ASSERT_EQ(lock_take(&s->tx.lock), LOCK_TAKEN);
 	InHandler([&] { EXPECT_EQ(udplane_close(fd), 0); });
-	lock_drop(&s->tx_lock);
+	lock_drop(&s->tx.lock);
 	EXPECT_EQ(Recv(other), "!EAGAIN");
 	EXPECT_EQ(udplane_send(fd, "x", 1, 0), -1);
 	EXPECT_EQ(errno, EBADF);
@@ -207,19 +207,19 @@ TEST_F(SignalTest, LocksThatAJumpHasLeftAreTakenOver)
 	int fd = Claimed();
 	struct sock *s = Sock(fd);
 
-	LeaveLocked(&s->tx_lock);
-	LeaveLocked(&s->lane->tx_lock);
+	LeaveLocked(&s->tx.lock);
+	LeaveLocked(&s->tx.lane->tx_lock);
 	EXPECT_EQ(SendFast(fd, "data"), 4);
 	EXPECT_EQ(p->Take().size(), 1u) << "by the ring";
-	LeaveLocked(&s->rx_lock);
-	LeaveLocked(&s->lane->ret_lock);
+	LeaveLocked(&s->rx.lock);
+	LeaveLocked(&s->tx.lane->ret_lock);
 	for (int i = 0; i < 40; i++) {
 		p->Deliver(Id(fd), "in");
 		EXPECT_EQ(Recv(fd), "in");
 	}
 	EXPECT_EQ(p->FramesOut(), 0u);
-	LeaveLocked(&s->rx_lock);
-	LeaveLocked(&s->tx_lock);
+	LeaveLocked(&s->rx.lock);
+	LeaveLocked(&s->tx.lock);
 	ExpectCleanClose(fd);
 }
 

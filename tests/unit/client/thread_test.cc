@@ -114,8 +114,8 @@ TEST_F(ThreadTest, WritersShareALane)
 	for (auto &t : writers)
 		t.join();
 	EXPECT_TRUE(Until([&] {
-		return udplane_word_load(&table_get(fd[0])->lane->tx.head->cons_idx) ==
-		       table_get(fd[0])->lane->tx.idx;
+		return udplane_word_load(&table_get(fd[0])->tx.lane->tx.head->cons_idx) ==
+		       table_get(fd[0])->tx.lane->tx.idx;
 	}));
 	stop = true;
 	worker.join();
