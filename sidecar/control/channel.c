@@ -83,7 +83,7 @@ int channel_create(struct control *c, struct session *s, struct udplane_welcome 
 	s->channel.budget = &c->budget;
 	s->channel.owner = &s->memory;
 	err = memzone_create(&s->channel, "udplane-channel", lanes + UDPLANE_LINE + first_rings(c),
-			     control_pages(c), c->dev->numa_node, text, text_len);
+			     c->pages, c->dev->numa_node, text, text_len);
 	if (err)
 		return err;
 	if (text[0])

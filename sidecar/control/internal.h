@@ -175,6 +175,7 @@ struct shared {
 
 struct control {
 	struct config *cfg;
+	enum memzone_pages pages; /* as cfg->hugepages says */
 	struct stats stats;
 	struct memory_budget budget;
 	struct memzone frames;
@@ -402,7 +403,5 @@ void recent_restart(struct control *c);
 /* Once a second: is the device as it was, does it do what it says? Mends what can be mended, says
  * the rest. */
 void health_look(struct control *c);
-
-enum memzone_pages control_pages(const struct control *c);
 
 #endif

@@ -401,8 +401,8 @@ static int take_rings(struct control *c, struct sock *k, int *segment_fd, char *
 		snprintf(text, text_len, "no memory: %.*s", UDPLANE_TEXT_LEN - 16, why);
 		return err;
 	}
-	err = rings_get(&s->rings, control_pages(c), c->dev->numa_node, &k->place, &k->cls,
-			segment_fd, text, text_len);
+	err = rings_get(&s->rings, c->pages, c->dev->numa_node, &k->place, &k->cls, segment_fd,
+			text, text_len);
 	if (err)
 		budget_give(&c->budget, &s->memory, KERNEL_BYTES, false);
 	return err;

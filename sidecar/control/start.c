@@ -33,9 +33,9 @@
 #define LEAVE_ROUNDS	  5 /* looks at the rings, 2 ms apart, while clients notice that we leave */
 #define DEVICE_SHARE	  6144 /* frames that a queue may hold: fill, RX and TX rings of 2048 */
 
-enum memzone_pages control_pages(const struct control *c)
+static enum memzone_pages wanted_pages(const struct config *cfg)
 {
-	switch (c->cfg->hugepages) {
+	switch (cfg->hugepages) {
 	case CONFIG_HUGEPAGES_REQUIRED: return MEMZONE_HUGE_ONLY;
 	case CONFIG_HUGEPAGES_OFF: return MEMZONE_SMALL_ONLY;
 	default: return MEMZONE_AUTO;
@@ -106,7 +106,7 @@ static int make_frames(struct control *c, char *text, size_t text_len)
 					: 2048;
 	c->frames.budget = &c->budget;
 	err = memzone_create(&c->frames, "udplane-frames", (size_t)c->cfg->frames * c->frame_size,
-			     control_pages(c), c->dev->numa_node, text, text_len);
+			     c->pages, c->dev->numa_node, text, text_len);
 	if (err)
 		return err;
 	if (text[0]) {
@@ -406,7 +406,7 @@ static int start_stats(struct control *c, char *text, size_t text_len)
 
 	c->workers_wanted = c->cfg->workers;
 	c->stats.zone.budget = &c->budget;
-	err = stats_create(&c->stats, c->cfg->workers, c->cfg->max_sockets, control_pages(c), text,
+	err = stats_create(&c->stats, c->cfg->workers, c->cfg->max_sockets, c->pages, text,
 			   text_len);
 
 	if (err)
@@ -456,6 +456,7 @@ int control_start(struct control *c)
 	char text[UDPLANE_TEXT_LEN * 2] = "";
 	int err;
 
+	c->pages = wanted_pages(c->cfg);
 	raise_limits(c->cfg);
 	err = keep_start(c, text, sizeof(text)); /* first: it shall have nothing of ours */
 	if (err) {
