@@ -248,6 +248,12 @@ void control_lose_device(struct control *c, bool again);
 /* Does the device ask to be opened from the start? */
 void control_check_device(struct control *c);
 
+/* session_log.c */
+void session_doom(struct session *s, const char *why);
+/* A line about what a client does: only so many a minute. */
+void session_log(struct control *c, struct session *s, enum log_level level, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
 /* start.c */
 int control_start(struct control *c);
 void control_leave(struct control *c);
@@ -260,10 +266,6 @@ void listen_close(struct control *c);
 /* session.c */
 void session_accept(struct control *c, struct watch *w, uint32_t events);
 void session_close(struct control *c, struct session *s);
-void session_doom(struct session *s, const char *why);
-/* A line about what a client does: only so many a minute. */
-void session_log(struct control *c, struct session *s, enum log_level level, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
 void session_goodbye(struct control *c, struct session *s);
 /* Closes doomed sessions, until `end`. */
 void session_reap(struct control *c, uint64_t end);

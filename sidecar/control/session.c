@@ -4,7 +4,6 @@
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +17,6 @@
 #define SESSION_ASKED_TICKS    3	    /* seconds that the keeper may take for a request */
 #define ASKED_FOR	       (1ull << 32) /* tag of a VERIFY that a client waits for */
 #define SCM_FDS_MAX	       253	    /* in one message; SCM_MAX_FD of the kernel */
-#define SESSION_LINES	       20	    /* in the log a minute: about one client, */
-#define SESSION_LINES_ALL      200	    /* and about all of them */
 /* connections that only read stats, or have not said yet what they want */
 #define SESSION_OBSERVERS 64
 
@@ -127,34 +124,6 @@ void session_accept(struct control *c, struct watch *w, uint32_t events)
 		}
 		return;
 	}
-}
-
-void session_log(struct control *c, struct session *s, enum log_level level, const char *fmt, ...)
-{
-	uint64_t now = clock_now_ns();
-	char text[2 * UDPLANE_TEXT_LEN];
-	va_list ap;
-
-	if (!log_enabled(level))
-		return;
-	if (!log_quota_take(&s->lines, SESSION_LINES, now) ||
-	    !log_quota_take(&c->lines, SESSION_LINES_ALL, now)) {
-		if (!c->unsaid++)
-			c->said_ns = now;
-		return;
-	}
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	log_write(level, "client %d (%s) %s", s->pid, s->comm, text);
-}
-
-void session_doom(struct session *s, const char *why)
-{
-	if (s->doomed)
-		return;
-	s->doomed = true;
-	snprintf(s->doom, sizeof(s->doom), "%s", why);
 }
 
 static void attach_fds(struct msghdr *mh, char *control, size_t control_len, const int *fds,
