@@ -127,19 +127,6 @@ static void on_signal(struct control *c, struct watch *w, uint32_t events)
 	c->leaving = true;
 }
 
-void work_at(struct control *c, uint64_t ns)
-{
-	struct itimerspec at = {.it_value = {.tv_sec = (time_t)(ns / 1000000000),
-					     .tv_nsec = (long)(ns % 1000000000)}};
-
-	if (ns >= c->work_ns)
-		return;
-	c->work_ns = ns;
-	if (!ns)
-		at.it_value.tv_nsec = 1; /* 0 would disarm it */
-	timerfd_settime(c->work.fd, TFD_TIMER_ABSTIME, &at, NULL);
-}
-
 static void on_work(struct control *c, struct watch *w, uint32_t events)
 {
 	uint64_t cnt;

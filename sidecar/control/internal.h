@@ -238,11 +238,11 @@ struct control {
 /* watch.c */
 int watch_add(struct control *c, struct watch *w, uint32_t events);
 void watch_remove(struct control *c, struct watch *w);
-
-/* control.c */
 /* Has sessions closed and shared ports looked after (a bit at a time, by turns with everything
  * else) at that time or sooner; CLOCK_MONOTONIC, 0: now. */
 void work_at(struct control *c, uint64_t ns);
+
+/* control.c */
 /* The device is gone: ends the loop; again: run udplaned anew if it had lasted. */
 void control_lose_device(struct control *c, bool again);
 /* Does the device ask to be opened from the start? */
