@@ -17,8 +17,7 @@
 #define LOOP_EVENTS 1200 /* more than there are sessions, so that each has its turn among them */
 /* for requests of attached clients; then the others are looked at again */
 #define TURN_NS	       5000000ull
-#define RESTART_NS     5000000000ull /* a device that lasts shorter is not tried again */
-#define WORK_BUDGET_NS 1000000	     /* of what can wait, in one turn of the loop */
+#define WORK_BUDGET_NS 1000000 /* of what can wait, in one turn of the loop */
 /* seconds: well within the kernel's 5 s probe delay (Documentation/networking/ip-sysctl:
  * delay_first_probe_time) */
 #define NEIGHBOUR_TICKS 3
@@ -64,28 +63,6 @@ static void check_annotations(struct control *c)
 		return;
 	*was = st;
 	reload_ports(c);
-}
-
-/* The device is lost. Once more from the start is better than to end, unless that happens all the
- * time: then whoever supervises us decides when to try again. */
-void control_lose_device(struct control *c, bool again)
-{
-	c->failed = true;
-	if (again && clock_now_ns() - c->began_ns < RESTART_NS)
-		log_error("the device was lost within %llu s of the start: not starting again by "
-			  "ourselves",
-			  RESTART_NS / 1000000000ull);
-	else
-		c->restart = again;
-}
-
-void control_check_device(struct control *c)
-{
-	if (c->dev && !c->failed && __atomic_load_n(&c->dev->restart, __ATOMIC_ACQUIRE)) {
-		log_warn("%s: starting again; sockets go on over the kernel until then",
-			 c->dev->ifname);
-		control_lose_device(c, true);
-	}
 }
 
 static void on_tick(struct control *c, struct watch *w, uint32_t events)

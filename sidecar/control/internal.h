@@ -242,7 +242,11 @@ void watch_remove(struct control *c, struct watch *w);
  * else) at that time or sooner; CLOCK_MONOTONIC, 0: now. */
 void work_at(struct control *c, uint64_t ns);
 
-/* control.c */
+/* backend.c */
+/* Which backend, and why. 0; or -errno with the reason logged, if the one that was asked for cannot
+ * be had. */
+int backend_choose(struct control *c);
+void backend_close(struct control *c);
 /* The device is gone: ends the loop; again: run udplaned anew if it had lasted. */
 void control_lose_device(struct control *c, bool again);
 /* Does the device ask to be opened from the start? */

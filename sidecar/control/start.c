@@ -3,13 +3,10 @@
 #include "sidecar/base/log.h"
 #include "sidecar/confine/confine.h"
 #include "sidecar/control/internal.h"
-#include "sidecar/device/vfio/target.h"
-#include "sidecar/device/vfio/vfio.h"
 #include "sidecar/memory/guard.h"
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +26,6 @@
 /* mode balanced, while traffic comes in bursts: longer than the gaps in one */
 #define SPIN_BURST_NS	  200000
 #define SPIN_POWERSAVE_NS 10000
-#define FRAME_OVERHEAD	  64 /* Ethernet header and room to align, beside the IP packet */
 #define LEAVE_ROUNDS	  5 /* looks at the rings, 2 ms apart, while clients notice that we leave */
 #define DEVICE_SHARE	  6144 /* frames that a queue may hold: fill, RX and TX rings of 2048 */
 
@@ -93,186 +89,6 @@ static void raise_limits(const struct config *cfg)
 		setrlimit(RLIMIT_MEMLOCK, &lock);
 	}
 	raise_files(cfg);
-}
-
-static int make_frames(struct control *c, char *text, size_t text_len)
-{
-	int err;
-
-	c->frame_size = c->cfg->frame_size;
-	if (!c->frame_size)
-		c->frame_size = c->dev->frame_size > 2048 || c->dev->mtu + FRAME_OVERHEAD > 2048
-					? 4096
-					: 2048;
-	c->frames.budget = &c->budget;
-	err = memzone_create(&c->frames, "udplane-frames", (size_t)c->cfg->frames * c->frame_size,
-			     c->pages, c->dev->numa_node, text, text_len);
-	if (err)
-		return err;
-	if (text[0]) {
-		log_warn("%s; ordinary pages are used", text);
-		snprintf(c->stats.z->mode_text, sizeof(c->stats.z->mode_text), "%.*s",
-			 UDPLANE_TEXT_LEN - 1, text);
-	}
-	return 0;
-}
-
-static int attach_device(struct control *c, char *text, size_t text_len)
-{
-	struct device_memory mem = {
-		.addr = c->frames.addr,
-		.len = c->frames.len,
-		.page_size = c->frames.page_size,
-		.frame_cnt = c->cfg->frames,
-		.frame_size = c->frame_size,
-	};
-	int err = c->dev->ops->attach(c->dev, &mem, c->cfg->workers, text, text_len);
-
-	if (err)
-		return err;
-	/* The workers know how to write every frame already; from now on nobody else can. */
-	err = memzone_seal_readonly(&c->frames);
-	if (err)
-		snprintf(text, text_len, "cannot seal the frames zone: %s", strerror(-err));
-	return err;
-}
-
-static void close_device(struct control *c)
-{
-	if (c->dev) {
-		c->dev->ops->detach(c->dev);
-		c->dev->ops->close(c->dev);
-		c->dev = NULL;
-	}
-	memzone_destroy(&c->frames);
-}
-
-/* A worker without a queue would have nothing to do. */
-static void fit_workers(struct control *c)
-{
-	c->cfg->workers = c->workers_wanted;
-	if (c->cfg->workers > c->dev->queue_cnt) {
-		log_warn("%u workers wanted, %s has %u receive queues: %u workers start",
-			 c->cfg->workers, c->dev->ifname, c->dev->queue_cnt, c->dev->queue_cnt);
-		c->cfg->workers = c->dev->queue_cnt;
-	}
-	stats_set_workers(&c->stats, c->cfg->workers);
-}
-
-static int open_device(struct control *c, enum udplane_backend backend, char *text, size_t text_len)
-{
-	int err;
-
-	if (backend == UDPLANE_BACKEND_VFIO) {
-		err = vfio_open(&c->dev, c->cfg, text, text_len);
-	} else {
-		err = device_af_xdp.open(&c->dev, c->cfg, text, text_len);
-	}
-	if (err) {
-		c->dev = NULL;
-		return err;
-	}
-	fit_workers(c);
-	err = make_frames(c, text, text_len);
-	if (!err)
-		err = attach_device(c, text, text_len);
-	if (err)
-		close_device(c);
-	else
-		c->stats.z->backend = backend;
-	return err;
-}
-
-#define WHY_LEN (UDPLANE_TEXT_LEN * 3)
-
-/* Tries one backend. 0; or -errno, with the reason logged and in `why`. */
-static int try_backend(struct control *c, enum udplane_backend backend, char why[WHY_LEN])
-{
-	const char *name = backend == UDPLANE_BACKEND_VFIO ? "vfio" : "af_xdp";
-	int err = open_device(c, backend, why, WHY_LEN);
-
-	if (!err) {
-		why[0] = '\0'; /* what there was on the way is said elsewhere */
-		return 0;
-	}
-	if (c->cfg->backend == CONFIG_BACKEND_AUTO)
-		log_warn("%s: %s; backend auto goes on with %s", name, why,
-			 backend == UDPLANE_BACKEND_VFIO ? "af_xdp" : "the kernel path");
-	else
-		log_error("%s: %s", name, why);
-	return err;
-}
-
-/* Why no VFIO device is tried. */
-static void not_given(const struct control *c, char why[WHY_LEN])
-{
-	char target[VFIO_TARGET_SIZE];
-	bool pci;
-
-	snprintf(why, WHY_LEN, "no VFIO device is given");
-	if (!c->cfg->resource[0])
-		return;
-	vfio_target(c->cfg, target, &pci, why, WHY_LEN);
-	log_warn("vfio: %s; backend auto goes on with af_xdp", why);
-}
-
-/* A reason for people: its beginning, if it is too long; the log has it whole. */
-static void __attribute__((format(printf, 2, 3)))
-say(char out[UDPLANE_TEXT_LEN], const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	if (vsnprintf(out, UDPLANE_TEXT_LEN, fmt, ap) >= UDPLANE_TEXT_LEN)
-		memcpy(out + UDPLANE_TEXT_LEN - 4, "...", 4);
-	va_end(ap);
-}
-
-/* vfio and af_xdp: why not, or empty. */
-static void say_backend(struct control *c, const char *vfio, const char *af_xdp)
-{
-	struct udplane_stats_zone *z = c->stats.z;
-	const char *asked = c->cfg->backend == CONFIG_BACKEND_AUTO ? "chosen by auto" : "asked for";
-	const char *step = vfio_is_given(c->cfg) ? "vfio: " : "";
-
-	if (z->backend == UDPLANE_BACKEND_VFIO) {
-		say(z->backend_text, "VFIO on %s, %s", c->dev->ifname, asked);
-	} else if (z->backend == UDPLANE_BACKEND_AF_XDP) {
-		say(z->backend_text, "AF_XDP on %s, %s%s%s%s", c->dev->ifname, asked,
-		    vfio[0] ? ": " : "", vfio[0] ? step : "", vfio);
-	} else if (*step) {
-		say(z->backend_text, "%s%s", step, vfio);
-		say(z->mode_text, "af_xdp: %s",
-		    af_xdp); /* there is no device that it would be about */
-	} else {
-		say(z->backend_text, "%s%saf_xdp: %s", vfio, vfio[0] ? "; " : "", af_xdp);
-	}
-}
-
-/* Which backend, and why. 0; or -errno with the reason logged, if the one that was asked for cannot
- * be had. */
-static int choose_backend(struct control *c)
-{
-	bool asked = c->cfg->backend != CONFIG_BACKEND_AUTO;
-	struct udplane_stats_zone *z = c->stats.z;
-	char vfio[WHY_LEN] = "", af_xdp[WHY_LEN] = "";
-	int err = -ENODEV;
-
-	z->backend = UDPLANE_BACKEND_KERNEL;
-	if (c->cfg->backend == CONFIG_BACKEND_KERNEL) {
-		snprintf(z->backend_text, sizeof(z->backend_text), "asked for (--backend kernel)");
-		return 0;
-	}
-	if (c->cfg->backend == CONFIG_BACKEND_VFIO || (!asked && vfio_is_given(c->cfg)))
-		err = try_backend(c, UDPLANE_BACKEND_VFIO, vfio);
-	else if (!asked)
-		not_given(c, vfio);
-	if (err && c->cfg->backend != CONFIG_BACKEND_VFIO)
-		err = try_backend(c, UDPLANE_BACKEND_AF_XDP, af_xdp);
-	if (err && asked)
-		return err;
-	say_backend(c, vfio, err ? af_xdp : "");
-	return 0;
 }
 
 static int cpu_of(const struct control *c, uint32_t worker)
@@ -490,7 +306,7 @@ int control_start(struct control *c)
 	if (!err) {
 		c->ready = device_af_xdp.ready(
 			c->cfg); /* before: what comes up meanwhile shows as a change */
-		err = choose_backend(c);
+		err = backend_choose(c);
 		if (err)
 			return err;
 		c->cgroup_top = environment_cgroup_top();
@@ -556,7 +372,7 @@ void control_free(struct control *c)
 	control_environment_stop(c);
 	if (c->cgroup_top >= 0)
 		close(c->cgroup_top);
-	close_device(c);
+	backend_close(c);
 	shared_close(c);
 	sock_unprepare(c);
 	if (c->stats.z)
