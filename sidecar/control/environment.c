@@ -75,18 +75,6 @@ void control_environment_addresses(struct control *c, const uint8_t (*addr)[16],
 		changed(c);
 }
 
-void control_look_at_programs(struct control *c, struct session *s)
-{
-	if (!c->environment)
-		return;
-	if (s->cgroup_fd == SESSION_CGROUP_UNKNOWN) {
-		s->cgroup_fd = environment_cgroup_open(c->cgroup_top, s->pid);
-		if (s->cgroup_fd < 0)
-			s->cgroup_fd = SESSION_CGROUP_NONE;
-	}
-	s->programs = environment_cgroup_programs(c->environment, s->cgroup_fd);
-}
-
 /* Nothing tells when programs come and go. */
 void control_environment_tick(struct control *c)
 {
@@ -107,21 +95,4 @@ void control_environment_tick(struct control *c)
 		changed(c);
 	else if (news)
 		control_environment_judged(c);
-}
-
-void control_judge(struct control *c, struct sock *k, bool fresh)
-{
-	struct judge_socket j = {
-		.v4 = k->claim.local.family == AF_INET || k->claim.dual_stack,
-		.v6 = k->claim.local.family == AF_INET6,
-		.port_be = k->claim.local.port_be,
-		.local = &k->claim.local,
-		.peer = &k->claim.peer,
-	};
-
-	if (!c->environment || (!fresh && k->judged == c->environment_number))
-		return;
-	j.programs = k->session->programs;
-	judge_socket(environment_world(c->environment), &j, &k->verdict);
-	k->judged = c->environment_number;
 }

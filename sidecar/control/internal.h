@@ -388,6 +388,8 @@ int control_environment_start(struct control *c, char *text, size_t text_len);
 void control_environment_stop(struct control *c);
 void control_environment_tick(struct control *c);
 void control_environment_addresses(struct control *c, const uint8_t (*addr)[16], uint32_t cnt);
+
+/* judge.c */
 /* The programs of a client's control group: before its sockets are judged. */
 void control_look_at_programs(struct control *c, struct session *s);
 /* Fills k->verdict, unless nothing has changed since; fresh: its addresses have. */
