@@ -338,9 +338,6 @@ void sock_release(struct control *c, struct sock *k);
 /* Releases some sockets of a session whose client has gone, with few calls to the workers. False:
  * there are none left. */
 bool sock_release_some(struct control *c, struct session *s);
-/* why: UDPLANE_REASON_NONE: its port may be diverted. */
-void sock_set_diverted(struct control *c, struct sock *k, enum udplane_reason why,
-		       const char *text);
 void sock_to_kernel(struct control *c, struct sock *k, enum udplane_reason why, const char *text);
 void sock_check(struct control *c);
 void sock_check_sources(struct control *c);
@@ -348,8 +345,6 @@ void sock_ports_changed(struct control *c);
 /* Judges each socket again, by turns: there may be many thousands. */
 void sock_environment_changed(struct control *c);
 void sock_judge_some(struct control *c, uint64_t end);
-/* Tells the library and the workers whether k sends by the kernel alone. */
-void sock_settle_sending(struct control *c, struct sock *k);
 struct sock *sock_of(struct control *c, struct session *s, uint32_t id);
 
 /* shared.c */
@@ -394,6 +389,22 @@ void control_environment_addresses(struct control *c, const uint8_t (*addr)[16],
 void control_look_at_programs(struct control *c, struct session *s);
 /* Fills k->verdict, unless nothing has changed since; fresh: its addresses have. */
 void control_judge(struct control *c, struct sock *k, bool fresh);
+
+/* divert.c */
+/* The same order to every worker. 0, or the first error. */
+int workers_call(struct control *c, struct worker_order *o);
+/* What the workers send for a socket by. */
+void sock_source(const struct sock *k, struct worker_source *src);
+/* The device stops diverting to it. */
+void filters_remove(struct control *c, const struct claim *cl);
+/* Has k's datagrams left to the kernel. drain: the socket lives on, so what was diverted before is
+ * to be delivered. */
+void divert_stop(struct control *c, struct sock *k, bool drain);
+/* why: UDPLANE_REASON_NONE: its port may be diverted. */
+void sock_set_diverted(struct control *c, struct sock *k, enum udplane_reason why,
+		       const char *text);
+/* Tells the library and the workers whether k sends by the kernel alone. */
+void sock_settle_sending(struct control *c, struct sock *k);
 
 /* refresh.c */
 void refresh_counters(struct control *c);

@@ -5,9 +5,6 @@
  *   claim --> ACTIVE <--> PENDING (a plain socket shares the port, or the annotation has lost it)
  *      \        |            |
  *       `-> refused      to_kernel --> KERNEL (row kept for `why`) --> release
- *
- * Order of things: workers know a key before the device diverts to it, and after it has stopped; so
- * a datagram that is diverted finds its socket.
  */
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
@@ -52,76 +49,6 @@ static void put_id(struct control *c, uint32_t id)
 	c->id_free[c->id_free_cnt++] = id;
 }
 
-/* ---- diverting ---- */
-
-/* The same order to every worker. */
-static int call_all(struct control *c, struct worker_order *o)
-{
-	int err = 0;
-
-	for (uint32_t i = 0; i < c->worker_cnt; i++) {
-		int e = worker_call(c->worker[i], o);
-
-		err = err ? err : e;
-	}
-	return err;
-}
-
-static void undivert(struct control *c, const struct claim *cl)
-{
-	struct device_claim d[2];
-	uint32_t n = claim_device(cl, d);
-
-	for (uint32_t i = 0; i < n; i++)
-		c->dev->ops->claim_remove(c->dev, &d[i]);
-}
-
-static int divert(struct control *c, const struct claim *cl)
-{
-	struct device_claim d[2];
-	uint32_t n = claim_device(cl, d);
-
-	for (uint32_t i = 0; i < n; i++) {
-		int err = c->dev->ops->claim_insert(c->dev, &d[i]);
-
-		if (err) {
-			while (i--)
-				c->dev->ops->claim_remove(c->dev, &d[i]);
-			return err;
-		}
-	}
-	return 0;
-}
-
-static int activate(struct control *c, struct sock *k)
-{
-	struct worker_order o = {.op = WORKER_KEY_INSERT, .sock = k->id, .key = k->claim.key};
-	int err = call_all(c, &o);
-
-	if (!err)
-		err = divert(c, &k->claim);
-	if (err) {
-		o.op = WORKER_KEY_REMOVE;
-		call_all(c, &o);
-		return err;
-	}
-	k->state = UDPLANE_SOCKET_ACTIVE;
-	return 0;
-}
-
-/* drain: the socket lives on, so what was diverted before is to be delivered. */
-static void deactivate(struct control *c, struct sock *k, bool drain)
-{
-	struct worker_order o = {.op = WORKER_KEY_REMOVE, .sock = k->id, .key = k->claim.key};
-	struct worker_order d = {.op = WORKER_DRAIN_RX, .next = &o};
-
-	if (k->state != UDPLANE_SOCKET_ACTIVE)
-		return;
-	undivert(c, &k->claim);
-	call_all(c, drain ? &d : &o);
-	k->state = UDPLANE_SOCKET_PENDING;
-}
-
 /* What the keeper found, and whether the port is asked for, which it does not know. */
 static enum udplane_reason verdict(struct control *c, const struct keeper_reply *found, char *text,
 				   size_t text_len)
@@ -131,70 +58,6 @@ static enum udplane_reason verdict(struct control *c, const struct keeper_reply 
 		return UDPLANE_REASON_NOT_ASKED;
 	snprintf(text, text_len, "%s", found->text);
 	return found->reason;
-}
-
-/* ---- diverted or not ---- */
-
-static void source_of(const struct sock *k, struct worker_source *src)
-{
-	const struct claim *cl = &k->claim;
-
-	memset(src, 0, sizeof(*src));
-	src->slow = k->verdict.tx != UDPLANE_REASON_NONE;
-	src->addr = cl->key.local;
-	src->no_df = cl->no_df;
-	if (udplane_addr_is_any(&src->addr))
-		src->addr.family = 0;
-}
-
-/* Sends by the kernel, or not any more: what is in the TX ring, too. */
-void sock_settle_sending(struct control *c, struct sock *k)
-{
-	struct worker_order o = {.op = WORKER_SOCKET_SOURCE, .sock = k->id};
-	struct udplane_socket_zone *z = stats_socket(&c->stats, k->id);
-	uint32_t was = z->tx_reason, reason = k->verdict.tx;
-	const char *text = k->verdict.tx_text;
-
-	if (!reason &&
-	    k->source_gone) { /* each send fails, and only the kernel can say so in time */
-		reason = UDPLANE_REASON_NOT_LOCAL;
-		text = "the address that it is bound to is gone from this host";
-	}
-	if (!reason)
-		text = "";
-	if (was == reason && !strcmp(z->tx_text, text))
-		return;
-	udplane_seq_begin(&z->seq);
-	udplane_store32(&z->tx_reason, reason);
-	snprintf(z->tx_text, sizeof(z->tx_text), "%s", text);
-	udplane_seq_end(&z->seq);
-	if (!was == !reason)
-		return;
-	source_of(k, &o.source);
-	call_all(c, &o);
-	stats_touch_prefixes(
-		&c->stats); /* the library judges its destinations again, and sees tx_reason then */
-}
-
-void sock_set_diverted(struct control *c, struct sock *k, enum udplane_reason why, const char *text)
-{
-	char refusal[UDPLANE_TEXT_LEN];
-
-	if (why && k->state == UDPLANE_SOCKET_ACTIVE) {
-		stats_count(&c->stats, UDPLANE_CONTROL_CONFLICTS, why == UDPLANE_REASON_SHARED);
-		deactivate(c, k, true);
-	} else if (!why && k->state == UDPLANE_SOCKET_PENDING) {
-		int err = activate(c, k);
-
-		if (err) {
-			why = UDPLANE_REASON_DEVICE;
-			snprintf(refusal, sizeof(refusal), "the device refuses the claim: %s%s",
-				 strerror(-err),
-				 err == -ENOSPC ? "; too many addresses or peers" : "");
-			text = refusal;
-		}
-	}
-	refresh_socket(c, k, k->state == UDPLANE_SOCKET_ACTIVE ? UDPLANE_REASON_NONE : why, text);
 }
 
 /* A socket may have lost its port, or have got options that only the kernel applies, without our
@@ -322,7 +185,7 @@ static int add_to_workers(struct control *c, struct sock *k)
 		struct worker_order o = {.op = WORKER_SOCKET_ADD, .sock = k->id, .info = &info};
 		int err;
 
-		source_of(k, &o.source);
+		sock_source(k, &o.source);
 		memset(info.counters, 0, sizeof(*info.counters));
 		err = worker_call(c->worker[i], &o);
 		if (err)
@@ -450,7 +313,7 @@ static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_
 	if (err) {
 		struct worker_order o = {.op = WORKER_SOCKET_REMOVE, .sock = k->id};
 
-		call_all(c, &o);
+		workers_call(c, &o);
 		put_rings(c, k);
 		unmake_segment(k->session, gift);
 		put_id(c, k->id);
@@ -601,13 +464,13 @@ int sock_update(struct control *c, struct sock *k, const struct keeper_reply *fo
 	if (k->state == UDPLANE_SOCKET_ACTIVE &&
 	    !memcmp(&found->claim, &k->claim, sizeof(k->claim)))
 		return 0; /* it is what it was: nothing to drain, nothing to divert anew */
-	deactivate(c, k, true);
+	divert_stop(c, k, true);
 	shared_leave(c, k, false);
 	k->claim = found->claim;
 	control_judge(c, k, true);
 	sock_settle_sending(c, k);
-	source_of(k, &o.source);
-	call_all(c, &o);
+	sock_source(k, &o.source);
+	workers_call(c, &o);
 	if (!shared_enter(c, k))
 		return 0;
 	*reason = UDPLANE_REASON_NO_MEMORY;
@@ -635,7 +498,7 @@ static void disarm(struct control *c, struct sock *k, bool drain)
 
 	if (k->fd < 0)
 		return;
-	deactivate(c, k, drain);
+	divert_stop(c, k, drain);
 	shared_leave(c, k, drain);
 	for (uint32_t i = 0; i < c->worker_cnt && !k->removed; i++) {
 		flush(c, i, k->id);
@@ -694,7 +557,7 @@ bool sock_release_some(struct control *c, struct session *s)
 		some[cnt++] = k;
 		if (k->fd < 0 || k->state != UDPLANE_SOCKET_ACTIVE)
 			continue;
-		undivert(c, &k->claim);
+		filters_remove(c, &k->claim);
 		active[active_cnt++] = k;
 	}
 	if (active_cnt)
