@@ -333,19 +333,24 @@ void sock_unclaim(struct control *c, struct sock *k, struct sock_gift *gift,
 		  enum udplane_reason why, const char *text, struct udplane_claimed *out);
 int sock_update(struct control *c, struct sock *k, const struct keeper_reply *found,
 		uint32_t *reason, char *text, size_t text_len);
-void sock_checked(struct control *c, struct sock *k, const struct keeper_reply *found);
 void sock_release(struct control *c, struct sock *k);
 /* Releases some sockets of a session whose client has gone, with few calls to the workers. False:
  * there are none left. */
 bool sock_release_some(struct control *c, struct session *s);
 void sock_to_kernel(struct control *c, struct sock *k, enum udplane_reason why, const char *text);
+/* What the keeper found, and whether the port is asked for, which it does not know. */
+enum udplane_reason sock_verdict(struct control *c, const struct keeper_reply *found, char *text,
+				 size_t text_len);
+struct sock *sock_of(struct control *c, struct session *s, uint32_t id);
+
+/* check.c */
+void sock_checked(struct control *c, struct sock *k, const struct keeper_reply *found);
 void sock_check(struct control *c);
 void sock_check_sources(struct control *c);
 void sock_ports_changed(struct control *c);
 /* Judges each socket again, by turns: there may be many thousands. */
 void sock_environment_changed(struct control *c);
 void sock_judge_some(struct control *c, uint64_t end);
-struct sock *sock_of(struct control *c, struct session *s, uint32_t id);
 
 /* shared.c */
 int shared_open(struct control *c); /* 0 or -errno */

@@ -18,8 +18,6 @@
 #include <udplane/clock.h>
 #include <unistd.h>
 
-#define CHECK_BUDGET_NS 4000000 /* of the control thread's time a second: 0.4 % */
-#define JUDGE_BUDGET_NS 1000000 /* of one turn of the loop: a socket takes up to 8 us */
 /* of send buffer for a signal: its sk_buff counts as 768 bytes (Linux 6.18) */
 #define WAKE_BYTES 1024
 #define WAKE_SPARE 8
@@ -29,7 +27,6 @@
  * too), map entries */
 #define KERNEL_BYTES  10240
 #define RELEASE_BATCH 32 /* sockets of a client that has gone, in one call to a worker */
-#define CHECK_TICKS   10 /* seconds that the keeper may take to look at a socket */
 
 struct sock *sock_of(struct control *c, struct session *s, uint32_t id)
 {
@@ -49,90 +46,14 @@ static void put_id(struct control *c, uint32_t id)
 	c->id_free[c->id_free_cnt++] = id;
 }
 
-/* What the keeper found, and whether the port is asked for, which it does not know. */
-static enum udplane_reason verdict(struct control *c, const struct keeper_reply *found, char *text,
-				   size_t text_len)
+enum udplane_reason sock_verdict(struct control *c, const struct keeper_reply *found, char *text,
+				 size_t text_len)
 {
 	if (found->reason != UDPLANE_REASON_NOT_LOCAL &&
 	    claim_not_asked(&found->claim, &c->cfg->ports, text, text_len))
 		return UDPLANE_REASON_NOT_ASKED;
 	snprintf(text, text_len, "%s", found->text);
 	return found->reason;
-}
-
-/* A socket may have lost its port, or have got options that only the kernel applies, without our
- * being told: connect(AF_UNSPEC) or setsockopt() by a road that is not ours. */
-static void verify_again(struct control *c, struct sock *k)
-{
-	if (k->checking) {
-		if (c->ticks - k->checking_since > CHECK_TICKS)
-			session_doom(k->session, "calls on one of its sockets hang");
-		return;
-	}
-	k->checking = true;
-	k->checking_since = c->ticks;
-	keeper_verify(&c->keeper, k->session->serial, k->id, k->fd, &c->rules);
-}
-
-static bool same_claim(const struct claim *a, const struct claim *b)
-{
-	return !memcmp(&a->key, &b->key, sizeof(a->key)) && a->reuse == b->reuse &&
-	       a->reuseport == b->reuseport;
-}
-
-void sock_checked(struct control *c, struct sock *k, const struct keeper_reply *found)
-{
-	char text[UDPLANE_TEXT_LEN];
-	enum udplane_reason why;
-	uint32_t reason;
-
-	k->checking = false;
-	if (k->fd < 0)
-		return;
-	k->kernel_drops = found->drops;
-	why = verdict(c, found, text, sizeof(text));
-	if (why == UDPLANE_REASON_NOT_ASKED)
-		return; /* sock_ports_changed has seen to it, and keeps the rings */
-	if (!why && same_claim(&found->claim, &k->claim))
-		return;
-	sock_prepare(c, k->session, false);
-	sock_update(c, k, found, &reason, text, sizeof(text));
-}
-
-/* Once a second: are the claims still what they were? Those that wait are looked at anew. In turns,
- * and within a budget: whoever waits for an answer of this thread must not wait long, however many
- * sockets there are. */
-void sock_check(struct control *c)
-{
-	uint64_t end = clock_now_ns() + CHECK_BUDGET_NS;
-	uint32_t high = c->stats.z->socket_high;
-
-	for (uint32_t i = 0; i < high && clock_now_ns() < end; i++) {
-		struct sock *k;
-
-		if (c->check_next >= high)
-			c->check_next = 0;
-		k = c->sock[c->check_next++];
-		if (!k || k->fd < 0)
-			continue;
-		verify_again(c, k);
-		if (k->state == UDPLANE_SOCKET_PENDING)
-			shared_mark(c, k);
-	}
-}
-
-/* The host's addresses have changed. Where a socket's own is gone, it sends by the kernel. */
-void sock_check_sources(struct control *c)
-{
-	for (uint32_t i = 0; i < c->stats.z->socket_high; i++) {
-		struct sock *k = c->sock[i];
-
-		if (!k || k->fd < 0 || udplane_addr_is_any(&k->claim.local))
-			continue;
-		k->source_gone =
-			!route_is_local(c->route, k->claim.local.family, k->claim.local.addr);
-		sock_settle_sending(c, k);
-	}
 }
 
 /* ---- claim ---- */
@@ -150,7 +71,7 @@ static enum udplane_reason check_claim(struct control *c, struct session *s,
 		return UDPLANE_REASON_BACKEND_KERNEL;
 	}
 	*cl = found->claim;
-	why = verdict(c, found, text, text_len);
+	why = sock_verdict(c, found, text, text_len);
 	if (why)
 		return why;
 	if (m->local.port_be != cl->local.port_be) {
@@ -455,7 +376,7 @@ int sock_update(struct control *c, struct sock *k, const struct keeper_reply *fo
 	*reason = UDPLANE_REASON_NONE;
 	if (k->fd < 0)
 		return 0;
-	why = verdict(c, found, text, text_len);
+	why = sock_verdict(c, found, text, text_len);
 	*reason = why;
 	if (why) {
 		sock_to_kernel(c, k, why, text);
@@ -576,50 +497,4 @@ bool sock_release_some(struct control *c, struct session *s)
 	while ((k = TAILQ_FIRST(&s->refused)) != NULL)
 		sock_release(c, k);
 	return !TAILQ_EMPTY(&s->socks);
-}
-
-/* The set of asked-for ports has changed. Sockets on a port that left it keep their rings, and are
- * diverted again when it comes back; what was refused for want of it is claimed again by its
- * client. */
-void sock_ports_changed(struct control *c)
-{
-	struct session *s;
-	struct sock *k;
-
-	TAILQ_FOREACH(s, &c->all, link)
-		TAILQ_FOREACH(k, &s->socks, link)
-			if (k->state == UDPLANE_SOCKET_PENDING ||
-			    !port_set_contains(&c->cfg->ports, be16toh(k->claim.local.port_be)))
-				shared_mark(c, k);
-}
-
-/* Rules or programs have changed. */
-static void judge_again(struct control *c, struct sock *k)
-{
-	control_judge(c, k, false);
-	sock_settle_sending(c, k);
-	if (k->state == UDPLANE_SOCKET_PENDING || k->verdict.rx)
-		shared_mark(c, k);
-}
-
-void sock_judge_some(struct control *c, uint64_t end)
-{
-	uint32_t high = c->stats.z->socket_high;
-
-	for (; c->judge_next < high && clock_now_ns() < end; c->judge_next++) {
-		struct sock *k = c->sock[c->judge_next];
-
-		if (k && k->fd >= 0)
-			judge_again(c, k);
-	}
-	if (c->judge_next < high)
-		work_at(c, 0);
-	else
-		c->judge_next = UINT32_MAX;
-}
-
-void sock_environment_changed(struct control *c)
-{
-	c->judge_next = 0;
-	sock_judge_some(c, clock_now_ns() + JUDGE_BUDGET_NS);
 }
