@@ -267,23 +267,25 @@ void control_free(struct control *c);
 int listen_open(struct control *c, char *text, size_t text_len);
 void listen_close(struct control *c);
 
+/* request.c */
+/* A client has sent something. */
+void request_ready(struct control *c, struct watch *w, uint32_t events);
+/* The keeper has done something. */
+void request_replies(struct control *c, struct watch *w, uint32_t events);
+void session_goodbye(struct control *c, struct session *s);
+
 /* session.c */
 void session_accept(struct control *c, struct watch *w, uint32_t events);
 void session_close(struct control *c, struct session *s);
-void session_goodbye(struct control *c, struct session *s);
 /* Closes doomed sessions, until `end`. */
 void session_reap(struct control *c, uint64_t end);
 void session_tick(struct control *c);
 
 /* keep.c */
-int keep_start(struct control *c, char *text, size_t text_len);
 void keep_stop(struct control *c);
 /* Closes a descriptor that a client has to do with without being the one who pays for it. */
 void keep_bury(struct control *c, int fd);
 void keep_tick(struct control *c);
-
-/* session.c: what the keeper has done for it */
-void session_answered(struct control *c, const struct keeper_reply *r);
 
 /* channel.c: the channel of a session */
 int channel_create(struct control *c, struct session *s, struct udplane_welcome *out, char *text,

@@ -10,31 +10,6 @@
 
 #define BURY_BATCH 4u /* descriptors; at most KEEPER_BURY_MAX */
 
-static void keep_events(struct control *c, struct watch *w, uint32_t events)
-{
-	struct keeper_reply r;
-	int n;
-
-	(void)w;
-	(void)events;
-	while ((n = keeper_read(&c->keeper, &r)) > 0)
-		session_answered(c, &r);
-	if (n == 0)
-		return;
-	log_error("the keeper of descriptors has ended (%s): starting again", strerror(-n));
-	control_lose_device(c, true);
-}
-
-int keep_start(struct control *c, char *text, size_t text_len)
-{
-	int err = keeper_start(&c->keeper, text, text_len);
-
-	if (err)
-		return err;
-	c->keeper_watch = (struct watch){.fd = c->keeper.fd, .ready = keep_events};
-	return watch_add(c, &c->keeper_watch, EPOLLIN);
-}
-
 void keep_stop(struct control *c)
 {
 	keeper_stop(&c->keeper);

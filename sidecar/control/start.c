@@ -267,6 +267,16 @@ static void limit_syscalls(struct control *c)
 		log_warn("system calls are not limited: seccomp: %s", strerror(-err));
 }
 
+static int start_keeper(struct control *c, char *text, size_t text_len)
+{
+	int err = keeper_start(&c->keeper, text, text_len);
+
+	if (err)
+		return err;
+	c->keeper_watch = (struct watch){.fd = c->keeper.fd, .ready = request_replies};
+	return watch_add(c, &c->keeper_watch, EPOLLIN);
+}
+
 int control_start(struct control *c)
 {
 	char text[UDPLANE_TEXT_LEN * 2] = "";
@@ -274,7 +284,7 @@ int control_start(struct control *c)
 
 	c->pages = wanted_pages(c->cfg);
 	raise_limits(c->cfg);
-	err = keep_start(c, text, sizeof(text)); /* first: it shall have nothing of ours */
+	err = start_keeper(c, text, sizeof(text)); /* first: it shall have nothing of ours */
 	if (err) {
 		log_error("%s", text);
 		return err;
