@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rules of the namespace and programs of control groups -> what each socket may do by the fast
- * path, and which destinations. */
+/* What changes in the kernel around us: routes and addresses, rules of the namespace, programs of
+ * control groups -> what each socket may do by the fast path, and which destinations. */
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define ROUTE_LOCALS 4096
 
 static void tell_device(struct control *c)
 {
@@ -15,11 +21,27 @@ static void tell_device(struct control *c)
 		c->dev->ops->set_translated(c->dev, w->translates || w->nat_flows);
 }
 
-void control_environment_judged(struct control *c)
+/* Judgements may have changed, the routes have not. */
+static void judged(struct control *c)
 {
 	c->environment_number++;
 	tell_device(c); /* before a socket becomes fast because of it */
 	sock_environment_changed(c);
+}
+
+/* Builds the table anew, with what the environment excludes; clients look at their destinations
+ * again. */
+static void install(struct control *c)
+{
+	bool others;
+
+	if (route_install(c, &others))
+		return;
+	if (c->addrs_changed)
+		sock_check_sources(c);
+	c->addrs_changed = false;
+	if (others)
+		judged(c);
 }
 
 static void changed(struct control *c)
@@ -32,8 +54,9 @@ static void changed(struct control *c)
 			log_info("datagrams to %u destinations take the kernel: %s",
 				 w->excluded_cnt, w->excluded_text);
 	}
-	route_rebuild(c);
-	control_environment_judged(c);
+	if (c->nl)
+		install(c);
+	judged(c);
 }
 
 static void on_change(struct control *c, struct watch *w, uint32_t events)
@@ -44,7 +67,7 @@ static void on_change(struct control *c, struct watch *w, uint32_t events)
 		changed(c);
 }
 
-int control_environment_start(struct control *c, char *text, size_t text_len)
+static int watch_rules(struct control *c, char *text, size_t text_len)
 {
 	int err = environment_open(
 		&c->environment, c->dev->ifindex, c->dev->ifname, c->cfg->trust_rules,
@@ -59,19 +82,110 @@ int control_environment_start(struct control *c, char *text, size_t text_len)
 	return watch_add(c, &c->environment_watch, EPOLLIN);
 }
 
+static void set_addresses(struct control *c, const uint8_t (*addr)[16], uint32_t cnt)
+{
+	if (c->environment && environment_set_addresses(c->environment, addr, cnt) && c->route)
+		changed(c);
+}
+
+static void set_locals(struct control *c)
+{
+	uint8_t(*addr)[16] = malloc(ROUTE_LOCALS * sizeof(*addr));
+	uint32_t n;
+	int err;
+
+	if (!addr)
+		return;
+	n = route_netlink_locals(c->nl, addr, ROUTE_LOCALS);
+	err = c->dev->ops->set_local(c->dev, (const void *)addr,
+				     n < ROUTE_LOCALS ? n : ROUTE_LOCALS);
+	set_addresses(c, (const void *)addr, n < ROUTE_LOCALS ? n : ROUTE_LOCALS);
+	if (err)
+		log_error("the device does not take the %u local addresses: %s; datagrams to new "
+			  "ones take the kernel path",
+			  n, strerror(-err));
+	free(addr);
+}
+
+static void on_timer(struct control *c, struct watch *w, uint32_t events)
+{
+	uint64_t cnt;
+
+	(void)events;
+	if (read(w->fd, &cnt, 8) == 8 && c->route_dirty)
+		install(c);
+}
+
+static void on_netlink(struct control *c, struct watch *w, uint32_t events)
+{
+	bool again = c->cfg->backend == CONFIG_BACKEND_AUTO;
+	int change = route_netlink_process(c->nl);
+
+	(void)w;
+	(void)events;
+	if (change < 0) {
+		log_error("netlink: %s; routes may be stale", strerror(-change));
+		return;
+	}
+	if (change & ROUTE_CHANGE_GONE) {
+		log_error("interface %s was removed: every socket goes on over the kernel; %s",
+			  c->dev->ifname,
+			  again ? "backend auto chooses anew"
+				: "stopping: start udplaned again when it is back");
+		control_lose_device(c, again);
+		return;
+	}
+	if (change & ROUTE_CHANGE_LINK)
+		control_check_device(c);
+	if (change & ROUTE_CHANGE_RESYNC)
+		stats_count(&c->stats, UDPLANE_CONTROL_ROUTE_RESYNCS, 1);
+	if (change &
+	    (ROUTE_CHANGE_ADDRS | ROUTE_CHANGE_LINK)) /* the device reads its MAC again, too */
+		set_locals(c);
+	if (!(change & (ROUTE_CHANGE_TABLE | ROUTE_CHANGE_ADDRS | ROUTE_CHANGE_LINK)) ||
+	    c->route_dirty)
+		return;
+	c->route_dirty = true;
+	c->addrs_changed |= change & ROUTE_CHANGE_ADDRS;
+	if (route_install_due(c))
+		install(c);
+	else
+		route_install_later(c);
+}
+
+static int watch_routes(struct control *c, char *text, size_t text_len)
+{
+	int err = route_netlink_open(&c->nl, c->dev->ifindex, text, (uint32_t)text_len);
+
+	if (err)
+		return err;
+	set_locals(c);
+	install(c);
+	c->route_watch = (struct watch){.fd = route_netlink_fd(c->nl), .ready = on_netlink};
+	c->route_timer =
+		(struct watch){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+			       .ready = on_timer};
+	if (c->route_timer.fd < 0)
+		return -errno;
+	err = watch_add(c, &c->route_watch, EPOLLIN);
+	return err ? err : watch_add(c, &c->route_timer, EPOLLIN);
+}
+
+int control_environment_start(struct control *c, char *text, size_t text_len)
+{
+	int err = watch_rules(c, text, text_len); /* the first table excludes what they say */
+
+	return err ? err : watch_routes(c, text, text_len);
+}
+
 void control_environment_stop(struct control *c)
 {
+	route_stop(c);
 	if (!c->environment)
 		return;
 	epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, c->environment_watch.fd, NULL);
 	environment_close(c->environment);
 	c->environment = NULL;
-}
-
-void control_environment_addresses(struct control *c, const uint8_t (*addr)[16], uint32_t cnt)
-{
-	if (c->environment && environment_set_addresses(c->environment, addr, cnt) && c->route)
-		changed(c);
 }
 
 /* Nothing tells when programs come and go. */
@@ -93,5 +207,5 @@ void control_environment_tick(struct control *c)
 	if (environment_poll(c->environment))
 		changed(c);
 	else if (news)
-		control_environment_judged(c);
+		judged(c);
 }

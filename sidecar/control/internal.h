@@ -373,23 +373,23 @@ void slow_events(struct control *c, struct watch *w, uint32_t events);
 void slow_drain(struct control *c, uint32_t worker);
 
 /* route.c */
-int route_start(struct control *c, char *text, size_t text_len);
+/* Builds a table of what netlink has told, without what the environment excludes, and hands it to
+ * the workers, the device and the clients, which look at their destinations again. 0 or -ENOMEM:
+ * the old one stays, and it is tried again. *judged: sockets are to be judged again. */
+int route_install(struct control *c, bool *judged);
+/* Is it long enough ago? */
+bool route_install_due(const struct control *c);
+void route_install_later(struct control *c);
 void route_stop(struct control *c);
 void route_refresh_used(struct control *c);
 /* The destinations that the library may give to the workers: none while the device sends nothing.
  */
 void route_publish(struct control *c);
-/* Builds the table anew, with what the environment excludes; clients look at their destinations
- * again. */
-void route_rebuild(struct control *c);
 
-/* environment.c: rules and programs that concern datagrams */
-void control_environment_judged(
-	struct control *c); /* judgements may have changed, the routes have not */
+/* environment.c: routes and addresses, rules and programs that concern datagrams */
 int control_environment_start(struct control *c, char *text, size_t text_len);
 void control_environment_stop(struct control *c);
 void control_environment_tick(struct control *c);
-void control_environment_addresses(struct control *c, const uint8_t (*addr)[16], uint32_t cnt);
 
 /* judge.c */
 /* The programs of a client's control group: before its sockets are judged. */

@@ -12,14 +12,18 @@
 #include <unistd.h>
 
 #define ROUTE_PACE_NS 10000000ull
-#define ROUTE_LOCALS  4096
 #define ROUTE_SOURCES 64
 
-static void arm_timer(struct control *c)
+void route_install_later(struct control *c)
 {
 	struct itimerspec when = {.it_value.tv_nsec = ROUTE_PACE_NS};
 
 	timerfd_settime(c->route_timer.fd, 0, &when, NULL);
+}
+
+bool route_install_due(const struct control *c)
+{
+	return clock_now_ns() - c->route_built_ns > ROUTE_PACE_NS;
 }
 
 void route_publish(struct control *c)
@@ -112,13 +116,13 @@ static bool judge_sources(struct control *c)
 							 n <= ROUTE_SOURCES ? n : 0);
 }
 
-static void install(struct control *c)
+int route_install(struct control *c, bool *judged)
 {
-	bool judged = judge_sources(c); /* before a datagram leaves from a new one */
 	struct route_input in;
 	struct route_table *t, *old = c->route;
 	struct route_excluded excluded[RULES_PREFIXES];
 
+	*judged = judge_sources(c); /* before a datagram leaves from a new one */
 	route_netlink_input(c->nl, &in);
 	in.excluded = excluded;
 	in.excluded_cnt = exclude(c, excluded);
@@ -128,8 +132,8 @@ static void install(struct control *c)
 			  "stays",
 			  in.route_cnt, in.neigh_cnt);
 		c->route_dirty = true;
-		arm_timer(c);
-		return;
+		route_install_later(c);
+		return -ENOMEM;
 	}
 	for (uint32_t i = 0; i < c->worker_cnt; i++) {
 		struct worker_order o = {.op = WORKER_ROUTE, .route = t};
@@ -144,104 +148,11 @@ static void install(struct control *c)
 	set_excluded(c, &in);
 	route_publish(
 		c); /* after the sources: who is sent to by the kernel is received from by it */
-	if (c->addrs_changed)
-		sock_check_sources(c);
-	c->addrs_changed = false;
 	c->stats.z->mtu = in.mtu;
 	stats_count(&c->stats, UDPLANE_CONTROL_ROUTE_UPDATES, 1);
 	c->route_dirty = false;
 	c->route_built_ns = clock_now_ns();
-	if (judged)
-		control_environment_judged(c);
-}
-
-static void set_locals(struct control *c)
-{
-	uint8_t(*addr)[16] = malloc(ROUTE_LOCALS * sizeof(*addr));
-	uint32_t n;
-	int err;
-
-	if (!addr)
-		return;
-	n = route_netlink_locals(c->nl, addr, ROUTE_LOCALS);
-	err = c->dev->ops->set_local(c->dev, (const void *)addr,
-				     n < ROUTE_LOCALS ? n : ROUTE_LOCALS);
-	control_environment_addresses(c, (const void *)addr, n < ROUTE_LOCALS ? n : ROUTE_LOCALS);
-	if (err)
-		log_error("the device does not take the %u local addresses: %s; datagrams to new "
-			  "ones take the kernel path",
-			  n, strerror(-err));
-	free(addr);
-}
-
-static void on_timer(struct control *c, struct watch *w, uint32_t events)
-{
-	uint64_t cnt;
-
-	(void)events;
-	if (read(w->fd, &cnt, 8) == 8 && c->route_dirty)
-		install(c);
-}
-
-static void on_netlink(struct control *c, struct watch *w, uint32_t events)
-{
-	bool again = c->cfg->backend == CONFIG_BACKEND_AUTO;
-	int change = route_netlink_process(c->nl);
-
-	(void)w;
-	(void)events;
-	if (change < 0) {
-		log_error("netlink: %s; routes may be stale", strerror(-change));
-		return;
-	}
-	if (change & ROUTE_CHANGE_GONE) {
-		log_error("interface %s was removed: every socket goes on over the kernel; %s",
-			  c->dev->ifname,
-			  again ? "backend auto chooses anew"
-				: "stopping: start udplaned again when it is back");
-		control_lose_device(c, again);
-		return;
-	}
-	if (change & ROUTE_CHANGE_LINK)
-		control_check_device(c);
-	if (change & ROUTE_CHANGE_RESYNC)
-		stats_count(&c->stats, UDPLANE_CONTROL_ROUTE_RESYNCS, 1);
-	if (change &
-	    (ROUTE_CHANGE_ADDRS | ROUTE_CHANGE_LINK)) /* the device reads its MAC again, too */
-		set_locals(c);
-	if (!(change & (ROUTE_CHANGE_TABLE | ROUTE_CHANGE_ADDRS | ROUTE_CHANGE_LINK)) ||
-	    c->route_dirty)
-		return;
-	c->route_dirty = true;
-	c->addrs_changed |= change & ROUTE_CHANGE_ADDRS;
-	if (clock_now_ns() - c->route_built_ns > ROUTE_PACE_NS)
-		install(c);
-	else
-		arm_timer(c);
-}
-
-void route_rebuild(struct control *c)
-{
-	if (c->nl)
-		install(c);
-}
-
-int route_start(struct control *c, char *text, size_t text_len)
-{
-	int err = route_netlink_open(&c->nl, c->dev->ifindex, text, (uint32_t)text_len);
-
-	if (err)
-		return err;
-	set_locals(c);
-	install(c);
-	c->route_watch = (struct watch){.fd = route_netlink_fd(c->nl), .ready = on_netlink};
-	c->route_timer =
-		(struct watch){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
-			       .ready = on_timer};
-	if (c->route_timer.fd < 0)
-		return -errno;
-	err = watch_add(c, &c->route_watch, EPOLLIN);
-	return err ? err : watch_add(c, &c->route_timer, EPOLLIN);
+	return 0;
 }
 
 void route_stop(struct control *c)

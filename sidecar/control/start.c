@@ -209,10 +209,8 @@ static int start_device(struct control *c, char *text, size_t text_len)
 		return err;
 	}
 	err = start_workers(c, text, text_len);
-	if (!err)
-		err = control_environment_start(
-			c, text, text_len); /* before the first claim, and the first table */
-	return err ? err : route_start(c, text, text_len);
+	/* before the first claim */
+	return err ? err : control_environment_start(c, text, text_len);
 }
 
 static int start_stats(struct control *c, char *text, size_t text_len)
@@ -378,7 +376,6 @@ void control_free(struct control *c)
 	}
 	for (uint32_t i = 0; i < c->worker_cnt; i++)
 		worker_stop(c->worker[i]);
-	route_stop(c);
 	control_environment_stop(c);
 	if (c->cgroup_top >= 0)
 		close(c->cgroup_top);
