@@ -84,7 +84,7 @@ static void on_tick(struct control *c, struct watch *w, uint32_t events)
 	keep_tick(c);
 	check_annotations(c);
 	if (c->ticks % NEIGHBOUR_TICKS == 0)
-		route_refresh_used(c);
+		routing_refresh_used(c);
 	epoll_ctl(c->epoll_fd, EPOLL_CTL_MOD, c->listen.fd,
 		  &on); /* in case accept() had run out of descriptors */
 }
@@ -204,8 +204,8 @@ enum control_end control_run(struct config *cfg)
 		.work.fd = -1,
 		.work_ns = UINT64_MAX,
 		.judge_next = UINT32_MAX,
-		.route_watch.fd = -1,
-		.route_timer.fd = -1,
+		.routing_watch.fd = -1,
+		.routing_timer.fd = -1,
 		.frames.fd = -1,
 		.cgroup_top = -1,
 		.wake_pair = {-1, -1},

@@ -11,7 +11,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#define ROUTE_LOCALS 4096
+#define ROUTING_LOCALS 4096
 
 static void tell_device(struct control *c)
 {
@@ -35,7 +35,7 @@ static void install(struct control *c)
 {
 	bool others;
 
-	if (route_install(c, &others))
+	if (routing_install(c, &others))
 		return;
 	if (c->addrs_changed)
 		sock_check_sources(c);
@@ -90,16 +90,16 @@ static void set_addresses(struct control *c, const uint8_t (*addr)[16], uint32_t
 
 static void set_locals(struct control *c)
 {
-	uint8_t(*addr)[16] = malloc(ROUTE_LOCALS * sizeof(*addr));
+	uint8_t(*addr)[16] = malloc(ROUTING_LOCALS * sizeof(*addr));
 	uint32_t n;
 	int err;
 
 	if (!addr)
 		return;
-	n = route_netlink_locals(c->nl, addr, ROUTE_LOCALS);
+	n = route_netlink_locals(c->nl, addr, ROUTING_LOCALS);
 	err = c->dev->ops->set_local(c->dev, (const void *)addr,
-				     n < ROUTE_LOCALS ? n : ROUTE_LOCALS);
-	set_addresses(c, (const void *)addr, n < ROUTE_LOCALS ? n : ROUTE_LOCALS);
+				     n < ROUTING_LOCALS ? n : ROUTING_LOCALS);
+	set_addresses(c, (const void *)addr, n < ROUTING_LOCALS ? n : ROUTING_LOCALS);
 	if (err)
 		log_error("the device does not take the %u local addresses: %s; datagrams to new "
 			  "ones take the kernel path",
@@ -112,7 +112,7 @@ static void on_timer(struct control *c, struct watch *w, uint32_t events)
 	uint64_t cnt;
 
 	(void)events;
-	if (read(w->fd, &cnt, 8) == 8 && c->route_dirty)
+	if (read(w->fd, &cnt, 8) == 8 && c->routing_dirty)
 		install(c);
 }
 
@@ -143,14 +143,14 @@ static void on_netlink(struct control *c, struct watch *w, uint32_t events)
 	    (ROUTE_CHANGE_ADDRS | ROUTE_CHANGE_LINK)) /* the device reads its MAC again, too */
 		set_locals(c);
 	if (!(change & (ROUTE_CHANGE_TABLE | ROUTE_CHANGE_ADDRS | ROUTE_CHANGE_LINK)) ||
-	    c->route_dirty)
+	    c->routing_dirty)
 		return;
-	c->route_dirty = true;
+	c->routing_dirty = true;
 	c->addrs_changed |= change & ROUTE_CHANGE_ADDRS;
-	if (route_install_due(c))
+	if (routing_install_due(c))
 		install(c);
 	else
-		route_install_later(c);
+		routing_install_later(c);
 }
 
 static int watch_routes(struct control *c, char *text, size_t text_len)
@@ -161,14 +161,14 @@ static int watch_routes(struct control *c, char *text, size_t text_len)
 		return err;
 	set_locals(c);
 	install(c);
-	c->route_watch = (struct watch){.fd = route_netlink_fd(c->nl), .ready = on_netlink};
-	c->route_timer =
+	c->routing_watch = (struct watch){.fd = route_netlink_fd(c->nl), .ready = on_netlink};
+	c->routing_timer =
 		(struct watch){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
 			       .ready = on_timer};
-	if (c->route_timer.fd < 0)
+	if (c->routing_timer.fd < 0)
 		return -errno;
-	err = watch_add(c, &c->route_watch, EPOLLIN);
-	return err ? err : watch_add(c, &c->route_timer, EPOLLIN);
+	err = watch_add(c, &c->routing_watch, EPOLLIN);
+	return err ? err : watch_add(c, &c->routing_timer, EPOLLIN);
 }
 
 int control_environment_start(struct control *c, char *text, size_t text_len)
@@ -180,7 +180,7 @@ int control_environment_start(struct control *c, char *text, size_t text_len)
 
 void control_environment_stop(struct control *c)
 {
-	route_stop(c);
+	routing_stop(c);
 	if (!c->environment)
 		return;
 	epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, c->environment_watch.fd, NULL);

@@ -153,7 +153,7 @@ static void mend_tx(struct control *c, bool stuck)
 		return;
 	c->bypassed = false; /* one text at a time: if it is so still, it is found again */
 	c->mute = stuck;
-	route_publish(c);
+	routing_publish(c);
 	say(c, stuck ? "the device takes no frames to send: everything is sent through the kernel "
 		       "until it does"
 		     : "");

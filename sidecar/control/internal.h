@@ -189,7 +189,7 @@ struct control {
 	struct shared shared;
 
 	int epoll_fd;
-	struct watch listen, signals, tick, work, route_watch, route_timer, keeper_watch,
+	struct watch listen, signals, tick, work, routing_watch, routing_timer, keeper_watch,
 		environment_watch;
 	uint64_t work_ns; /* when `work` is due; UINT64_MAX: it is not */
 	struct keeper keeper;
@@ -202,13 +202,13 @@ struct control {
 	int lock_fd;		/* flock on the socket path's lock file */
 	struct route_netlink *nl;
 	struct route_table *route;
-	bool route_dirty,
+	bool routing_dirty,
 		addrs_changed; /* the next table is to be compared with the sockets' addresses */
 	struct environment *environment;
 	int cgroup_top;			      /* of cgroup2; -1: there is none */
 	uint32_t environment_number;	      /* counts its changes */
 	char excluded_said[UDPLANE_TEXT_LEN]; /* the rule that was logged last */
-	uint64_t route_built_ns;
+	uint64_t routing_built_ns;
 
 	struct session **session; /* [max_clients], by channel id */
 	uint32_t observers;
@@ -372,19 +372,19 @@ void slow_events(struct control *c, struct watch *w, uint32_t events);
 /* Takes the events that the worker has put there until now. */
 void slow_drain(struct control *c, uint32_t worker);
 
-/* route.c */
+/* routing.c */
 /* Builds a table of what netlink has told, without what the environment excludes, and hands it to
  * the workers, the device and the clients, which look at their destinations again. 0 or -ENOMEM:
  * the old one stays, and it is tried again. *judged: sockets are to be judged again. */
-int route_install(struct control *c, bool *judged);
+int routing_install(struct control *c, bool *judged);
 /* Is it long enough ago? */
-bool route_install_due(const struct control *c);
-void route_install_later(struct control *c);
-void route_stop(struct control *c);
-void route_refresh_used(struct control *c);
+bool routing_install_due(const struct control *c);
+void routing_install_later(struct control *c);
+void routing_stop(struct control *c);
+void routing_refresh_used(struct control *c);
 /* The destinations that the library may give to the workers: none while the device sends nothing.
  */
-void route_publish(struct control *c);
+void routing_publish(struct control *c);
 
 /* environment.c: routes and addresses, rules and programs that concern datagrams */
 int control_environment_start(struct control *c, char *text, size_t text_len);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Netlink -> immutable table -> workers, at most once in ROUTE_PACE_NS however fast the kernel's
+/* Netlink -> immutable table -> workers, at most once in ROUTING_PACE_NS however fast the kernel's
  * tables change. */
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
@@ -11,22 +11,22 @@
 #include <udplane/clock.h>
 #include <unistd.h>
 
-#define ROUTE_PACE_NS 10000000ull
-#define ROUTE_SOURCES 64
+#define ROUTING_PACE_NS 10000000ull
+#define ROUTING_SOURCES 64
 
-void route_install_later(struct control *c)
+void routing_install_later(struct control *c)
 {
-	struct itimerspec when = {.it_value.tv_nsec = ROUTE_PACE_NS};
+	struct itimerspec when = {.it_value.tv_nsec = ROUTING_PACE_NS};
 
-	timerfd_settime(c->route_timer.fd, 0, &when, NULL);
+	timerfd_settime(c->routing_timer.fd, 0, &when, NULL);
 }
 
-bool route_install_due(const struct control *c)
+bool routing_install_due(const struct control *c)
 {
-	return clock_now_ns() - c->route_built_ns > ROUTE_PACE_NS;
+	return clock_now_ns() - c->routing_built_ns > ROUTING_PACE_NS;
 }
 
-void route_publish(struct control *c)
+void routing_publish(struct control *c)
 {
 	const struct judge_world *rules = c->environment ? environment_world(c->environment) : NULL;
 	struct udplane_prefix prefix[UDPLANE_MAX_PREFIXES];
@@ -109,14 +109,14 @@ static uint32_t exclude(const struct control *c, struct route_excluded out[RULES
 /* True: other sources than before, and so, perhaps, other judgements. */
 static bool judge_sources(struct control *c)
 {
-	uint8_t addr[ROUTE_SOURCES][16];
-	uint32_t n = route_netlink_sources(c->nl, addr, ROUTE_SOURCES);
+	uint8_t addr[ROUTING_SOURCES][16];
+	uint32_t n = route_netlink_sources(c->nl, addr, ROUTING_SOURCES);
 
 	return c->environment && environment_set_sources(c->environment, (const void *)addr,
-							 n <= ROUTE_SOURCES ? n : 0);
+							 n <= ROUTING_SOURCES ? n : 0);
 }
 
-int route_install(struct control *c, bool *judged)
+int routing_install(struct control *c, bool *judged)
 {
 	struct route_input in;
 	struct route_table *t, *old = c->route;
@@ -131,8 +131,8 @@ int route_install(struct control *c, bool *judged)
 		log_error("no memory for a route table of %u routes and %u neighbours; the old one "
 			  "stays",
 			  in.route_cnt, in.neigh_cnt);
-		c->route_dirty = true;
-		route_install_later(c);
+		c->routing_dirty = true;
+		routing_install_later(c);
 		return -ENOMEM;
 	}
 	for (uint32_t i = 0; i < c->worker_cnt; i++) {
@@ -146,20 +146,20 @@ int route_install(struct control *c, bool *judged)
 	if (!in.policy_rules[0]) /* not known right now: what was, stays */
 		set_sources(c);
 	set_excluded(c, &in);
-	route_publish(
+	routing_publish(
 		c); /* after the sources: who is sent to by the kernel is received from by it */
 	c->stats.z->mtu = in.mtu;
 	stats_count(&c->stats, UDPLANE_CONTROL_ROUTE_UPDATES, 1);
-	c->route_dirty = false;
-	c->route_built_ns = clock_now_ns();
+	c->routing_dirty = false;
+	c->routing_built_ns = clock_now_ns();
 	return 0;
 }
 
-void route_stop(struct control *c)
+void routing_stop(struct control *c)
 {
-	watch_remove(c, &c->route_timer);
+	watch_remove(c, &c->routing_timer);
 	if (c->nl) {
-		epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, c->route_watch.fd, NULL);
+		epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, c->routing_watch.fd, NULL);
 		route_netlink_close(c->nl);
 		c->nl = NULL;
 	}
@@ -176,7 +176,7 @@ static void use(void *arg, const struct route_neigh *n)
 		stats_count(&c->stats, UDPLANE_CONTROL_NEIGH_REFRESHES, 1);
 }
 
-void route_refresh_used(struct control *c)
+void routing_refresh_used(struct control *c)
 {
 	if (c->route)
 		route_table_take_used(c->route, use, c);
