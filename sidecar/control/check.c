@@ -73,10 +73,10 @@ void sock_check(struct control *c)
 /* The host's addresses have changed. Where a socket's own is gone, it sends by the kernel. */
 void sock_check_sources(struct control *c)
 {
-	for (uint32_t i = 0; i < c->stats.z->socket_high; i++) {
-		struct sock *k = c->sock[i];
+	struct sock *k;
 
-		if (!k || k->fd < 0 || udplane_addr_is_any(&k->claim.local))
+	for (uint32_t at = 0; (k = sock_next(c, &at)) != NULL;) {
+		if (k->fd < 0 || udplane_addr_is_any(&k->claim.local))
 			continue;
 		k->source_gone =
 			!route_is_local(c->route, k->claim.local.family, k->claim.local.addr);
@@ -89,14 +89,12 @@ void sock_check_sources(struct control *c)
  * client. */
 void sock_ports_changed(struct control *c)
 {
-	struct session *s;
 	struct sock *k;
 
-	TAILQ_FOREACH(s, &c->all, link)
-		TAILQ_FOREACH(k, &s->socks, link)
-			if (k->state == UDPLANE_SOCKET_PENDING ||
-			    !port_set_contains(&c->cfg->ports, be16toh(k->claim.local.port_be)))
-				shared_mark(c, k);
+	for (uint32_t at = 0; (k = sock_next(c, &at)) != NULL;)
+		if (k->state == UDPLANE_SOCKET_PENDING ||
+		    !port_set_contains(&c->cfg->ports, be16toh(k->claim.local.port_be)))
+			shared_mark(c, k);
 }
 
 /* Rules or programs have changed. */

@@ -52,8 +52,10 @@ static void describe(struct control *c)
 
 static bool any_claim(const struct control *c)
 {
-	for (uint32_t i = 0; i < c->stats.z->socket_high; i++)
-		if (c->sock[i] && c->sock[i]->state == UDPLANE_SOCKET_ACTIVE)
+	const struct sock *k;
+
+	for (uint32_t at = 0; (k = sock_next(c, &at)) != NULL;)
+		if (k->state == UDPLANE_SOCKET_ACTIVE)
 			return true;
 	return false;
 }

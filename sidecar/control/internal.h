@@ -242,6 +242,18 @@ void watch_remove(struct control *c, struct watch *w);
  * else) at that time or sooner; CLOCK_MONOTONIC, 0: now. */
 void work_at(struct control *c, uint64_t ns);
 
+/* table.c */
+/* A number that no socket has, or -1. */
+int sock_id_take(struct control *c);
+void sock_id_put(struct control *c, uint32_t id);
+/* Puts k at its number, k->id. */
+void sock_insert(struct control *c, struct sock *k);
+/* The socket of that number if it is one of s, or NULL. */
+struct sock *sock_find(const struct control *c, const struct session *s, uint32_t id);
+/* The first socket from number *at on, or NULL; *at becomes the number after it. Rows of refused
+ * claims are among them. */
+struct sock *sock_next(const struct control *c, uint32_t *at);
+
 /* backend.c */
 /* Which backend, and why. 0; or -errno with the reason logged, if the one that was asked for cannot
  * be had. */
@@ -343,7 +355,6 @@ void sock_to_kernel(struct control *c, struct sock *k, enum udplane_reason why, 
 /* What the keeper found, and whether the port is asked for, which it does not know. */
 enum udplane_reason sock_verdict(struct control *c, const struct keeper_reply *found, char *text,
 				 size_t text_len);
-struct sock *sock_of(struct control *c, struct session *s, uint32_t id);
 
 /* check.c */
 void sock_checked(struct control *c, struct sock *k, const struct keeper_reply *found);

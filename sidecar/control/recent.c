@@ -73,7 +73,6 @@ static void publish(struct control *c, bool move)
 {
 	struct udplane_stats_zone *z = c->stats.z;
 	struct recent_point *base = c->recent_base;
-	struct session *s;
 	struct sock *k;
 
 	if (move) {
@@ -88,9 +87,8 @@ static void publish(struct control *c, bool move)
 	for (int i = 0; i < UDPLANE_HOST_COUNTER_CNT; i++)
 		udplane_store64(&z->recent_host_counter[i],
 				grew(z->host_counter[i], base[0].host[i]));
-	TAILQ_FOREACH(s, &c->all, link)
-		TAILQ_FOREACH(k, &s->socks, link)
-			publish_socket(c, k, move);
+	for (uint32_t at = 0; (k = sock_next(c, &at)) != NULL;)
+		publish_socket(c, k, move);
 	udplane_store64(&z->recent_ns, clock_now_ns() - base[0].ns);
 }
 

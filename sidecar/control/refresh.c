@@ -49,7 +49,6 @@ void refresh_counters(struct control *c)
 {
 	uint64_t dev[UDPLANE_DEVICE_COUNTER_CNT] = {0}, host[UDPLANE_HOST_COUNTER_CNT];
 	struct keeper_counts slow;
-	struct session *s;
 	struct sock *k;
 
 	if (c->dev)
@@ -64,8 +63,8 @@ void refresh_counters(struct control *c)
 	dev[UDPLANE_DEVICE_FRAMES_TOTAL] = c->dev ? c->cfg->frames : 0;
 	for (int i = 0; i < UDPLANE_DEVICE_COUNTER_CNT; i++)
 		udplane_store64(&c->stats.z->device_counter[i], dev[i]);
-	TAILQ_FOREACH(s, &c->all, link)
-		TAILQ_FOREACH(k, &s->socks, link)
+	for (uint32_t at = 0; (k = sock_next(c, &at)) != NULL;)
+		if (!k->refused)
 			copy_client(c, k);
 	udplane_store64(&c->stats.z->hugepage_bytes, memory(c, true));
 	udplane_store64(&c->stats.z->page_bytes, memory(c, false));

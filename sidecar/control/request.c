@@ -190,7 +190,7 @@ static int ask(struct control *c, struct session *s, enum keeper_op op, uint32_t
 	if (op == KEEPER_TAKE)
 		err = keeper_take(&c->keeper, s->serial, s->watch.fd, &c->rules);
 	else if (op == KEEPER_VERIFY)
-		keeper_verify(&c->keeper, s->serial, ASKED_FOR | sock, sock_of(c, s, sock)->fd,
+		keeper_verify(&c->keeper, s->serial, ASKED_FOR | sock, sock_find(c, s, sock)->fd,
 			      &c->rules);
 	else
 		keeper_barrier(&c->keeper, s->serial, 0);
@@ -227,7 +227,7 @@ static void on_claim(struct control *c, struct session *s, const struct udplane_
 	if (gift.segment_fd >= 0)
 		fds[cnt++] = gift.segment_fd;
 	if (!answer(s, &out, UDPLANE_MSG_CLAIMED, sizeof(out), m->msg.seq, fds, cnt)) {
-		sock_unclaim(c, sock_of(c, s, out.sock), &gift, UDPLANE_REASON_DESCRIPTORS,
+		sock_unclaim(c, sock_find(c, s, out.sock), &gift, UDPLANE_REASON_DESCRIPTORS,
 			     TOO_MANY_REFS, &out);
 		answer(s, &out, UDPLANE_MSG_CLAIMED, sizeof(out), m->msg.seq, NULL, 0);
 	}
@@ -257,7 +257,7 @@ static void on_taken(struct control *c, struct session *s, const struct keeper_r
 
 static void on_verified(struct control *c, struct session *s, const struct keeper_reply *r)
 {
-	struct sock *k = sock_of(c, s, s->asked.sock);
+	struct sock *k = sock_find(c, s, s->asked.sock);
 	struct udplane_done out = {0};
 
 	if (k)
@@ -285,7 +285,7 @@ static void answered(struct control *c, const struct keeper_reply *r)
 		return;
 	}
 	if (r->op == KEEPER_VERIFY && !(r->tag & ASKED_FOR)) {
-		k = sock_of(c, s, (uint32_t)r->tag);
+		k = sock_find(c, s, (uint32_t)r->tag);
 		if (k)
 			sock_checked(c, k, r);
 		return;
@@ -351,7 +351,7 @@ static void refuse_claim(struct control *c, struct session *s)
 
 static void on_request(struct control *c, struct session *s, struct udplane_sock_req *m)
 {
-	struct sock *k = sock_of(c, s, m->sock);
+	struct sock *k = sock_find(c, s, m->sock);
 	struct udplane_done out = {0};
 	bool kept = k && k->fd >= 0;
 

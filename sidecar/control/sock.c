@@ -28,24 +28,6 @@
 #define KERNEL_BYTES  10240
 #define RELEASE_BATCH 32 /* sockets of a client that has gone, in one call to a worker */
 
-struct sock *sock_of(struct control *c, struct session *s, uint32_t id)
-{
-	struct sock *k = id < c->cfg->max_sockets ? c->sock[id] : NULL;
-
-	return k && k->session == s ? k : NULL;
-}
-
-static int find_id(struct control *c)
-{
-	return c->id_free_cnt ? (int)c->id_free[--c->id_free_cnt] : -1;
-}
-
-static void put_id(struct control *c, uint32_t id)
-{
-	c->sock[id] = NULL;
-	c->id_free[c->id_free_cnt++] = id;
-}
-
 enum udplane_reason sock_verdict(struct control *c, const struct keeper_reply *found, char *text,
 				 size_t text_len)
 {
@@ -211,7 +193,7 @@ static void unmake_segment(struct session *s, struct sock_gift *gift)
 static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_gift *gift,
 				 char *text, size_t text_len)
 {
-	int id = find_id(c);
+	int id = sock_id_take(c);
 	enum udplane_reason why;
 	int err;
 
@@ -222,12 +204,12 @@ static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_
 	k->id = (uint32_t)id;
 	why = take_wake_pair(c, k, gift, text, text_len);
 	if (why) {
-		put_id(c, k->id);
+		sock_id_put(c, k->id);
 		return why;
 	}
 	err = take_rings(c, k, &gift->segment_fd, text, text_len);
 	if (err) {
-		put_id(c, k->id);
+		sock_id_put(c, k->id);
 		return UDPLANE_REASON_NO_MEMORY;
 	}
 	err = add_to_workers(c, k);
@@ -237,7 +219,7 @@ static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_
 		workers_call(c, &o);
 		put_rings(c, k);
 		unmake_segment(k->session, gift);
-		put_id(c, k->id);
+		sock_id_put(c, k->id);
 		snprintf(text, text_len, "the worker refuses it: %s", strerror(-err));
 		return UDPLANE_REASON_NO_MEMORY;
 	}
@@ -293,7 +275,7 @@ static void remember_refusal(struct control *c, struct session *s, struct sock *
 	forget_refusal(c, s, k->claim.local.port_be);
 	TAILQ_FOREACH(o, &s->refused, link)
 		rows++;
-	id = !k->claim.local.port_be || rows >= CONTROL_REFUSED ? -1 : find_id(c);
+	id = !k->claim.local.port_be || rows >= CONTROL_REFUSED ? -1 : sock_id_take(c);
 	if (id < 0) {
 		free(k);
 		return;
@@ -302,10 +284,8 @@ static void remember_refusal(struct control *c, struct session *s, struct sock *
 	k->fd = k->wake_fd = -1;
 	k->refused = true;
 	k->state = UDPLANE_SOCKET_KERNEL;
-	c->sock[k->id] = k;
+	sock_insert(c, k);
 	TAILQ_INSERT_TAIL(&s->refused, k, link);
-	if (k->id >= c->stats.z->socket_high)
-		udplane_store32(&c->stats.z->socket_high, k->id + 1);
 	refresh_socket(c, k, why, text);
 }
 
@@ -341,9 +321,7 @@ void sock_claim(struct control *c, struct session *s, const struct udplane_claim
 		return;
 	}
 	forget_refusal(c, s, k->claim.local.port_be);
-	c->sock[k->id] = k;
-	if (k->id >= c->stats.z->socket_high)
-		udplane_store32(&c->stats.z->socket_high, k->id + 1);
+	sock_insert(c, k);
 	TAILQ_INSERT_TAIL(&s->socks, k, link);
 	stats_count(&c->stats, UDPLANE_CONTROL_CLAIMS, 1);
 	stats_gauge_add(&c->stats, UDPLANE_CONTROL_SOCKETS, 1);
@@ -448,7 +426,7 @@ void sock_release(struct control *c, struct sock *k)
 		stats_gauge_add(&c->stats, UDPLANE_CONTROL_SOCKETS, -1);
 	}
 	TAILQ_REMOVE(k->refused ? &k->session->refused : &k->session->socks, k, link);
-	put_id(c, k->id);
+	sock_id_put(c, k->id);
 	free(k);
 }
 
