@@ -31,21 +31,17 @@ static bool same_claim(const struct claim *a, const struct claim *b)
 
 void sock_checked(struct control *c, struct sock *k, const struct keeper_reply *found)
 {
-	char text[UDPLANE_TEXT_LEN];
-	enum udplane_reason why;
-	uint32_t reason;
+	bool kept = k->fd >= 0;
+	struct decision d;
 
 	k->checking = false;
-	if (k->fd < 0)
-		return;
-	k->kernel_drops = found->drops;
-	why = sock_verdict(c, found, text, sizeof(text));
-	if (why == UDPLANE_REASON_NOT_ASKED)
-		return; /* sock_ports_changed has seen to it, and keeps the rings */
-	if (!why && same_claim(&found->claim, &k->claim))
+	if (kept)
+		k->kernel_drops = found->drops;
+	sock_found(c, found, &d);
+	if (!decide_look(kept, d.reason, same_claim(&found->claim, &k->claim)))
 		return;
 	sock_prepare(c, k->session, false);
-	sock_update(c, k, found, &reason, text, sizeof(text));
+	sock_update(c, k, found, &d);
 }
 
 /* Once a second: are the claims still what they were? Those that wait are looked at anew. In turns,

@@ -93,23 +93,18 @@ void sock_settle_sending(struct control *c, struct sock *k)
 {
 	struct worker_order o = {.op = WORKER_SOCKET_SOURCE, .sock = k->id};
 	struct udplane_socket_zone *z = stats_socket(&c->stats, k->id);
-	uint32_t was = z->tx_reason, reason = k->verdict.tx;
-	const char *text = k->verdict.tx_text;
+	enum decide_news_kind news;
+	struct decision d;
 
-	if (!reason &&
-	    k->source_gone) { /* each send fails, and only the kernel can say so in time */
-		reason = UDPLANE_REASON_NOT_LOCAL;
-		text = "the address that it is bound to is gone from this host";
-	}
-	if (!reason)
-		text = "";
-	if (was == reason && !strcmp(z->tx_text, text))
+	decide_tx(&d, k->verdict.tx, k->verdict.tx_text, k->source_gone);
+	news = decide_news(z->tx_reason, z->tx_text, &d);
+	if (news == DECIDE_OLD)
 		return;
 	udplane_seq_begin(&z->seq);
-	udplane_store32(&z->tx_reason, reason);
-	snprintf(z->tx_text, sizeof(z->tx_text), "%s", text);
+	udplane_store32(&z->tx_reason, d.reason);
+	snprintf(z->tx_text, sizeof(z->tx_text), "%s", d.text);
 	udplane_seq_end(&z->seq);
-	if (!was == !reason)
+	if (news != DECIDE_NEW_PATH)
 		return;
 	sock_source(k, &o.source);
 	workers_call(c, &o);
@@ -117,23 +112,22 @@ void sock_settle_sending(struct control *c, struct sock *k)
 		&c->stats); /* the library judges its destinations again, and sees tx_reason then */
 }
 
-void sock_set_diverted(struct control *c, struct sock *k, enum udplane_reason why, const char *text)
+void sock_set_diverted(struct control *c, struct sock *k, const struct decision *d)
 {
-	char refusal[UDPLANE_TEXT_LEN];
+	enum decide_divert_act act = decide_divert(k->state, d->reason);
+	struct decision refused;
+	int err;
 
-	if (why && k->state == UDPLANE_SOCKET_ACTIVE) {
-		stats_count(&c->stats, UDPLANE_CONTROL_CONFLICTS, why == UDPLANE_REASON_SHARED);
+	if (act == DECIDE_STOP) {
+		stats_count(&c->stats, UDPLANE_CONTROL_CONFLICTS,
+			    d->reason == UDPLANE_REASON_SHARED);
 		divert_stop(c, k, true);
-	} else if (!why && k->state == UDPLANE_SOCKET_PENDING) {
-		int err = divert_start(c, k);
-
+	} else if (act == DECIDE_START) {
+		err = divert_start(c, k);
 		if (err) {
-			why = UDPLANE_REASON_DEVICE;
-			snprintf(refusal, sizeof(refusal), "the device refuses the claim: %s%s",
-				 strerror(-err),
-				 err == -ENOSPC ? "; too many addresses or peers" : "");
-			text = refusal;
+			decide_device_refused(&refused, err);
+			d = &refused;
 		}
 	}
-	refresh_socket(c, k, k->state == UDPLANE_SOCKET_ACTIVE ? UDPLANE_REASON_NONE : why, text);
+	refresh_socket(c, k, d->reason, d->text);
 }

@@ -7,6 +7,7 @@
 #include "sidecar/base/log.h"
 #include "sidecar/claim/claim.h"
 #include "sidecar/config/config.h"
+#include "sidecar/control/decide.h"
 #include "sidecar/control/evidence.h"
 #include "sidecar/control/index.h"
 #include "sidecar/device/device.h"
@@ -339,22 +340,24 @@ struct foreign rings_at(const struct ring_pool *p, struct ring_place place, uint
 void sock_prepare(struct control *c, struct session *s, bool claim);
 /* No claim has come of it. */
 void sock_unprepare(struct control *c);
+/* Takes over the socket that the keeper has, whatever is decided. */
 void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m,
 		const struct keeper_reply *found, struct udplane_claimed *out,
 		struct sock_gift *gift);
 /* Takes a claim back whose answer could not be sent; out becomes a refusal. */
 void sock_unclaim(struct control *c, struct sock *k, struct sock_gift *gift,
 		  enum udplane_reason why, const char *text, struct udplane_claimed *out);
+/* Takes over what the keeper found. 0; or -errno with *d, and the socket is left to the kernel. */
 int sock_update(struct control *c, struct sock *k, const struct keeper_reply *found,
-		uint32_t *reason, char *text, size_t text_len);
+		struct decision *d);
 void sock_release(struct control *c, struct sock *k);
 /* Releases some sockets of a session whose client has gone, with few calls to the workers. False:
  * there are none left. */
 bool sock_release_some(struct control *c, struct session *s);
 void sock_to_kernel(struct control *c, struct sock *k, enum udplane_reason why, const char *text);
-/* What the keeper found, and whether the port is asked for, which it does not know. */
-enum udplane_reason sock_verdict(struct control *c, const struct keeper_reply *found, char *text,
-				 size_t text_len);
+/* May the socket that the keeper looked at be accelerated, and is its port asked for? */
+enum udplane_reason sock_found(struct control *c, const struct keeper_reply *found,
+			       struct decision *d);
 
 /* check.c */
 void sock_checked(struct control *c, struct sock *k, const struct keeper_reply *found);
@@ -418,9 +421,8 @@ void filters_remove(struct control *c, const struct claim *cl);
 /* Has k's datagrams left to the kernel. drain: the socket lives on, so what was diverted before is
  * to be delivered. */
 void divert_stop(struct control *c, struct sock *k, bool drain);
-/* why: UDPLANE_REASON_NONE: its port may be diverted. */
-void sock_set_diverted(struct control *c, struct sock *k, enum udplane_reason why,
-		       const char *text);
+/* Diverts its port or stops it, as decided, and publishes the reason. */
+void sock_set_diverted(struct control *c, struct sock *k, const struct decision *d);
 /* Tells the library and the workers whether k sends by the kernel alone. */
 void sock_settle_sending(struct control *c, struct sock *k);
 

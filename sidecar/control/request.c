@@ -259,9 +259,12 @@ static void on_verified(struct control *c, struct session *s, const struct keepe
 {
 	struct sock *k = sock_find(c, s, s->asked.sock);
 	struct udplane_done out = {0};
+	struct decision d = {.reason = UDPLANE_REASON_NONE};
 
 	if (k)
-		out.status = sock_update(c, k, r, &out.reason, out.text, sizeof(out.text));
+		out.status = sock_update(c, k, r, &d);
+	out.reason = d.reason;
+	snprintf(out.text, sizeof(out.text), "%s", d.text);
 	answer(s, &out, UDPLANE_MSG_DONE, sizeof(out), s->asked.seq, NULL, 0);
 }
 

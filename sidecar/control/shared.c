@@ -35,7 +35,6 @@
 #define KNOWN_NS      2000000000ull /* a listing older than that counts for nothing */
 #define LOOK_AGAIN    64 /* a port with fewer sockets is listed at each claim: that is soon done */
 #define LOOK_STEPS    16 /* answers of the kernel that a claim waits for */
-#define OTHERS_MAX    1024 /* on one port; with more of them nothing is diverted there */
 
 /* ---- sockets that do not use udplane, by port ---- */
 
@@ -65,7 +64,7 @@ static void others_add(struct others *l, const struct claim_other *o)
 	if (l->cnt == l->room) {
 		uint32_t room = l->room ? 2 * l->room : 8;
 		struct claim_other *more =
-			room > OTHERS_MAX ? NULL : realloc(l->o, room * sizeof(*more));
+			room > DECIDE_OTHERS_MAX ? NULL : realloc(l->o, room * sizeof(*more));
 
 		l->many |= !more;
 		if (!more)
@@ -286,78 +285,75 @@ static int know(struct control *c, struct shared_port *p, bool exact)
 
 /* ---- one socket ---- */
 
-static enum udplane_reason judge_others(struct control *c, const struct sock *k, bool exact,
-					char *text, size_t text_len)
+static void ask_others(struct control *c, const struct sock *k, bool exact,
+		       struct decide_rx_facts *facts)
 {
 	struct shared_port *p = port_of(c, k->claim.key.local.port_be);
 	int err = p ? know(c, p, exact) : -ENOMEM;
 
 	if (err < 0) {
-		snprintf(text, text_len, "cannot list the sockets on this port: %s",
-			 strerror(-err));
-		return err == -ENOMEM ? UDPLANE_REASON_NO_MEMORY : UDPLANE_REASON_DEVICE;
+		snprintf(facts->text, sizeof(facts->text), "%s", strerror(-err));
+		facts->others = err == -ENOMEM ? DECIDE_OTHERS_NO_MEMORY : DECIDE_OTHERS_FAILED;
+		return;
 	}
-	for (uint32_t i = 0; !err && i < p->now.cnt; i++) {
+	facts->others = DECIDE_OTHERS_PENDING;
+	if (err)
+		return;
+	facts->others = p->now.many ? DECIDE_OTHERS_TOO_MANY : DECIDE_OTHERS_NONE;
+	for (uint32_t i = 0; i < p->now.cnt; i++) {
 		if (!claim_overlaps(&p->now.o[i], &k->claim, c->rules.ifindex))
 			continue;
-		claim_other_text(&p->now.o[i], text, text_len);
-		return UDPLANE_REASON_SHARED;
+		claim_other_text(&p->now.o[i], facts->text, sizeof(facts->text));
+		facts->others = DECIDE_OTHERS_OVERLAP;
+		return;
 	}
-	if (!err && !p->now.many)
-		return UDPLANE_REASON_NONE;
-	snprintf(text, text_len,
-		 err ? "the sockets on this port are being listed"
-		     : "there are more than %d sockets on this port that do not use udplane",
-		 OTHERS_MAX);
-	return UDPLANE_REASON_SHARED;
 }
 
-static enum udplane_reason judge(struct control *c, struct sock *k, bool exact, char *text,
-				 size_t text_len)
+static void ask_winner(struct control *c, const struct sock *k, struct decide_rx_facts *facts)
+{
+	struct claim_other winner;
+
+	port_of(c, k->claim.key.local.port_be); /* listed from now on */
+	facts->winner = DECIDE_WINNER_NONE;
+	if (claim_winner(c->shared.ask_fd, &k->claim.key, c->rules.ifindex, &winner))
+		return;
+	facts->winner = DECIDE_WINNER_CLAIMED;
+	if (winner.cookie == k->claim.cookie || index_cookie(&c->index, winner.cookie))
+		return;
+	facts->winner = DECIDE_WINNER_OTHER;
+	claim_other_text(&winner, facts->text, sizeof(facts->text));
+}
+
+static void judge(struct control *c, const struct sock *k, bool exact, struct decision *d)
 {
 	struct index_item *rival = index_rival(&k->item);
-	struct claim_other winner;
-	int err = -ENOENT;
+	struct decide_rx_facts facts = {
+		.asked_for = port_set_contains(&c->cfg->ports, be16toh(k->claim.local.port_be)),
+		.judged = k->verdict.rx,
+		.judged_text = k->verdict.rx_text,
+		.rival = rival != NULL,
+		.rival_pid = rival ? sock_of_item(rival)->session->pid : 0,
+		.reuse = k->claim.reuse,
+		.connected = port_key_connected(&k->claim.key),
+	};
+	enum decide_need need;
 
-	if (!port_set_contains(&c->cfg->ports, be16toh(k->claim.local.port_be))) {
-		snprintf(text, text_len, "the port was taken out of the annotation");
-		return UDPLANE_REASON_NOT_ASKED;
+	while ((need = decide_rx(d, &facts)) != DECIDE_NEEDS_NOTHING) {
+		if (need == DECIDE_NEEDS_WINNER)
+			ask_winner(c, k, &facts);
+		else
+			ask_others(c, k, exact, &facts);
 	}
-	if (k->verdict.rx) {
-		snprintf(text, text_len, "%s", k->verdict.rx_text);
-		return k->verdict.rx;
-	}
-	if (rival) {
-		snprintf(text, text_len,
-			 "process %d has another socket on the same address and port by "
-			 "SO_REUSEADDR; only Linux "
-			 "knows which of them receives",
-			 sock_of_item(rival)->session->pid);
-		return UDPLANE_REASON_SHARED;
-	}
-	if (!k->claim.reuse)
-		return UDPLANE_REASON_NONE;
-	if (port_key_connected(&k->claim.key)) {
-		port_of(c, k->claim.key.local.port_be); /* listed from now on */
-		err = claim_winner(c->shared.ask_fd, &k->claim.key, c->rules.ifindex, &winner);
-	}
-	if (err)
-		return judge_others(c, k, exact, text, text_len);
-	if (winner.cookie == k->claim.cookie || index_cookie(&c->index, winner.cookie))
-		return UDPLANE_REASON_NONE;
-	claim_other_text(&winner, text, text_len);
-	return UDPLANE_REASON_SHARED;
 }
 
 static void settle(struct control *c, struct sock *k, bool exact)
 {
-	char text[UDPLANE_TEXT_LEN] = "";
-	enum udplane_reason why;
+	struct decision d;
 
 	control_judge(c, k, false);
 	sock_settle_sending(c, k);
-	why = judge(c, k, exact, text, sizeof(text));
-	sock_set_diverted(c, k, why, text);
+	judge(c, k, exact, &d);
+	sock_set_diverted(c, k, &d);
 }
 
 /* ---- what others call ---- */

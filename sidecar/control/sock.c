@@ -26,53 +26,51 @@
 /* what the kernel holds for a socket in our cgroup: wake sockets, open files (the keeper's,
  * too), map entries */
 #define KERNEL_BYTES  10240
+#define NO_ACCOUNT    "no memory to keep account of the socket"
 #define RELEASE_BATCH 32 /* sockets of a client that has gone, in one call to a worker */
 
-enum udplane_reason sock_verdict(struct control *c, const struct keeper_reply *found, char *text,
-				 size_t text_len)
+enum udplane_reason sock_found(struct control *c, const struct keeper_reply *found,
+			       struct decision *d)
 {
-	if (found->reason != UDPLANE_REASON_NOT_LOCAL &&
-	    claim_not_asked(&found->claim, &c->cfg->ports, text, text_len))
-		return UDPLANE_REASON_NOT_ASKED;
-	snprintf(text, text_len, "%s", found->text);
-	return found->reason;
+	char not_asked[UDPLANE_TEXT_LEN];
+	struct decide_found_facts facts = {.reason = found->reason, .text = found->text};
+
+	if (claim_not_asked(&found->claim, &c->cfg->ports, not_asked, sizeof(not_asked)))
+		facts.not_asked = not_asked;
+	return decide_found(d, &facts);
 }
 
 /* ---- claim ---- */
 
-static enum udplane_reason check_claim(struct control *c, struct session *s,
-				       const struct udplane_claim *m,
-				       const struct keeper_reply *found, struct claim *cl,
-				       char *text, size_t text_len)
+/* The number under which s has claimed this kernel socket, or -1. */
+static int64_t duplicate_of(struct control *c, struct session *s, uint64_t cookie)
 {
-	enum udplane_reason why;
-	struct index_item *i;
-
-	if (!c->dev) {
-		snprintf(text, text_len, "%s", c->stats.z->backend_text);
-		return UDPLANE_REASON_BACKEND_KERNEL;
-	}
-	*cl = found->claim;
-	why = sock_verdict(c, found, text, text_len);
-	if (why)
-		return why;
-	if (m->local.port_be != cl->local.port_be) {
-		snprintf(text, text_len, "the message names port %u, the socket is bound to %u",
-			 be16toh(m->local.port_be), be16toh(cl->local.port_be));
-		return UDPLANE_REASON_OTHER_PORT;
-	}
-	for (i = index_cookie(&c->index, cl->cookie); i; i = index_cookie_next(i)) {
+	for (struct index_item *i = index_cookie(&c->index, cookie); i; i = index_cookie_next(i)) {
 		const struct sock *k =
 			(const void *)((const char *)i - offsetof(struct sock, item));
 
-		if (k->session == s) {
-			snprintf(text, text_len,
-				 "this process has claimed the socket already, as number %u",
-				 k->id);
-			return UDPLANE_REASON_DUPLICATE;
-		}
+		if (k->session == s)
+			return k->id;
 	}
-	return UDPLANE_REASON_NONE;
+	return -1;
+}
+
+static enum udplane_reason check_claim(struct control *c, struct session *s,
+				       const struct udplane_claim *m,
+				       const struct keeper_reply *found, struct decision *d)
+{
+	char not_asked[UDPLANE_TEXT_LEN];
+	struct decide_claim_facts facts = {
+		.no_device = c->dev ? NULL : c->stats.z->backend_text,
+		.found = {.reason = found->reason, .text = found->text},
+		.named_port_be = m->local.port_be,
+		.bound_port_be = found->claim.local.port_be,
+		.duplicate = duplicate_of(c, s, found->claim.cookie),
+	};
+
+	if (claim_not_asked(&found->claim, &c->cfg->ports, not_asked, sizeof(not_asked)))
+		facts.found.not_asked = not_asked;
+	return decide_claim(d, &facts);
 }
 
 static int add_to_workers(struct control *c, struct sock *k)
@@ -125,15 +123,14 @@ static int make_wake_pair(struct control *c)
 }
 
 static enum udplane_reason take_wake_pair(struct control *c, struct sock *k, struct sock_gift *gift,
-					  char *text, size_t text_len)
+					  struct decision *d)
 {
 	int err = make_wake_pair(c);
 
-	if (err) {
-		snprintf(text, text_len, "no wake socket: %s; raise RLIMIT_NOFILE of udplaned",
-			 strerror(-err));
-		return UDPLANE_REASON_DESCRIPTORS;
-	}
+	if (err)
+		return decide(d, UDPLANE_REASON_DESCRIPTORS,
+			      "no wake socket: %s; raise RLIMIT_NOFILE of udplaned",
+			      strerror(-err));
 	gift->wake_fd = c->wake_pair[0];
 	k->wake_fd = c->wake_pair[1];
 	c->wake_pair[0] = c->wake_pair[1] = -1;
@@ -156,22 +153,21 @@ void sock_unprepare(struct control *c)
 	c->wake_pair[0] = c->wake_pair[1] = -1;
 }
 
-static int take_rings(struct control *c, struct sock *k, int *segment_fd, char *text,
-		      size_t text_len)
+static enum udplane_reason take_rings(struct control *c, struct sock *k, int *segment_fd,
+				      struct decision *d)
 {
 	struct session *s = k->session;
-	char why[UDPLANE_TEXT_LEN];
-	int err = budget_take(&c->budget, &s->memory, KERNEL_BYTES, false, why, sizeof(why));
+	char text[UDPLANE_TEXT_LEN];
+	int err = budget_take(&c->budget, &s->memory, KERNEL_BYTES, false, text, sizeof(text));
 
-	if (err) {
-		snprintf(text, text_len, "no memory: %.*s", UDPLANE_TEXT_LEN - 16, why);
-		return err;
-	}
-	err = rings_get(&s->rings, c->pages, c->dev->numa_node, &k->place, &k->cls, segment_fd,
-			text, text_len);
 	if (err)
-		budget_give(&c->budget, &s->memory, KERNEL_BYTES, false);
-	return err;
+		return decide(d, UDPLANE_REASON_NO_MEMORY, "no memory: %s", text);
+	err = rings_get(&s->rings, c->pages, c->dev->numa_node, &k->place, &k->cls, segment_fd,
+			text, sizeof(text));
+	if (!err)
+		return UDPLANE_REASON_NONE;
+	budget_give(&c->budget, &s->memory, KERNEL_BYTES, false);
+	return decide(d, UDPLANE_REASON_NO_MEMORY, "%s", text);
 }
 
 static void put_rings(struct control *c, struct sock *k)
@@ -189,41 +185,38 @@ static void unmake_segment(struct session *s, struct sock_gift *gift)
 	gift->segment_fd = -1;
 }
 
-/* Gives the socket number, rings and wake socket. */
-static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_gift *gift,
-				 char *text, size_t text_len)
+/* Gives the socket rings, and tells the workers. */
+static enum udplane_reason give_rings(struct control *c, struct sock *k, struct sock_gift *gift,
+				      struct decision *d)
 {
-	int id = sock_id_take(c);
-	enum udplane_reason why;
+	struct worker_order o = {.op = WORKER_SOCKET_REMOVE, .sock = k->id};
 	int err;
 
-	if (id < 0) {
-		snprintf(text, text_len, "%u sockets are claimed already", c->cfg->max_sockets);
-		return UDPLANE_REASON_TOO_MANY;
-	}
-	k->id = (uint32_t)id;
-	why = take_wake_pair(c, k, gift, text, text_len);
-	if (why) {
-		sock_id_put(c, k->id);
-		return why;
-	}
-	err = take_rings(c, k, &gift->segment_fd, text, text_len);
-	if (err) {
-		sock_id_put(c, k->id);
-		return UDPLANE_REASON_NO_MEMORY;
-	}
+	if (take_rings(c, k, &gift->segment_fd, d))
+		return d->reason;
 	err = add_to_workers(c, k);
-	if (err) {
-		struct worker_order o = {.op = WORKER_SOCKET_REMOVE, .sock = k->id};
+	if (!err)
+		return UDPLANE_REASON_NONE;
+	workers_call(c, &o);
+	put_rings(c, k);
+	unmake_segment(k->session, gift);
+	return decide(d, UDPLANE_REASON_NO_MEMORY, "the worker refuses it: %s", strerror(-err));
+}
 
-		workers_call(c, &o);
-		put_rings(c, k);
-		unmake_segment(k->session, gift);
-		sock_id_put(c, k->id);
-		snprintf(text, text_len, "the worker refuses it: %s", strerror(-err));
-		return UDPLANE_REASON_NO_MEMORY;
-	}
-	return UDPLANE_REASON_NONE;
+/* Gives the socket number, rings and wake socket. */
+static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_gift *gift,
+				 struct decision *d)
+{
+	int id = sock_id_take(c);
+
+	if (id < 0)
+		return decide(d, UDPLANE_REASON_TOO_MANY, "%u sockets are claimed already",
+			      c->cfg->max_sockets);
+	k->id = (uint32_t)id;
+	if (!take_wake_pair(c, k, gift, d) && !give_rings(c, k, gift, d))
+		return UDPLANE_REASON_NONE;
+	sock_id_put(c, k->id);
+	return d->reason;
 }
 
 static void fill_claimed(struct control *c, const struct sock *k, const struct sock_gift *gift,
@@ -241,13 +234,15 @@ static void fill_claimed(struct control *c, const struct sock *k, const struct s
 		out->segment_len = (uint32_t)k->session->rings.seg[k->place.segment]->len;
 }
 
-static void refuse(struct control *c, struct session *s, enum udplane_reason why,
+static void refuse(struct control *c, struct session *s, const struct decision *d,
 		   struct udplane_claimed *out)
 {
+	memset(out, 0, sizeof(*out));
 	out->status = -EPERM;
-	out->reason = why;
+	out->reason = d->reason;
+	snprintf(out->text, sizeof(out->text), "%s", d->text);
 	stats_count(&c->stats, UDPLANE_CONTROL_CLAIMS_REFUSED, 1);
-	udplane_count(&c->stats.z->refused[why], 1);
+	udplane_count(&c->stats.z->refused[d->reason], 1);
 	session_log(c, s, LOG_LEVEL_INFO, "claim refused: %s", out->text);
 }
 
@@ -266,7 +261,7 @@ static void forget_refusal(struct control *c, struct session *s, uint16_t port_b
 /* A row, as if it were a socket on the kernel path, so that `why` has the exact reason: the last
  * for each port, of a few ports, while the client lives. Takes k over. */
 static void remember_refusal(struct control *c, struct session *s, struct sock *k,
-			     enum udplane_reason why, const char *text)
+			     const struct decision *d)
 {
 	struct sock *o;
 	uint32_t rows = 0;
@@ -286,40 +281,26 @@ static void remember_refusal(struct control *c, struct session *s, struct sock *
 	k->state = UDPLANE_SOCKET_KERNEL;
 	sock_insert(c, k);
 	TAILQ_INSERT_TAIL(&s->refused, k, link);
-	refresh_socket(c, k, why, text);
+	refresh_socket(c, k, d->reason, d->text);
 }
 
-/* Takes the socket that the keeper has over, whatever comes of it. */
-void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m,
-		const struct keeper_reply *found, struct udplane_claimed *out,
-		struct sock_gift *gift)
+/* What was given so far goes back, and the socket too. Takes k over, which may be NULL. */
+static void take_back(struct control *c, struct session *s, struct sock *k, struct sock_gift *gift,
+		      const struct keeper_reply *found, const struct decision *d)
 {
-	struct sock *k = calloc(1, sizeof(*k));
-	enum udplane_reason why = UDPLANE_REASON_NO_MEMORY;
+	if (k && k->wake_fd >= 0)
+		close(k->wake_fd);
+	if (gift->wake_fd >= 0)
+		close(gift->wake_fd); /* a refusal carries none */
+	gift->wake_fd = -1;
+	if (found->fd >= 0)
+		keeper_close(&c->keeper, s->serial, found->fd);
+	if (k)
+		remember_refusal(c, s, k, d);
+}
 
-	if (k) {
-		k->session = s;
-		k->fd = found->fd;
-		k->kernel_drops = found->drops;
-		k->wake_fd = -1;
-		k->state = UDPLANE_SOCKET_PENDING;
-		why = check_claim(c, s, m, found, &k->claim, out->text, sizeof(out->text));
-	}
-	if (!why)
-		why = equip(c, k, gift, out->text, sizeof(out->text));
-	if (why) {
-		if (k && k->wake_fd >= 0)
-			close(k->wake_fd);
-		if (gift->wake_fd >= 0)
-			close(gift->wake_fd); /* a refusal carries none */
-		gift->wake_fd = -1;
-		if (found->fd >= 0)
-			keeper_close(&c->keeper, s->serial, found->fd);
-		refuse(c, s, why, out);
-		if (k)
-			remember_refusal(c, s, k, why, out->text);
-		return;
-	}
+static void admit(struct control *c, struct session *s, struct sock *k)
+{
 	forget_refusal(c, s, k->claim.local.port_be);
 	sock_insert(c, k);
 	TAILQ_INSERT_TAIL(&s->socks, k, link);
@@ -328,54 +309,87 @@ void sock_claim(struct control *c, struct session *s, const struct udplane_claim
 	control_judge(c, k, true);
 	sock_settle_sending(c, k);
 	if (shared_enter(c, k))
-		sock_to_kernel(c, k, UDPLANE_REASON_NO_MEMORY,
-			       "no memory to keep account of the socket");
-	fill_claimed(c, k, gift, out);
+		sock_to_kernel(c, k, UDPLANE_REASON_NO_MEMORY, NO_ACCOUNT);
+}
+
+/* A socket that nobody else knows of yet, or NULL. */
+static struct sock *sock_new(struct control *c, struct session *s, const struct keeper_reply *found)
+{
+	struct sock *k = calloc(1, sizeof(*k));
+
+	if (!k)
+		return NULL;
+	k->session = s;
+	k->fd = found->fd;
+	k->kernel_drops = found->drops;
+	k->wake_fd = -1;
+	k->state = UDPLANE_SOCKET_PENDING;
+	if (c->dev)
+		k->claim = found->claim;
+	return k;
+}
+
+void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m,
+		const struct keeper_reply *found, struct udplane_claimed *out,
+		struct sock_gift *gift)
+{
+	struct sock *k = sock_new(c, s, found);
+	struct decision d = {.reason = UDPLANE_REASON_NO_MEMORY};
+
+	if (k && !check_claim(c, s, m, found, &d) && !equip(c, k, gift, &d)) {
+		admit(c, s, k);
+		fill_claimed(c, k, gift, out);
+		return;
+	}
+	refuse(c, s, &d, out);
+	take_back(c, s, k, gift, found, &d);
 }
 
 void sock_unclaim(struct control *c, struct sock *k, struct sock_gift *gift,
 		  enum udplane_reason why, const char *text, struct udplane_claimed *out)
 {
 	struct session *s = k->session;
+	struct decision d;
 
 	sock_release(c, k);
 	unmake_segment(s, gift);
-	memset(out, 0, sizeof(*out));
-	snprintf(out->text, sizeof(out->text), "%s", text);
-	refuse(c, s, why, out);
+	decide(&d, why, "%s", text);
+	refuse(c, s, &d, out);
 }
 
-int sock_update(struct control *c, struct sock *k, const struct keeper_reply *found,
-		uint32_t *reason, char *text, size_t text_len)
+/* Claims k as it is now, under another key, perhaps. */
+static int claim_again(struct control *c, struct sock *k, const struct claim *now)
 {
-	enum udplane_reason why;
 	struct worker_order o = {.op = WORKER_SOCKET_SOURCE, .sock = k->id};
 
-	*reason = UDPLANE_REASON_NONE;
-	if (k->fd < 0)
-		return 0;
-	why = sock_verdict(c, found, text, text_len);
-	*reason = why;
-	if (why) {
-		sock_to_kernel(c, k, why, text);
-		return -EPERM;
-	}
-	if (k->state == UDPLANE_SOCKET_ACTIVE &&
-	    !memcmp(&found->claim, &k->claim, sizeof(k->claim)))
-		return 0; /* it is what it was: nothing to drain, nothing to divert anew */
 	divert_stop(c, k, true);
 	shared_leave(c, k, false);
-	k->claim = found->claim;
+	k->claim = *now;
 	control_judge(c, k, true);
 	sock_settle_sending(c, k);
 	sock_source(k, &o.source);
 	workers_call(c, &o);
-	if (!shared_enter(c, k))
-		return 0;
-	*reason = UDPLANE_REASON_NO_MEMORY;
-	snprintf(text, text_len, "no memory to keep account of the socket");
-	sock_to_kernel(c, k, *reason, text);
-	return -ENOMEM;
+	return shared_enter(c, k);
+}
+
+int sock_update(struct control *c, struct sock *k, const struct keeper_reply *found,
+		struct decision *d)
+{
+	bool same = !memcmp(&found->claim, &k->claim, sizeof(k->claim));
+
+	sock_found(c, found, d);
+	switch (decide_update(k->fd >= 0, k->state, d->reason, same)) {
+	case DECIDE_TO_KERNEL: sock_to_kernel(c, k, d->reason, d->text); return -EPERM;
+	case DECIDE_CLAIM_AGAIN:
+		if (!claim_again(c, k, &found->claim))
+			return 0;
+		decide(d, UDPLANE_REASON_NO_MEMORY, NO_ACCOUNT);
+		sock_to_kernel(c, k, d->reason, d->text);
+		return -ENOMEM;
+	case DECIDE_NO_CHANGE: break;
+	}
+	*d = (struct decision){.reason = UDPLANE_REASON_NONE};
+	return 0;
 }
 
 /* Sends what its client has queued, some of it through our duplicate of the kernel socket. Gives up
