@@ -22,8 +22,6 @@ MAY_INCLUDE = {
     "client": ("client", "include"),
     "deploy": ("deploy", "include", "sidecar/base", "sidecar/config"),
 }
-# Folders whose files still call each other in circles.
-MAY_CIRCLE = ("sidecar/control",)
 NO_CODE = re.compile(r"""/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""", re.S)
 EXTERN_FUNCTION = re.compile(r"^(?!static\b|typedef\b|#)[A-Za-z_][\w ]*[ *]+(\w+)\([^;{}]*\)\n\{", re.M)
 STATIC_FUNCTION = re.compile(r"^static\b[^;{}=]*?\b(\w+)\([^;{}]*\)\n\{", re.M)
@@ -122,14 +120,12 @@ def circle_in(calls):
 
 
 def check_circles():
-    for folder, calls in call_graph().items():
+    for calls in call_graph().values():
         circle = circle_in(calls)
-        if circle and folder not in MAY_CIRCLE:
+        if circle:
             steps = [f"{a} calls {calls[a][b]}() of {os.path.basename(b)}" for a, b in zip(circle, circle[1:])]
             yield (circle[0], 1, "a circle of calls: " + "; ".join(steps),
                    "move what both need into a file below them, or pass a function")
-        elif not circle and folder in MAY_CIRCLE:
-            yield ("tests/lint/structure.py", 1, f"{folder}/ has no circle of calls any more", "remove it from MAY_CIRCLE")
 
 
 def check_sides():
