@@ -31,6 +31,16 @@ extern "C" {
 using Bytes = std::vector<uint8_t>;
 
 constexpr uint16_t claimed_port = 5060, other_port = 7777;
+constexpr const char *here4 = "10.99.0.1", *here6 = "fd99::1";
+
+/* Sends frames from the peer's interface; the arguments are xdp_gen's. Returns its exit status. */
+inline int flood(const std::string &arguments)
+{
+	std::string command = "ip netns exec $UDPLANE_PEER_NS $XDP_GEN --netns-interface vb "
+			      "--dst-mac $(cat /sys/class/net/va/address) ";
+
+	return system((command + arguments + " >/dev/null").c_str());
+}
 
 /* Polls until done() or ms have passed; returns what done() said last. */
 inline bool within(uint64_t ms, const std::function<bool()> &done)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The AF_XDP device with real packets: each test of af_xdp_test.cc in two fresh namespaces joined by a veth pair.
+# The AF_XDP device with real packets: each test of the program af_xdp_test in two fresh namespaces joined by a veth pair.
 . "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../../lib/case.sh"
 require_root
 
