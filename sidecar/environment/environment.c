@@ -39,7 +39,9 @@
 #define POLL_SIZE  262144
 #define SLOW_POLLS 60
 #define STEP_NS	   2000000ull /* time per turn of the loop for reading nftables */
-#define PAUSE	   4	      /* pause after a reading: its duration times this, at most 1 s */
+/* at most one part in IPVS_SHARE of the time is spent on reading the services of IPVS */
+#define IPVS_SHARE 50
+#define PAUSE	   4 /* pause after a reading: its duration times this, at most 1 s */
 
 struct channel {
 	struct mnl_socket *events, *requests;
@@ -57,6 +59,7 @@ struct environment {
 	uint32_t tcx;	   /* numbers of programs: ingress | egress << 16 */
 	bool nat_chains;
 	uint32_t polls;
+	uint64_t ipvs_ns;      /* do not read IPVS again before this time */
 	struct reader *reader; /* NULL if the kernel has no nftables */
 	bool wanted;	       /* nftables or iptables have changed since the last reading began */
 	uint32_t torn;	       /* readings in a row that a change has interrupted */
@@ -198,6 +201,33 @@ static int read_xt(struct rules *r, uint64_t *print)
 	*print = 1;
 	err = read_xt_family(AF_INET, r, print);
 	return err ? err : read_xt_family(AF_INET6, r, print);
+}
+
+/* Returns true if there are other services or servers than before. Nothing notifies of them. */
+static bool read_ipvs(struct environment *e)
+{
+	uint64_t begin = clock_now_ns();
+	char blind[UDPLANE_TEXT_LEN] = "";
+	struct ipvs now = {0};
+	FILE *f;
+	bool changed;
+	int err;
+
+	if (begin < e->ipvs_ns || e->trusted & 1u << JUDGE_NETFILTER)
+		return false;
+	f = fopen("/proc/self/net/ip_vs", "re");
+	err = f ? ipvs_read(&now, f) : errno == ENOENT ? 0 : -errno; /* no such module */
+	if (f)
+		fclose(f);
+	if (err)
+		snprintf(blind, sizeof(blind), "/proc/net/ip_vs cannot be read: %s",
+			 strerror(-err));
+	changed = !ipvs_equal(&now, &e->w.ipvs) || strcmp(blind, e->w.ipvs_blind);
+	ipvs_free(&e->w.ipvs);
+	e->w.ipvs = now;
+	memcpy(e->w.ipvs_blind, blind, sizeof(blind));
+	e->ipvs_ns = begin + IPVS_SHARE * (clock_now_ns() - begin);
+	return changed;
 }
 
 static void take_flow(struct environment *e, const struct nlmsghdr *nlh, void *arg)
@@ -606,6 +636,7 @@ int environment_open(struct environment **out, int ifindex, const char *ifname, 
 	read_whole(e);
 	reread(e, JUDGE_IPSEC);
 	reread(e, JUDGE_TRAFFIC_CONTROL);
+	read_ipvs(e);
 	prepare(e);
 	*out = e;
 	return 0;
@@ -701,6 +732,7 @@ bool environment_poll(struct environment *e)
 			changed = flows != e->w.nat_flows;
 		}
 	}
+	changed |= read_ipvs(e);
 	if (e->w.blind[JUDGE_IPSEC][0]) {
 		reread(e, JUDGE_IPSEC);
 		changed = true;

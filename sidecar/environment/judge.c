@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sidecar/environment/judge.h"
 
+#include <arpa/inet.h>
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@ void judge_free(struct judge_world *w)
 {
 	for (uint32_t i = 0; i < JUDGE_RULES; i++)
 		rules_free(&w->rules[i]);
+	ipvs_free(&w->ipvs);
 	free(w->ours);
 	free(w->sources);
 	w->ours = w->sources = NULL;
@@ -130,23 +132,47 @@ static void redirected(const struct judge_world *w, uint8_t family, uint16_t por
 /* ---- what does not depend on the socket ---- */
 
 /* Each family may use half of the room. from: where its part begins. */
-static void exclude(struct judge_world *w, uint8_t family, uint32_t from,
-		    const struct rules_result *r)
+static void exclude_one(struct judge_world *w, uint32_t from, const struct rules_prefix *p)
 {
 	uint32_t cnt = w->excluded_cnt - from;
 
-	for (uint32_t i = 0; i < r->prefix_cnt; i++) {
-		if (!rules_prefix_add(w->excluded + from, &cnt, RULES_PREFIXES / 2,
-				      &r->prefix[i])) {
-			w->excluded[from] =
-				(struct rules_prefix){.family = family}; /* everything */
-			cnt = 1;
-			break;
-		}
+	if (!rules_prefix_add(w->excluded + from, &cnt, RULES_PREFIXES / 2, p)) {
+		w->excluded[from] = (struct rules_prefix){.family = p->family}; /* everything */
+		cnt = 1;
 	}
 	w->excluded_cnt = from + cnt;
+}
+
+static void exclude(struct judge_world *w, uint32_t from, const struct rules_result *r)
+{
+	for (uint32_t i = 0; i < r->prefix_cnt; i++)
+		exclude_one(w, from, &r->prefix[i]);
 	if (r->prefix_cnt && !w->excluded_text[0])
 		memcpy(w->excluded_text, r->where_text, sizeof(w->excluded_text));
+}
+
+static void ipvs_text(const struct ipvs_end *e, const char *what, char text[UDPLANE_TEXT_LEN])
+{
+	char addr[INET6_ADDRSTRLEN];
+
+	inet_ntop(e->family, e->addr, addr, sizeof(addr));
+	snprintf(text, UDPLANE_TEXT_LEN, "IPVS %s %s port %u (ipvsadm -Ln)", what, addr,
+		 ntohs(e->port_be));
+}
+
+static void exclude_ipvs(struct judge_world *w, uint8_t family, uint32_t from)
+{
+	for (uint32_t i = 0; i < w->ipvs.end_cnt; i++) {
+		const struct ipvs_end *e = &w->ipvs.end[i];
+		struct rules_prefix p = {.family = family, .len = family == AF_INET ? 32 : 128};
+
+		if (e->family != family)
+			continue;
+		memcpy(p.addr, e->addr, sizeof(p.addr));
+		exclude_one(w, from, &p);
+		if (!w->excluded_text[0])
+			ipvs_text(e, e->server ? "sends to" : "balances", w->excluded_text);
+	}
 }
 
 /* Excludes no peers where the rest is decided without them: a rule for one peer then counts for
@@ -164,13 +190,14 @@ static void prepare_family(struct judge_world *w, uint8_t family)
 		sending(w, NULL, family, &own, &c);
 		c.source_varies = true;
 		rules_ask(&w->rules[kind], &c, &w->any[kind][six][0]);
-		exclude(w, family, from, &w->any[kind][six][0]);
+		exclude(w, from, &w->any[kind][six][0]);
 		receiving(w, NULL, family, &own, &c);
 		c.destination_varies = true;
 		c.by_source = kind == JUDGE_NETFILTER;
 		rules_ask(&w->rules[kind], &c, &w->any[kind][six][1]);
-		exclude(w, family, from, &w->any[kind][six][1]);
+		exclude(w, from, &w->any[kind][six][1]);
 	}
+	exclude_ipvs(w, family, from);
 	redirected(w, family, 0, &c);
 	memset(w->redirect_port[six], 0, sizeof(w->redirect_port[six]));
 	c.ports = w->redirect_port[six];
@@ -232,6 +259,39 @@ static void judge_redirection(const struct judge_world *w, const struct judge_so
 	rules_ask(&w->rules[JUDGE_NETFILTER], &c, &res);
 	if (res.effects)
 		no_tx(v, UDPLANE_REASON_NETFILTER, res.text);
+}
+
+static bool is_ours(const struct judge_world *w, const struct ipvs_end *e)
+{
+	uint8_t addr[16] = {[10] = 0xff, [11] = 0xff};
+
+	memcpy(e->family == AF_INET ? addr + 12 : addr, e->addr, e->family == AF_INET ? 4 : 16);
+	for (uint32_t i = 0; i < w->ours_cnt; i++)
+		if (!memcmp(w->ours[i], addr, sizeof(addr)))
+			return true;
+	return false;
+}
+
+static void judge_ipvs(const struct judge_world *w, const struct judge_socket *s, uint8_t family,
+		       struct judge_verdict *v)
+{
+	const void *local = bound_to(s, family);
+	char text[UDPLANE_TEXT_LEN];
+
+	for (uint32_t i = 0; i < w->ipvs.end_cnt; i++) {
+		const struct ipvs_end *e = &w->ipvs.end[i];
+
+		if (e->family != family || (e->port_be && e->port_be != s->port_be) ||
+		    (local && memcmp(local, e->addr, family == AF_INET ? 4 : 16)))
+			continue;
+		if (!e->server) {
+			ipvs_text(e, "balances", text);
+			no_rx(v, UDPLANE_REASON_NETFILTER, text);
+		} else if (is_ours(w, e)) {
+			ipvs_text(e, "sends to", text);
+			no_tx(v, UDPLANE_REASON_NETFILTER, text);
+		}
+	}
 }
 
 static const char *text_of(const struct rules_result *r)
@@ -303,6 +363,7 @@ static void judge_family(const struct judge_world *w, const struct judge_socket 
 	for (uint32_t kind = 0; kind < JUDGE_RULES; kind++)
 		judge_rules(w, s, family, kind, v);
 	judge_redirection(w, s, family, v);
+	judge_ipvs(w, s, family, v);
 	if (w->foreign[six].snat && !w->device_asks)
 		no_rx(v, UDPLANE_REASON_NETFILTER, w->foreign[six].text);
 }
@@ -354,6 +415,10 @@ void judge_socket(const struct judge_world *w, const struct judge_socket *s,
 			no_rx(out, reasons[kind], w->blind[kind]);
 			no_tx(out, reasons[kind], w->blind[kind]);
 		}
+	}
+	if (w->ipvs_blind[0]) {
+		no_rx(out, UDPLANE_REASON_NETFILTER, w->ipvs_blind);
+		no_tx(out, UDPLANE_REASON_NETFILTER, w->ipvs_blind);
 	}
 	if (w->nat_flows && !w->device_asks)
 		no_rx(out, UDPLANE_REASON_NETFILTER, flows_text);

@@ -16,10 +16,15 @@
  *
  * Rules that name their peers concern these peers only: they are excluded as destinations and as
  * sources, and the device leaves them to Linux.
+ *
+ * IPVS translates without marking its flows. Peers that are services or servers of it are excluded.
+ * A socket whose address and port are those of a service does not receive, and one that is a server
+ * of a service does not send, by the fast path.
  */
 #ifndef SIDECAR_ENVIRONMENT_JUDGE_H
 #define SIDECAR_ENVIRONMENT_JUDGE_H
 
+#include "sidecar/environment/ipvs.h"
 #include "sidecar/environment/rules.h"
 
 #ifdef __cplusplus
@@ -56,6 +61,8 @@ struct judge_world {
 	/* the device leaves the datagrams of flows that connection tracking translates to the
 	 * kernel, even on claimed ports */
 	bool device_asks;
+	struct ipvs ipvs;
+	char ipvs_blind[UDPLANE_TEXT_LEN]; /* if not "", the reason why it could not be read */
 	bool nat_flows; /* translated UDP flows exist, although no rule translates UDP any more */
 	uint8_t (*ours)[16]; /* own addresses, IPv4 mapped */
 	uint32_t ours_cnt;
