@@ -3,7 +3,7 @@
 # Makes what the QEMU guest boots: vmlinuz and initramfs.gz in DIR.
 #   tests/vfio/initramfs.sh DIR [noiommu]
 # noiommu: with the kernel module that needs building (noiommu.sh); why there is none is then in DIR/no-noiommu.
-# The kernel is Debian's cloud kernel, kept in ${UDPLANE_CACHE:-/var/cache/udplane} for the next time; the programs are those in
+# The kernel is that of tests/lib/kernel.sh; the programs are those in
 # $UDPLANE_BIN (bazel-bin) and this system's own, with the libraries that they want.
 set -euo pipefail
 
@@ -11,58 +11,11 @@ out=$1
 noiommu=${2-}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 bin=${UDPLANE_BIN:-$root/bazel-bin}
-cache=${UDPLANE_CACHE:-/var/cache/udplane}/kernel
 tree=$out/tree
+. "$root/tests/lib/kernel.sh"
 libs=/usr/lib/x86_64-linux-gnu
 modules=(virtio_pci virtio_net vmxnet3 vfio-pci vfio_iommu_type1 tun 8021q)
 drivers=(net_virtio net_e1000 net_vmxnet3 net_null bus_pci bus_vdev mempool_ring)
-
-# Prints the kernel's package. Of one series the archive keeps the headers of several versions, but kbuild's of the newest of each suite, and
-# the signed image comes days after its sources: so the kernel is the newest version of which there are kbuild, headers and an image,
-# signed or not.
-choose_kernel()
-{
-	local series=$1 version abi suffix
-	for version in $(versions_of "linux-kbuild-$series"); do
-		abi=$(apt-cache pkgnames "linux-headers-$series." | grep -- '-cloud-amd64$' | xargs -r apt-cache madison |
-			awk -v version="$version" '$3 == version { sub("linux-headers-", "", $1); print $1; exit }')
-		[[ $abi ]] || continue
-		for suffix in "" -unsigned; do
-			if versions_of "linux-image-$abi$suffix" | grep -qxF -- "$version"; then
-				echo "linux-image-$abi$suffix"
-				return 0
-			fi
-		done
-	done
-	return 1
-}
-
-versions_of() # PACKAGE; the newest first
-{
-	apt-cache madison "$1" | awk '$NF == "Packages" && !seen[$3]++ { print $3 }'
-}
-
-# Prints the folder with the unpacked package; when apt knows of none, that of the one fetched last.
-fetch_kernel()
-{
-	local series package folder
-	series=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: linux-image-\([0-9]*\.[0-9]*\)\..*/\1/p' | head -n 1)
-	if [[ ! $series ]] || ! package=$(choose_kernel "$series"); then
-		folder=$(find "$cache" -maxdepth 2 -name "done" -printf '%T@ %h\n' 2>/dev/null | sort -rn | head -n 1 | cut -d' ' -f2)
-		[[ $folder ]] || { echo "apt knows no linux-image-*-cloud-amd64 with its kbuild: run apt-get update" >&2; exit 1; }
-		echo "$folder"
-		return
-	fi
-	folder=$cache/$package
-	if [[ ! -e $folder/done ]]; then
-		mkdir -p "$folder"
-		# Debian's download sandbox cannot write here; that is only a warning.
-		(cd "$folder" && apt-get -q -o Acquire::Retries=3 download "$package" >&2 && dpkg -x "$package"_*.deb . && rm ./*.deb)
-		depmod -b "$folder" "$(ls "$folder/lib/modules")"
-		touch "$folder/done"
-	fi
-	echo "$folder"
-}
 
 put() # FILE DESTINATION
 {
