@@ -6,8 +6,9 @@
  *
  * The kernel is asked at the start and after each change that it reports. nftables is read in
  * slices: until environment_process() says that all is read, the former rules hold. What the kernel
- * does not report (iptables-legacy, IPVS, tcx and control-group programs, the end of translated flows) is
- * checked by environment_poll(), which the caller calls once per second. Control thread only.
+ * does not report (iptables-legacy, IPVS, tcx and control-group programs, the end of translated
+ * flows) is checked by environment_poll(), which the caller calls once per second. Control thread
+ * only.
  *
  * Not known here: BPF programs of netfilter links, what the host does at its end of a veth,
  * netkit.
