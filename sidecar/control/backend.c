@@ -121,7 +121,7 @@ static int try_backend(struct control *c, enum udplane_backend backend, char why
 }
 
 /* Why no VFIO device is tried. */
-static void not_given(const struct control *c, char why[WHY_LEN])
+static void no_vfio(const struct control *c, char why[WHY_LEN])
 {
 	char target[VFIO_TARGET_SIZE];
 	bool pci;
@@ -135,7 +135,7 @@ static void not_given(const struct control *c, char why[WHY_LEN])
 
 /* A reason for people: its beginning, if it is too long; the log has it whole. */
 static void __attribute__((format(printf, 2, 3)))
-say(char out[UDPLANE_TEXT_LEN], const char *fmt, ...)
+set_text(char out[UDPLANE_TEXT_LEN], const char *fmt, ...)
 {
 	va_list ap;
 
@@ -146,23 +146,23 @@ say(char out[UDPLANE_TEXT_LEN], const char *fmt, ...)
 }
 
 /* vfio and af_xdp: why not, or empty. */
-static void say_backend(struct control *c, const char *vfio, const char *af_xdp)
+static void set_backend_text(struct control *c, const char *vfio, const char *af_xdp)
 {
 	struct udplane_stats_zone *z = c->stats.z;
 	const char *asked = c->cfg->backend == CONFIG_BACKEND_AUTO ? "chosen by auto" : "asked for";
 	const char *step = vfio_is_given(c->cfg) ? "vfio: " : "";
 
 	if (z->backend == UDPLANE_BACKEND_VFIO) {
-		say(z->backend_text, "VFIO on %s, %s", c->dev->ifname, asked);
+		set_text(z->backend_text, "VFIO on %s, %s", c->dev->ifname, asked);
 	} else if (z->backend == UDPLANE_BACKEND_AF_XDP) {
-		say(z->backend_text, "AF_XDP on %s, %s%s%s%s", c->dev->ifname, asked,
-		    vfio[0] ? ": " : "", vfio[0] ? step : "", vfio);
+		set_text(z->backend_text, "AF_XDP on %s, %s%s%s%s", c->dev->ifname, asked,
+			 vfio[0] ? ": " : "", vfio[0] ? step : "", vfio);
 	} else if (*step) {
-		say(z->backend_text, "%s%s", step, vfio);
-		say(z->mode_text, "af_xdp: %s",
-		    af_xdp); /* there is no device that it would be about */
+		set_text(z->backend_text, "%s%s", step, vfio);
+		set_text(z->mode_text, "af_xdp: %s",
+			 af_xdp); /* there is no device that it would be about */
 	} else {
-		say(z->backend_text, "%s%saf_xdp: %s", vfio, vfio[0] ? "; " : "", af_xdp);
+		set_text(z->backend_text, "%s%saf_xdp: %s", vfio, vfio[0] ? "; " : "", af_xdp);
 	}
 }
 
@@ -181,18 +181,18 @@ int backend_choose(struct control *c)
 	if (c->cfg->backend == CONFIG_BACKEND_VFIO || (!asked && vfio_is_given(c->cfg)))
 		err = try_backend(c, UDPLANE_BACKEND_VFIO, vfio);
 	else if (!asked)
-		not_given(c, vfio);
+		no_vfio(c, vfio);
 	if (err && c->cfg->backend != CONFIG_BACKEND_VFIO)
 		err = try_backend(c, UDPLANE_BACKEND_AF_XDP, af_xdp);
 	if (err && asked)
 		return err;
-	say_backend(c, vfio, err ? af_xdp : "");
+	set_backend_text(c, vfio, err ? af_xdp : "");
 	return 0;
 }
 
 /* The device is lost. Once more from the start is better than to end, unless that happens all the
  * time: then whoever supervises us decides when to try again. */
-void control_lose_device(struct control *c, bool again)
+void backend_lose(struct control *c, bool again)
 {
 	c->failed = true;
 	if (again && clock_now_ns() - c->began_ns < RESTART_NS)
@@ -203,11 +203,11 @@ void control_lose_device(struct control *c, bool again)
 		c->restart = again;
 }
 
-void control_check_device(struct control *c)
+void backend_check(struct control *c)
 {
 	if (c->dev && !c->failed && __atomic_load_n(&c->dev->restart, __ATOMIC_ACQUIRE)) {
 		log_warn("%s: starting again; sockets go on over the kernel until then",
 			 c->dev->ifname);
-		control_lose_device(c, true);
+		backend_lose(c, true);
 	}
 }

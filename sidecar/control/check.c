@@ -15,7 +15,7 @@ static void verify_again(struct control *c, struct sock *k)
 {
 	if (k->checking) {
 		if (c->ticks - k->checking_since > CHECK_TICKS)
-			session_doom(k->session, "calls on one of its sockets hang");
+			session_close_later(k->session, "calls on one of its sockets hang");
 		return;
 	}
 	k->checking = true;
@@ -76,7 +76,7 @@ void sock_check_sources(struct control *c)
 			continue;
 		k->source_gone =
 			!route_is_local(c->route, k->claim.local.family, k->claim.local.addr);
-		sock_settle_sending(c, k);
+		sock_apply_tx(c, k);
 	}
 }
 
@@ -96,8 +96,8 @@ void sock_ports_changed(struct control *c)
 /* Rules or programs have changed. */
 static void judge_again(struct control *c, struct sock *k)
 {
-	control_judge(c, k, false);
-	sock_settle_sending(c, k);
+	sock_judge(c, k, false);
+	sock_apply_tx(c, k);
 	if (k->state == UDPLANE_SOCKET_PENDING || k->verdict.rx)
 		shared_mark(c, k);
 }

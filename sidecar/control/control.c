@@ -74,14 +74,14 @@ static void on_tick(struct control *c, struct watch *w, uint32_t events)
 	if (read(w->fd, &cnt, 8) != 8)
 		return;
 	c->ticks++;
-	control_check_device(c);
+	backend_check(c);
 	refresh_counters(c);
 	recent_move(c);
 	health_look(c);
 	control_environment_tick(c);
 	sock_check(c);
 	session_tick(c);
-	keep_tick(c);
+	fd_discard_tick(c);
 	check_annotations(c);
 	if (c->ticks % NEIGHBOUR_TICKS == 0)
 		routing_refresh_used(c);

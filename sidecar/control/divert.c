@@ -89,7 +89,7 @@ void sock_source(const struct sock *k, struct worker_source *src)
 }
 
 /* Sends by the kernel, or not any more: what is in the TX ring, too. */
-void sock_settle_sending(struct control *c, struct sock *k)
+void sock_apply_tx(struct control *c, struct sock *k)
 {
 	struct worker_order o = {.op = WORKER_SOCKET_SOURCE, .sock = k->id};
 	struct udplane_socket_zone *z = stats_socket(&c->stats, k->id);
@@ -112,7 +112,7 @@ void sock_settle_sending(struct control *c, struct sock *k)
 		&c->stats); /* the library judges its destinations again, and sees tx_reason then */
 }
 
-void sock_set_diverted(struct control *c, struct sock *k, const struct decision *d)
+void sock_apply_rx(struct control *c, struct sock *k, const struct decision *d)
 {
 	enum decide_divert_act act = decide_divert(k->state, d->reason);
 	struct decision refused;

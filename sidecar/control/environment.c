@@ -48,8 +48,8 @@ static void changed(struct control *c)
 {
 	const struct judge_world *w = environment_world(c->environment);
 
-	if (strcmp(c->excluded_said, w->excluded_text)) {
-		snprintf(c->excluded_said, sizeof(c->excluded_said), "%s", w->excluded_text);
+	if (strcmp(c->excluded_logged, w->excluded_text)) {
+		snprintf(c->excluded_logged, sizeof(c->excluded_logged), "%s", w->excluded_text);
 		if (w->excluded_cnt)
 			log_info("datagrams to %u destinations take the kernel: %s",
 				 w->excluded_cnt, w->excluded_text);
@@ -132,11 +132,11 @@ static void on_netlink(struct control *c, struct watch *w, uint32_t events)
 			  c->dev->ifname,
 			  again ? "backend auto chooses anew"
 				: "stopping: start udplaned again when it is back");
-		control_lose_device(c, again);
+		backend_lose(c, again);
 		return;
 	}
 	if (change & ROUTE_CHANGE_LINK)
-		control_check_device(c);
+		backend_check(c);
 	if (change & ROUTE_CHANGE_RESYNC)
 		stats_count(&c->stats, UDPLANE_CONTROL_ROUTE_RESYNCS, 1);
 	if (change &
@@ -201,7 +201,7 @@ void control_environment_tick(struct control *c)
 
 		if (TAILQ_EMPTY(&s->socks))
 			continue;
-		control_look_at_programs(c, s);
+		session_read_programs(c, s);
 		news |= was != s->programs;
 	}
 	if (environment_poll(c->environment))

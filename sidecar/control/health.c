@@ -23,7 +23,7 @@
 #define RESTART_PACE_NS 2000000000ull /* restarts of our own are this far apart at least */
 
 /* Logged when it changes. */
-static void say(struct control *c, const char *trouble)
+static void report_trouble(struct control *c, const char *trouble)
 {
 	struct udplane_stats_zone *z = c->stats.z;
 
@@ -40,7 +40,7 @@ static void say(struct control *c, const char *trouble)
 		udplane_store32(&z->trouble_cnt, z->trouble_cnt + 1);
 }
 
-static void describe(struct control *c)
+static void refresh_texts(struct control *c)
 {
 	struct udplane_stats_zone *z = c->stats.z;
 
@@ -93,7 +93,7 @@ static int attach_again(struct control *c, bool generic, char *text, size_t text
 	return err;
 }
 
-static void mend_detached(struct control *c)
+static void repair_detached(struct control *c)
 {
 	char text[UDPLANE_TEXT_LEN], why[UDPLANE_TEXT_LEN + 64];
 
@@ -101,13 +101,13 @@ static void mend_detached(struct control *c)
 		snprintf(why, sizeof(why),
 			 "our XDP program was detached, the kernel delivers everything: %s", text);
 		why[UDPLANE_TEXT_LEN - 1] = '\0';
-		say(c, why);
+		report_trouble(c, why);
 		return;
 	}
 	log_warn("%s: our XDP program was detached or replaced by somebody else; it is attached "
 		 "again",
 		 c->dev->ifname);
-	say(c, "");
+	report_trouble(c, "");
 }
 
 /* True: it is in generic mode now. */
@@ -120,24 +120,26 @@ static bool go_generic(struct control *c, const char *why)
 		return false;
 	}
 	snprintf(c->dev->why, sizeof(c->dev->why), "%s", why);
-	describe(c);
+	refresh_texts(c);
 	log_warn("%s: attached in generic mode now: %s", c->dev->ifname, why);
-	say(c, "");
+	report_trouble(c, "");
 	return true;
 }
 
-static void mend_bypassed(struct control *c, bool can_generic)
+static void repair_bypassed(struct control *c, bool can_generic)
 {
 	if (can_generic && c->dev->local_frames &&
 	    go_generic(c, "native XDP saw none of it: what arrives is delivered past it "
 			  "(bpf_redirect_peer, as of Cilium or Calico)"))
 		return;
 	c->bypassed = true;
-	say(c, "datagrams are delivered past our XDP program (bpf_redirect_peer, as of Cilium or "
-	       "Calico): run with xdp_mode auto or generic");
+	report_trouble(
+		c,
+		"datagrams are delivered past our XDP program (bpf_redirect_peer, as of Cilium or "
+		"Calico): run with xdp_mode auto or generic");
 }
 
-static void mend_black_hole(struct control *c, bool can_generic)
+static void repair_black_hole(struct control *c, bool can_generic)
 {
 	if (can_generic && go_generic(c, "frames that native XDP diverted never arrived (a bond or "
 					 "other stacked device?)"))
@@ -145,23 +147,27 @@ static void mend_black_hole(struct control *c, bool can_generic)
 	c->dev->ops->detach(c->dev);
 	c->given_up = true;
 	udplane_store32(&c->stats.z->attached, 0);
-	say(c, "frames that XDP diverted never arrived: detached, the kernel delivers everything; "
-	       "name another interface, and restart");
+	report_trouble(
+		c,
+		"frames that XDP diverted never arrived: detached, the kernel delivers everything; "
+		"name another interface, and restart");
 }
 
-static void mend_tx(struct control *c, bool stuck)
+static void repair_tx(struct control *c, bool stuck)
 {
 	if (c->mute == stuck)
 		return;
 	c->bypassed = false; /* one text at a time: if it is so still, it is found again */
 	c->mute = stuck;
 	routing_publish(c);
-	say(c, stuck ? "the device takes no frames to send: everything is sent through the kernel "
-		       "until it does"
-		     : "");
+	report_trouble(
+		c,
+		stuck ? "the device takes no frames to send: everything is sent through the kernel "
+			"until it does"
+		      : "");
 }
 
-static void again(struct control *c, const char *why)
+static void restart_later(struct control *c, const char *why)
 {
 	if (clock_now_ns() - c->began_ns < RESTART_PACE_NS)
 		return;
@@ -199,17 +205,17 @@ void health_look(struct control *c)
 	sample(c, &s);
 	found = evidence_look(&c->evidence, &s);
 	if (found & EVIDENCE_DETACHED)
-		mend_detached(c);
+		repair_detached(c);
 	else if (found & EVIDENCE_BLACK_HOLE)
-		mend_black_hole(c, s.facts.can_generic);
+		repair_black_hole(c, s.facts.can_generic);
 	else if (found & EVIDENCE_BYPASSED)
-		mend_bypassed(c, s.facts.can_generic);
+		repair_bypassed(c, s.facts.can_generic);
 	else
-		mend_tx(c, found & EVIDENCE_TX_STUCK);
+		repair_tx(c, found & EVIDENCE_TX_STUCK);
 	if (c->bypassed && (found & EVIDENCE_SEEN)) {
 		c->bypassed = false;
-		say(c, "");
+		report_trouble(c, "");
 	}
 	if (found & EVIDENCE_MORE_QUEUES)
-		again(c, "the interface has more receive queues than before");
+		restart_later(c, "the interface has more receive queues than before");
 }

@@ -31,8 +31,8 @@
 #define CONTROL_SMALL_RING 512
 #define CONTROL_TX_SLOTS   512 /* of a lane: 1 MiB of payload, sixteen bursts */
 /* descriptors that the keeper has no room for: no more clients then */
-#define CONTROL_UNBURIED 256
-#define CONTROL_REFUSED	 32 /* refused claims of a client that `why` can tell of */
+#define CONTROL_DISCARDED 256
+#define CONTROL_REFUSED	  32 /* refused claims of a client that `why` can tell of */
 
 struct control;
 
@@ -102,14 +102,14 @@ struct session {
 	struct sock_list refused; /* rows for `why`: CONTROL_REFUSED at most */
 	/* what it had queued to send has been sent, or given up: its sockets are being released */
 	bool flushed;
-	bool closing; /* doomed, and not watched any more: its sockets are being released */
+	bool releasing; /* closing, and not watched any more: its sockets are being released */
 	struct log_quota lines; /* in the log about it */
 	int cgroup_fd;		/* its control group, or below */
 #define SESSION_CGROUP_UNKNOWN (-1)
 #define SESSION_CGROUP_NONE    (-2)
-	uint32_t programs; /* that act there: JUDGE_SEND4 ... */
-	bool doomed;	   /* to be closed at the end of this turn of the loop */
-	char doom[UDPLANE_TEXT_LEN];
+	uint32_t programs;		     /* that act there: JUDGE_SEND4 ... */
+	bool closing;			     /* to be closed at the end of this turn of the loop */
+	char close_reason[UDPLANE_TEXT_LEN]; /* for the log; empty: nothing is logged */
 };
 
 /* ---- recent.c: the last seconds ---- */
@@ -153,7 +153,7 @@ struct sock {
 };
 
 /* What a claim gives the client beside the numbers in struct udplane_claimed. */
-struct sock_gift {
+struct sock_fds {
 	int wake_fd;	/* the client's end of its wake socket; the caller closes it */
 	int segment_fd; /* a new segment, or -1; not to be closed */
 };
@@ -194,21 +194,21 @@ struct control {
 		environment_watch;
 	uint64_t work_ns; /* when `work` is due; UINT64_MAX: it is not */
 	struct keeper keeper;
-	int *unburied; /* descriptors that the keeper could not be given yet */
-	uint32_t unburied_cnt, unburied_room;
-	uint64_t serial;	/* of the last session */
-	struct log_quota lines; /* about clients */
-	uint32_t unsaid;	/* that were not written, */
-	uint64_t said_ns;	/* since when */
-	int lock_fd;		/* flock on the socket path's lock file */
+	int *discarded; /* descriptors that the keeper could not be given yet */
+	uint32_t discarded_cnt, discarded_room;
+	uint64_t serial;	   /* of the last session */
+	struct log_quota lines;	   /* about clients */
+	uint32_t lines_dropped;	   /* that were not written, */
+	uint64_t lines_dropped_ns; /* since when */
+	int lock_fd;		   /* flock on the socket path's lock file */
 	struct route_netlink *nl;
 	struct route_table *route;
 	bool routing_dirty,
 		addrs_changed; /* the next table is to be compared with the sockets' addresses */
 	struct environment *environment;
-	int cgroup_top;			      /* of cgroup2; -1: there is none */
-	uint32_t environment_number;	      /* counts its changes */
-	char excluded_said[UDPLANE_TEXT_LEN]; /* the rule that was logged last */
+	int cgroup_top;				/* of cgroup2; -1: there is none */
+	uint32_t environment_number;		/* counts its changes */
+	char excluded_logged[UDPLANE_TEXT_LEN]; /* the rule that was logged last */
 	uint64_t routing_built_ns;
 
 	struct session **session; /* [max_clients], by channel id */
@@ -261,12 +261,12 @@ struct sock *sock_next(const struct control *c, uint32_t *at);
 int backend_choose(struct control *c);
 void backend_close(struct control *c);
 /* The device is gone: ends the loop; again: run udplaned anew if it had lasted. */
-void control_lose_device(struct control *c, bool again);
+void backend_lose(struct control *c, bool again);
 /* Does the device ask to be opened from the start? */
-void control_check_device(struct control *c);
+void backend_check(struct control *c);
 
 /* session_log.c */
-void session_doom(struct session *s, const char *why);
+void session_close_later(struct session *s, const char *why);
 /* A line about what a client does: only so many a minute. */
 void session_log(struct control *c, struct session *s, enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
@@ -290,15 +290,15 @@ void session_goodbye(struct control *c, struct session *s);
 /* session.c */
 void session_accept(struct control *c, struct watch *w, uint32_t events);
 void session_close(struct control *c, struct session *s);
-/* Closes doomed sessions, until `end`. */
+/* Closes sessions that are marked for it, until `end`. */
 void session_reap(struct control *c, uint64_t end);
 void session_tick(struct control *c);
 
 /* keep.c */
 void keep_stop(struct control *c);
 /* Closes a descriptor that a client has to do with without being the one who pays for it. */
-void keep_bury(struct control *c, int fd);
-void keep_tick(struct control *c);
+void fd_discard(struct control *c, int fd);
+void fd_discard_tick(struct control *c);
 
 /* channel.c: the channel of a session */
 int channel_create(struct control *c, struct session *s, struct udplane_welcome *out, char *text,
@@ -343,10 +343,10 @@ void sock_unprepare(struct control *c);
 /* Takes over the socket that the keeper has, whatever is decided. */
 void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m,
 		const struct keeper_reply *found, struct udplane_claimed *out,
-		struct sock_gift *gift);
+		struct sock_fds *fds);
 /* Takes a claim back whose answer could not be sent; out becomes a refusal. */
-void sock_unclaim(struct control *c, struct sock *k, struct sock_gift *gift,
-		  enum udplane_reason why, const char *text, struct udplane_claimed *out);
+void sock_unclaim(struct control *c, struct sock *k, struct sock_fds *fds, enum udplane_reason why,
+		  const char *text, struct udplane_claimed *out);
 /* Takes over what the keeper found. 0; or -errno with *d, and the socket is left to the kernel. */
 int sock_update(struct control *c, struct sock *k, const struct keeper_reply *found,
 		struct decision *d);
@@ -407,9 +407,9 @@ void control_environment_tick(struct control *c);
 
 /* judge.c */
 /* The programs of a client's control group: before its sockets are judged. */
-void control_look_at_programs(struct control *c, struct session *s);
+void session_read_programs(struct control *c, struct session *s);
 /* Fills k->verdict, unless nothing has changed since; fresh: its addresses have. */
-void control_judge(struct control *c, struct sock *k, bool fresh);
+void sock_judge(struct control *c, struct sock *k, bool fresh);
 
 /* divert.c */
 /* The same order to every worker. 0, or the first error. */
@@ -422,9 +422,9 @@ void filters_remove(struct control *c, const struct claim *cl);
  * to be delivered. */
 void divert_stop(struct control *c, struct sock *k, bool drain);
 /* Diverts its port or stops it, as decided, and publishes the reason. */
-void sock_set_diverted(struct control *c, struct sock *k, const struct decision *d);
+void sock_apply_rx(struct control *c, struct sock *k, const struct decision *d);
 /* Tells the library and the workers whether k sends by the kernel alone. */
-void sock_settle_sending(struct control *c, struct sock *k);
+void sock_apply_tx(struct control *c, struct sock *k);
 
 /* refresh.c */
 void refresh_counters(struct control *c);

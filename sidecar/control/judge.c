@@ -3,7 +3,7 @@
 #include "sidecar/control/internal.h"
 #include <sys/socket.h>
 
-void control_look_at_programs(struct control *c, struct session *s)
+void session_read_programs(struct control *c, struct session *s)
 {
 	if (!c->environment)
 		return;
@@ -15,7 +15,7 @@ void control_look_at_programs(struct control *c, struct session *s)
 	s->programs = environment_cgroup_programs(c->environment, s->cgroup_fd);
 }
 
-void control_judge(struct control *c, struct sock *k, bool fresh)
+void sock_judge(struct control *c, struct sock *k, bool fresh)
 {
 	struct judge_socket j = {
 		.v4 = k->claim.local.family == AF_INET || k->claim.dual_stack,

@@ -51,7 +51,7 @@ static bool somebody_listens(struct control *c)
 	listens = !connect(fd, (void *)&sun, sizeof(sun)) &&
 		  !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) && cred.uid == geteuid();
 	shutdown(fd, SHUT_RDWR);
-	keep_bury(c, fd);
+	fd_discard(c, fd);
 	return listens;
 }
 
@@ -210,7 +210,7 @@ void listen_close(struct control *c)
 		shutdown(c->listen.fd, SHUT_RDWR); /* no more come; */
 		while ((fd = accept4(c->listen.fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
 			shutdown(fd, SHUT_RDWR);
-			keep_bury(c, fd); /* who has come may have sent something already */
+			fd_discard(c, fd); /* who has come may have sent something already */
 		}
 		watch_remove(c, &c->listen);
 	}

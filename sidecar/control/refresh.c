@@ -92,7 +92,7 @@ void refresh_socket(struct control *c, const struct sock *k, uint32_t reason, co
 	z->cookie = k->claim.cookie;
 	memcpy(z->comm, k->session->comm, sizeof(z->comm));
 	snprintf(z->text, sizeof(z->text), "%s", text);
-	if (k->fd < 0) { /* else sock_settle_sending() writes them */
+	if (k->fd < 0) { /* else sock_apply_tx() writes them */
 		udplane_store32(&z->tx_reason, UDPLANE_REASON_NONE);
 		z->tx_text[0] = 0;
 	}

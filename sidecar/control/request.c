@@ -16,7 +16,7 @@
 #define SCM_FDS_MAX 253		 /* in one message; SCM_MAX_FD of the kernel */
 
 /* For people to read: no byte of it may do anything to their terminal. */
-static void who_it_says(struct session *s, const struct udplane_hello *h)
+static void read_hello_name(struct session *s, const struct udplane_hello *h)
 {
 	if (s->pid || h->msg.len < sizeof(*h))
 		return;
@@ -61,7 +61,7 @@ static bool answer(struct session *s, void *msg, uint16_t type, uint16_t len, ui
 		return true;
 	if (fd_cnt && errno == ETOOMANYREFS)
 		return false;
-	session_doom(s, errno == EAGAIN ? "it does not read its answers" : strerror(errno));
+	session_close_later(s, errno == EAGAIN ? "it does not read its answers" : strerror(errno));
 	return true;
 }
 
@@ -120,7 +120,7 @@ static void refuse_hello(struct control *c, struct session *s, struct udplane_we
 	stats_count(&c->stats, UDPLANE_CONTROL_ATTACH_REFUSED, 1);
 	session_log(c, s, LOG_LEVEL_WARN, "refused: %s", w->text);
 	answer(s, w, UDPLANE_MSG_WELCOME, sizeof(*w), seq, NULL, 0);
-	session_doom(s, w->text);
+	session_close_later(s, w->text);
 }
 
 static void on_hello(struct control *c, struct session *s, const struct udplane_hello *h)
@@ -141,12 +141,13 @@ static void on_hello(struct control *c, struct session *s, const struct udplane_
 	}
 	if (s->welcomed && !(h->flags & UDPLANE_HELLO_OBSERVER)) {
 		stats_count(&c->stats, UDPLANE_CONTROL_BAD_MESSAGES, 1);
-		session_doom(s, "HELLO to attach on a connection that observes; a process attaches "
-				"by a connection of its own");
+		session_close_later(
+			s, "HELLO to attach on a connection that observes; a process attaches "
+			   "by a connection of its own");
 		return;
 	}
 	s->idle_ticks = 0;
-	who_it_says(s, h);
+	read_hello_name(s, h);
 	fds[cnt++] = c->stats.zone.fd;
 	if (!(h->flags & UDPLANE_HELLO_OBSERVER)) {
 		w.status = attach(c, s, &w);
@@ -182,7 +183,8 @@ static void on_hello(struct control *c, struct session *s, const struct udplane_
 
 /* Its next message waits until the keeper has done what this one asks for. 0 or -errno: it could
  * not be asked. */
-static int ask(struct control *c, struct session *s, enum keeper_op op, uint32_t seq, uint32_t sock)
+static int ask_keeper(struct control *c, struct session *s, enum keeper_op op, uint32_t seq,
+		      uint32_t sock)
 {
 	int err = 0;
 
@@ -206,39 +208,39 @@ static int ask(struct control *c, struct session *s, enum keeper_op op, uint32_t
 	return 0;
 }
 
-static void go_on(struct control *c, struct session *s)
+static void resume(struct control *c, struct session *s)
 {
 	memset(&s->asked, 0, sizeof(s->asked));
-	if (!s->doomed && watch_add(c, &s->watch, EPOLLIN))
-		session_doom(s, "epoll: no memory");
+	if (!s->closing && watch_add(c, &s->watch, EPOLLIN))
+		session_close_later(s, "epoll: no memory");
 }
 
 static void on_claim(struct control *c, struct session *s, const struct udplane_claim *m,
 		     const struct keeper_reply *found)
 {
-	struct sock_gift gift = {.wake_fd = -1, .segment_fd = -1};
+	struct sock_fds given = {.wake_fd = -1, .segment_fd = -1};
 	struct udplane_claimed out = {0};
 	int fds[2];
 	uint32_t cnt = 0;
 
-	sock_claim(c, s, m, found, &out, &gift);
-	if (gift.wake_fd >= 0)
-		fds[cnt++] = gift.wake_fd;
-	if (gift.segment_fd >= 0)
-		fds[cnt++] = gift.segment_fd;
+	sock_claim(c, s, m, found, &out, &given);
+	if (given.wake_fd >= 0)
+		fds[cnt++] = given.wake_fd;
+	if (given.segment_fd >= 0)
+		fds[cnt++] = given.segment_fd;
 	if (!answer(s, &out, UDPLANE_MSG_CLAIMED, sizeof(out), m->msg.seq, fds, cnt)) {
-		sock_unclaim(c, sock_find(c, s, out.sock), &gift, UDPLANE_REASON_DESCRIPTORS,
+		sock_unclaim(c, sock_find(c, s, out.sock), &given, UDPLANE_REASON_DESCRIPTORS,
 			     TOO_MANY_REFS, &out);
 		answer(s, &out, UDPLANE_MSG_CLAIMED, sizeof(out), m->msg.seq, NULL, 0);
 	}
-	if (gift.wake_fd >= 0)
-		close(gift.wake_fd);
+	if (given.wake_fd >= 0)
+		close(given.wake_fd);
 }
 
 static void bad_message(struct control *c, struct session *s, const char *text)
 {
 	stats_count(&c->stats, UDPLANE_CONTROL_BAD_MESSAGES, 1);
-	session_doom(s, text);
+	session_close_later(s, text);
 }
 
 static void on_taken(struct control *c, struct session *s, const struct keeper_reply *r)
@@ -246,7 +248,7 @@ static void on_taken(struct control *c, struct session *s, const struct keeper_r
 	char text[UDPLANE_TEXT_LEN];
 
 	if (r->len <= 0)
-		session_doom(s, r->len ? strerror(-r->len) : "");
+		session_close_later(s, r->len ? strerror(-r->len) : "");
 	else if (message_check(r->msg, (size_t)r->len, s->welcomed, s->observer, r->fd_cnt, text,
 			       sizeof(text)) != UDPLANE_MSG_CLAIM)
 		bad_message(c, s, text);
@@ -283,7 +285,7 @@ static void answered(struct control *c, const struct keeper_reply *r)
 	TAILQ_FOREACH(s, &c->all, link)
 		if (s->serial == r->session)
 			break;
-	if (!s || s->doomed) {
+	if (!s || s->closing) {
 		sock_unprepare(c);
 		return;
 	}
@@ -299,7 +301,7 @@ static void answered(struct control *c, const struct keeper_reply *r)
 		on_verified(c, s, r);
 	else
 		on_barrier(s);
-	go_on(c, s);
+	resume(c, s);
 }
 
 void request_replies(struct control *c, struct watch *w, uint32_t events)
@@ -314,7 +316,7 @@ void request_replies(struct control *c, struct watch *w, uint32_t events)
 	if (n == 0)
 		return;
 	log_error("the keeper of descriptors has ended (%s): starting again", strerror(-n));
-	control_lose_device(c, true);
+	backend_lose(c, true);
 }
 
 /* A claim that the keeper cannot be given now. Its descriptors are received, but not looked at nor
@@ -342,7 +344,7 @@ static void refuse_claim(struct control *c, struct session *s)
 			continue;
 		memcpy(fds, CMSG_DATA(cm), cnt * sizeof(int));
 		for (uint32_t i = 0; i < cnt; i++)
-			keep_bury(c, fds[i]);
+			fd_discard(c, fds[i]);
 	}
 	stats_count(&c->stats, UDPLANE_CONTROL_CLAIMS_REFUSED, 1);
 	udplane_count(&c->stats.z->refused[out.reason], 1);
@@ -366,7 +368,7 @@ static void on_request(struct control *c, struct session *s, struct udplane_sock
 			 "socket %u is not one that this process has claimed", m->sock);
 		stats_count(&c->stats, UDPLANE_CONTROL_BAD_MESSAGES, 1);
 	} else if (m->msg.type == UDPLANE_MSG_UPDATE && kept) {
-		ask(c, s, KEEPER_VERIFY, m->msg.seq, m->sock);
+		ask_keeper(c, s, KEEPER_VERIFY, m->msg.seq, m->sock);
 		return;
 	} else if (m->msg.type == UDPLANE_MSG_RELEASE) {
 		if (m->reason != UDPLANE_REASON_NONE)
@@ -377,8 +379,8 @@ static void on_request(struct control *c, struct session *s, struct udplane_sock
 		else
 			sock_release(c, k);
 		if (kept) {
-			ask(c, s, KEEPER_BARRIER, m->msg.seq,
-			    0); /* the port is free when its socket is closed here, too */
+			ask_keeper(c, s, KEEPER_BARRIER, m->msg.seq,
+				   0); /* the port is free when its socket is closed here, too */
 			return;
 		}
 	}
@@ -394,7 +396,7 @@ static void dispatch(struct control *c, struct session *s, void *buf, size_t len
 	switch (type) {
 	case UDPLANE_MSG_HELLO: on_hello(c, s, buf); return;
 	case UDPLANE_MSG_CLAIM:
-		if (ask(c, s, KEEPER_TAKE, 0, 0))
+		if (ask_keeper(c, s, KEEPER_TAKE, 0, 0))
 			refuse_claim(c, s);
 		return;
 	case UDPLANE_MSG_UPDATE:
@@ -414,7 +416,7 @@ void request_ready(struct control *c, struct watch *w, uint32_t events)
 	ssize_t n;
 
 	(void)events;
-	if (s->doomed || s->asked.op)
+	if (s->closing || s->asked.op)
 		return;
 	n = recvmsg(w->fd, &mh, MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -423,7 +425,7 @@ void request_ready(struct control *c, struct watch *w, uint32_t events)
 	if (n > 0 && !fds)
 		n = recv(w->fd, buf, sizeof(buf), MSG_DONTWAIT | MSG_TRUNC);
 	if (n <= 0)
-		session_doom(s, ""); /* an empty message is as good as none */
+		session_close_later(s, ""); /* an empty message is as good as none */
 	else
 		dispatch(c, s, buf, (size_t)n, fds);
 }

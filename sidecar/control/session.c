@@ -17,7 +17,7 @@
 /* connections that only read stats, or have not said yet what they want */
 #define SESSION_OBSERVERS 64
 
-static void who_is_it(struct session *s)
+static void read_peer(struct session *s)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
@@ -42,8 +42,8 @@ static void evict_observer(struct control *c)
 	struct session *s;
 
 	TAILQ_FOREACH(s, &c->all, link) {
-		if (s->observer && !s->doomed) {
-			session_doom(
+		if (s->observer && !s->closing) {
+			session_close_later(
 				s,
 				"too many connections that have not attached; this is the oldest");
 			return;
@@ -58,7 +58,7 @@ static void open_session(struct control *c, int fd)
 	if (!s) {
 		log_warn("connection refused: no memory");
 		stats_count(&c->stats, UDPLANE_CONTROL_ATTACH_REFUSED, 1);
-		keep_bury(c, fd);
+		fd_discard(c, fd);
 		return;
 	}
 	if (c->observers >= SESSION_OBSERVERS)
@@ -70,11 +70,11 @@ static void open_session(struct control *c, int fd)
 	s->serial = ++c->serial;
 	TAILQ_INIT(&s->socks);
 	TAILQ_INIT(&s->refused);
-	who_is_it(s);
+	read_peer(s);
 	TAILQ_INSERT_TAIL(&c->all, s, link);
 	c->observers++;
 	if (watch_add(c, &s->watch, EPOLLIN))
-		session_doom(s, "epoll: no memory");
+		session_close_later(s, "epoll: no memory");
 }
 
 /* Until the next tick. */
@@ -88,7 +88,7 @@ static void listen_pause(struct control *c)
 void session_accept(struct control *c, struct watch *w, uint32_t events)
 {
 	(void)events;
-	if (c->unburied_cnt > CONTROL_UNBURIED) {
+	if (c->discarded_cnt > CONTROL_DISCARDED) {
 		listen_pause(c);
 		return;
 	}
@@ -112,8 +112,8 @@ void session_accept(struct control *c, struct watch *w, uint32_t events)
 
 void session_close(struct control *c, struct session *s)
 {
-	if (s->doom[0])
-		session_log(c, s, LOG_LEVEL_WARN, "disconnected: %s", s->doom);
+	if (s->close_reason[0])
+		session_log(c, s, LOG_LEVEL_WARN, "disconnected: %s", s->close_reason);
 	while (sock_release_some(c, s))
 		;
 	if (s->observer) {
@@ -130,7 +130,7 @@ void session_close(struct control *c, struct session *s)
 	TAILQ_REMOVE(&c->all, s, link);
 	epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, s->watch.fd, NULL);
 	shutdown(s->watch.fd, SHUT_RDWR);
-	keep_bury(c, s->watch.fd); /* with what it has sent and we have not read */
+	fd_discard(c, s->watch.fd); /* with what it has sent and we have not read */
 	if (s->cgroup_fd >= 0)
 		close(s->cgroup_fd);
 	free(s);
@@ -142,9 +142,9 @@ void session_tick(struct control *c)
 {
 	struct session *s;
 
-	if (c->unsaid && clock_now_ns() - c->said_ns >= LOG_QUOTA_NS) {
-		log_warn("%u more lines about clients were not written", c->unsaid);
-		c->unsaid = 0;
+	if (c->lines_dropped && clock_now_ns() - c->lines_dropped_ns >= LOG_QUOTA_NS) {
+		log_warn("%u more lines about clients were not written", c->lines_dropped);
+		c->lines_dropped = 0;
 	}
 	TAILQ_FOREACH(s, &c->all, link)
 		if (s->channel.addr)
@@ -152,9 +152,10 @@ void session_tick(struct control *c)
 	TAILQ_FOREACH(s, &c->all, link) {
 		if (s->observer &&
 		    ++s->idle_ticks > (s->welcomed ? SESSION_OBSERVER_TICKS : SESSION_HELLO_TICKS))
-			session_doom(s, s->welcomed ? "" : "no HELLO within seconds of connecting");
+			session_close_later(
+				s, s->welcomed ? "" : "no HELLO within seconds of connecting");
 		if (s->asked.op && ++s->asked.ticks > SESSION_ASKED_TICKS)
-			session_doom(s, "calls on the descriptors that it passed hang");
+			session_close_later(s, "calls on the descriptors that it passed hang");
 	}
 }
 
@@ -169,11 +170,11 @@ void session_reap(struct control *c, uint64_t end)
 		bool more = true;
 
 		next = TAILQ_NEXT(s, link);
-		if (!s->doomed)
-			continue;
 		if (!s->closing)
+			continue;
+		if (!s->releasing)
 			epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, s->watch.fd, NULL);
-		s->closing = true;
+		s->releasing = true;
 		while (more && clock_now_ns() < end)
 			more = sock_release_some(c, s) || rings_free_some(&s->rings);
 		if (!more)

@@ -19,8 +19,8 @@ void session_log(struct control *c, struct session *s, enum log_level level, con
 		return;
 	if (!log_quota_take(&s->lines, SESSION_LINES, now) ||
 	    !log_quota_take(&c->lines, SESSION_LINES_ALL, now)) {
-		if (!c->unsaid++)
-			c->said_ns = now;
+		if (!c->lines_dropped++)
+			c->lines_dropped_ns = now;
 		return;
 	}
 	va_start(ap, fmt);
@@ -29,10 +29,10 @@ void session_log(struct control *c, struct session *s, enum log_level level, con
 	log_write(level, "client %d (%s) %s", s->pid, s->comm, text);
 }
 
-void session_doom(struct session *s, const char *why)
+void session_close_later(struct session *s, const char *why)
 {
-	if (s->doomed)
+	if (s->closing)
 		return;
-	s->doomed = true;
-	snprintf(s->doom, sizeof(s->doom), "%s", why);
+	s->closing = true;
+	snprintf(s->close_reason, sizeof(s->close_reason), "%s", why);
 }

@@ -194,7 +194,7 @@ static void mark_port(struct control *c, struct shared_port *p)
 
 /* ---- listing ---- */
 
-static void found(void *arg, const struct claim_other *o)
+static void on_listed(void *arg, const struct claim_other *o)
 {
 	struct control *c = arg;
 	struct shared_port *p = c->shared.port[o->local.port_be];
@@ -231,7 +231,7 @@ static void reopen(int *nl)
 }
 
 /* Lists one port at once, if it is soon done. 0; 1: it is not; or -errno. */
-static int look(struct control *c, struct shared_port *p)
+static int list_now(struct control *c, struct shared_port *p)
 {
 	struct shared *sh = &c->shared;
 	bool collecting = p->collecting;
@@ -242,7 +242,7 @@ static int look(struct control *c, struct shared_port *p)
 	p->collecting = true;
 	err = claim_scan_begin(&sh->first, sh->first_fd, p->port_be);
 	for (int i = 0; i < LOOK_STEPS && !err && sh->first.running; i++) {
-		int more = claim_scan_step(&sh->first, found, c);
+		int more = claim_scan_step(&sh->first, on_listed, c);
 
 		err = more < 0 ? more : 0;
 	}
@@ -268,14 +268,14 @@ static void scan_soon(struct control *c)
 }
 
 /* 0: p->now may be used; 1: not yet; or -errno. exact: as of now, where that is soon done. */
-static int know(struct control *c, struct shared_port *p, bool exact)
+static int ensure_listed(struct control *c, struct shared_port *p, bool exact)
 {
 	bool old = !p->listed_ns || clock_now_ns() - p->listed_ns > KNOWN_NS;
 	int err;
 
 	if (!old && !(exact && p->now.seen < LOOK_AGAIN))
 		return 0;
-	err = look(c, p);
+	err = list_now(c, p);
 	if (err > 0)
 		scan_soon(c);
 	else if (!err && p->changed)
@@ -289,7 +289,7 @@ static void ask_others(struct control *c, const struct sock *k, bool exact,
 		       struct decide_rx_facts *facts)
 {
 	struct shared_port *p = port_of(c, k->claim.key.local.port_be);
-	int err = p ? know(c, p, exact) : -ENOMEM;
+	int err = p ? ensure_listed(c, p, exact) : -ENOMEM;
 
 	if (err < 0) {
 		snprintf(facts->text, sizeof(facts->text), "%s", strerror(-err));
@@ -324,7 +324,8 @@ static void ask_winner(struct control *c, const struct sock *k, struct decide_rx
 	claim_other_text(&winner, facts->text, sizeof(facts->text));
 }
 
-static void judge(struct control *c, const struct sock *k, bool exact, struct decision *d)
+static void decide_receiving(struct control *c, const struct sock *k, bool exact,
+			     struct decision *d)
 {
 	struct index_item *rival = index_rival(&k->item);
 	struct decide_rx_facts facts = {
@@ -346,14 +347,14 @@ static void judge(struct control *c, const struct sock *k, bool exact, struct de
 	}
 }
 
-static void settle(struct control *c, struct sock *k, bool exact)
+static void apply_decisions(struct control *c, struct sock *k, bool exact)
 {
 	struct decision d;
 
-	control_judge(c, k, false);
-	sock_settle_sending(c, k);
-	judge(c, k, exact, &d);
-	sock_set_diverted(c, k, &d);
+	sock_judge(c, k, false);
+	sock_apply_tx(c, k);
+	decide_receiving(c, k, exact, &d);
+	sock_apply_rx(c, k, &d);
 }
 
 /* ---- what others call ---- */
@@ -387,7 +388,7 @@ void shared_close(struct control *c)
 }
 
 /* Its cookie is ours now: nobody waits for it any more. */
-static void not_other(struct control *c, const struct sock *k)
+static void remove_from_others(struct control *c, const struct sock *k)
 {
 	struct shared_port *p = c->shared.port[k->claim.key.local.port_be];
 
@@ -418,8 +419,8 @@ int shared_enter(struct control *c, struct sock *k)
 		TAILQ_INSERT_TAIL(&c->shared.fresh, k, todo_link);
 		work_at(c, k->fresh_until_ns);
 	}
-	not_other(c, k);
-	settle(c, k, true);
+	remove_from_others(c, k);
+	apply_decisions(c, k, true);
 	return 0;
 }
 
@@ -477,7 +478,7 @@ static void settle_marked(struct control *c, uint64_t end)
 
 	while ((k = TAILQ_FIRST(&c->shared.settle)) != NULL && clock_now_ns() < end) {
 		todo_remove(c, k);
-		settle(c, k, false);
+		apply_decisions(c, k, false);
 	}
 }
 
@@ -556,7 +557,7 @@ static void scan_work(struct control *c, uint64_t end)
 			return;
 		}
 		if (more) {
-			more = claim_scan_step(&sh->scan, found, c);
+			more = claim_scan_step(&sh->scan, on_listed, c);
 			if (more < 0) {
 				log_warn("cannot list sockets: %s", strerror(-more));
 				reopen(&sh->scan_fd);

@@ -31,7 +31,7 @@ static void send_slow(struct control *c, const struct worker_event *ev)
 		    ev->len);
 }
 
-static void expel(struct control *c, const struct worker_event *ev)
+static void close_misbehaving(struct control *c, const struct worker_event *ev)
 {
 	struct session *s =
 		ev->channel_id < c->cfg->max_clients ? c->session[ev->channel_id] : NULL;
@@ -40,12 +40,13 @@ static void expel(struct control *c, const struct worker_event *ev)
 		return; /* it has gone, and another one may have its number */
 	if (ev->type == WORKER_EVENT_SLOW_SIGNAL) {
 		stats_count(&c->stats, UDPLANE_CONTROL_SLOW_SIGNALS, 1);
-		session_doom(s, "signals to it take too long: too many epoll entries watch one of "
-				"its sockets");
+		session_close_later(
+			s, "signals to it take too long: too many epoll entries watch one of "
+			   "its sockets");
 		return;
 	}
 	stats_count(&c->stats, UDPLANE_CONTROL_CORRUPT, 1);
-	session_doom(s, "it wrote nonsense into its shared rings (ring_corrupted)");
+	session_close_later(s, "it wrote nonsense into its shared rings (ring_corrupted)");
 }
 
 /* Returns false when there is nothing left. */
@@ -58,7 +59,7 @@ static bool one_event(struct control *c, uint32_t worker)
 	if (ev->type == WORKER_EVENT_SLOW)
 		send_slow(c, ev);
 	else
-		expel(c, ev);
+		close_misbehaving(c, ev);
 	worker_event_done(c->worker[worker]);
 	return true;
 }

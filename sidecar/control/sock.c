@@ -122,7 +122,7 @@ static int make_wake_pair(struct control *c)
 	return 0;
 }
 
-static enum udplane_reason take_wake_pair(struct control *c, struct sock *k, struct sock_gift *gift,
+static enum udplane_reason take_wake_pair(struct control *c, struct sock *k, struct sock_fds *fds,
 					  struct decision *d)
 {
 	int err = make_wake_pair(c);
@@ -131,7 +131,7 @@ static enum udplane_reason take_wake_pair(struct control *c, struct sock *k, str
 		return decide(d, UDPLANE_REASON_DESCRIPTORS,
 			      "no wake socket: %s; raise RLIMIT_NOFILE of udplaned",
 			      strerror(-err));
-	gift->wake_fd = c->wake_pair[0];
+	fds->wake_fd = c->wake_pair[0];
 	k->wake_fd = c->wake_pair[1];
 	c->wake_pair[0] = c->wake_pair[1] = -1;
 	return UDPLANE_REASON_NONE;
@@ -139,7 +139,7 @@ static enum udplane_reason take_wake_pair(struct control *c, struct sock *k, str
 
 void sock_prepare(struct control *c, struct session *s, bool claim)
 {
-	control_look_at_programs(c, s);
+	session_read_programs(c, s);
 	if (claim && c->dev)
 		make_wake_pair(c); /* if it cannot be made, the claim says so */
 }
@@ -178,34 +178,34 @@ static void put_rings(struct control *c, struct sock *k)
 
 /* A segment that came with a claim that is refused after all: the client, which counts them, will
  * not hear of it. */
-static void unmake_segment(struct session *s, struct sock_gift *gift)
+static void unmake_segment(struct session *s, struct sock_fds *fds)
 {
-	if (gift->segment_fd >= 0)
+	if (fds->segment_fd >= 0)
 		rings_unmake_segment(&s->rings);
-	gift->segment_fd = -1;
+	fds->segment_fd = -1;
 }
 
 /* Gives the socket rings, and tells the workers. */
-static enum udplane_reason give_rings(struct control *c, struct sock *k, struct sock_gift *gift,
+static enum udplane_reason give_rings(struct control *c, struct sock *k, struct sock_fds *fds,
 				      struct decision *d)
 {
 	struct worker_order o = {.op = WORKER_SOCKET_REMOVE, .sock = k->id};
 	int err;
 
-	if (take_rings(c, k, &gift->segment_fd, d))
+	if (take_rings(c, k, &fds->segment_fd, d))
 		return d->reason;
 	err = add_to_workers(c, k);
 	if (!err)
 		return UDPLANE_REASON_NONE;
 	workers_call(c, &o);
 	put_rings(c, k);
-	unmake_segment(k->session, gift);
+	unmake_segment(k->session, fds);
 	return decide(d, UDPLANE_REASON_NO_MEMORY, "the worker refuses it: %s", strerror(-err));
 }
 
 /* Gives the socket number, rings and wake socket. */
-static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_gift *gift,
-				 struct decision *d)
+static enum udplane_reason sock_allocate(struct control *c, struct sock *k, struct sock_fds *fds,
+					 struct decision *d)
 {
 	int id = sock_id_take(c);
 
@@ -213,13 +213,13 @@ static enum udplane_reason equip(struct control *c, struct sock *k, struct sock_
 		return decide(d, UDPLANE_REASON_TOO_MANY, "%u sockets are claimed already",
 			      c->cfg->max_sockets);
 	k->id = (uint32_t)id;
-	if (!take_wake_pair(c, k, gift, d) && !give_rings(c, k, gift, d))
+	if (!take_wake_pair(c, k, fds, d) && !give_rings(c, k, fds, d))
 		return UDPLANE_REASON_NONE;
 	sock_id_put(c, k->id);
 	return d->reason;
 }
 
-static void fill_claimed(struct control *c, const struct sock *k, const struct sock_gift *gift,
+static void fill_claimed(struct control *c, const struct sock *k, const struct sock_fds *fds,
 			 struct udplane_claimed *out)
 {
 	const struct ring_class *cls = &k->session->rings.cls[k->cls];
@@ -230,7 +230,7 @@ static void fill_claimed(struct control *c, const struct sock *k, const struct s
 	out->ring_off = k->place.off;
 	out->ring_len = cls->len;
 	out->ring_size = cls->size;
-	if (gift->segment_fd >= 0)
+	if (fds->segment_fd >= 0)
 		out->segment_len = (uint32_t)k->session->rings.seg[k->place.segment]->len;
 }
 
@@ -285,29 +285,29 @@ static void remember_refusal(struct control *c, struct session *s, struct sock *
 }
 
 /* What was given so far goes back, and the socket too. Takes k over, which may be NULL. */
-static void take_back(struct control *c, struct session *s, struct sock *k, struct sock_gift *gift,
-		      const struct keeper_reply *found, const struct decision *d)
+static void sock_give_up(struct control *c, struct session *s, struct sock *k, struct sock_fds *fds,
+			 const struct keeper_reply *found, const struct decision *d)
 {
 	if (k && k->wake_fd >= 0)
 		close(k->wake_fd);
-	if (gift->wake_fd >= 0)
-		close(gift->wake_fd); /* a refusal carries none */
-	gift->wake_fd = -1;
+	if (fds->wake_fd >= 0)
+		close(fds->wake_fd); /* a refusal carries none */
+	fds->wake_fd = -1;
 	if (found->fd >= 0)
 		keeper_close(&c->keeper, s->serial, found->fd);
 	if (k)
 		remember_refusal(c, s, k, d);
 }
 
-static void admit(struct control *c, struct session *s, struct sock *k)
+static void sock_admit(struct control *c, struct session *s, struct sock *k)
 {
 	forget_refusal(c, s, k->claim.local.port_be);
 	sock_insert(c, k);
 	TAILQ_INSERT_TAIL(&s->socks, k, link);
 	stats_count(&c->stats, UDPLANE_CONTROL_CLAIMS, 1);
 	stats_gauge_add(&c->stats, UDPLANE_CONTROL_SOCKETS, 1);
-	control_judge(c, k, true);
-	sock_settle_sending(c, k);
+	sock_judge(c, k, true);
+	sock_apply_tx(c, k);
 	if (shared_enter(c, k))
 		sock_to_kernel(c, k, UDPLANE_REASON_NO_MEMORY, NO_ACCOUNT);
 }
@@ -330,29 +330,28 @@ static struct sock *sock_new(struct control *c, struct session *s, const struct 
 }
 
 void sock_claim(struct control *c, struct session *s, const struct udplane_claim *m,
-		const struct keeper_reply *found, struct udplane_claimed *out,
-		struct sock_gift *gift)
+		const struct keeper_reply *found, struct udplane_claimed *out, struct sock_fds *fds)
 {
 	struct sock *k = sock_new(c, s, found);
 	struct decision d = {.reason = UDPLANE_REASON_NO_MEMORY};
 
-	if (k && !check_claim(c, s, m, found, &d) && !equip(c, k, gift, &d)) {
-		admit(c, s, k);
-		fill_claimed(c, k, gift, out);
+	if (k && !check_claim(c, s, m, found, &d) && !sock_allocate(c, k, fds, &d)) {
+		sock_admit(c, s, k);
+		fill_claimed(c, k, fds, out);
 		return;
 	}
 	refuse(c, s, &d, out);
-	take_back(c, s, k, gift, found, &d);
+	sock_give_up(c, s, k, fds, found, &d);
 }
 
-void sock_unclaim(struct control *c, struct sock *k, struct sock_gift *gift,
-		  enum udplane_reason why, const char *text, struct udplane_claimed *out)
+void sock_unclaim(struct control *c, struct sock *k, struct sock_fds *fds, enum udplane_reason why,
+		  const char *text, struct udplane_claimed *out)
 {
 	struct session *s = k->session;
 	struct decision d;
 
 	sock_release(c, k);
-	unmake_segment(s, gift);
+	unmake_segment(s, fds);
 	decide(&d, why, "%s", text);
 	refuse(c, s, &d, out);
 }
@@ -365,8 +364,8 @@ static int claim_again(struct control *c, struct sock *k, const struct claim *no
 	divert_stop(c, k, true);
 	shared_leave(c, k, false);
 	k->claim = *now;
-	control_judge(c, k, true);
-	sock_settle_sending(c, k);
+	sock_judge(c, k, true);
+	sock_apply_tx(c, k);
 	sock_source(k, &o.source);
 	workers_call(c, &o);
 	return shared_enter(c, k);

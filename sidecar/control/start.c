@@ -371,7 +371,7 @@ void control_free(struct control *c)
 {
 	listen_close(c);
 	while (!TAILQ_EMPTY(&c->all)) {
-		TAILQ_FIRST(&c->all)->doom[0] = 0;
+		TAILQ_FIRST(&c->all)->close_reason[0] = 0;
 		session_close(c, TAILQ_FIRST(&c->all));
 	}
 	for (uint32_t i = 0; i < c->worker_cnt; i++)
