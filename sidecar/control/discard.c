@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The control thread's dealings with the keeper (sidecar/keeper). */
+/*
+ * Descriptors that the keeper closes for the control thread.
+ *
+ * close() of a client's connection also closes the descriptors in messages that are unread in it,
+ * and a client can pass one whose close() takes as long as it likes.
+ */
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
 #include <errno.h>
@@ -10,15 +15,14 @@
 
 #define DISCARD_BATCH 4u /* descriptors; at most KEEPER_BURY_MAX */
 
-void keep_stop(struct control *c)
+void fd_discard_stop(struct control *c)
 {
-	keeper_stop(&c->keeper);
 	for (uint32_t i = 0; i < c->discarded_cnt; i++)
 		close(c->discarded[i]);
 	free(c->discarded);
 }
 
-/* Gives the last cnt of them away. False: not now. */
+/* Gives the last cnt of them to the keeper. Returns false if it has no room for them now. */
 static bool discard_last(struct control *c, uint32_t cnt)
 {
 	const int *fds = c->discarded + c->discarded_cnt - cnt;
@@ -32,7 +36,7 @@ static bool discard_last(struct control *c, uint32_t cnt)
 	return true;
 }
 
-/* As many in one message as fit: it is a matter of a process that wakes up. */
+/* Several in one message: each message may wake the keeper up. */
 void fd_discard(struct control *c, int fd)
 {
 	if (c->discarded_cnt == c->discarded_room) {
@@ -40,7 +44,7 @@ void fd_discard(struct control *c, int fd)
 		int *more = realloc(c->discarded, room * sizeof(*more));
 
 		if (!more)
-			return; /* it stays open: better than to wait for it */
+			return; /* it stays open, which is better than waiting for it */
 		c->discarded = more;
 		c->discarded_room = room;
 	}

@@ -155,10 +155,10 @@ static void repair_black_hole(struct control *c, bool can_generic)
 
 static void repair_tx(struct control *c, bool stuck)
 {
-	if (c->mute == stuck)
+	if (c->tx_stuck == stuck)
 		return;
 	c->bypassed = false; /* one text at a time: if it is so still, it is found again */
-	c->mute = stuck;
+	c->tx_stuck = stuck;
 	routing_publish(c);
 	report_trouble(
 		c,

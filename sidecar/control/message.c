@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Checks lengths and descriptor counts of a client's message before its fields are read. */
-#include "sidecar/control/internal.h"
+#include "sidecar/control/message.h"
+
 #include <stdio.h>
 #include <string.h>
+#include <udplane/abi.h>
 
 static const struct {
 	uint16_t len;

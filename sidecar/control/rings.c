@@ -5,7 +5,8 @@
  * for next. The lowest free place is taken first, so that the last segments become empty: their
  * pages go back (rings_shrink), whatever the client still has mapped.
  */
-#include "sidecar/control/internal.h"
+#include "sidecar/control/rings.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

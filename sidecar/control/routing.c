@@ -38,7 +38,7 @@ void routing_publish(struct control *c)
 	note = route_table_note(c->route);
 	if (!note[0] && rules && rules->excluded_cnt)
 		note = rules->excluded_text;
-	stats_set_prefixes(&c->stats, prefix, c->mute ? 0 : cnt, note);
+	stats_set_prefixes(&c->stats, prefix, c->tx_stuck ? 0 : cnt, note);
 }
 
 /* Which sources the device may take from the kernel. */

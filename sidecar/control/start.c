@@ -388,5 +388,6 @@ void control_free(struct control *c)
 	free(c->id_free);
 	free(c->session);
 	free(c->sock);
-	keep_stop(c);
+	keeper_stop(&c->keeper);
+	fd_discard_stop(c);
 }

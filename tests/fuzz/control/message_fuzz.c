@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Control messages: no input makes the check read beyond it, and whatever passes is as long as its
  * type's struct. */
-#include <stdbool.h>
+#include "sidecar/control/message.h"
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <udplane/abi.h>
 
-int message_check(const void *buf, size_t len, bool welcomed, bool observer, uint32_t fds,
-		  char *text, size_t text_len);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static size_t least(int type)

@@ -4,11 +4,8 @@
 #include <cstring>
 #include <string>
 
-extern "C" {
+#include "sidecar/control/message.h"
 #include <udplane/abi.h>
-int message_check(const void *buf, size_t len, bool welcomed, bool observer, uint32_t fds,
-		  char *text, size_t text_len);
-}
 
 namespace
 {

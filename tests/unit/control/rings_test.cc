@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // RX rings of one client: the lowest free place first, and empty segments give their pages back.
 extern "C" {
-#include "sidecar/control/internal.h"
+#include "sidecar/control/rings.h"
 }
 
 #include <gtest/gtest.h>
