@@ -109,7 +109,7 @@ static int try_backend(struct control *c, enum udplane_backend backend, char why
 	int err = open_device(c, backend, why, WHY_LEN);
 
 	if (!err) {
-		why[0] = '\0'; /* what there was on the way is said elsewhere */
+		why[0] = '\0'; /* warnings on the way are in mode_text */
 		return 0;
 	}
 	if (c->cfg->backend == CONFIG_BACKEND_AUTO)
@@ -120,7 +120,7 @@ static int try_backend(struct control *c, enum udplane_backend backend, char why
 	return err;
 }
 
-/* Why no VFIO device is tried. */
+/* No VFIO device is configured, or it cannot be read: sets the reason. */
 static void no_vfio(const struct control *c, char why[WHY_LEN])
 {
 	char target[VFIO_TARGET_SIZE];
@@ -133,7 +133,7 @@ static void no_vfio(const struct control *c, char why[WHY_LEN])
 	log_warn("vfio: %s; backend auto goes on with af_xdp", why);
 }
 
-/* A reason for people: its beginning, if it is too long; the log has it whole. */
+/* Sets a text of the stats zone. If it is too long it is cut; the log has it whole. */
 static void __attribute__((format(printf, 2, 3)))
 set_text(char out[UDPLANE_TEXT_LEN], const char *fmt, ...)
 {
@@ -145,7 +145,7 @@ set_text(char out[UDPLANE_TEXT_LEN], const char *fmt, ...)
 	va_end(ap);
 }
 
-/* vfio and af_xdp: why not, or empty. */
+/* vfio, af_xdp: why each was not used, or empty. */
 static void set_backend_text(struct control *c, const char *vfio, const char *af_xdp)
 {
 	struct udplane_stats_zone *z = c->stats.z;
@@ -190,8 +190,8 @@ int backend_choose(struct control *c)
 	return 0;
 }
 
-/* The device is lost. Once more from the start is better than to end, unless that happens all the
- * time: then whoever supervises us decides when to try again. */
+/* Starting again in place is better than ending, unless the device is lost again and again: then
+ * the supervisor of udplaned decides when to try again. */
 void backend_lose(struct control *c, bool again)
 {
 	c->failed = true;

@@ -65,7 +65,7 @@ static int add_lanes(struct control *c, struct session *s, const struct udplane_
 	return 0;
 }
 
-/* Of one socket: most processes have no more, and need no segment then. */
+/* Bytes for the rings of one socket. Most processes have no more, and need no segment then. */
 static uint32_t first_rings(const struct control *c)
 {
 	return c->worker_cnt * line_up(sizeof(struct udplane_rx_ring) +

@@ -9,8 +9,8 @@
 #define JUDGE_BUDGET_NS 1000000 /* of one turn of the loop: a socket takes up to 8 us */
 #define CHECK_TICKS	10	/* seconds that the keeper may take to look at a socket */
 
-/* A socket may have lost its port, or have got options that only the kernel applies, without our
- * being told: connect(AF_UNSPEC) or setsockopt() by a road that is not ours. */
+/* A socket may lose its port, or get options that only the kernel applies, without a message to
+ * udplaned: by connect(AF_UNSPEC) or setsockopt() calls that bypass libudplane. */
 static void verify_again(struct control *c, struct sock *k)
 {
 	if (k->checking) {
@@ -44,9 +44,8 @@ void sock_checked(struct control *c, struct sock *k, const struct keeper_reply *
 	sock_update(c, k, found, &d);
 }
 
-/* Once a second: are the claims still what they were? Those that wait are looked at anew. In turns,
- * and within a budget: whoever waits for an answer of this thread must not wait long, however many
- * sockets there are. */
+/* In turns and within a budget, because clients wait for answers of this thread, however many
+ * sockets there are. Sockets that are not diverted are decided about again. */
 void sock_check(struct control *c)
 {
 	uint64_t end = clock_now_ns() + CHECK_BUDGET_NS;
@@ -66,7 +65,7 @@ void sock_check(struct control *c)
 	}
 }
 
-/* The host's addresses have changed. Where a socket's own is gone, it sends by the kernel. */
+/* A socket whose own address is gone sends by the kernel. */
 void sock_check_sources(struct control *c)
 {
 	struct sock *k;
@@ -80,9 +79,8 @@ void sock_check_sources(struct control *c)
 	}
 }
 
-/* The set of asked-for ports has changed. Sockets on a port that left it keep their rings, and are
- * diverted again when it comes back; what was refused for want of it is claimed again by its
- * client. */
+/* Sockets on a port that is not asked for any more keep their rings, and are diverted again when it
+ * is. A claim that was refused because of its port is repeated by its client. */
 void sock_ports_changed(struct control *c)
 {
 	struct sock *k;

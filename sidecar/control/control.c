@@ -48,9 +48,9 @@ static void reload_ports(struct control *c)
 }
 
 /*
- * Has the kubelet written the annotations anew? It swaps a symbolic link on the way, so the path
- * then leads to another inode; an editor's change shows in the times. A stat() a second, where
- * inotify would have to follow each of the links.
+ * Reads the annotations again if the file has changed. The kubelet swaps a symbolic link, so the
+ * path then leads to another inode; an editor's change shows in the times. One stat() per second is
+ * enough for both, where inotify would have to follow each of the links.
  */
 static void check_annotations(struct control *c)
 {
@@ -147,8 +147,8 @@ static int watch_basics(struct control *c)
 	return err ? err : watch_add(c, &c->tick, EPOLLIN);
 }
 
-/* Events of one kind. What is left at the end of the turn epoll reports again, after those that
- * have not had theirs. */
+/* Serves events of one kind. What is left at the end of the turn is reported again by epoll, after
+ * those that have not been served. */
 static void serve(struct control *c, const struct epoll_event *ev, int n, bool patient)
 {
 	uint64_t end = clock_now_ns() + TURN_NS;
@@ -173,7 +173,7 @@ static void loop(struct control *c)
 
 		serve(c, ev, n, false);
 		serve(c, ev, n, true);
-		/* after the turn: other events of it may point to them */
+		/* after all events of this turn, which may point to these sessions */
 		session_reap(c, clock_now_ns() + WORK_BUDGET_NS);
 		keeper_flush(&c->keeper);
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What changes in the kernel around us: routes and addresses, rules of the namespace, programs of
- * control groups -> what each socket may do by the fast path, and which destinations. */
+/* Follows what changes in the kernel: routes and addresses, rules of the namespace, programs of
+ * control groups. From these follow which destinations the workers may send to, and what each
+ * socket may do by the fast path. */
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
 #include <errno.h>
@@ -21,7 +22,7 @@ static void tell_device(struct control *c)
 		c->dev->ops->set_translated(c->dev, w->translates || w->nat_flows);
 }
 
-/* Judgements may have changed, the routes have not. */
+/* Rules or programs may treat sockets differently now; the routes have not changed. */
 static void judged(struct control *c)
 {
 	c->environment_number++;
@@ -29,8 +30,7 @@ static void judged(struct control *c)
 	sock_environment_changed(c);
 }
 
-/* Builds the table anew, with what the environment excludes; clients look at their destinations
- * again. */
+/* Installs a new table, and decides about the sockets that it concerns. */
 static void install(struct control *c)
 {
 	bool others;
@@ -188,7 +188,7 @@ void control_environment_stop(struct control *c)
 	c->environment = NULL;
 }
 
-/* Nothing tells when programs come and go. */
+/* The kernel does not tell when programs come and go. */
 void control_environment_tick(struct control *c)
 {
 	bool news = false;

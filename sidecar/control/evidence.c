@@ -25,8 +25,8 @@ static uint64_t claimed(const struct evidence *e, const struct evidence_sample *
 	       device_grew(e, s, UDPLANE_DEVICE_RX_PASSED_STALLED);
 }
 
-/* Kernel sockets get datagrams and the interface gets packets that the program does not see, and
- * what it sees is hardly anybody's. */
+/* Kernel sockets get datagrams, the interface gets packets that the program does not see, and
+ * hardly any of what the program sees is for a claimed socket. */
 static bool bypassed(const struct evidence *e, const struct evidence_sample *s)
 {
 	uint64_t in = host_grew(e, s, UDPLANE_HOST_INTERFACE_RX),
@@ -53,7 +53,7 @@ static bool tx_stuck(const struct evidence *e, const struct evidence_sample *s)
 	       s->facts.tx_taken == e->last.facts.tx_taken;
 }
 
-/* Counts looks in a row; true from the EVIDENCE_LOOKS-th on. */
+/* Counts looks in a row that show it. Returns true from the EVIDENCE_LOOKS-th on. */
 static bool stands(uint32_t *looks, bool shows)
 {
 	*looks = shows ? *looks + 1 : 0;

@@ -28,8 +28,8 @@ extern "C" {
 #endif
 
 #define EVIDENCE_LOOKS 2
-#define EVIDENCE_FEW   10 /* packets a look: fewer prove nothing */
-/* unseen for one seen: more than reading one count after the other can feign */
+#define EVIDENCE_FEW   10 /* packets per look: fewer prove nothing */
+/* unseen per seen packet: more than can come from reading the counters one after the other */
 #define EVIDENCE_RATIO 8
 
 enum evidence_finding {
@@ -60,7 +60,7 @@ struct evidence {
 /* Takes the next sample; returns enum evidence_finding's bits. */
 uint32_t evidence_look(struct evidence *e, const struct evidence_sample *s);
 
-/* Something was changed because of it: what was before proves nothing any more. */
+/* Call after a repair: samples from before prove nothing any more. */
 void evidence_forget(struct evidence *e);
 
 #ifdef __cplusplus

@@ -70,8 +70,8 @@ static void sample(struct control *c, struct evidence_sample *s)
 	s->claims = any_claim(c);
 }
 
-/* Puts the device in front of the kernel again. What the kernel has got meanwhile is older than
- * what the workers get from now on, and the clients are told. */
+/* Attaches the device again. Until then the kernel has delivered, so the clients are told that what
+ * their kernel sockets hold is older than what the workers deliver from now on. */
 static int attach_again(struct control *c, bool generic, char *text, size_t text_len)
 {
 	int err;
@@ -110,7 +110,7 @@ static void repair_detached(struct control *c)
 	report_trouble(c, "");
 }
 
-/* True: it is in generic mode now. */
+/* Returns true if the device is in generic mode now. */
 static bool go_generic(struct control *c, const char *why)
 {
 	char text[UDPLANE_TEXT_LEN];
@@ -157,7 +157,7 @@ static void repair_tx(struct control *c, bool stuck)
 {
 	if (c->tx_stuck == stuck)
 		return;
-	c->bypassed = false; /* one text at a time: if it is so still, it is found again */
+	c->bypassed = false; /* there is room for one text; if it still holds, it is found again */
 	c->tx_stuck = stuck;
 	routing_publish(c);
 	report_trouble(

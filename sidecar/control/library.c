@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libudplane.so.0 on the volume that applications mount (key library_dir), so that an application's
- * image needs nothing of ours. The file is replaced by rename: a process that has the former one
+ * image needs no file of udplane. The file is replaced by rename, so a process that has the old one
  * mapped keeps it.
  */
 #include "sidecar/base/log.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The socket that clients find. A lock file beside it, held for our lifetime, lets one udplaned at
- * a time look for a stale socket. */
+/* The control socket that clients connect to. A lock file beside it is held while udplaned runs, so
+ * only one udplaned at a time removes a stale socket. */
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
 #include <errno.h>
@@ -33,8 +33,8 @@ static int make_parent(const char *path)
 	return mkdir(dir, 0755) && errno != EEXIST ? -errno : 0;
 }
 
-/* Does somebody with our user listen there? Whoever could put a socket of his own there could as
- * well remove ours. */
+/* Returns true if a process of our user listens on the socket path. A process that can put its own
+ * socket there could remove ours as well. */
 static bool somebody_listens(struct control *c)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
@@ -55,7 +55,7 @@ static bool somebody_listens(struct control *c)
 	return listens;
 }
 
-/* 0: fd is locked, and what lies at path. */
+/* Returns 0 if fd is locked, and is the file at path. */
 static int lock_is_ours(int fd, const char *path)
 {
 	struct stat mine, there;
@@ -68,8 +68,8 @@ static int lock_is_ours(int fd, const char *path)
 		       : 0;
 }
 
-/* A locked file of ours in place of `held`, which somebody keeps locked. 0; -ESTALE: another
- * udplaned was quicker; -errno. */
+/* Puts a file that we have locked in place of `held`, which another process keeps locked. Returns
+ * -ESTALE if another udplaned was quicker. */
 static int replace_lock(struct control *c, const char *path, int held)
 {
 	char fresh[CONFIG_SOCKET_SIZE + 32];
@@ -97,8 +97,8 @@ static int replace_lock(struct control *c, const char *path, int held)
 }
 
 /*
- * Whoever can read the lock file can lock it: a client that does must not keep us out. So a lock
- * that is held is the lock of a udplaned only if one listens.
+ * A process that can read the lock file can lock it, and such a client must not keep udplaned out.
+ * So a held lock counts as that of another udplaned only if one listens.
  */
 static int take_lock(struct control *c, char *text, size_t text_len)
 {
@@ -143,7 +143,7 @@ static int take_lock(struct control *c, char *text, size_t text_len)
 	return -EADDRINUSE;
 }
 
-/* -1: none is asked for. */
+/* *gid becomes -1 if no group is configured. */
 static int find_group(const char *name, gid_t *gid)
 {
 	struct group *g = name[0] ? getgrnam(name) : NULL;
@@ -207,10 +207,10 @@ void listen_close(struct control *c)
 
 	if (c->listen.fd >= 0) {
 		unlink(c->cfg->socket);
-		shutdown(c->listen.fd, SHUT_RDWR); /* no more come; */
+		shutdown(c->listen.fd, SHUT_RDWR); /* no more can connect */
 		while ((fd = accept4(c->listen.fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
 			shutdown(fd, SHUT_RDWR);
-			fd_discard(c, fd); /* who has come may have sent something already */
+			fd_discard(c, fd); /* it may have sent something already */
 		}
 		watch_remove(c, &c->listen);
 	}

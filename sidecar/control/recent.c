@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What each path has carried in the last seconds, so that whoever asks need not look twice: the
- * growth since a point of time that moves on every RECENT_TICKS seconds, so it covers RECENT_TICKS
- * to twice as many.
+ * What each path has carried in the last seconds, so that one look at the stats zone is enough. The
+ * counters' growth is published since a time that moves on every RECENT_TICKS seconds, so it
+ * covers RECENT_TICKS to twice as many seconds.
  *
  *      base[0]          base[1]
  *   ------|----------------|-----------> now
@@ -55,7 +55,7 @@ static void publish_socket(struct control *c, struct sock *k, bool move)
 
 	if (!k->refused)
 		totals(c, k, now);
-	/* all else begins with the claim, but the kernel has counted since the socket was made */
+	/* the other counters begin with the claim; the kernel has counted since socket() */
 	if (!k->recent_begun)
 		k->recent[0][UDPLANE_RECENT_RX_KERNEL_LOST] =
 			k->recent[1][UDPLANE_RECENT_RX_KERNEL_LOST] =

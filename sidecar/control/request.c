@@ -15,7 +15,7 @@
 #define ASKED_FOR   (1ull << 32) /* tag of a VERIFY that a client waits for */
 #define SCM_FDS_MAX 253		 /* in one message; SCM_MAX_FD of the kernel */
 
-/* For people to read: no byte of it may do anything to their terminal. */
+/* People read it in a terminal, so only printable characters are kept. */
 static void read_hello_name(struct session *s, const struct udplane_hello *h)
 {
 	if (s->pid || h->msg.len < sizeof(*h))
@@ -41,9 +41,9 @@ static void attach_fds(struct msghdr *mh, char *control, size_t control_len, con
 	memcpy(CMSG_DATA(cm), fds, cnt * sizeof(int));
 }
 
-/* A client that does not read its answers is not waited for. False: the answer could not carry its
- * descriptors, which is nobody's fault that is here: other processes of our user have as many on
- * their way as the limit allows (unix(7), ETOOMANYREFS). Nothing was sent. */
+/* Sends an answer; a client that does not read its answers is disconnected. Returns false, and has
+ * sent nothing, if the answer could not carry its descriptors because processes of our user have
+ * as many in flight as the limit allows (unix(7), ETOOMANYREFS). That is not the client's fault. */
 static bool answer(struct session *s, void *msg, uint16_t type, uint16_t len, uint32_t seq,
 		   const int *fds, uint32_t fd_cnt)
 {
@@ -181,8 +181,8 @@ static void on_hello(struct control *c, struct session *s, const struct udplane_
 
 /* ---- what the keeper does for it ---- */
 
-/* Its next message waits until the keeper has done what this one asks for. 0 or -errno: it could
- * not be asked. */
+/* Asks the keeper on behalf of a client. The client's next message waits until the keeper has
+ * answered. Returns -errno if the keeper could not be asked. */
 static int ask_keeper(struct control *c, struct session *s, enum keeper_op op, uint32_t seq,
 		      uint32_t sock)
 {
@@ -319,8 +319,8 @@ void request_replies(struct control *c, struct watch *w, uint32_t events)
 	backend_lose(c, true);
 }
 
-/* A claim that the keeper cannot be given now. Its descriptors are received, but not looked at nor
- * closed. */
+/* Refuses a claim that the keeper cannot take now. Its descriptors are received here, and left to
+ * the keeper to close. */
 static void refuse_claim(struct control *c, struct session *s)
 {
 	struct udplane_claimed out = {.status = -ETOOMANYREFS,
@@ -387,7 +387,7 @@ static void on_request(struct control *c, struct session *s, struct udplane_sock
 	answer(s, &out, UDPLANE_MSG_DONE, sizeof(out), m->msg.seq, NULL, 0);
 }
 
-/* fds: it carries descriptors, and is to be received by the keeper. */
+/* fds: the message carries descriptors; the keeper has to receive it. */
 static void dispatch(struct control *c, struct session *s, void *buf, size_t len, bool fds)
 {
 	char text[UDPLANE_TEXT_LEN];
@@ -405,7 +405,7 @@ static void dispatch(struct control *c, struct session *s, void *buf, size_t len
 	bad_message(c, s, text);
 }
 
-/* Looks first: descriptors would be ours with the message, and ours to close. */
+/* Peeks first: receiving a message with descriptors would leave it to this thread to close them. */
 void request_ready(struct control *c, struct watch *w, uint32_t events)
 {
 	struct session *s = (struct session *)w;

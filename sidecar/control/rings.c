@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RX rings are cut from the rest of the channel first, then from segments: of 2 MiB in hugepages,
- * in ordinary pages of 128 KiB and more. Two sizes only, so what is given back fits what is asked
- * for next. The lowest free place is taken first, so that the last segments become empty: their
- * pages go back (rings_shrink), whatever the client still has mapped.
+ * RX rings are cut from the rest of the channel first, then from segments: of 2 MiB in hugepages, of
+ * 128 KiB and more in ordinary pages. There are two sizes only, so a place that was given back fits
+ * the next ring. The lowest free place is taken first, so the last segments become empty, and
+ * rings_shrink() gives their pages back even while the client has them mapped.
  */
 #include "sidecar/control/rings.h"
 
@@ -14,9 +14,10 @@
 
 /* the first in ordinary pages; each next is twice as large, up to 2 MiB */
 #define SMALL_SEGMENT (128u << 10)
-#define EMPTY_TICKS   2 /* seconds that a segment has been empty before it is given back, */
-#define UNREAD	      (1u << 31) /* mark of such a one, in empty_ticks */
-#define UNREAD_TICKS  30	 /* if its client has not read all that was in its rings */
+#define EMPTY_TICKS   2 /* seconds that a segment has been empty before its pages go back */
+#define UNREAD \
+	(1u << 31)	/* mark in empty_ticks: its client has not read all that is in its rings */
+#define UNREAD_TICKS 30 /* seconds that an unread segment has been empty before its pages go back */
 
 static uint32_t line_up(uint32_t n)
 {
@@ -63,7 +64,7 @@ static uint32_t at_least(uint32_t a, uint32_t b)
 	return a > b ? a : b;
 }
 
-/* Hugepages come as a whole; of ordinary pages no more than is likely to be used. */
+/* A hugepage cannot be split; of ordinary pages only as many as are likely to be used. */
 static int make_segment(const struct ring_pool *p, struct memzone *z, enum memzone_pages pages,
 			int node, uint32_t need, char *text, size_t text_len)
 {
@@ -126,7 +127,7 @@ static int cut(struct ring_pool *p, enum memzone_pages pages, int node, uint32_t
 	return 0;
 }
 
-/* ---- free places: a heap, the lowest on top ---- */
+/* ---- free places: a heap with the lowest on top ---- */
 
 static bool lower(struct ring_place a, struct ring_place b)
 {
@@ -214,7 +215,7 @@ void rings_unmake_segment(struct ring_pool *p)
 		uint32_t cnt = k->free_cnt;
 
 		k->free_cnt = 0;
-		/* those that stay make a heap again, in front of those not looked at yet */
+		/* builds the heap again from those that stay, in front of those not visited yet */
 		for (uint32_t j = 0; j < cnt; j++)
 			if (k->free[j].segment != last)
 				push_free(k, k->free[j]);
@@ -226,7 +227,7 @@ void rings_unmake_segment(struct ring_pool *p)
 	p->used = p->used_before;
 }
 
-/* Has the client taken everything out? Until it has, what is there must stay. */
+/* Returns true if the client has read everything in this place's rings. */
 static bool all_read(const struct ring_pool *p, struct ring_place place, uint32_t cls)
 {
 	for (uint32_t i = 0; i < p->worker_cnt; i++) {

@@ -41,7 +41,7 @@ void routing_publish(struct control *c)
 	stats_set_prefixes(&c->stats, prefix, c->tx_stuck ? 0 : cnt, note);
 }
 
-/* Which sources the device may take from the kernel. */
+/* Tells the device the sources whose datagrams it may divert. */
 static void set_sources(struct control *c)
 {
 	uint32_t n = route_table_origins(c->route, NULL, 0), i;
@@ -106,7 +106,7 @@ static uint32_t exclude(const struct control *c, struct route_excluded out[RULES
 	return w ? w->excluded_cnt : 0;
 }
 
-/* True: other sources than before, and so, perhaps, other judgements. */
+/* Returns true if there are other sources than before, so sockets have to be judged again. */
 static bool judge_sources(struct control *c)
 {
 	uint8_t addr[ROUTING_SOURCES][16];
@@ -122,7 +122,7 @@ int routing_install(struct control *c, bool *judged)
 	struct route_table *t, *old = c->route;
 	struct route_excluded excluded[RULES_PREFIXES];
 
-	*judged = judge_sources(c); /* before a datagram leaves from a new one */
+	*judged = judge_sources(c); /* before a datagram is sent from a new source */
 	route_netlink_input(c->nl, &in);
 	in.excluded = excluded;
 	in.excluded_cnt = exclude(c, excluded);
@@ -143,7 +143,7 @@ int routing_install(struct control *c, bool *judged)
 	c->route = t;
 	if (old)
 		route_table_destroy(old);
-	if (!in.policy_rules[0]) /* not known right now: what was, stays */
+	if (!in.policy_rules[0]) /* otherwise they are not known now, and the old ones stay */
 		set_sources(c);
 	set_excluded(c, &in);
 	routing_publish(

@@ -36,7 +36,7 @@ static void read_peer(struct session *s)
 	fclose(f);
 }
 
-/* Whoever holds many connections without attaching makes room for newcomers: the oldest goes. */
+/* Closes the oldest connection that has not attached, to make room for a new one. */
 static void evict_observer(struct control *c)
 {
 	struct session *s;
@@ -77,7 +77,7 @@ static void open_session(struct control *c, int fd)
 		session_close_later(s, "epoll: no memory");
 }
 
-/* Until the next tick. */
+/* Accepts no more clients until the next tick. */
 static void listen_pause(struct control *c)
 {
 	struct epoll_event off = {.events = 0, .data.ptr = &c->listen};
@@ -92,7 +92,7 @@ void session_accept(struct control *c, struct watch *w, uint32_t events)
 		listen_pause(c);
 		return;
 	}
-	/* some at a time: attached clients want answers, too */
+	/* some per turn, because attached clients wait for answers */
 	for (int i = 0; i < 16; i++) {
 		int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
@@ -136,8 +136,7 @@ void session_close(struct control *c, struct session *s)
 	free(s);
 }
 
-/* Once a second: who connects and says nothing, or observes and has gone quiet, does not stay for
- * ever. */
+/* Connections that never say HELLO, and silent observers, do not stay for ever. */
 void session_tick(struct control *c)
 {
 	struct session *s;
@@ -159,9 +158,9 @@ void session_tick(struct control *c)
 	}
 }
 
-/* A client may leave ten thousand sockets behind, and 44 MiB of rings: some at a time, as others
- * want answers. It stays connected until the last is released, so whoever lives on does not come
- * back while the old ones still take its datagrams. */
+/* A client may leave ten thousand sockets and 44 MiB of rings behind. They are released in turns,
+ * because other clients wait for answers. The connection stays until the last one is released: if
+ * the process lives on, it does not attach again while the old sockets still take its datagrams. */
 void session_reap(struct control *c, uint64_t end)
 {
 	struct session *s, *next;

@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Ports that several sockets share (SO_REUSEADDR, SO_REUSEPORT): which of ours may be diverted
- * beside the others.
+ * Ports that several sockets share (SO_REUSEADDR, SO_REUSEPORT): which of the claimed ones may be
+ * diverted.
  *
- * Whoever waits for an answer of this thread must not wait for that, however many sockets there
- * are. So nothing here costs more than a constant for each claim, and the rest is done a bit at a
- * time (shared_work):
+ * Clients wait for answers of this thread, so a claim must not cost more than a constant, however
+ * many sockets there are. The rest is done a bit per turn of the loop (shared_work):
  *
- * - Connected: nothing but the same four-tuple beats it, and Linux says who has that: one question
- *   (claim_winner).
+ * - A connected socket loses datagrams only to one with the same four-tuple, and Linux says which
+ *   socket has that: one question (claim_winner).
  *
- * - Unconnected: what counts is the sockets on the port that do not use udplane, as of the last
- *   listing, SCAN_EVERY_NS ago at most.
+ * - For an unconnected socket, the sockets on the port that do not use udplane count, as of the
+ *   last listing, which is SCAN_EVERY_NS old at most.
  *
- * - Rivals: two of ours under one key. A newcomer is `fresh` for FRESH_NS: a server that binds a
- *   socket beside its listener to connect() it at once (DTLS, TURN, QUIC) shall not stop the
- *   listener each time. Meanwhile it waits, and the others do not.
+ * - Rivals are two claimed sockets with one key. A new one is `fresh` for FRESH_NS: a server that
+ *   binds a socket beside its listener to connect() it at once (DTLS, TURN, QUIC) must not stop
+ *   the listener each time. Until then the new socket waits, and the others do not.
  */
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
@@ -28,12 +27,12 @@
 #include <unistd.h>
 
 #define FRESH_NS      20000000ull   /* bind() to connect() takes some 100 us */
-#define SCAN_EVERY_NS 500000000ull  /* from one listing to the next, */
-#define SCAN_SOON_NS  100000000ull  /* where something has changed, */
-#define SCAN_SHARE    50	    /* and it never takes more of the thread's time than 1 / this */
+#define SCAN_EVERY_NS 500000000ull  /* from one listing to the next */
+#define SCAN_SOON_NS  100000000ull  /* the same where something has changed */
+#define SCAN_SHARE    50	    /* listings take no more of the thread's time than 1 / this */
 #define SCAN_PORTS    8		    /* more ports than these are listed all at once */
-#define KNOWN_NS      2000000000ull /* a listing older than that counts for nothing */
-#define LOOK_AGAIN    64 /* a port with fewer sockets is listed at each claim: that is soon done */
+#define KNOWN_NS      2000000000ull /* an older listing is not used */
+#define LOOK_AGAIN    64 /* a port with fewer sockets is listed at each claim, since that is quick */
 #define LOOK_STEPS    16 /* answers of the kernel that a claim waits for */
 
 /* ---- sockets that do not use udplane, by port ---- */
@@ -119,7 +118,7 @@ static void port_free(struct control *c, struct shared_port *p)
 	free(p);
 }
 
-/* ---- what is to be settled ---- */
+/* ---- sockets to be decided about again ---- */
 
 static void todo_remove(struct control *c, struct sock *k)
 {
@@ -148,14 +147,14 @@ static void mark_list(struct control *c, const struct index_list *list, bool wai
 			shared_mark(c, sock_of_item(i));
 }
 
-/* waiting: only those that are not diverted. */
+/* waiting: mark only those that are not diverted. */
 static void mark_group(struct control *c, const struct index_group *g, bool waiting)
 {
 	mark_list(c, &g->alone, waiting);
 	mark_list(c, &g->sharing, waiting);
 }
 
-/* Ours with the four-tuple of another's connected socket. */
+/* Marks claimed sockets with the four-tuple of a connected socket without udplane. */
 static void mark_same_tuple(struct control *c, const struct claim_other *o)
 {
 	for (int flags = 0; flags < 8; flags++) {
@@ -174,8 +173,8 @@ static void mark_same_tuple(struct control *c, const struct claim_other *o)
 	}
 }
 
-/* The others on a port have changed: that may concern ours which are not connected, which wait, or
- * which have another's four-tuple. */
+/* The sockets without udplane on a port have changed. Marks the claimed ones that this may concern:
+ * those that are not connected, that wait, or that have the four-tuple of another. */
 static void mark_port(struct control *c, struct shared_port *p)
 {
 	struct index_port *port = &c->index.port[p->port_be];
@@ -223,14 +222,15 @@ static void take_listing(struct control *c, struct shared_port *p)
 	p->listed_ns = clock_now_ns();
 }
 
-/* A descriptor with half an answer in it is of no more use. */
+/* Half an answer may be left in the old descriptor. */
 static void reopen(int *nl)
 {
 	close(*nl);
 	*nl = claim_diag_open();
 }
 
-/* Lists one port at once, if it is soon done. 0; 1: it is not; or -errno. */
+/* Lists one port at once, in LOOK_STEPS answers of the kernel. Returns 0; 1 if that was not enough;
+ * or -errno. */
 static int list_now(struct control *c, struct shared_port *p)
 {
 	struct shared *sh = &c->shared;
@@ -267,7 +267,8 @@ static void scan_soon(struct control *c)
 	work_at(c, c->shared.due_ns);
 }
 
-/* 0: p->now may be used; 1: not yet; or -errno. exact: as of now, where that is soon done. */
+/* Returns 0 if p->now may be used, 1 if not yet, or -errno. exact: list the port now if that is
+ * quick. */
 static int ensure_listed(struct control *c, struct shared_port *p, bool exact)
 {
 	bool old = !p->listed_ns || clock_now_ns() - p->listed_ns > KNOWN_NS;
@@ -357,7 +358,7 @@ static void apply_decisions(struct control *c, struct sock *k, bool exact)
 	sock_apply_rx(c, k, &d);
 }
 
-/* ---- what others call ---- */
+/* ---- entry points ---- */
 
 int shared_open(struct control *c)
 {
@@ -387,7 +388,7 @@ void shared_close(struct control *c)
 			close(fd[i]);
 }
 
-/* Its cookie is ours now: nobody waits for it any more. */
+/* k is claimed now, so the other sockets need not wait for it as for one without udplane. */
 static void remove_from_others(struct control *c, const struct sock *k)
 {
 	struct shared_port *p = c->shared.port[k->claim.key.local.port_be];
@@ -456,7 +457,7 @@ void shared_leave(struct control *c, struct sock *k, bool lives)
 
 /* ---- a bit at a time ---- */
 
-/* Newcomers whose time is up are rivals like any other. */
+/* New sockets whose FRESH_NS are over become rivals like any other. */
 static void end_freshness(struct control *c, uint64_t end)
 {
 	struct sock *k;

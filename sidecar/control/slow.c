@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a worker does not send itself goes through the application's own kernel socket, which the
- * keeper has: Linux resolves, fragments, judges, and puts its errors where the application finds
- * them.
+ * The slow path: what a worker does not send itself goes through the application's own kernel
+ * socket, which the keeper has. So Linux resolves neighbours, fragments, applies its rules, and
+ * reports errors where the application finds them.
  */
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
@@ -37,7 +37,7 @@ static void close_misbehaving(struct control *c, const struct worker_event *ev)
 		ev->channel_id < c->cfg->max_clients ? c->session[ev->channel_id] : NULL;
 
 	if (!s || s->serial != ev->serial)
-		return; /* it has gone, and another one may have its number */
+		return; /* that client has gone, and another one may have its number */
 	if (ev->type == WORKER_EVENT_SLOW_SIGNAL) {
 		stats_count(&c->stats, UDPLANE_CONTROL_SLOW_SIGNALS, 1);
 		session_close_later(

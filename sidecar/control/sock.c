@@ -21,7 +21,7 @@
 /* of send buffer for a signal: its sk_buff counts as 768 bytes (Linux 6.18) */
 #define WAKE_BYTES 1024
 #define WAKE_SPARE 8
-/* for what a socket that closes has queued: at most a whole TX ring of slow datagrams */
+/* to send what a closing socket has queued: at most a TX ring of datagrams for the slow path */
 #define FLUSH_BUDGET_NS 10000000ull
 /* what the kernel holds for a socket in our cgroup: wake sockets, open files (the keeper's,
  * too), map entries */
@@ -98,14 +98,15 @@ static int add_to_workers(struct control *c, struct sock *k)
 /*
  * A pair of UNIX stream sockets: a signal is one byte. Nothing that the client does with its end
  * makes the worker wait:
- *   - an eventfd is shared, and O_NONBLOCK belongs to the open file description: the client could
- *     clear it and fill the counter;
+ *   - an eventfd is one object for both, and O_NONBLOCK belongs to the open file description: the
+ *     client could clear it and fill the counter;
  *   - a pipe's writer takes the mutex that readers hold while they copy, for as long as their page
  *     is missing (for ever, with userfaultfd);
  *   - here the sender takes spinlocks only, and MSG_DONTWAIT goes with the call. It costs 0.6 us
  *     more than a pipe where a wake-up costs 7 (docs/measurements.md).
- * What the client sends would lie in our end for ever, descriptors included: SHUT_RD refuses it.
- * The buffer is for the signals that an honest client leaves there, one a worker and some to spare.
+ * SHUT_RD refuses what the client sends, which would stay in our end for ever, descriptors
+ * included. The buffer has room for the signals that an honest client leaves there: one per worker,
+ * and some to spare.
  */
 static int make_wake_pair(struct control *c)
 {
@@ -176,8 +177,8 @@ static void put_rings(struct control *c, struct sock *k)
 	budget_give(&c->budget, &k->session->memory, KERNEL_BYTES, false);
 }
 
-/* A segment that came with a claim that is refused after all: the client, which counts them, will
- * not hear of it. */
+/* Destroys the segment that was made for a claim which is refused after all. The client counts
+ * segments, and is not told of this one. */
 static void unmake_segment(struct session *s, struct sock_fds *fds)
 {
 	if (fds->segment_fd >= 0)
@@ -246,7 +247,7 @@ static void refuse(struct control *c, struct session *s, const struct decision *
 	session_log(c, s, LOG_LEVEL_INFO, "claim refused: %s", out->text);
 }
 
-/* Forgets what was refused on the port of a socket that has been claimed now. */
+/* Drops the rows of refused claims on this port. */
 static void forget_refusal(struct control *c, struct session *s, uint16_t port_be)
 {
 	struct sock *o, *next;
@@ -258,8 +259,8 @@ static void forget_refusal(struct control *c, struct session *s, uint16_t port_b
 	}
 }
 
-/* A row, as if it were a socket on the kernel path, so that `why` has the exact reason: the last
- * for each port, of a few ports, while the client lives. Takes k over. */
+/* Keeps k as a row, like a socket on the kernel path, so that `why` has the exact reason: the last
+ * refusal per port, for CONTROL_REFUSED ports, while the client lives. Takes k over. */
 static void remember_refusal(struct control *c, struct session *s, struct sock *k,
 			     const struct decision *d)
 {
@@ -284,7 +285,7 @@ static void remember_refusal(struct control *c, struct session *s, struct sock *
 	refresh_socket(c, k, d->reason, d->text);
 }
 
-/* What was given so far goes back, and the socket too. Takes k over, which may be NULL. */
+/* A claim is refused: gives back what it had got so far. Takes k over, which may be NULL. */
 static void sock_give_up(struct control *c, struct session *s, struct sock *k, struct sock_fds *fds,
 			 const struct keeper_reply *found, const struct decision *d)
 {
@@ -356,7 +357,7 @@ void sock_unclaim(struct control *c, struct sock *k, struct sock_fds *fds, enum 
 	refuse(c, s, &d, out);
 }
 
-/* Claims k as it is now, under another key, perhaps. */
+/* Claims k as it is now, which may mean another key. */
 static int claim_again(struct control *c, struct sock *k, const struct claim *now)
 {
 	struct worker_order o = {.op = WORKER_SOCKET_SOURCE, .sock = k->id};
@@ -391,8 +392,8 @@ int sock_update(struct control *c, struct sock *k, const struct keeper_reply *fo
 	return 0;
 }
 
-/* Sends what its client has queued, some of it through our duplicate of the kernel socket. Gives up
- * on a device that does not send. */
+/* Sends what the client has queued, some of it through the kernel socket that the keeper has. Gives
+ * up after FLUSH_BUDGET_NS if the device does not send. */
 static void flush(struct control *c, uint32_t worker, uint32_t sock)
 {
 	struct worker_order o = {.op = WORKER_SOCKET_FLUSH, .sock = sock};
@@ -403,7 +404,7 @@ static void flush(struct control *c, uint32_t worker, uint32_t sock)
 	slow_drain(c, worker);
 }
 
-/* Out of the workers, its descriptors closed; what it sent goes out before. */
+/* Removes k from the workers and closes its kernel socket. What it has queued is sent first. */
 static void disarm(struct control *c, struct sock *k, bool drain)
 {
 	struct worker_order o = {.op = WORKER_SOCKET_REMOVE, .sock = k->id};

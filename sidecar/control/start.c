@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Up: device, memory, workers, routes, socket. Down: in the order that loses nothing. */
+/* Starts device, memory, workers, routes and control socket; stops them in the order that loses no
+ * datagram. */
 #include "sidecar/base/log.h"
 #include "sidecar/confine/confine.h"
 #include "sidecar/control/internal.h"
@@ -51,9 +52,9 @@ static int read_sysctl(const char *path, int fallback)
 	return v;
 }
 
-/* What one process may want: the control process has a wake socket for each claimed socket, and for
- * each client its connection, its memory, its doorbells; the keeper, which inherits the limit, has
- * the sockets themselves, and what it is about to close. */
+/* Descriptors that one process may need. The control process has a wake socket per claimed socket,
+ * and per client its connection, its memory and its doorbells. The keeper, which inherits the
+ * limit, has the kernel sockets and what it is about to close. */
 static rlim_t files_wanted(const struct config *cfg)
 {
 	return 2048 + (rlim_t)cfg->max_sockets + (8 + cfg->workers) * (rlim_t)cfg->max_clients;
@@ -102,7 +103,7 @@ static int cpu_of(const struct control *c, uint32_t worker)
 	return -1;
 }
 
-/* A worker and a client that spin on fewer cores than there are of them must give way to each
+/* If worker and client threads spin on fewer cores than there are threads, they must yield to each
  * other. */
 static bool must_yield(const struct control *c)
 {
@@ -282,7 +283,7 @@ int control_start(struct control *c)
 
 	c->pages = wanted_pages(c->cfg);
 	raise_limits(c->cfg);
-	err = start_keeper(c, text, sizeof(text)); /* first: it shall have nothing of ours */
+	err = start_keeper(c, text, sizeof(text)); /* first, so that it inherits no descriptor */
 	if (err) {
 		log_error("%s", text);
 		return err;
