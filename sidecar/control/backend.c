@@ -196,8 +196,8 @@ void backend_lose(struct control *c, bool again)
 {
 	c->failed = true;
 	if (again && clock_now_ns() - c->began_ns < RESTART_NS)
-		log_error("the device was lost within %llu s of the start: not starting again by "
-			  "ourselves",
+		log_error("the device was lost within %llu s of the start: not starting again in "
+			  "place",
 			  RESTART_NS / 1000000000ull);
 	else
 		c->restart = again;
@@ -206,7 +206,7 @@ void backend_lose(struct control *c, bool again)
 void backend_check(struct control *c)
 {
 	if (c->dev && !c->failed && __atomic_load_n(&c->dev->restart, __ATOMIC_ACQUIRE)) {
-		log_warn("%s: starting again; sockets go on over the kernel until then",
+		log_warn("%s: starting again in place; sockets use the kernel until then",
 			 c->dev->ifname);
 		backend_lose(c, true);
 	}

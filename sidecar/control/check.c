@@ -15,7 +15,8 @@ static void verify_again(struct control *c, struct sock *k)
 {
 	if (k->checking) {
 		if (c->ticks - k->checking_since > CHECK_TICKS)
-			session_close_later(k->session, "calls on one of its sockets hang");
+			session_close_later(k->session,
+					    "system calls on one of its sockets do not return");
 		return;
 	}
 	k->checking = true;

@@ -33,7 +33,7 @@ static void reload_ports(struct control *c)
 		return;
 	n = config_reload_annotations(c->cfg, &ports, &warnings, &err);
 	if (n < 0) {
-		log_error("%s; the ports stay as they are", err.text);
+		log_error("%s; the ports remain unchanged", err.text);
 		return;
 	}
 	for (unsigned int i = 0; i < warnings.count; i++)

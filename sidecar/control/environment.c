@@ -51,7 +51,7 @@ static void changed(struct control *c)
 	if (strcmp(c->excluded_logged, w->excluded_text)) {
 		snprintf(c->excluded_logged, sizeof(c->excluded_logged), "%s", w->excluded_text);
 		if (w->excluded_cnt)
-			log_info("datagrams to %u destinations take the kernel: %s",
+			log_info("datagrams to %u destinations take the kernel path: %s",
 				 w->excluded_cnt, w->excluded_text);
 	}
 	if (c->nl)
@@ -128,9 +128,9 @@ static void on_netlink(struct control *c, struct watch *w, uint32_t events)
 		return;
 	}
 	if (change & ROUTE_CHANGE_GONE) {
-		log_error("interface %s was removed: every socket goes on over the kernel; %s",
+		log_error("interface %s was removed: all sockets use the kernel; %s",
 			  c->dev->ifname,
-			  again ? "backend auto chooses anew"
+			  again ? "starting again in place"
 				: "stopping: start udplaned again when it is back");
 		backend_lose(c, again);
 		return;

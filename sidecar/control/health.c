@@ -32,7 +32,7 @@ static void report_trouble(struct control *c, const char *trouble)
 	if (trouble[0])
 		log_warn("%s: %s", c->dev->ifname, trouble);
 	else
-		log_info("%s: all is well again", c->dev->ifname);
+		log_info("%s: the trouble is over", c->dev->ifname);
 	udplane_seq_begin(&z->text_seq);
 	snprintf(z->trouble, sizeof(z->trouble), "%s", trouble);
 	udplane_seq_end(&z->text_seq);
@@ -171,7 +171,7 @@ static void restart_later(struct control *c, const char *why)
 {
 	if (clock_now_ns() - c->began_ns < RESTART_PACE_NS)
 		return;
-	log_warn("%s: starting again in place; sockets go on over the kernel until then", why);
+	log_warn("%s: starting again in place; sockets use the kernel until then", why);
 	c->failed = c->restart = true;
 }
 
@@ -183,8 +183,8 @@ static void look_for_device(struct control *c)
 		return;
 	c->ready = device_af_xdp.ready(c->cfg);
 	if (c->ready && !was) {
-		log_info("a device can be had now: backend auto chooses anew, starting again in "
-			 "place");
+		log_info("a device is available now: backend auto starts again in place to "
+			 "use it");
 		c->failed = c->restart = true;
 	}
 }

@@ -82,7 +82,8 @@ void library_publish(const char *dir)
 	from = open_ours();
 	err = from < 0 ? from : put(dir, from);
 	if (err)
-		log_warn("%s is not in %s: %s; applications that bring it along are not concerned",
+		log_warn("%s is not in %s: %s; applications with a copy of their own are not "
+			 "affected",
 			 LIBRARY, dir, strerror(-err));
 	if (from >= 0)
 		close(from);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RX rings are cut from the rest of the channel first, then from segments: of 2 MiB in hugepages, of
- * 128 KiB and more in ordinary pages. There are two sizes only, so a place that was given back fits
- * the next ring. The lowest free place is taken first, so the last segments become empty, and
+ * RX rings are cut from the rest of the channel first, then from segments: of 2 MiB in hugepages,
+ * of 128 KiB and more in ordinary pages. There are two sizes only, so a place that was given back
+ * fits the next ring. The lowest free place is taken first, so the last segments become empty, and
  * rings_shrink() gives their pages back even while the client has them mapped.
  */
 #include "sidecar/control/rings.h"

@@ -61,8 +61,8 @@ static void set_sources(struct control *c)
 						      .valid = from[i].valid};
 		err = c->dev->ops->set_sources(c->dev, s, n);
 		if (err == -ENOSPC)
-			log_warn("%u prefixes of sources that rp_filter tells apart are more than "
-				 "the XDP program holds: the kernel gets all of IPv4",
+			log_warn("%u prefixes of sources with different rp_filter results are more "
+				 "than the XDP program holds: the kernel receives all of IPv4",
 				 n);
 		else if (err)
 			log_error("the device does not take %u prefixes of sources: %s", n,

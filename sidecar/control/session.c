@@ -154,7 +154,8 @@ void session_tick(struct control *c)
 			session_close_later(
 				s, s->welcomed ? "" : "no HELLO within seconds of connecting");
 		if (s->asked.op && ++s->asked.ticks > SESSION_ASKED_TICKS)
-			session_close_later(s, "calls on the descriptors that it passed hang");
+			session_close_later(
+				s, "system calls on the descriptors that it passed do not return");
 	}
 }
 

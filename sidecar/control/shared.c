@@ -32,7 +32,7 @@
 #define SCAN_SHARE    50	    /* listings take no more of the thread's time than 1 / this */
 #define SCAN_PORTS    8		    /* more ports than these are listed all at once */
 #define KNOWN_NS      2000000000ull /* an older listing is not used */
-#define LOOK_AGAIN    64 /* a port with fewer sockets is listed at each claim, since that is quick */
+#define LOOK_AGAIN    64 /* a port with fewer sockets is listed at each claim: it is quick */
 #define LOOK_STEPS    16 /* answers of the kernel that a claim waits for */
 
 /* ---- sockets that do not use udplane, by port ---- */

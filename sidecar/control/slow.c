@@ -46,7 +46,7 @@ static void close_misbehaving(struct control *c, const struct worker_event *ev)
 		return;
 	}
 	stats_count(&c->stats, UDPLANE_CONTROL_CORRUPT, 1);
-	session_close_later(s, "it wrote nonsense into its shared rings (ring_corrupted)");
+	session_close_later(s, "it wrote impossible values into its shared rings (ring_corrupted)");
 }
 
 /* Returns false when there is nothing left. */

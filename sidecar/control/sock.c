@@ -26,7 +26,7 @@
 /* what the kernel holds for a socket in our cgroup: wake sockets, open files (the keeper's,
  * too), map entries */
 #define KERNEL_BYTES  10240
-#define NO_ACCOUNT    "no memory to keep account of the socket"
+#define NO_ACCOUNT    "udplaned has no memory for another socket"
 #define RELEASE_BATCH 32 /* sockets of a client that has gone, in one call to a worker */
 
 enum udplane_reason sock_found(struct control *c, const struct keeper_reply *found,

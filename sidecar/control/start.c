@@ -251,9 +251,9 @@ static void drop_capabilities(struct control *c)
 	int err = confine_capabilities(is_vfio(c), &bpf_stays);
 
 	if (err)
-		log_warn("capabilities stay as they are: %s", strerror(-err));
+		log_warn("capabilities are not dropped: %s", strerror(-err));
 	else if (bpf_stays)
-		log_info("CAP_BPF stays: this kernel wants it for maps, too "
+		log_info("CAP_BPF is kept: this kernel needs it for maps, too "
 			 "(kernel.unprivileged_bpf_disabled)");
 }
 
