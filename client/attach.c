@@ -1,14 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Coming to udplaned: connect, HELLO, WELCOME, mappings. Under the control lock. */
-#include "client/internal.h"
+#include "client/attach.h"
+#include "client/base.h"
+#include "client/context.h"
+#include "client/control.h"
+#include "client/dir.h"
+#include "client/own.h"
+#include "client/raw.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <udplane/abi.h>
+#include <udplane/clock.h>
+#include <udplane/ring.h>
 #include <unistd.h>
 
 static int connect_to(const char *path)

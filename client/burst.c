@@ -2,13 +2,29 @@
 /*
  * Burst calls: receive in place, reserve and submit.
  */
-#include "client/internal.h"
+#include "client/attach.h"
+#include "client/base.h"
+#include "client/context.h"
+#include "client/dest.h"
+#include "client/life.h"
+#include "client/lock.h"
+#include "client/name.h"
+#include "client/pktbuf.h"
+#include "client/public.h"
+#include "client/raw.h"
+#include "client/recv.h"
+#include "client/send.h"
+#include "client/sock.h"
+#include "client/txq.h"
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #define RESERVE_SIZE 2048u /* bytes of a private buffer: what a slot has at least */

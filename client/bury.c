@@ -5,9 +5,21 @@
  * sent through their kernel sockets, in order. So the zones can be unmapped as soon as the
  * application holds no packet in place: the huge pages are wanted by the next udplaned.
  */
-#include "client/internal.h"
-#include <errno.h>
-#include <unistd.h>
+#include "client/bury.h"
+#include "client/attach.h"
+#include "client/base.h"
+#include "client/claim.h"
+#include "client/close.h"
+#include "client/context.h"
+#include "client/control.h"
+#include "client/lock.h"
+#include "client/ready.h"
+#include "client/resend.h"
+#include "client/share.h"
+#include "client/sock.h"
+#include "client/table.h"
+#include <udplane/abi.h>
+#include <udplane/clock.h>
 
 static void bury_sock(struct sock *s, void *arg)
 {

@@ -1,14 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Asking udplaned to divert a socket's port, telling it of changes, and giving the port back. */
-#include "client/internal.h"
+#include "client/claim.h"
+#include "client/attach.h"
+#include "client/base.h"
+#include "client/context.h"
+#include "client/control.h"
+#include "client/dest.h"
+#include "client/lock.h"
+#include "client/name.h"
+#include "client/own.h"
+#include "client/public.h"
+#include "client/ready.h"
+#include "client/resend.h"
+#include "client/rxq.h"
+#include "client/saved.h"
+#include "client/sock.h"
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
+#include <udplane/abi.h>
+#include <udplane/clock.h>
+#include <udplane/ring.h>
 
 void sock_set_reason(struct sock *s, uint32_t reason, const char *text)
 {

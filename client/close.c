@@ -1,9 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Closing a socket. */
-#include "client/internal.h"
+#include "client/close.h"
+#include "client/base.h"
+#include "client/claim.h"
+#include "client/context.h"
+#include "client/life.h"
+#include "client/lock.h"
+#include "client/public.h"
+#include "client/ready.h"
+#include "client/sock.h"
+#include "client/table.h"
+#include "client/txq.h"
+#include "client/visit.h"
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <udplane/abi.h>
+#include <udplane/clock.h>
 
 #define CLOSE_WAIT_NS 100000000ull /* for calls of other threads to leave */
 

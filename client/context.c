@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The process-wide context, the log, and why there is no attachment. */
-#include "client/internal.h"
+#include "client/context.h"
+#include "client/lock.h"
+#include "client/raw.h"
 #include <errno.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/un.h>
+#include <udplane/abi.h>
 #include <unistd.h>
 
 struct context context = {.share = {.fd = -1, .pipe = {-1, -1}}, .dir = {.fd = -1}};
@@ -60,4 +58,12 @@ void context_set_reason(uint32_t reason, const char *format, ...)
 	lock_drop(&context.info_lock);
 	if (news && reason)
 		context_log(1, "not attached: %s: %s", reason_name(reason), text);
+}
+
+int set_errno(int err)
+{
+	if (err >= 0)
+		return err;
+	errno = -err;
+	return -1;
 }

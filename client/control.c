@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages to and from udplaned. One request at a time; everything here runs under the control
  * lock. */
-#include "client/internal.h"
+#include "client/control.h"
+#include "client/base.h"
+#include "client/own.h"
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <udplane/abi.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 void control_close_fds(struct control_answer *ans)

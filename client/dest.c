@@ -4,8 +4,17 @@
  * kernel, which sends it or says why not: so errors come from the call that caused them. A doubt
  * costs speed, never correctness.
  */
-#include "client/internal.h"
+#include "client/dest.h"
+#include "client/attach.h"
+#include "client/base.h"
+#include "client/name.h"
+#include "client/public.h"
+#include "client/sock.h"
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <udplane/abi.h>
+#include <udplane/ring.h>
 
 static bool link_local(const struct dest *d)
 {

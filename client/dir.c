@@ -13,7 +13,10 @@
  * waits (CLONE_VFORK). As a thread it has the process's id, which udplaned reports, and nobody has
  * to wait for it.
  */
-#include "client/internal.h"
+#include "client/dir.h"
+#include "client/context.h"
+#include "client/own.h"
+#include "client/raw.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -21,7 +24,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 

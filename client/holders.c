@@ -6,11 +6,14 @@
  * child locks before it closes its end of the pipe that its parent made for its birth; until then
  * the parent takes it for a holder of everything.
  */
-#include "client/internal.h"
-#include <errno.h>
+#include "client/holders.h"
+#include "client/context.h"
+#include "client/queue.h"
+#include "client/sock.h"
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>

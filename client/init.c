@@ -1,13 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The library's start and its way through fork(2): environment, handlers. */
-#include "client/internal.h"
+#include "client/init.h"
+#include "client/attach.h"
+#include "client/base.h"
+#include "client/bury.h"
+#include "client/context.h"
+#include "client/dir.h"
+#include "client/lock.h"
+#include "client/own.h"
+#include "client/pktbuf.h"
+#include "client/public.h"
+#include "client/ready.h"
+#include "client/restart.h"
+#include "client/share.h"
+#include "client/sock.h"
+#include "client/table.h"
+#include "client/txq.h"
+#include "client/visitor.h"
 #include <errno.h>
-#include <signal.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
+#include <udplane/abi.h>
 #include <unistd.h>
 
 /* --- fork --- */

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Locks that know their owner, and the control lock, under which signals are blocked. */
-#include "client/internal.h"
-#include <errno.h>
+#include "client/lock.h"
+#include "client/base.h"
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <udplane/clock.h>
+#include <udplane/ring.h>
 #include <unistd.h>
 
 /* Set while the control lock is held. */

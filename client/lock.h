@@ -1,6 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Locks that know their owner: a signal handler may find one held by the call that it has
- * interrupted, or left behind by a jump. */
+/*
+ * Locks that know their owner: a signal handler may find one held by the call that it has
+ * interrupted, or left behind by a jump.
+ *
+ * The library's locks, in the order in which they are taken:
+ *
+ *   control lock    control messages, attach, detach, claim, release. May be held for a second.
+ *                   Never taken under another lock.
+ *   sock.rx.lock    s->rx, everything that receiving needs; while it is held, the sock is not
+ *                   closed
+ *   sock.tx.lock    s->tx, everything that sending needs; likewise
+ *   lane.tx_lock    TX ring;  lane.ret_lock  return ring;  context.table_lock, context.buf_lock,
+ *                                                          context.info_lock
+ *
+ * A call locks one side of one socket. Before a system call that may block it enters itself in
+ * sock.visitor[] (visit.h) and drops the lock. The memory of a sock is never returned to the
+ * system, so a thread that finds a stale pointer in the table may lock it and look.
+ *
+ * Signals: send and receive calls may run in a handler that has interrupted any call of this
+ * library, and a handler may leave a call by siglongjmp(3). So no lock is waited for without a
+ * limit: lock_take() refuses if the thread holds the lock already, or cannot have it in good time
+ * (its holder may wait for what an interrupted call holds), and the datagram takes the kernel path.
+ * A lock that a jump has left behind is recognised by its owner. Under the control lock signals are
+ * blocked. Threads are cancelled where they wait, as visitors, and hold no lock there; all other
+ * system calls are no cancellation points (raw_*).
+ */
 #ifndef UDPLANE_CLIENT_LOCK_H
 #define UDPLANE_CLIENT_LOCK_H
 

@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Addresses in both forms: a datagram's peer, and the kernel's socket names. */
-#include "client/internal.h"
-#include <errno.h>
-#include <stdlib.h>
+#include "client/name.h"
+#include "client/public.h"
+#include <netinet/in.h>
 #include <string.h>
-
-int set_errno(int err)
-{
-	if (err >= 0)
-		return err;
-	errno = -err;
-	return -1;
-}
+#include <sys/socket.h>
 
 void peer_of_name(const struct sockaddr_storage *ss, struct udplane_peer *peer)
 {

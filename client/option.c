@@ -5,15 +5,27 @@
  * receive or send: udplaned looks at the socket again. Everything else, known or not: the kernel
  * path for good, where the option does what it says.
  */
-#include "client/internal.h"
+#include "client/option.h"
+#include "client/base.h"
+#include "client/claim.h"
+#include "client/context.h"
+#include "client/life.h"
+#include "client/lock.h"
+#include "client/public.h"
+#include "client/ready.h"
+#include "client/sock.h"
+#include "client/table.h"
 #include <asm/socket.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/in6.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/time.h>
+#include <udplane/abi.h>
 
 /* The C library's headers clash with some of the kernel's, and are older than others. */
 #ifndef IP_RECVERR_RFC4884

@@ -7,10 +7,11 @@
  * signal number for SIGIO, which belongs to the open file and which nobody else sets to this value;
  * kernel sockets, where that is the application's, by their cookie.
  */
-#include "client/internal.h"
-#include <errno.h>
+#include "client/own.h"
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define OWN_SIGNO 57

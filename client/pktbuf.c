@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Private buffers for datagrams. */
-#include "client/internal.h"
+#include "client/pktbuf.h"
+#include "client/base.h"
+#include "client/context.h"
+#include "client/lock.h"
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What was unread at a fork(), in memory that the processes have in common. */
-#include "client/internal.h"
+#include "client/queue.h"
+#include "client/context.h"
+#include "client/pktbuf.h"
+#include "client/public.h"
+#include "client/raw.h"
+#include "client/sock.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 struct record {

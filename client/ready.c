@@ -22,10 +22,20 @@
  * Tokens are counted (sock.tokens): one for each arm found taken by the worker. Exactly so many are
  * read when the rings are empty, so that a token of a later arm is never eaten.
  */
-#include "client/internal.h"
+#include "client/ready.h"
+#include "client/control.h"
+#include "client/own.h"
+#include "client/queue.h"
+#include "client/raw.h"
+#include "client/rxq.h"
+#include "client/sock.h"
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <udplane/ring.h>
 #include <unistd.h>
 
 void rx_set_self_signal(struct sock *s, bool on)

@@ -5,11 +5,35 @@
  * marked UDPLANE_RX_SWITCHED. A call that returns less than it was asked for has found all of them
  * empty, as edge-triggered programs expect.
  */
-#include "client/internal.h"
+#include "client/recv.h"
+#include "client/attach.h"
+#include "client/base.h"
+#include "client/bury.h"
+#include "client/context.h"
+#include "client/life.h"
+#include "client/lock.h"
+#include "client/name.h"
+#include "client/pktbuf.h"
+#include "client/public.h"
+#include "client/queue.h"
+#include "client/raw.h"
+#include "client/ready.h"
+#include "client/rx_inplace.h"
+#include "client/rx_kernel.h"
+#include "client/rxq.h"
+#include "client/sock.h"
+#include "client/table.h"
+#include "client/visit.h"
+#include "client/wait.h"
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
+#include <udplane/abi.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 /* --- kernel --- */

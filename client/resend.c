@@ -1,9 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a dead udplaned has not taken from a TX ring goes out through the kernel socket. */
-#include "client/internal.h"
+#include "client/resend.h"
+#include "client/attach.h"
+#include "client/base.h"
+#include "client/context.h"
+#include "client/control.h"
+#include "client/dest.h"
+#include "client/lock.h"
+#include "client/name.h"
+#include "client/sock.h"
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <udplane/abi.h>
+#include <udplane/clock.h>
+#include <udplane/ring.h>
 
 static void resend_one(struct sock *s, const struct udplane_tx_desc *t, const uint8_t *payload)
 {

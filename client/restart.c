@@ -16,11 +16,17 @@
  * the next wait has another eventfd, since a signal that came as read(2) returns for nothing would
  * not end the call.
  */
-#include "client/internal.h"
+#include "client/restart.h"
+#include "client/context.h"
+#include "client/lock.h"
+#include "client/own.h"
+#include "client/raw.h"
 #include <errno.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #define EVENTS 8 /* of a poll and a timer, and of some that were cancelled */

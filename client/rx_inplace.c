@@ -6,9 +6,19 @@
  * private buffer. The attachment is referenced once for each packet in the application's hands, so
  * its frames stay mapped whatever becomes of socket and udplaned.
  */
-#include "client/internal.h"
+#include "client/rx_inplace.h"
+#include "client/attach.h"
+#include "client/base.h"
+#include "client/name.h"
+#include "client/pktbuf.h"
+#include "client/public.h"
+#include "client/raw.h"
+#include "client/rx_kernel.h"
+#include "client/rxq.h"
+#include "client/sock.h"
 #include <errno.h>
 #include <sys/socket.h>
+#include <udplane/abi.h>
 
 /* a struct pktbuf, aligned to 64; else a struct attach, aligned to 128 */
 #define COOKIE_BUFFER 0x20u

@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a look at the kernel socket tells: whether the worker should be woken, and whether datagrams
  * of the ring may follow. */
-#include "client/internal.h"
+#include "client/rx_kernel.h"
+#include "client/attach.h"
+#include "client/base.h"
+#include "client/sock.h"
+#include <sys/socket.h>
+#include <udplane/abi.h>
+#include <udplane/clock.h>
+#include <udplane/ring.h>
 
 static void rx_ring_doorbells(struct sock *s)
 {

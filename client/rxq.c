@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The library's end of RX rings and return rings: datagrams taken, frames returned, and the rest of
  * a ring that goes. */
-#include "client/internal.h"
+#include "client/rxq.h"
+#include "client/attach.h"
+#include "client/base.h"
+#include "client/lock.h"
+#include "client/pktbuf.h"
+#include "client/public.h"
+#include "client/sock.h"
 #include <string.h>
+#include <sys/socket.h>
+#include <udplane/abi.h>
+#include <udplane/ring.h>
 
 bool attach_return(struct attach *a, uint32_t lane, const uint32_t *frames, uint32_t cnt)
 {

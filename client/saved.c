@@ -1,9 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Before a socket changes its path, what has come so far goes into private memory, in the order in
  * which it came. */
-#include "client/internal.h"
+#include "client/saved.h"
+#include "client/attach.h"
+#include "client/base.h"
+#include "client/name.h"
+#include "client/pktbuf.h"
+#include "client/raw.h"
+#include "client/rxq.h"
+#include "client/sock.h"
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <udplane/abi.h>
+#include <unistd.h>
 
 /* The place in s->rx.saved of what is in the kernel socket, if it is older than something that the
  * library holds; else NULL. */

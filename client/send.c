@@ -5,12 +5,28 @@
  * worker is awake, or a burst makes it worth waking it. Everything else takes the kernel socket,
  * and its result.
  */
-#include "client/internal.h"
+#include "client/send.h"
+#include "client/attach.h"
+#include "client/base.h"
+#include "client/bury.h"
+#include "client/claim.h"
+#include "client/context.h"
+#include "client/dest.h"
+#include "client/life.h"
+#include "client/lock.h"
+#include "client/name.h"
+#include "client/public.h"
+#include "client/raw.h"
+#include "client/sock.h"
+#include "client/table.h"
+#include "client/txq.h"
+#include "client/visit.h"
 #include <errno.h>
 #include <limits.h>
-#include <poll.h>
-#include <sched.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 

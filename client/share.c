@@ -10,17 +10,22 @@
  * another program or ends, the parent of a daemon ends, one of them closes it): then that one may
  * claim it again.
  */
-#include "client/internal.h"
-#include <errno.h>
+#include "client/share.h"
+#include "client/claim.h"
+#include "client/context.h"
+#include "client/holders.h"
+#include "client/lock.h"
+#include "client/option.h"
+#include "client/queue.h"
+#include "client/ready.h"
+#include "client/sock.h"
+#include "client/table.h"
+#include "client/visit.h"
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
+#include <udplane/abi.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 /* to look whether a socket is ours alone; grows by doubling to the next */

@@ -1,16 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A socket's life: create, bind, connect, close, and what concerns its descriptors. */
-#include "client/internal.h"
+#include "client/attach.h"
+#include "client/base.h"
+#include "client/bury.h"
+#include "client/claim.h"
+#include "client/close.h"
+#include "client/context.h"
+#include "client/init.h"
+#include "client/life.h"
+#include "client/lock.h"
+#include "client/option.h"
+#include "client/own.h"
+#include "client/public.h"
+#include "client/ready.h"
+#include "client/recv.h"
+#include "client/sock.h"
+#include "client/table.h"
 #include <asm/ioctls.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
-#include <sched.h>
+#include <netinet/in.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <udplane/abi.h>
+#include <udplane/ring.h>
 #include <unistd.h>
 
 static int open_fds(int domain, int type, int fds[2])

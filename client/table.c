@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sockets by descriptor. Reading takes no lock: chunks are never freed, and sock memory stays sock
  * memory. */
-#include "client/internal.h"
+#include "client/table.h"
+#include "client/context.h"
+#include "client/life.h"
+#include "client/lock.h"
+#include "client/sock.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <unistd.h>
 
 /* Takes no lock: it may be held by a call of this very thread. */
 struct sock *sock_get(int fd)

@@ -1,9 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The library's end of TX rings: whether one may be written to, room in it, entries. */
-#include "client/internal.h"
+#include "client/txq.h"
+#include "client/attach.h"
+#include "client/base.h"
+#include "client/control.h"
+#include "client/lock.h"
+#include "client/name.h"
+#include "client/pktbuf.h"
+#include "client/raw.h"
+#include "client/sock.h"
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <udplane/abi.h>
+#include <udplane/clock.h>
+#include <udplane/ring.h>
 
 void tx_count_kernel(struct sock *s, uint32_t cnt)
 {

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Calls that are inside a system call on a socket, without a lock. */
-#include "client/internal.h"
+#include "client/visit.h"
+#include "client/life.h"
+#include "client/lock.h"
+#include "client/sock.h"
+#include "client/visitor.h"
 #include <errno.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 void visit_enter(struct sock *s, struct visit *v, uintptr_t frame, bool may_end)

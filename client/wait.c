@@ -1,13 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Waiting for datagrams: spinning, then sleeping. */
-#include "client/internal.h"
+#include "client/wait.h"
+#include "client/attach.h"
+#include "client/base.h"
+#include "client/bury.h"
+#include "client/context.h"
+#include "client/lock.h"
+#include "client/raw.h"
+#include "client/ready.h"
+#include "client/restart.h"
+#include "client/rxq.h"
+#include "client/sock.h"
+#include "client/visit.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/epoll.h>
-#include <unistd.h>
+#include <time.h>
+#include <udplane/clock.h>
+#include <udplane/ring.h>
 
 /* --- spinning --- */
 

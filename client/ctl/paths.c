@@ -9,7 +9,7 @@
 #include "client/ctl/names.h"
 
 /* Datagrams a second from which on the library engages the fast path surely: RX_ENGAGE_CNT in
- * RX_ENGAGE_WINDOW_NS, in powersave four times that (client/internal.h). */
+ * RX_ENGAGE_WINDOW_NS, in powersave four times that (client/base.h). */
 #define RESTING_RATE	 80000
 #define POWERSAVE_FACTOR 4
 

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "client/dir.h"
 #include "tests/unit/client/peer.h"
 
 namespace

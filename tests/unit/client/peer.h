@@ -19,7 +19,20 @@
 
 #include <gtest/gtest.h>
 
-#include "client/internal.h"
+#include "client/attach.h"
+#include "client/context.h"
+#include "client/dest.h"
+#include "client/init.h"
+#include "client/lock.h"
+#include "client/name.h"
+#include "client/own.h"
+#include "client/pktbuf.h"
+#include "client/public.h"
+#include "client/raw.h"
+#include "client/restart.h"
+#include "client/sock.h"
+#include "client/table.h"
+#include "client/visit.h"
 
 /* True as soon as ok() is, false after five seconds. */
 bool Until(const std::function<bool()> &ok);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where a datagram goes, and whether it may go through a ring. Under tx.lock. */
+#ifndef UDPLANE_CLIENT_DEST_H
+#define UDPLANE_CLIENT_DEST_H
+
+#include "client/name.h"
+#include "client/sock.h"
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* False: the kernel's business (another family, a port of 0, too short a name, ...). */
+bool dest_of_name(const struct sock *s, const void *name, socklen_t len, struct dest *d);
+bool dest_of_peer(const struct sock *s, const struct udplane_peer *p, struct dest *d);
+/* Neither multicast, broadcast, loopback nor unspecified. */
+bool dest_unicast(const struct dest *d);
+/* Does it leave by udplaned's device as plain unicast? Lane locked. */
+bool dest_fast(struct sock *s, struct lane *l, const struct dest *d);
+socklen_t dest_to_name(int domain, const struct dest *d, struct sockaddr_storage *ss);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

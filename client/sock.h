@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A socket of the application: its state, its two locks, its references. */
+#ifndef UDPLANE_CLIENT_SOCK_H
+#define UDPLANE_CLIENT_SOCK_H
+
+#include "client/attach.h"
+#include "client/base.h"
+#include "client/lock.h"
+#include "client/name.h"
+#include "client/pktbuf.h"
+#include "client/visitor.h"
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <udplane/abi.h>
+#include <udplane/ring.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Receiving end of one (socket, worker). */
+struct rxq {
+	struct udplane_ring ring; /* consumer */
+	const struct udplane_rx_desc *desc;
+	struct udplane_rx_ring *shared;
+	/* the arm was set and the ring then seen empty: the next datagram brings a token */
+	bool armed;
+	bool taken; /* datagrams were taken since */
+	uint32_t back_cnt;
+	/* of these: taken from the ring for good; more only while datagrams are being copied out */
+	uint32_t back_sure;
+	uint32_t back[RX_BACK]; /* frames to be returned */
+};
+
+/* What a call in a signal handler could not do, since it had interrupted one that holds a lock of
+ * the socket. */
+enum late { LATE_UPDATE = 1, LATE_KERNEL = 2, LATE_CLOSE = 4 };
+
+#define RCVTIMEO_NO_WAIT 1 /* what a negative SO_RCVTIMEO means */
+#define SOCK_ENDED	 0x80000000u
+#define VISITORS	 16 /* more at a time are counted */
+
+enum peeked { PEEKED_NONE, PEEKED_KERNEL, PEEKED_RING };
+
+/* What receiving needs: under rx.lock. */
+struct sock_rx {
+	struct lock lock;
+	bool nonblock;	  /* atomic */
+	bool self_signal; /* the kernel socket's writability is watched, which makes fd readable */
+	bool switched;	  /* a datagram marked UDPLANE_RX_SWITCHED was taken since the claim */
+	bool error_queue; /* an option was set that fills the error queue; atomic */
+	bool kernel_hot;  /* the last look at the kernel socket found something */
+	/* enum peeked: where the next datagram must come from, since it was shown already */
+	uint8_t peeked;
+	uint8_t yield; /* spin with sched_yield */
+	uint32_t waits;
+	uint32_t rxq_cnt, rxq_next;
+	struct rxq *rxq;
+	uint64_t looked_ns; /* when a spinner last looked at the kernel socket */
+	uint32_t polls;	    /* calls with UDPLANE_POLL */
+	uint32_t ring_run;  /* datagrams from rings since the last look at the kernel socket */
+	/* bytes in the wake socket, or on their way into it, that belong to arms long taken */
+	uint32_t tokens;
+	uint32_t switch_run; /* datagrams from the kernel since a marked one was last taken */
+	uint32_t kernel_run; /* datagrams from the kernel since the last empty look */
+	int error;	     /* to be reported by the next call */
+	int wake_fd;
+	struct pktbuf *saved, **saved_end;
+	struct shared_queue *queue; /* what was unread at a fork(); not while saved has anything */
+	int queue_fd;
+	uint32_t direct; /* atomic; visitors beyond VISITORS that wait in the kernel's own call */
+	/* since a fork() other processes may have the socket open; changes under the control lock
+	 * and rx.lock */
+	bool shared;
+	uint64_t rcvtimeo_ns; /* atomic; 0: for ever; RCVTIMEO_NO_WAIT */
+	uint64_t fast_rx;
+	uint64_t kernel_rx; /* atomic */
+};
+
+/* What sending needs: under tx.lock. */
+struct sock_tx {
+	struct lock lock __attribute__((aligned(UDPLANE_LINE)));
+	uint32_t id;			  /* at udplaned; changes under both locks */
+	struct lane *lane;		  /* NULL: nothing goes through a ring */
+	struct udplane_rx_ring *counters; /* while lane is set: of worker 0, for those there */
+	const struct udplane_socket_zone *zone;
+	bool connected, v6only, local_any, local_v4;
+	bool more;	  /* MSG_MORE: the kernel holds part of a datagram */
+	struct dest peer; /* connected: where to */
+	bool peer_fast;	  /* as far as can be known without prefixes */
+	uint16_t local_port_be;
+	uint8_t local[16]; /* as in struct dest */
+	struct dest seen;  /* last destination judged, with prefixes of seen_seq */
+	uint32_t seen_seq;
+	bool seen_fast;
+	uint32_t end; /* index behind the last entry in the lane's TX ring */
+	bool used;
+	uint64_t error_ticks; /* last looked for a pending error */
+	bool test_cancel;     /* the next call is a cancellation point */
+	uint64_t fast_tx, kernel_tx, kernel_tx_full;
+	/* atomic: sent through the kernel without tx.lock, and not in kernel_tx yet */
+	uint64_t aside_tx;
+	pthread_t burst_owner;	  /* between reserve and submit, both of one thread */
+	uint32_t burst_cnt;	  /* entries reserved; 0: none are */
+	struct lane *burst_lane;  /* NULL: they are in burst_buf */
+	struct attach *burst_att; /* of burst_lane: referenced, so that the slots stay mapped */
+	struct pktbuf *burst_buf[BURST_MAX];
+	uint32_t reason; /* why it takes the kernel path */
+	char text[UDPLANE_TEXT_LEN];
+};
+
+/* Claim and end: changes under the control lock, but for what is atomic. */
+struct sock_life {
+	uint32_t refs;	     /* atomic; SOCK_ENDED: the descriptors are closed, or about to be */
+	struct attach *held; /* released with a reason: the row in stats stays until close */
+	bool bound;	     /* has a port; atomic */
+	bool lazy;	     /* claim at a receive call only; atomic */
+	/* atomic: when to think about attaching and claiming again; UINT64_MAX: never */
+	uint64_t retry_ns;
+	uint64_t claim_wait_ns;
+	uint32_t late; /* atomic: enum late */
+	uint32_t late_reason;
+	char late_text[UDPLANE_TEXT_LEN];
+	int *options;	  /* while shared: values of options that only the kernel path honours */
+	uint64_t engages; /* atomic: doorbells rung, by either side */
+	struct sock *next_free;
+};
+
+/* Fields of the socket itself are constant, or change under both locks, but for visitor[]. */
+struct sock {
+	int fd, kfd;	  /* constant: the epoll descriptor handed out; the kernel socket */
+	uint64_t cookie;  /* constant: of the kernel socket */
+	uint16_t domain;  /* constant */
+	bool fd_gone;	  /* the program has closed fd itself, and its number is somebody else's */
+	bool closed;	  /* atomic for those who hold neither */
+	bool kernel_only; /* for good; changes under the control lock, too */
+	struct attach *att; /* while claimed; changes under the control lock, too */
+	struct sock_rx rx;
+	struct sock_tx tx;
+	/* never reset */
+	struct visitor visitor[VISITORS] __attribute__((aligned(UDPLANE_LINE)));
+	struct sock_life life;
+} __attribute__((aligned(UDPLANE_LINE)));
+
+/* Makes the receive side whole again, after a jump out of a call in the midst of it. rx.lock held.
+ */
+void rx_recover(struct sock *s);
+static inline bool sock_take_rx(struct sock *s)
+{
+	enum lock_result got = lock_take(&s->rx.lock);
+
+	if (unlikely(got == LOCK_STOLEN))
+		rx_recover(s);
+	return got != LOCK_BUSY;
+}
+/* The same of a socket. Both, or neither. */
+bool sock_insist_rx(struct sock *s);
+bool sock_take_both(struct sock *s);
+void sock_drop_both(struct sock *s);
+
+/* Doorbells rung for it, with these cnt. */
+static inline uint64_t sock_count_engages(struct sock *s, uint32_t cnt)
+{
+	return __atomic_add_fetch(&s->life.engages, cnt, __ATOMIC_RELAXED);
+}
+bool sock_fd_is(const struct sock *s);	   /* is fd still the epoll instance of kfd? */
+bool sock_kernel_is(const struct sock *s); /* is kfd still the socket? */
+
+/* Is something due? Any lock held. Cheap for claimed sockets. */
+static inline bool sock_news(const struct sock *s)
+{
+	uint64_t at;
+
+	if (likely(s->att != NULL))
+		return unlikely(attach_news(s->att));
+	at = __atomic_load_n(&s->life.retry_ns, __ATOMIC_RELAXED);
+	return at != UINT64_MAX && clock_coarse_ns() >= at;
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
