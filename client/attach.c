@@ -176,7 +176,7 @@ static void lane_init(struct attach *a, const struct udplane_welcome *w, uint32_
 }
 
 /* Maps what came with WELCOME. The descriptors that are kept are taken out of ans. */
-static int take_zones(struct attach *a, struct control_answer *ans, const char **text)
+static int attach_map_zones(struct attach *a, struct control_answer *ans, const char **text)
 {
 	const struct udplane_welcome *w = &ans->u.welcome;
 	uint32_t want = w->backend == UDPLANE_BACKEND_KERNEL ? 1 : 3 + w->worker_cnt;
@@ -285,7 +285,7 @@ static struct attach *welcome(struct control_answer *ans, const struct control *
 	}
 	a = attach_alloc(w, c);
 	if (a)
-		err = take_zones(a, ans, &text);
+		err = attach_map_zones(a, ans, &text);
 	else
 		close(c->fd);
 	if (!err)
@@ -297,7 +297,7 @@ static struct attach *welcome(struct control_answer *ans, const struct control *
 }
 
 /* Connects and says HELLO. 0; or -errno with the reason set. */
-static int say_hello(void)
+static int hello_send(void)
 {
 	struct udplane_hello hello = {.msg.type = UDPLANE_MSG_HELLO,
 				      .magic = UDPLANE_ABI_MAGIC,
@@ -324,7 +324,7 @@ static int say_hello(void)
 	return 0;
 }
 
-void attach_forget_hello(void)
+void hello_forget(void)
 {
 	if (context.hello_ns)
 		own_close(&context.hello.fd);
@@ -334,7 +334,7 @@ void attach_forget_hello(void)
 /* The answer, if it comes until then. A udplaned that does not run keeps the connection, which
  * costs its clients nothing: they look whether it has answered each time that an attachment is due.
  */
-static struct attach *hear_welcome(uint64_t deadline_ns)
+static struct attach *hello_wait(uint64_t deadline_ns)
 {
 	struct control_answer ans;
 	struct attach *a;
@@ -352,7 +352,7 @@ static struct attach *hear_welcome(uint64_t deadline_ns)
 		context_set_reason(
 			err == -EPROTO ? UDPLANE_REASON_BAD_MESSAGE : UDPLANE_REASON_NO_SIDECAR,
 			"%s: no proper answer to HELLO: %s", context.path, strerror(-err));
-		attach_forget_hello();
+		hello_forget();
 		return NULL;
 	}
 	a = welcome(&ans, &context.hello); /* takes the connection over */
@@ -364,8 +364,8 @@ static struct attach *hear_welcome(uint64_t deadline_ns)
 static struct attach *attach_once(void)
 {
 	if (context.hello_ns)
-		return hear_welcome(0);
-	return say_hello() ? NULL : hear_welcome(clock_now_ns() + HELLO_DEADLINE_NS);
+		return hello_wait(0);
+	return hello_send() ? NULL : hello_wait(clock_now_ns() + HELLO_DEADLINE_NS);
 }
 
 void attach_try(void)

@@ -80,7 +80,7 @@ struct attach {
 } __attribute__((aligned(UDPLANE_LINE)));
 
 /* Closes a connection whose HELLO has not been answered. ctl. */
-void attach_forget_hello(void);
+void hello_forget(void);
 /* Attaches if that is due. Sets context.att, or the reason why not and when to try again. Under
  * ctl. */
 void attach_try(void);

@@ -45,7 +45,7 @@ int udplane_recv_burst(int fd, struct udplane_pkt *pkts, unsigned int cnt, int f
 
 /* --- send --- */
 
-static void offer(struct udplane_buf *b, void *data, uint32_t size)
+static void buf_offer(struct udplane_buf *b, void *data, uint32_t size)
 {
 	memset(b, 0, sizeof(*b));
 	b->data = data;
@@ -62,7 +62,7 @@ static uint32_t reserve_slots(struct sock *s, struct udplane_buf *bufs, uint32_t
 		return 0;
 	n = tx_room(s, l, cnt, 0);
 	for (uint32_t i = 0; i < n; i++)
-		offer(&bufs[i], tx_slot(s->att, l, i), s->att->tx_slot_size);
+		buf_offer(&bufs[i], tx_slot(s->att, l, i), s->att->tx_slot_size);
 	if (n) {
 		s->tx.burst_lane = l;
 		s->tx.burst_att = s->att;
@@ -80,7 +80,7 @@ static uint32_t reserve_buffers(struct sock *s, struct udplane_buf *bufs, uint32
 	uint32_t n = pktbufs_get(s->tx.burst_buf, cnt < BURST_MAX ? cnt : BURST_MAX);
 
 	for (uint32_t i = 0; i < n; i++)
-		offer(&bufs[i], s->tx.burst_buf[i]->data, RESERVE_SIZE);
+		buf_offer(&bufs[i], s->tx.burst_buf[i]->data, RESERVE_SIZE);
 	return n;
 }
 
@@ -253,7 +253,7 @@ int udplane_submit(int fd, struct udplane_buf *bufs, unsigned int cnt)
 			n = -EMSGSIZE;
 	if (!n && cnt)
 		n = submit(s, bufs, cnt);
-	burst_cancel(s);
+	tx_cancel_reserved(s);
 	unbound = n > 0 && !__atomic_load_n(&s->life.bound, __ATOMIC_RELAXED);
 	if (unbound)
 		sock_ref(s);

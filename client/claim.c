@@ -90,7 +90,7 @@ bool sock_read_names(struct sock *s)
 	return true;
 }
 
-static bool port_asked(const struct attach *a, uint16_t port_be)
+static bool attach_port_asked(const struct attach *a, uint16_t port_be)
 {
 	const uint8_t *map = a->stats_zone.addr + a->stats->ports_off;
 	uint16_t port = (uint16_t)(port_be >> 8 | port_be << 8);
@@ -102,7 +102,7 @@ static bool port_asked(const struct attach *a, uint16_t port_be)
 
 /* --- rings --- */
 
-static int segment_add(struct attach *a, int fd, uint64_t len)
+static int attach_add_segment(struct attach *a, int fd, uint64_t len)
 {
 	struct zone *seg = realloc(a->segment, (a->segment_cnt + 1) * sizeof(*seg));
 
@@ -116,8 +116,8 @@ static int segment_add(struct attach *a, int fd, uint64_t len)
 }
 
 /* Where the rings are; NULL with *err: -EPROTO or why they cannot be reached. */
-static uint8_t *find_rings(struct attach *a, const struct udplane_claimed *c,
-			   struct control_answer *ans, int *err)
+static uint8_t *claim_find_rings(struct attach *a, const struct udplane_claimed *c,
+				 struct control_answer *ans, int *err)
 {
 	struct zone *z;
 	struct stat st;
@@ -132,7 +132,7 @@ static uint8_t *find_rings(struct attach *a, const struct udplane_claimed *c,
 	if (c->segment_len) {
 		if (c->segment != a->segment_cnt + 1)
 			return NULL;
-		*err = segment_add(a, ans->fd[1], c->segment_len);
+		*err = attach_add_segment(a, ans->fd[1], c->segment_len);
 		if (*err)
 			return NULL;
 	}
@@ -153,8 +153,8 @@ static uint8_t *find_rings(struct attach *a, const struct udplane_claimed *c,
 	return z->addr + c->ring_off;
 }
 
-static struct rxq *make_rxqs(const struct attach *a, const struct udplane_claimed *c,
-			     uint8_t *rings)
+static struct rxq *claim_make_rxqs(const struct attach *a, const struct udplane_claimed *c,
+				   uint8_t *rings)
 {
 	struct rxq *rxq = calloc(a->worker_cnt, sizeof(*rxq));
 
@@ -170,8 +170,8 @@ static struct rxq *make_rxqs(const struct attach *a, const struct udplane_claime
 }
 
 /* Takes rxq and wake_fd over. False: closed meanwhile, or not now. */
-static bool install(struct sock *s, struct attach *a, const struct udplane_claimed *c,
-		    struct rxq *rxq, int wake_fd)
+static bool claim_install(struct sock *s, struct attach *a, const struct udplane_claimed *c,
+			  struct rxq *rxq, int wake_fd)
 {
 	struct epoll_event ev = {.events = EPOLLIN};
 	bool locked = sock_take_both(s), open;
@@ -196,7 +196,7 @@ static bool install(struct sock *s, struct attach *a, const struct udplane_claim
 		s->tx.reason = UDPLANE_REASON_NONE;
 		s->tx.text[0] = 0;
 		epoll_ctl(s->fd, EPOLL_CTL_ADD, wake_fd, &ev);
-		rx_settle(s);
+		rx_update_readiness(s);
 	}
 	if (locked)
 		sock_drop_both(s);
@@ -207,7 +207,7 @@ static bool install(struct sock *s, struct attach *a, const struct udplane_claim
 	return open;
 }
 
-void claim_drop(struct sock *s, bool save)
+void claim_drop_rings(struct sock *s, bool save)
 {
 	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++)
 		rx_drain(s, i, save);
@@ -224,7 +224,7 @@ void claim_drop(struct sock *s, bool save)
 
 /* --- verbs --- */
 
-static void refused(struct sock *s, uint32_t reason, const char *text)
+static void claim_refused(struct sock *s, uint32_t reason, const char *text)
 {
 	uint64_t wait = s->life.claim_wait_ns ? 2 * s->life.claim_wait_ns : CLAIM_RETRY_NS;
 
@@ -234,7 +234,7 @@ static void refused(struct sock *s, uint32_t reason, const char *text)
 	context_log(2, "socket %d stays with the kernel: %s: %s", s->fd, reason_name(reason), text);
 }
 
-static void send_release(struct attach *a, uint32_t sock, uint32_t reason, const char *text)
+static void claim_send_release(struct attach *a, uint32_t sock, uint32_t reason, const char *text)
 {
 	struct udplane_sock_req req = {
 		.msg.type = UDPLANE_MSG_RELEASE, .sock = sock, .reason = reason};
@@ -253,14 +253,14 @@ static void claimed(struct sock *s, struct attach *a, struct control_answer *ans
 	uint8_t *rings;
 	int err;
 
-	rings = find_rings(a, c, ans, &err);
+	rings = claim_find_rings(a, c, ans, &err);
 	if (rings)
-		rxq = make_rxqs(a, c, rings);
+		rxq = claim_make_rxqs(a, c, rings);
 	if (rxq) {
 		s->life.claim_wait_ns = 0;
 		sock_retry_at(s, UINT64_MAX);
-		if (!install(s, a, c, rxq, own_take(ans->fd[0]))) {
-			send_release(a, c->sock, UDPLANE_REASON_NONE, "");
+		if (!claim_install(s, a, c, rxq, own_take(ans->fd[0]))) {
+			claim_send_release(a, c->sock, UDPLANE_REASON_NONE, "");
 			sock_retry_at(s, clock_now_ns() + CLAIM_RETRY_NS);
 		}
 		ans->fd[0] = -1;
@@ -268,22 +268,22 @@ static void claimed(struct sock *s, struct attach *a, struct control_answer *ans
 		return;
 	}
 	if (!rings && err == -EPROTO) {
-		refused(s, UDPLANE_REASON_BAD_MESSAGE, "udplaned's answer makes no sense");
+		claim_refused(s, UDPLANE_REASON_BAD_MESSAGE, "udplaned's answer makes no sense");
 		control_distrust(&a->control);
 		return;
 	}
-	refused(s, err == -EMFILE ? UDPLANE_REASON_DESCRIPTORS : UDPLANE_REASON_MEMORY_MAP,
-		"the socket's rings cannot be mapped");
-	send_release(a, c->sock, UDPLANE_REASON_NONE, "");
+	claim_refused(s, err == -EMFILE ? UDPLANE_REASON_DESCRIPTORS : UDPLANE_REASON_MEMORY_MAP,
+		      "the socket's rings cannot be mapped");
+	claim_send_release(a, c->sock, UDPLANE_REASON_NONE, "");
 }
 
 /* The row that told why it was given back. */
-static void drop_row(struct sock *s, struct attach *a)
+static void claim_drop_row(struct sock *s, struct attach *a)
 {
 	if (!s->life.held)
 		return;
 	if (s->life.held == a)
-		send_release(a, s->tx.id, UDPLANE_REASON_NONE, "");
+		claim_send_release(a, s->tx.id, UDPLANE_REASON_NONE, "");
 	attach_put(s->life.held);
 	s->life.held = NULL;
 }
@@ -294,7 +294,7 @@ static void claim_ask(struct sock *s, struct attach *a)
 	struct control_answer ans;
 	int err;
 
-	drop_row(s, a);
+	claim_drop_row(s, a);
 	if (!lock_insist(&s->tx.lock))
 		return;
 	memcpy(req.local.addr, s->tx.local, 16);
@@ -304,14 +304,14 @@ static void claim_ask(struct sock *s, struct attach *a)
 	err = control_request(&a->control, &req, sizeof(req), s->kfd, UDPLANE_MSG_CLAIMED,
 			      sizeof(struct udplane_claimed), &ans);
 	if (err) {
-		refused(s,
-			err == -ETOOMANYREFS ? UDPLANE_REASON_DESCRIPTORS
-					     : UDPLANE_REASON_NO_SIDECAR,
-			strerror(-err));
+		claim_refused(s,
+			      err == -ETOOMANYREFS ? UDPLANE_REASON_DESCRIPTORS
+						   : UDPLANE_REASON_NO_SIDECAR,
+			      strerror(-err));
 		return;
 	}
 	if (ans.u.claimed.status)
-		refused(s, ans.u.claimed.reason, ans.u.claimed.text);
+		claim_refused(s, ans.u.claimed.reason, ans.u.claimed.text);
 	else
 		claimed(s, a, &ans);
 	control_close_fds(&ans);
@@ -343,20 +343,21 @@ void claim_try(struct sock *s)
 	if (clock_coarse_ns() < s->life.retry_ns)
 		return;
 	if (!sock_kernel_is(s)) {
-		refused(s, UDPLANE_REASON_DESCRIPTORS,
-			"the program has closed the descriptor of the kernel socket");
+		claim_refused(s, UDPLANE_REASON_DESCRIPTORS,
+			      "the program has closed the descriptor of the kernel socket");
 		return;
 	}
-	if (!port_asked(a, s->tx.local_port_be)) { /* spares every client socket a question */
-		refused(s, UDPLANE_REASON_NOT_ASKED,
-			"the port is not among those that udplaned was asked to accelerate");
+	if (!attach_port_asked(a,
+			       s->tx.local_port_be)) { /* spares every client socket a question */
+		claim_refused(s, UDPLANE_REASON_NOT_ASKED,
+			      "the port is not among those that udplaned was asked to accelerate");
 		return;
 	}
 	claim_ask(s, a);
 }
 
 /* No entry of this socket may follow what udplaned is told next. */
-static bool stop_sending(struct sock *s)
+static bool sock_stop_sending(struct sock *s)
 {
 	if (!lock_insist(&s->tx.lock))
 		return false;
@@ -380,12 +381,12 @@ void claim_later(struct sock *s, uint32_t late, uint32_t reason, const char *tex
 }
 
 /* What has come up to now is read before what comes by the path to be. */
-static void keep_order(struct sock *s)
+static void sock_keep_order(struct sock *s)
 {
 	if (!sock_take_rx(s)) /* by a call of this thread that a handler has interrupted */
 		return;
 	rx_to_saved(s);
-	rx_settle(s);
+	rx_update_readiness(s);
 	lock_drop(&s->rx.lock);
 }
 
@@ -395,7 +396,7 @@ void claim_update(struct sock *s)
 	struct attach *a = s->att;
 	struct control_answer ans;
 
-	if (!sock_read_names(s) || !stop_sending(s)) {
+	if (!sock_read_names(s) || !sock_stop_sending(s)) {
 		claim_later(s, LATE_UPDATE, 0, NULL);
 		return;
 	}
@@ -404,7 +405,7 @@ void claim_update(struct sock *s)
 		sock_retry_at(s, 0);
 		return;
 	}
-	keep_order(s);
+	sock_keep_order(s);
 	if (!s->life.bound) {
 		claim_release(s, CLAIM_AGAIN, UDPLANE_REASON_NOT_BOUND,
 			      "the socket is not bound to a port any more");
@@ -417,7 +418,7 @@ void claim_update(struct sock *s)
 	control_close_fds(&ans);
 	if (ans.u.done.status) {
 		claim_release(s, CLAIM_AGAIN, ans.u.done.reason, ans.u.done.text);
-		refused(s, ans.u.done.reason, ans.u.done.text);
+		claim_refused(s, ans.u.done.reason, ans.u.done.text);
 		return;
 	}
 	if (!lock_insist(&s->tx.lock)) {
@@ -429,7 +430,7 @@ void claim_update(struct sock *s)
 }
 
 /* Both locks held. */
-static void go_kernel(struct sock *s, uint32_t reason, const char *text)
+static void sock_go_kernel(struct sock *s, uint32_t reason, const char *text)
 {
 	s->kernel_only = true;
 	sock_retry_at(s, UINT64_MAX);
@@ -440,7 +441,7 @@ static void go_kernel(struct sock *s, uint32_t reason, const char *text)
 
 /* Frames that were returned while the worker slept would wait for its next packet; nobody else
  * could have them till then. */
-static void nudge(struct attach *a)
+static void attach_wake_for_returns(struct attach *a)
 {
 	for (uint32_t i = 0; i < a->worker_cnt; i++) {
 		struct lane *l = &a->lane[i];
@@ -471,7 +472,7 @@ void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const ch
 		return;
 	}
 	if (end == CLAIM_KERNEL) {
-		go_kernel(s, reason, text);
+		sock_go_kernel(s, reason, text);
 	} else if (end == CLAIM_AGAIN || (end == CLAIM_SHARED && rings)) {
 		s->tx.reason = reason;
 		snprintf(s->tx.text, sizeof(s->tx.text), "%s", text);
@@ -479,25 +480,26 @@ void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const ch
 	s->tx.lane = NULL;
 	if (rings && end != CLAIM_CLOSE) {
 		rx_to_saved(s);
-		rx_settle(s);
+		rx_update_readiness(s);
 	}
 	sock_drop_both(s);
 	if (!a || (!rings && keep_row))
 		return;
-	send_release(a, s->tx.id, keep_row ? reason : UDPLANE_REASON_NONE, keep_row ? text : "");
-	if (!sock_take_both(s)) /* had a moment ago; bury_sock() will find it */
+	claim_send_release(a, s->tx.id, keep_row ? reason : UDPLANE_REASON_NONE,
+			   keep_row ? text : "");
+	if (!sock_take_both(s)) /* had a moment ago; detach_sock() will find it */
 		return;
 	if (a->control.failed)
 		tx_resend(s, a);
 	if (rings)
-		claim_drop(s, end != CLAIM_CLOSE);
+		claim_drop_rings(s, end != CLAIM_CLOSE);
 	rx_saved_first(s);
 	s->att = NULL;
 	s->life.held = keep_row ? a : NULL;
 	if (end != CLAIM_CLOSE)
-		rx_settle(s);
+		rx_update_readiness(s);
 	sock_drop_both(s);
-	nudge(a);
+	attach_wake_for_returns(a);
 	if (!keep_row)
 		attach_put(a);
 	if (end == CLAIM_AGAIN)

@@ -25,7 +25,7 @@ void claim_later(struct sock *s, uint32_t late, uint32_t reason, const char *tex
 /* Ends the claim, if there is one. */
 void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const char *text);
 /* Takes the rings away. Datagrams in them are saved, unless the socket closes. Both locks held. */
-void claim_drop(struct sock *s, bool save);
+void claim_drop_rings(struct sock *s, bool save);
 /* Reads addresses from the kernel after bind, connect or an automatic bind. False: not now. */
 bool sock_read_names(struct sock *s);
 void sock_set_reason(struct sock *s, uint32_t reason, const char *text);

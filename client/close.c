@@ -21,9 +21,9 @@
 #define CLOSE_WAIT_NS 100000000ull /* for calls of other threads to leave */
 
 /* Nobody finds it any more. Both locks held, and dropped. */
-static void sock_hide(struct sock *s)
+static void sock_unlist(struct sock *s)
 {
-	burst_cancel(s);
+	tx_cancel_reserved(s);
 	__atomic_store_n(&s->closed, true, __ATOMIC_RELAXED);
 	__atomic_store_n(table_slot(s->fd), NULL, __ATOMIC_RELEASE);
 	if (sock_visited(s))
@@ -31,14 +31,14 @@ static void sock_hide(struct sock *s)
 	sock_drop_both(s);
 }
 
-void sock_forget(struct sock *s)
+void sock_drop_stale(struct sock *s)
 {
 	struct ctl_state st;
 
 	if (!s || !sock_take_both(s))
 		return;
 	s->fd_gone = true;
-	sock_hide(s);
+	sock_unlist(s);
 	ctl_lock(&st);
 	claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
 	ctl_unlock(&st);
@@ -78,7 +78,7 @@ void sock_close_late(struct sock *s)
 		sock_drop_both(s);
 		return;
 	}
-	sock_hide(s);
+	sock_unlist(s);
 	claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
 	sock_unref(s); /* the table's */
 }
@@ -95,7 +95,7 @@ int udplane_close(int fd)
 		claim_later(late, LATE_CLOSE, 0, NULL);
 	if (!s)
 		return late ? 0 : set_errno(-EBADF);
-	sock_hide(s);
+	sock_unlist(s);
 	if (__atomic_load_n(&s->life.bound,
 			    __ATOMIC_RELAXED)) { /* else nobody can have claimed it */
 		ctl_lock(&st);
@@ -107,7 +107,7 @@ int udplane_close(int fd)
 	until = clock_now_ns() + CLOSE_WAIT_NS;
 	while (sock_visited(s) && clock_now_ns() < until)
 		sched_yield();
-	sock_leave_sleepers(s);
+	sock_forget_sleepers(s);
 	sock_unref(s);
 	return 0;
 }

@@ -13,7 +13,7 @@ extern "C" {
 void sock_close_late(struct sock *s);
 /* A socket whose descriptor was closed by close(2), and has been given out anew. NULL: there is
  * none. */
-void sock_forget(struct sock *s);
+void sock_drop_stale(struct sock *s);
 
 #ifdef __cplusplus
 }

@@ -38,8 +38,8 @@ struct share {
 	bool lost;   /* it cannot be known */
 	bool all;    /* one lock for whatever this process has */
 	int pipe[2]; /* of the fork under way */
-	int *birth;  /* read ends: of children that may not have locked yet */
-	uint32_t birth_cnt;
+	int *child;  /* read ends: of children that may not have locked yet */
+	uint32_t child_cnt;
 };
 
 /* The control socket's directory: dir.c. Under the control lock. */

@@ -21,7 +21,7 @@ void control_close_fds(struct control_answer *ans)
 	ans->fd_cnt = 0;
 }
 
-static int send_request(int fd, const void *req, size_t len, int send_fd)
+static int control_send_request(int fd, const void *req, size_t len, int send_fd)
 {
 	union {
 		char space[CMSG_SPACE(sizeof(int))];
@@ -45,7 +45,7 @@ static int send_request(int fd, const void *req, size_t len, int send_fd)
 	return sendmsg(fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
-static void take_fds(struct msghdr *mh, struct control_answer *ans)
+static void control_take_fds(struct msghdr *mh, struct control_answer *ans)
 {
 	for (struct cmsghdr *cm = CMSG_FIRSTHDR(mh); cm; cm = CMSG_NXTHDR(mh, cm)) {
 		uint32_t cnt;
@@ -61,7 +61,7 @@ static void take_fds(struct msghdr *mh, struct control_answer *ans)
 }
 
 /* One message, if there is one: its length; 0: the other side has gone; -EAGAIN; -errno. */
-static int read_message(int fd, struct control_answer *ans)
+static int control_read(int fd, struct control_answer *ans)
 {
 	union {
 		char space[CMSG_SPACE(CONTROL_MAX_FDS * sizeof(int))];
@@ -82,7 +82,7 @@ static int read_message(int fd, struct control_answer *ans)
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == ECONNRESET ? 0 : -errno;
-	take_fds(&mh, ans);
+	control_take_fds(&mh, ans);
 	if (n &&
 	    ((size_t)n < sizeof(ans->u.msg) || ans->u.msg.len != n || (mh.msg_flags & MSG_TRUNC))) {
 		control_close_fds(ans);
@@ -92,7 +92,7 @@ static int read_message(int fd, struct control_answer *ans)
 }
 
 /* Ends texts, which are udplaned's, where they must end. */
-static void end_text(struct control_answer *ans)
+static void control_end_text(struct control_answer *ans)
 {
 	ans->u.welcome.text[UDPLANE_TEXT_LEN - 1] = 0;
 	if (ans->u.msg.type == UDPLANE_MSG_CLAIMED)
@@ -108,7 +108,7 @@ int control_wait(struct control *c, uint16_t type, size_t min_len, uint64_t dead
 
 	for (;;) {
 		struct pollfd p = {.fd = c->fd, .events = POLLIN};
-		int n = read_message(c->fd, ans);
+		int n = control_read(c->fd, ans);
 
 		if (n == 0)
 			return -ECONNRESET;
@@ -118,7 +118,7 @@ int control_wait(struct control *c, uint16_t type, size_t min_len, uint64_t dead
 			c->goodbye = true;
 		if (n > 0 && ans->u.msg.seq == c->seq) {
 			if (ans->u.msg.type == type && (size_t)n >= min_len) {
-				end_text(ans);
+				control_end_text(ans);
 				return 0;
 			}
 			control_close_fds(ans);
@@ -143,7 +143,8 @@ int control_send(struct control *c, void *req, size_t len, int send_fd)
 		c->seq = 1;
 	m->seq = c->seq;
 	m->len = (uint16_t)len;
-	return c->failed || !own_is(c->fd) ? -ECONNRESET : send_request(c->fd, req, len, send_fd);
+	return c->failed || !own_is(c->fd) ? -ECONNRESET
+					   : control_send_request(c->fd, req, len, send_fd);
 }
 
 int control_request(struct control *c, void *req, size_t len, int send_fd, uint16_t type,
@@ -173,7 +174,7 @@ bool control_dead(struct control *c)
 	__atomic_store_n(&c->attn, 0, __ATOMIC_RELAXED);
 	c->failed |= __atomic_load_n(&c->broken, __ATOMIC_RELAXED);
 	while (!c->failed && !c->goodbye) {
-		int n = read_message(c->fd, &ans);
+		int n = control_read(c->fd, &ans);
 
 		if (n == -EAGAIN)
 			return false;

@@ -16,7 +16,7 @@
 #include <udplane/abi.h>
 #include <udplane/ring.h>
 
-static bool link_local(const struct dest *d)
+static bool dest_is_link_local(const struct dest *d)
 {
 	return d->ipv6 && d->addr[0] == 0xfe && (d->addr[1] & 0xc0) == 0x80;
 }
@@ -121,7 +121,7 @@ static bool same_prefix(const uint8_t *a, const uint8_t *b, uint32_t bits)
 }
 
 /* The network or broadcast address of an IPv4 prefix: all host bits equal. */
-static bool edge_of(const uint8_t *addr, uint32_t len)
+static bool is_network_or_broadcast(const uint8_t *addr, uint32_t len)
 {
 	uint32_t a = (uint32_t)addr[0] << 24 | (uint32_t)addr[1] << 16 | (uint32_t)addr[2] << 8 |
 		     addr[3];
@@ -142,14 +142,15 @@ static bool prefixes_allow(const struct prefix_set *set, const struct dest *d)
 		    (!best || p->len > best->len) && same_prefix(p->addr, d->addr, p->len))
 			best = p;
 	}
-	return best && !best->slow && !(best->on_link && edge_of(d->addr, best->len));
+	return best && !best->slow &&
+	       !(best->on_link && is_network_or_broadcast(d->addr, best->len));
 }
 
-static bool judge(struct sock *s, struct lane *l, const struct dest *d)
+static bool dest_judge(struct sock *s, struct lane *l, const struct dest *d)
 {
 	if (!dest_unicast(d) || !family_fits(s, d) || !prefixes_allow(&l->prefixes, d))
 		return false;
-	if (link_local(d) && d->scope_id != (uint32_t)s->att->stats->ifindex)
+	if (dest_is_link_local(d) && d->scope_id != (uint32_t)s->att->stats->ifindex)
 		return false;
 	/* rules or programs that only the kernel applies; prefix_seq changes with it */
 	if (udplane_load32(&s->tx.zone->tx_reason))
@@ -168,6 +169,6 @@ bool dest_fast(struct sock *s, struct lane *l, const struct dest *d)
 		return s->tx.seen_fast;
 	s->tx.seen = *d;
 	s->tx.seen_seq = l->prefixes.seq;
-	s->tx.seen_fast = judge(s, l, d);
+	s->tx.seen_fast = dest_judge(s, l, d);
 	return s->tx.seen_fast;
 }

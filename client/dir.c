@@ -33,10 +33,10 @@
 #ifndef SYS_open_tree
 #define SYS_open_tree 428
 #endif
-#define TREE_CLONE    1 /* OPEN_TREE_CLONE, which old headers do not have */
-#define CAP_SYS_ADMIN 21
-#define STATUS_SIZE   4096
-#define ERRAND_STACK  (64 << 10) /* a seccomp filter may have a handler run on it */
+#define TREE_CLONE	1 /* OPEN_TREE_CLONE, which old headers do not have */
+#define CAP_SYS_ADMIN	21
+#define STATUS_SIZE	4096
+#define CONNECTOR_STACK (64 << 10) /* a seccomp filter may have a handler run on it */
 
 /* Has the thread the capability, and no seccomp filter, as far as can be known? */
 static bool may_mount(void)
@@ -117,9 +117,9 @@ void dir_keep(bool sure)
 				   .ino = st.st_ino};
 }
 
-/* --- errand --- */
+/* --- connector --- */
 
-struct errand {
+struct connector {
 	int dir, fd;
 	struct sockaddr_un name;
 	int err; /* -errno; 1: it has not been run */
@@ -131,7 +131,7 @@ struct errand {
 __attribute__((no_sanitize("address", "undefined", "thread")))
 #endif
 static void
-errand_run(struct errand *e)
+connector_run(struct connector *e)
 {
 	stack_t none = {.ss_flags =
 				SS_DISABLE}; /* it inherits the one that this thread may be on */
@@ -143,18 +143,18 @@ errand_run(struct errand *e)
 			 : 0;
 }
 
-#define ERRAND_FLAGS \
+#define CONNECTOR_FLAGS \
 	(CLONE_VM | CLONE_SIGHAND | CLONE_THREAD | CLONE_FILES | CLONE_SYSVSEM | CLONE_VFORK)
 
 /* Runs it, and returns when its thread has ended. (musl's clone() makes no threads.) */
-static long errand_thread(struct errand *e, void *stack_end)
+static long connector_start(struct connector *e, void *stack_end)
 {
 #if defined(__x86_64__)
 	register long ret __asm__("rax") = SYS_clone;
 	register long r10 __asm__("r10") = 0;
 	register long r8 __asm__("r8") = 0;
-	register void (*run)(struct errand *) __asm__("r12") = errand_run;
-	register struct errand *arg __asm__("r13") = e;
+	register void (*run)(struct connector *) __asm__("r12") = connector_run;
+	register struct connector *arg __asm__("r13") = e;
 
 	__asm__ volatile("syscall\n\t"
 			 "test %%rax, %%rax\n\t"
@@ -168,19 +168,19 @@ static long errand_thread(struct errand *e, void *stack_end)
 			 "hlt\n"
 			 "1:"
 			 : "+r"(ret)
-			 : "D"((long)ERRAND_FLAGS), "S"(stack_end), "d"(0L), "r"(r10), "r"(r8),
+			 : "D"((long)CONNECTOR_FLAGS), "S"(stack_end), "d"(0L), "r"(r10), "r"(r8),
 			   "r"(run), "r"(arg), [exit] "i"(SYS_exit)
 			 : "rcx", "r11", "memory", "cc");
 	return ret;
 #elif defined(__aarch64__)
-	register long ret __asm__("x0") = ERRAND_FLAGS;
+	register long ret __asm__("x0") = CONNECTOR_FLAGS;
 	register void *stack __asm__("x1") = stack_end;
 	register long x2 __asm__("x2") = 0;
 	register long x3 __asm__("x3") = 0;
 	register long x4 __asm__("x4") = 0;
 	register long nr __asm__("x8") = SYS_clone;
-	register void (*run)(struct errand *) __asm__("x19") = errand_run;
-	register struct errand *arg __asm__("x20") = e;
+	register void (*run)(struct connector *) __asm__("x19") = connector_run;
+	register struct connector *arg __asm__("x20") = e;
 
 	__asm__ volatile("svc #0\n\t"
 			 "cbnz x0, 1f\n\t"
@@ -205,7 +205,7 @@ static long errand_thread(struct errand *e, void *stack_end)
 
 int dir_connect(int fd, int err)
 {
-	struct errand e = {
+	struct connector e = {
 		.dir = context.dir.fd, .fd = fd, .name = {.sun_family = AF_UNIX}, .err = 1};
 	const char *slash = strrchr(context.path, '/'), *name = slash ? slash + 1 : context.path;
 	int there = dir_open();
@@ -217,11 +217,11 @@ int dir_connect(int fd, int err)
 	if (useless || !dir_is_kept())
 		return err;
 	memcpy(e.name.sun_path, name, strnlen(name, sizeof(e.name.sun_path) - 1));
-	stack = mmap(NULL, ERRAND_STACK, PROT_READ | PROT_WRITE,
+	stack = mmap(NULL, CONNECTOR_STACK, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 	if (stack == MAP_FAILED)
 		return err;
-	errand_thread(&e, stack + ERRAND_STACK);
-	munmap(stack, ERRAND_STACK);
+	connector_start(&e, stack + CONNECTOR_STACK);
+	munmap(stack, CONNECTOR_STACK);
 	return e.err > 0 ? err : e.err;
 }

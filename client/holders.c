@@ -3,7 +3,7 @@
  * Which processes have a socket open. That is told by POSIX locks, which are a process's own, which
  * the kernel ends with the process, and which go with execve(2) since the file is closed there: on
  * one anonymous file for all who descend from each other, the byte at the socket's SO_COOKIE. A
- * child locks before it closes its end of the pipe that its parent made for its birth; until then
+ * child locks before it closes its end of the pipe that its parent made for its child; until then
  * the parent takes it for a holder of everything.
  */
 #include "client/holders.h"
@@ -20,7 +20,7 @@
 
 /* Not another file under the number of ours, if the program has closed descriptors that it does not
  * know. */
-static bool file_is_ours(void)
+static bool holders_file_is_ours(void)
 {
 	struct share *f = &context.share;
 	struct stat st;
@@ -28,14 +28,14 @@ static bool file_is_ours(void)
 	return f->fd >= 0 && fstat(f->fd, &st) == 0 && st.st_dev == f->dev && st.st_ino == f->ino;
 }
 
-bool file_open(void)
+bool holders_open(void)
 {
 	struct share *f = &context.share;
 	struct stat st;
 
 	if (f->lost || f->fd >= 0) {
 		/* descendants have the old one: a new one would not tell of them */
-		f->lost |= !file_is_ours();
+		f->lost |= !holders_file_is_ours();
 		return !f->lost;
 	}
 	f->fd = memfd_create("udplane-share", MFD_CLOEXEC);
@@ -48,7 +48,7 @@ bool file_open(void)
 	return true;
 }
 
-static bool lock_call(int cmd, short type, uint64_t byte, struct flock *l)
+static bool holders_fcntl(int cmd, short type, uint64_t byte, struct flock *l)
 {
 	uint64_t mask = sizeof(off_t) == 8 ? INT64_MAX : INT32_MAX;
 
@@ -61,41 +61,41 @@ static bool lock_call(int cmd, short type, uint64_t byte, struct flock *l)
 	return fcntl(context.share.fd, cmd, l) == 0;
 }
 
-bool share_lock(struct sock *s)
+bool holders_add(struct sock *s)
 {
 	struct flock l;
 
-	return lock_call(F_SETLK, F_RDLCK, s->cookie, &l);
+	return holders_fcntl(F_SETLK, F_RDLCK, s->cookie, &l);
 }
 
-bool share_alone(struct sock *s)
+bool holders_alone(struct sock *s)
 {
 	struct share *f = &context.share;
 	struct flock l;
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < f->birth_cnt; i++) { /* children that may not have locked yet */
-		struct pollfd p = {.fd = f->birth[i]};
+	for (uint32_t i = 0; i < f->child_cnt; i++) { /* children that may not have locked yet */
+		struct pollfd p = {.fd = f->child[i]};
 
 		if (poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLNVAL)))
-			close(f->birth[i]);
+			close(f->child[i]);
 		else
-			f->birth[n++] = f->birth[i];
+			f->child[n++] = f->child[i];
 	}
-	f->birth_cnt = n;
-	if (n || f->lost || !s->cookie || !file_is_ours())
+	f->child_cnt = n;
+	if (n || f->lost || !s->cookie || !holders_file_is_ours())
 		return false;
-	return lock_call(F_GETLK, F_WRLCK, s->cookie, &l) && l.l_type == F_UNLCK;
+	return holders_fcntl(F_GETLK, F_WRLCK, s->cookie, &l) && l.l_type == F_UNLCK;
 }
 
-void share_forget(struct sock *s)
+void holders_forget(struct sock *s)
 {
 	struct flock l;
 
-	share_queue_drop(s);
+	queue_drop(s);
 	if (__atomic_load_n(&s->rx.shared, __ATOMIC_RELAXED) && !context.share.all &&
-	    file_is_ours())
-		lock_call(F_SETLK, F_UNLCK, s->cookie, &l);
+	    holders_file_is_ours())
+		holders_fcntl(F_SETLK, F_UNLCK, s->cookie, &l);
 	free(s->life.options);
 	s->life.options = NULL;
 }

@@ -13,10 +13,10 @@ struct sock;
 
 /* Opens the file with the locks, if it is not open. Returns false if it cannot be known who has
  * which socket open. */
-bool file_open(void);
-bool share_lock(struct sock *s);   /* this process has s open */
-bool share_alone(struct sock *s);  /* has no other process the socket open? */
-void share_forget(struct sock *s); /* it closes in this process */
+bool holders_open(void);
+bool holders_add(struct sock *s);    /* this process has s open */
+bool holders_alone(struct sock *s);  /* has no other process the socket open? */
+void holders_forget(struct sock *s); /* it closes in this process */
 
 #ifdef __cplusplus
 }

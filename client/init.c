@@ -3,8 +3,8 @@
 #include "client/init.h"
 #include "client/attach.h"
 #include "client/base.h"
-#include "client/bury.h"
 #include "client/context.h"
+#include "client/detach.h"
 #include "client/dir.h"
 #include "client/lock.h"
 #include "client/own.h"
@@ -89,7 +89,7 @@ static void fork_child_sock(struct sock *s)
 	s->rx.self_signal = false;
 	if (s->tx.burst_cnt && s->tx.burst_lane)
 		memset(&s->tx.burst_lane->tx_lock, 0, sizeof(s->tx.burst_lane->tx_lock));
-	burst_cancel(s);
+	tx_cancel_reserved(s);
 	s->tx.lane = NULL;
 	own_close(&s->rx.wake_fd);
 	s->rx.tokens = 0;
@@ -131,7 +131,7 @@ static void fork_child(void)
 	if (mine)
 		share_child();
 	context.att = NULL;
-	attach_forget_hello();
+	hello_forget();
 	context.next_attach_ns = 0;
 	context.attach_wait_ns = 0;
 	if (a) {
@@ -194,8 +194,8 @@ void context_reset(void)
 	context_init();
 	ctl_lock(&st);
 	if (context.att)
-		attach_bury(context.att);
-	attach_forget_hello();
+		attach_end(context.att);
+	hello_forget();
 	dir_forget();
 	context.next_attach_ns = 0;
 	context.attach_wait_ns = 0;

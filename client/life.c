@@ -75,7 +75,7 @@ static void sock_destroy(struct sock *s)
 		s); /* against whoever has a stale pointer, and will leave it alone */
 	struct pktbuf *b;
 
-	share_forget(s);
+	holders_forget(s);
 	if (!s->fd_gone)
 		close(s->fd);
 	if (sock_kernel_is(s))
@@ -104,7 +104,7 @@ static bool has_visitors(struct sock *s)
 }
 
 /* The last who leaves closes the descriptors. */
-void sock_leave(struct sock *s)
+void sock_free_unused(struct sock *s)
 {
 	uint32_t none = 0;
 
@@ -116,5 +116,5 @@ void sock_leave(struct sock *s)
 void sock_unref(struct sock *s)
 {
 	if (__atomic_sub_fetch(&s->life.refs, 1, __ATOMIC_SEQ_CST) == 0)
-		sock_leave(s);
+		sock_free_unused(s);
 }

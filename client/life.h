@@ -15,7 +15,7 @@ static inline void sock_ref(struct sock *s)
 	__atomic_fetch_add(&s->life.refs, 1, __ATOMIC_RELAXED);
 }
 void sock_unref(struct sock *s);		       /* the last one closes the descriptors */
-void sock_leave(struct sock *s);		       /* does it, if this was the last */
+void sock_free_unused(struct sock *s);		       /* does it, if this was the last */
 struct sock *sock_create(int fd, int kfd, int domain); /* referenced by the table; NULL: ENOMEM */
 
 #ifdef __cplusplus

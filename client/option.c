@@ -216,7 +216,7 @@ static const struct option options[] = {
 	VALUE(IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, INT32_MIN),
 };
 
-static const struct option *find(int level, int name)
+static const struct option *option_find(int level, int name)
 {
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
 		if (options[i].level == level && options[i].name == name)
@@ -225,7 +225,7 @@ static const struct option *find(int level, int name)
 }
 
 /* As the kernel reads them: IPv4's take a byte, too, or nothing for 0. */
-static int value_of(const void *value, socklen_t len)
+static int option_value(const void *value, socklen_t len)
 {
 	int v = 0;
 
@@ -301,7 +301,8 @@ const char *options_changed(struct sock *s)
 	return text;
 }
 
-static void to_kernel(struct sock *s, uint32_t reason, const struct option *o, int level, int name)
+static void option_to_kernel(struct sock *s, uint32_t reason, const struct option *o, int level,
+			     int name)
 {
 	char text[UDPLANE_TEXT_LEN];
 	struct ctl_state st;
@@ -315,7 +316,7 @@ static void to_kernel(struct sock *s, uint32_t reason, const struct option *o, i
 	ctl_unlock(&st);
 }
 
-static void verify(struct sock *s)
+static void option_verify(struct sock *s)
 {
 	struct ctl_state st;
 
@@ -338,7 +339,7 @@ static bool fills_error_queue(int level, int name)
 
 void option_was_set(struct sock *s, int level, int name, const void *value, socklen_t len)
 {
-	const struct option *o = find(level, name);
+	const struct option *o = option_find(level, name);
 
 	if (fills_error_queue(level, name))
 		__atomic_store_n(&s->rx.error_queue, true, __ATOMIC_RELAXED);
@@ -347,24 +348,25 @@ void option_was_set(struct sock *s, int level, int name, const void *value, sock
 		read_timeout(s);
 	/* Where net.ipv4.ip_no_pmtu_disc is set, it is IP_PMTUDISC_DONT from the start: udplaned
 	 * looks. */
-	if (level == IPPROTO_IP && name == IP_MTU_DISCOVER && (unsigned)value_of(value, len) <= 1) {
-		verify(s);
+	if (level == IPPROTO_IP && name == IP_MTU_DISCOVER &&
+	    (unsigned)option_value(value, len) <= 1) {
+		option_verify(s);
 		return;
 	}
 	if (level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_RCVTIMEO_NEW) &&
 	    negative_timeout(value, len))
 		__atomic_store_n(&s->rx.rcvtimeo_ns, RCVTIMEO_NO_WAIT, __ATOMIC_RELAXED);
 	if (o && (o->effect == OPTION_KEEP ||
-		  (o->effect == OPTION_VALUE && value_of(value, len) == o->value)))
+		  (o->effect == OPTION_VALUE && option_value(value, len) == o->value)))
 		return;
 	if (!o || o->effect != OPTION_VERIFY) {
-		to_kernel(s,
-			  o && o->effect == OPTION_FILTER ? UDPLANE_REASON_FILTER
-							  : UDPLANE_REASON_OPTION,
-			  o, level, name);
+		option_to_kernel(s,
+				 o && o->effect == OPTION_FILTER ? UDPLANE_REASON_FILTER
+								 : UDPLANE_REASON_OPTION,
+				 o, level, name);
 		return;
 	}
-	verify(s);
+	option_verify(s);
 }
 
 int udplane_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
@@ -385,7 +387,7 @@ int udplane_setsockopt(int fd, int level, int name, const void *value, socklen_t
 }
 
 /* An error that a receive has come across but not reported is the socket's, too. */
-static bool own_error(struct sock *s, void *value, socklen_t *len)
+static bool sock_take_error(struct sock *s, void *value, socklen_t *len)
 {
 	int err;
 
@@ -396,7 +398,7 @@ static bool own_error(struct sock *s, void *value, socklen_t *len)
 		s->rx.error = 0;
 		memcpy(value, &err, sizeof(int));
 		*len = sizeof(int);
-		rx_settle(s);
+		rx_update_readiness(s);
 	}
 	lock_drop(&s->rx.lock);
 	return err != 0;
@@ -409,7 +411,7 @@ int udplane_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 
 	if (!s)
 		return set_errno(-EBADF);
-	if (level != SOL_SOCKET || name != SO_ERROR || !own_error(s, value, len))
+	if (level != SOL_SOCKET || name != SO_ERROR || !sock_take_error(s, value, len))
 		err = getsockopt(s->kfd, level, name, value, len) ? -errno : 0;
 	sock_unref(s);
 	return set_errno(err);

@@ -49,7 +49,7 @@ static bool queue_take(struct sock *s, uint32_t head)
 	return true;
 }
 
-struct pktbuf *share_queue_get(struct sock *s, bool peek)
+struct pktbuf *queue_get(struct sock *s, bool peek)
 {
 	const struct record *r;
 	struct pktbuf *b;
@@ -66,11 +66,11 @@ struct pktbuf *share_queue_get(struct sock *s, bool peek)
 			return b;
 		pktbuf_put(b);
 	}
-	share_queue_drop(s);
+	queue_drop(s);
 	return NULL;
 }
 
-int share_queue_next_len(struct sock *s)
+int queue_next_len(struct sock *s)
 {
 	uint32_t head;
 	const struct record *r = queue_head(s->rx.queue, &head);
@@ -78,7 +78,7 @@ int share_queue_next_len(struct sock *s)
 	return r ? (int)r->len : -EAGAIN;
 }
 
-void share_queue_drop(struct sock *s)
+void queue_drop(struct sock *s)
 {
 	if (!s->rx.queue)
 		return;
@@ -97,7 +97,7 @@ void queue_to_saved(struct sock *s)
 		return;
 	s->rx.saved = NULL;
 	s->rx.saved_end = &s->rx.saved;
-	while (s->rx.queue && (b = share_queue_get(s, false)) != NULL) {
+	while (s->rx.queue && (b = queue_get(s, false)) != NULL) {
 		*s->rx.saved_end = b;
 		s->rx.saved_end = &b->next;
 	}

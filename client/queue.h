@@ -14,9 +14,9 @@ struct sock;
 
 /* A copy of the next datagram that was unread at the fork, taken out unless peek; NULL: none is
  * left, s->rx.queue is gone. rx.lock held. */
-struct pktbuf *share_queue_get(struct sock *s, bool peek);
-int share_queue_next_len(struct sock *s); /* its length, or -EAGAIN */
-void share_queue_drop(struct sock *s);
+struct pktbuf *queue_get(struct sock *s, bool peek);
+int queue_next_len(struct sock *s); /* its length, or -EAGAIN */
+void queue_drop(struct sock *s);
 /* What is left of it back into private memory, in front of what is there. rx.lock held. */
 void queue_to_saved(struct sock *s);
 void saved_to_queue(struct sock *s); /* s->rx.saved becomes a queue. rx.lock held. */

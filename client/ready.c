@@ -48,7 +48,7 @@ void rx_set_self_signal(struct sock *s, bool on)
 
 bool rx_ready(struct sock *s)
 {
-	if (s->rx.saved || s->rx.error || (s->rx.queue && share_queue_next_len(s) >= 0))
+	if (s->rx.saved || s->rx.error || (s->rx.queue && queue_next_len(s) >= 0))
 		return true;
 	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++)
 		if (s->rx.rxq[i].ring.peer != s->rx.rxq[i].ring.idx)
@@ -147,7 +147,7 @@ void rx_show_error(struct sock *s)
 	rx_set_self_signal(s, s->rx.self_signal);
 }
 
-void rx_settle(struct sock *s)
+void rx_update_readiness(struct sock *s)
 {
 	bool ready = rx_ready(s);
 

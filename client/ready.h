@@ -13,7 +13,7 @@ extern "C" {
 
 /* Call it before rx.lock is dropped, if anything was received or looked for: leaves fd readable
  * exactly if there is something. */
-void rx_settle(struct sock *s);
+void rx_update_readiness(struct sock *s);
 #define RX_KERNEL_EVENTS (EPOLLIN | EPOLLET) /* of the kernel socket in the epoll instance */
 /* Nothing but errors is left in the kernel socket: it does not make fd readable any more until
  * something comes. True: there is more. */

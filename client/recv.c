@@ -8,8 +8,8 @@
 #include "client/recv.h"
 #include "client/attach.h"
 #include "client/base.h"
-#include "client/bury.h"
 #include "client/context.h"
+#include "client/detach.h"
 #include "client/life.h"
 #include "client/lock.h"
 #include "client/name.h"
@@ -74,7 +74,7 @@ static int rx_kernel(struct sock *s, struct rx_sink *k)
 
 /* --- delivery --- */
 
-static size_t scatter(const struct msghdr *h, const uint8_t *data, size_t len)
+static size_t msg_scatter(const struct msghdr *h, const uint8_t *data, size_t len)
 {
 	size_t done = 0;
 
@@ -88,8 +88,8 @@ static size_t scatter(const struct msghdr *h, const uint8_t *data, size_t len)
 	return done;
 }
 
-static inline void deliver(const struct sock *s, struct mmsghdr *m, int flags, const uint8_t *data,
-			   uint32_t len, const struct udplane_peer *peer)
+static inline void rx_deliver(const struct sock *s, struct mmsghdr *m, int flags,
+			      const uint8_t *data, uint32_t len, const struct udplane_peer *peer)
 {
 	struct msghdr *h = &m->msg_hdr;
 	size_t n;
@@ -99,7 +99,7 @@ static inline void deliver(const struct sock *s, struct mmsghdr *m, int flags, c
 		if (likely(n)) /* the buffer may be NULL */
 			memcpy(h->msg_iov->iov_base, data, n);
 	} else {
-		n = scatter(h, data, len);
+		n = msg_scatter(h, data, len);
 	}
 	m->msg_len = flags & MSG_TRUNC ? len : (uint32_t)n;
 	h->msg_flags = (n < len ? MSG_TRUNC : 0) | (flags & MSG_CMSG_CLOEXEC);
@@ -122,7 +122,7 @@ static uint32_t rx_saved(struct sock *s, struct rx_sink *k, bool emptied)
 		return 0;
 	b->switched = false;
 	if (k->vec)
-		deliver(s, &k->vec[k->done], k->flags, b->data, b->len, &b->peer);
+		rx_deliver(s, &k->vec[k->done], k->flags, b->data, b->len, &b->peer);
 	if (k->flags & MSG_PEEK)
 		return 1;
 	s->rx.saved = b->next;
@@ -138,12 +138,12 @@ static uint32_t rx_saved(struct sock *s, struct rx_sink *k, bool emptied)
 /* 1; or 0 if others have taken what was unread at the fork. */
 static uint32_t rx_queue(struct sock *s, struct rx_sink *k)
 {
-	struct pktbuf *b = share_queue_get(s, k->flags & MSG_PEEK);
+	struct pktbuf *b = queue_get(s, k->flags & MSG_PEEK);
 
 	if (!b)
 		return 0;
 	if (k->vec) {
-		deliver(s, &k->vec[k->done], k->flags, b->data, b->len, &b->peer);
+		rx_deliver(s, &k->vec[k->done], k->flags, b->data, b->len, &b->peer);
 		pktbuf_put(b);
 	} else {
 		rx_saved_pkt(b, &k->pkts[k->done]);
@@ -164,7 +164,7 @@ static inline void rx_one(struct sock *s, struct rxq *q, const struct udplane_rx
 	m = &k->vec[at];
 	if (m->msg_hdr.msg_name)
 		rx_source(s->att, d, &peer);
-	deliver(s, m, k->flags, rx_payload(s->att, d), d->len, &peer);
+	rx_deliver(s, m, k->flags, rx_payload(s->att, d), d->len, &peer);
 	if (likely(!(k->flags & MSG_PEEK)))
 		rx_back(s, q, d->frame);
 }
@@ -264,8 +264,8 @@ static int rx_take(struct sock *s, struct rx_sink *k, bool rings_only)
 
 int rx_next_len(struct sock *s, bool emptied)
 {
-	if (s->rx.queue && share_queue_next_len(s) >= 0)
-		return share_queue_next_len(s);
+	if (s->rx.queue && queue_next_len(s) >= 0)
+		return queue_next_len(s);
 	if (s->rx.peeked == PEEKED_KERNEL && !emptied)
 		return -EAGAIN;
 	if (s->rx.saved)
@@ -303,7 +303,7 @@ static struct sock *rx_enter(int fd)
 	return sock_lock_rx(fd);
 }
 
-static bool would_wait(const struct sock *s, int flags)
+static bool rx_would_wait(const struct sock *s, int flags)
 {
 	return !(flags & MSG_DONTWAIT) &&
 	       (s->rx.shared || !__atomic_load_n(&s->rx.nonblock, __ATOMIC_RELAXED));
@@ -312,7 +312,7 @@ static bool would_wait(const struct sock *s, int flags)
 /* The receive side is not to be had. By this thread itself, in a call that a handler has
  * interrupted: what is in the kernel socket, and no waiting, since that call cannot go on.
  * Otherwise the holder will come back, though later than it should. */
-static int rx_aside(int fd, const struct rx_sink *k)
+static int rx_without_lock(int fd, const struct rx_sink *k)
 {
 	struct sock *s = sock_get(fd);
 	int n = -EAGAIN;
@@ -325,7 +325,7 @@ static int rx_aside(int fd, const struct rx_sink *k)
 		n = kernel_recv(s->kfd, k->vec, k->cnt, k->flags | MSG_DONTWAIT, false);
 	if (n >= 0 && !(k->flags & (MSG_PEEK | MSG_ERRQUEUE)))
 		__atomic_fetch_add(&s->rx.kernel_rx, (uint64_t)n, __ATOMIC_RELAXED);
-	if (n == -EAGAIN && would_wait(s, k->flags))
+	if (n == -EAGAIN && rx_would_wait(s, k->flags))
 		n = mine ? -EINTR : -ERESTART;
 	sock_unref(s);
 	return n;
@@ -333,7 +333,7 @@ static int rx_aside(int fd, const struct rx_sink *k)
 
 /* A receive that found nothing hides the error queue; who reads from that sees that there is more.
  */
-static void direct_error(struct sock *s, int n, int flags)
+static void rx_direct_error(struct sock *s, int n, int flags)
 {
 	bool read = n >= 0 && (flags & MSG_ERRQUEUE);
 
@@ -342,14 +342,14 @@ static void direct_error(struct sock *s, int n, int flags)
 	if (!s->closed && read)
 		rx_show_error(s);
 	else if (!s->closed && !rx_ready(s) && rx_hide_error(s))
-		rx_settle(s);
+		rx_update_readiness(s);
 	lock_drop(&s->rx.lock);
 }
 
 /* Nothing but the kernel's own call is needed. rx.lock held, and dropped. */
 static int rx_direct(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags)
 {
-	bool wait = would_wait(s, flags);
+	bool wait = rx_would_wait(s, flags);
 	struct visit v;
 	int n;
 
@@ -363,13 +363,13 @@ static int rx_direct(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flag
 	if (n >= 0 && !(flags & (MSG_PEEK | MSG_ERRQUEUE)))
 		__atomic_fetch_add(&s->rx.kernel_rx, (uint64_t)n, __ATOMIC_RELAXED);
 	if (unlikely(__atomic_load_n(&s->rx.error_queue, __ATOMIC_RELAXED)) && visit_lasts(&v))
-		direct_error(s, n, flags);
+		rx_direct_error(s, n, flags);
 	visit_end(&v);
 	return n;
 }
 
 /* What the kernel would refuse before it looks for a datagram. */
-static bool odd_arguments(const struct mmsghdr *m)
+static bool msg_is_odd(const struct mmsghdr *m)
 {
 	const struct msghdr *h = &m->msg_hdr;
 
@@ -390,7 +390,7 @@ static bool rx_is_direct(struct sock *s, const struct mmsghdr *vec, int flags)
 		return true;
 	if (!s->rx.rxq_cnt && !s->rx.saved && !s->rx.queue && !s->rx.error)
 		return s->kernel_only || s->rx.shared || context.disabled || (flags & MSG_DONTWAIT);
-	return odd_arguments(vec);
+	return msg_is_odd(vec);
 }
 
 /* UDPLANE_POLL: no signals wanted, so no system call on either side but a look at the kernel socket
@@ -423,14 +423,14 @@ static int rx_try(int fd, struct rx_sink *k)
 	int n, err = 0;
 
 	if (!s)
-		return rx_aside(fd, k);
+		return rx_without_lock(fd, k);
 	if (unlikely(rx_kernel_due(s)) && s->rx.rxq_cnt) {
 		/* a system call is due anyway: a thread that never has to wait is cancelled here */
 		lock_drop(&s->rx.lock);
 		pthread_testcancel();
 		s = sock_lock_rx(fd);
 		if (!s)
-			return rx_aside(fd, k);
+			return rx_without_lock(fd, k);
 	}
 	if (__atomic_load_n(&s->rx.nonblock, __ATOMIC_RELAXED) &&
 	    !s->rx.shared) /* else another process may have changed it */
@@ -459,14 +459,14 @@ static int rx_try(int fd, struct rx_sink *k)
 		if (err == -EBADF)
 			return err;
 	}
-	rx_settle(s);
+	rx_update_readiness(s);
 	if (n == -EAGAIN && unlikely(s->rx.error_queue) && rx_hide_error(s))
-		rx_settle(s);
+		rx_update_readiness(s);
 	lock_drop(&s->rx.lock);
 	return n == -EAGAIN && err ? err : n;
 }
 
-/* (The kernel's half of addresses is refused before a datagram is looked for: odd_arguments().) */
+/* (The kernel's half of addresses is refused before a datagram is looked for: msg_is_odd().) */
 static bool bad_buffers(const struct msghdr *h)
 {
 	if (h->msg_name && pointer_is_bad(h->msg_name))
@@ -482,12 +482,12 @@ static bool bad_buffers(const struct msghdr *h)
 
 /* The first message with a buffer that cannot be, or the first but one that the kernel would
  * refuse: those before it are received. */
-static uint32_t first_bad(const struct rx_sink *k)
+static uint32_t rx_first_bad(const struct rx_sink *k)
 {
 	for (uint32_t i = 0; k->vec && i < k->cnt; i++) {
-		if (i && unlikely(odd_arguments(&k->vec[i])))
+		if (i && unlikely(msg_is_odd(&k->vec[i])))
 			return i;
-		if (unlikely(bad_buffers(&k->vec[i].msg_hdr)) && !odd_arguments(&k->vec[i]))
+		if (unlikely(bad_buffers(&k->vec[i].msg_hdr)) && !msg_is_odd(&k->vec[i]))
 			return i;
 	}
 	return k->cnt;
@@ -515,7 +515,7 @@ static int rx_bad(int fd, struct rx_sink *k, uint32_t bad)
 
 int rx_call(int fd, struct rx_sink *k)
 {
-	uint32_t bad = first_bad(k);
+	uint32_t bad = rx_first_bad(k);
 	int n;
 
 	if (k->vec && unlikely(bad < k->cnt))
@@ -535,7 +535,7 @@ static void rx_keep_error(int fd, int err)
 	if (!s)
 		return; /* closed, or interrupted: lost, as Linux loses errors, too */
 	s->rx.error = err;
-	rx_settle(s);
+	rx_update_readiness(s);
 	lock_drop(&s->rx.lock);
 }
 

@@ -18,7 +18,7 @@
 #include <udplane/clock.h>
 #include <udplane/ring.h>
 
-static void resend_one(struct sock *s, const struct udplane_tx_desc *t, const uint8_t *payload)
+static void tx_resend_one(struct sock *s, const struct udplane_tx_desc *t, const uint8_t *payload)
 {
 	struct dest d = {.port_be = t->dst_port_be, .ipv6 = t->flags & UDPLANE_TX_IPV6};
 	struct pollfd p = {.fd = s->kfd, .events = POLLOUT};
@@ -68,8 +68,8 @@ void tx_resend(struct sock *s, struct attach *a)
 			uint32_t slot = udplane_ring_slot(&l->tx, cons + i);
 
 			if (l->desc[slot].sock == s->tx.id)
-				resend_one(s, &l->desc[slot],
-					   l->payload + ((size_t)slot << a->tx_slot_shift));
+				tx_resend_one(s, &l->desc[slot],
+					      l->payload + ((size_t)slot << a->tx_slot_shift));
 		}
 		context_log(2, "socket %d: %u TX entries were left", s->fd, cnt);
 	}

@@ -31,7 +31,7 @@
 
 #define EVENTS 8 /* of a poll and a timer, and of some that were cancelled */
 
-static bool take_from(struct waiter *w, uint32_t tid, uint32_t self)
+static bool waiter_take_from(struct waiter *w, uint32_t tid, uint32_t self)
 {
 	return __atomic_compare_exchange_n(&w->tid, &tid, self, false, __ATOMIC_ACQUIRE,
 					   __ATOMIC_RELAXED);
@@ -46,7 +46,7 @@ enum pick { PICK_MADE, PICK_LEFT, PICK_NEW };
 
 /* One that is made and free, or that this thread has jumped away from; one whose thread has ended;
  * one to be made. */
-static bool pick(struct waiter *w, enum pick how, uint32_t self, uintptr_t frame)
+static bool waiter_pick(struct waiter *w, enum pick how, uint32_t self, uintptr_t frame)
 {
 	uint32_t tid = __atomic_load_n(&w->tid, __ATOMIC_RELAXED);
 
@@ -54,10 +54,12 @@ static bool pick(struct waiter *w, enum pick how, uint32_t self, uintptr_t frame
 	case PICK_MADE:
 		if (tid == self)
 			return frame_is_gone(w->frame, frame);
-		return !tid && __atomic_load_n(&w->aio, __ATOMIC_RELAXED) && take_from(w, 0, self);
+		return !tid && __atomic_load_n(&w->aio, __ATOMIC_RELAXED) &&
+		       waiter_take_from(w, 0, self);
 	case PICK_LEFT:
-		return tid && tid != self && thread_has_ended(tid) && take_from(w, tid, self);
-	default: return !tid && take_from(w, 0, self);
+		return tid && tid != self && thread_has_ended(tid) &&
+		       waiter_take_from(w, tid, self);
+	default: return !tid && waiter_take_from(w, 0, self);
 	}
 }
 
@@ -70,7 +72,7 @@ static struct waiter *waiter_take(uintptr_t frame)
 		for (uint32_t i = 0; i < RESTART_WAITERS; i++) {
 			struct waiter *w = &context.waiter[i];
 
-			if (!pick(w, how, self, frame))
+			if (!waiter_pick(w, how, self, frame))
 				continue;
 			w->frame = frame;
 			return w;
@@ -79,7 +81,7 @@ static struct waiter *waiter_take(uintptr_t frame)
 	return NULL;
 }
 
-static void cancel(struct waiter *w, struct iocb *cb, bool *under_way)
+static void waiter_cancel(struct waiter *w, struct iocb *cb, bool *under_way)
 {
 	struct io_event none;
 
@@ -91,8 +93,8 @@ static void cancel(struct waiter *w, struct iocb *cb, bool *under_way)
 /* What is under way counts in an eventfd that nobody reads any more. */
 static void waiter_end(struct waiter *w)
 {
-	cancel(w, &w->poll, &w->polling);
-	cancel(w, &w->timer, &w->timing);
+	waiter_cancel(w, &w->poll, &w->polling);
+	waiter_cancel(w, &w->timer, &w->timing);
 	own_close(&w->event_fd);
 	w->poll_round = 0;
 	w->timer_round = 0;
@@ -130,7 +132,7 @@ static bool waiter_make(struct waiter *w)
 }
 
 /* What the poll of this round has found; 0: nothing yet. */
-static int reap(struct waiter *w)
+static int waiter_reap(struct waiter *w)
 {
 	struct io_event ev[EVENTS];
 	struct timespec none = {0, 0};
@@ -171,7 +173,7 @@ static int waiter_begin(struct waiter *w, int fd, uint64_t left_ns)
 
 	if (!waiter_make(w))
 		return -ENOSYS;
-	reap(w);
+	waiter_reap(w);
 	if (w->owed && raw_poll(w->event_fd, POLLIN)) /* the timer ran out while nobody waited */
 		raw_read(w->event_fd, &cnt, sizeof(cnt));
 	w->owed = 0;
@@ -202,7 +204,7 @@ int restart_poll(struct pollfd *p, uint64_t left_ns)
 	if (!n) {
 		got = read(w->event_fd, &cnt, sizeof(cnt)); /* as in ppoll(): it may not return */
 		n = got < 0 && errno == EINTR ? -EINTR : 0;
-		p->revents = (short)reap(w);
+		p->revents = (short)waiter_reap(w);
 		w->owed -= got == sizeof(cnt) ? cnt : 0;
 	}
 	waiter_drop(w);

@@ -24,7 +24,7 @@ static void rx_ring_doorbells(struct sock *s)
 
 /* The kernel has delivered cnt datagrams of a claimed socket. Often enough to wake the worker for
  * them? */
-static void rx_engage(struct sock *s, uint32_t cnt)
+static void rx_wake_workers(struct sock *s, uint32_t cnt)
 {
 	struct attach *a = s->att;
 	uint32_t factor = a->mode == UDPLANE_MODE_POWERSAVE ? POWERSAVE_FACTOR : 1, seen;
@@ -66,7 +66,7 @@ void rx_kernel_looked(struct sock *s, int cnt, uint32_t asked, int flags)
 		s->rx.kernel_run += (uint32_t)cnt;
 		if (s->rx.rxq_cnt) {
 			udplane_store64(&s->rx.rxq[0].shared->kernel_rx, all);
-			rx_engage(s, (uint32_t)cnt);
+			rx_wake_workers(s, (uint32_t)cnt);
 		}
 	}
 	if (cnt < (int)asked)

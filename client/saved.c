@@ -17,7 +17,7 @@
 
 /* The place in s->rx.saved of what is in the kernel socket, if it is older than something that the
  * library holds; else NULL. */
-static struct pktbuf **kernel_place(struct sock *s)
+static struct pktbuf **saved_place_of_kernel(struct sock *s)
 {
 	struct pktbuf **at;
 
@@ -39,7 +39,7 @@ static struct pktbuf **kernel_place(struct sock *s)
 
 /* The next datagram of the kernel socket in private memory, or NULL: none, or an error, which is
  * kept to be reported. */
-static struct pktbuf *save_kernel_one(struct sock *s, struct pktbuf *room)
+static struct pktbuf *saved_take_kernel_one(struct sock *s, struct pktbuf *room)
 {
 	struct sockaddr_storage name = {0};
 	struct iovec iov = {.iov_base = room->data, .iov_len = PKTBUF_SIZE};
@@ -62,14 +62,14 @@ static struct pktbuf *save_kernel_one(struct sock *s, struct pktbuf *room)
 	return b;
 }
 
-static void save_kernel(struct sock *s, struct pktbuf **at)
+static void saved_take_kernel(struct sock *s, struct pktbuf **at)
 {
 	struct pktbuf *room, *rest = *at, *b;
 	bool last = at == s->rx.saved_end;
 
 	if (!pktbufs_get(&room, 1))
 		return;
-	for (uint32_t i = 0; i < RX_SWITCH_MAX && (b = save_kernel_one(s, room)); i++) {
+	for (uint32_t i = 0; i < RX_SWITCH_MAX && (b = saved_take_kernel_one(s, room)); i++) {
 		*at = b;
 		at = &b->next;
 	}
@@ -81,10 +81,10 @@ static void save_kernel(struct sock *s, struct pktbuf **at)
 
 void rx_to_saved(struct sock *s)
 {
-	struct pktbuf **at = kernel_place(s);
+	struct pktbuf **at = saved_place_of_kernel(s);
 
 	if (at)
-		save_kernel(s, at);
+		saved_take_kernel(s, at);
 	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++)
 		rx_drain(s, i, true);
 	rx_saved_first(s);

@@ -8,10 +8,10 @@
 #include "client/send.h"
 #include "client/attach.h"
 #include "client/base.h"
-#include "client/bury.h"
 #include "client/claim.h"
 #include "client/context.h"
 #include "client/dest.h"
+#include "client/detach.h"
 #include "client/life.h"
 #include "client/lock.h"
 #include "client/name.h"
@@ -32,7 +32,7 @@
 
 /* --- messages --- */
 
-static size_t gather(uint8_t *to, const struct msghdr *h)
+static size_t msg_gather(uint8_t *to, const struct msghdr *h)
 {
 	size_t done = 0;
 
@@ -45,7 +45,7 @@ static size_t gather(uint8_t *to, const struct msghdr *h)
 	return done;
 }
 
-static size_t total_len(const struct msghdr *h, size_t max)
+static size_t msg_len(const struct msghdr *h, size_t max)
 {
 	size_t len = 0;
 
@@ -87,7 +87,7 @@ static bool msg_fast(struct sock *s, struct lane *l, const struct msghdr *h, str
 	if (!dest_fast(s, l, d))
 		return false;
 	max = tx_max_len(s->att, d);
-	n = h->msg_iovlen == 1 ? h->msg_iov->iov_len : total_len(h, max);
+	n = h->msg_iovlen == 1 ? h->msg_iov->iov_len : msg_len(h, max);
 	*len = (uint32_t)n;
 	return n <= max;
 }
@@ -114,7 +114,7 @@ static uint32_t tx_ring_msgs(struct sock *s, struct mmsghdr *vec, uint32_t cnt, 
 		if (likely(h->msg_iovlen == 1 && len))
 			memcpy(slot, h->msg_iov->iov_base, len);
 		else
-			gather(slot, h);
+			msg_gather(slot, h);
 		tx_fill(s, l, n, &d, len);
 		vec[n++].msg_len = len;
 	}
@@ -201,7 +201,7 @@ static void tx_slow_count(struct sock *s, uint32_t cnt, int flags)
 		lock_drop(&s->tx.lock);
 		return;
 	}
-	__atomic_fetch_add(&s->tx.aside_tx, cnt, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&s->tx.unlocked_tx, cnt, __ATOMIC_RELAXED);
 	if (flags & MSG_MORE)
 		s->tx.more = true;
 }
@@ -231,7 +231,7 @@ static int tx_slow(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags)
 
 /* The send side is not to be had: this thread has it, in a call that a handler has interrupted, or
  * its holder is stuck. The kernel socket needs no lock of ours. */
-static int tx_aside(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
+static int tx_without_lock(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
 {
 	struct sock *s = sock_get(fd);
 	struct visit v;
@@ -262,7 +262,7 @@ static int tx_call(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
 		s = sock_lock_tx(fd);
 	}
 	if (!s)
-		return tx_aside(fd, vec, cnt, flags);
+		return tx_without_lock(fd, vec, cnt, flags);
 	while (done < cnt) {
 		bool plain = !(flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL));
 
@@ -277,7 +277,7 @@ static int tx_call(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
 			return done ? (int)done : n;
 		s = sock_lock_tx(fd);
 		if (!s) {
-			n = tx_aside(fd, vec + done, cnt - done, flags);
+			n = tx_without_lock(fd, vec + done, cnt - done, flags);
 			return n > 0 ? (int)done + n : (int)done;
 		}
 	}

@@ -36,16 +36,16 @@
 
 /* --- fork --- */
 
-static void count_one(struct sock *s, void *arg)
+static void share_count_sock(struct sock *s, void *arg)
 {
 	(void)s;
 	++*(uint32_t *)arg;
 }
 
-static void prepare_sock(struct sock *s, void *arg)
+static void share_prepare_sock(struct sock *s, void *arg)
 {
 	(void)arg;
-	if (!context.share.lost && !share_lock(s))
+	if (!context.share.lost && !holders_add(s))
 		context.share.lost = true;
 	claim_release(s, CLAIM_SHARED, UDPLANE_REASON_PROCESSES,
 		      "it is open in several processes since a fork()");
@@ -54,7 +54,7 @@ static void prepare_sock(struct sock *s, void *arg)
 		queue_to_saved(s);
 		if (s->rx.saved)
 			saved_to_queue(s);
-		rx_settle(s);
+		rx_update_readiness(s);
 		lock_drop(&s->rx.lock);
 	}
 	if (!s->life.options && !s->kernel_only)
@@ -64,13 +64,13 @@ static void prepare_sock(struct sock *s, void *arg)
 		sock_retry_at(s, clock_now_ns() + SHARE_RETRY_NS);
 }
 
-static bool room_for_birth(void)
+static bool share_child_room(void)
 {
 	struct share *f = &context.share;
-	int *more = realloc(f->birth, (f->birth_cnt + 1) * sizeof(*more));
+	int *more = realloc(f->child, (f->child_cnt + 1) * sizeof(*more));
 
 	if (more)
-		f->birth = more;
+		f->child = more;
 	return more != NULL;
 }
 
@@ -80,13 +80,13 @@ void share_prepare(void)
 	uint32_t cnt = 0;
 
 	f->pipe[0] = f->pipe[1] = -1;
-	table_each(count_one, &cnt);
+	table_each(share_count_sock, &cnt);
 	if (!cnt)
 		return;
 	f->all |= cnt > SHARE_SOCKETS;
-	if (!file_open() || !room_for_birth() || pipe2(f->pipe, O_CLOEXEC))
+	if (!holders_open() || !share_child_room() || pipe2(f->pipe, O_CLOEXEC))
 		f->lost = true;
-	table_each(prepare_sock, NULL);
+	table_each(share_prepare_sock, NULL);
 }
 
 void share_parent(void)
@@ -96,12 +96,12 @@ void share_parent(void)
 	if (f->pipe[0] < 0)
 		return;
 	close(f->pipe[1]);
-	f->birth[f->birth_cnt++] = f->pipe[0];
+	f->child[f->child_cnt++] = f->pipe[0];
 }
 
-static void child_sock(struct sock *s)
+static void share_child_sock(struct sock *s)
 {
-	if (!s->closed && !context.share.lost && !share_lock(s))
+	if (!s->closed && !context.share.lost && !holders_add(s))
 		context.share.lost = true;
 }
 
@@ -112,7 +112,7 @@ void share_child(void)
 
 	if (f->pipe[0] < 0)
 		return;
-	table_each_raw(child_sock);
+	table_each_raw(share_child_sock);
 	if (f->lost)
 		return; /* the pipe stays open: for the parent we hold everything until we end */
 	close(f->pipe[0]);
@@ -123,7 +123,7 @@ void share_child(void)
 /* --- resume --- */
 
 /* Other processes may have changed what we remember of the socket. */
-static bool catch_up(struct sock *s)
+static bool share_catch_up(struct sock *s)
 {
 	const char *changed = options_changed(s);
 	char text[UDPLANE_TEXT_LEN];
@@ -147,14 +147,14 @@ bool share_resume(struct sock *s)
 
 	if (clock_coarse_ns() < s->life.retry_ns)
 		return false;
-	alone = share_alone(s);
+	alone = holders_alone(s);
 	if (!sock_insist_rx(s))
 		return false;
 	alone = alone && !sock_awaited(s);
 	if (alone) {
 		queue_to_saved(s);
 		__atomic_store_n(&s->rx.shared, false, __ATOMIC_RELAXED);
-		rx_settle(s);
+		rx_update_readiness(s);
 	}
 	lock_drop(&s->rx.lock);
 	if (!alone) {
@@ -168,5 +168,5 @@ bool share_resume(struct sock *s)
 	}
 	s->life.claim_wait_ns = 0;
 	sock_retry_at(s, 0);
-	return catch_up(s);
+	return share_catch_up(s);
 }

@@ -101,7 +101,7 @@ struct sock_tx {
 	bool test_cancel;     /* the next call is a cancellation point */
 	uint64_t fast_tx, kernel_tx, kernel_tx_full;
 	/* atomic: sent through the kernel without tx.lock, and not in kernel_tx yet */
-	uint64_t aside_tx;
+	uint64_t unlocked_tx;
 	pthread_t burst_owner;	  /* between reserve and submit, both of one thread */
 	uint32_t burst_cnt;	  /* entries reserved; 0: none are */
 	struct lane *burst_lane;  /* NULL: they are in burst_buf */

@@ -2,10 +2,10 @@
 /* A socket's life: create, bind, connect, close, and what concerns its descriptors. */
 #include "client/attach.h"
 #include "client/base.h"
-#include "client/bury.h"
 #include "client/claim.h"
 #include "client/close.h"
 #include "client/context.h"
+#include "client/detach.h"
 #include "client/init.h"
 #include "client/life.h"
 #include "client/lock.h"
@@ -72,7 +72,7 @@ int udplane_socket(int domain, int type, int protocol)
 		return set_errno(-ENOMEM);
 	}
 	s->rx.nonblock = type & SOCK_NONBLOCK;
-	sock_forget(table_get(fds[0]));
+	sock_drop_stale(table_get(fds[0]));
 	err = table_insert(s);
 	if (err) {
 		sock_unref(s);
@@ -82,7 +82,7 @@ int udplane_socket(int domain, int type, int protocol)
 }
 
 /* The socket's addresses have changed: udplaned is told, or asked. */
-static void renamed(struct sock *s)
+static void sock_names_changed(struct sock *s)
 {
 	struct ctl_state st;
 
@@ -105,7 +105,7 @@ int udplane_bind(int fd, const struct sockaddr *addr, socklen_t addrlen)
 	else if (bind(s->kfd, addr, addrlen))
 		err = -errno;
 	else
-		renamed(s);
+		sock_names_changed(s);
 	sock_unref(s);
 	return set_errno(err);
 }
@@ -122,7 +122,7 @@ int udplane_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)
 	else if (connect(s->kfd, addr, addrlen))
 		err = -errno;
 	else
-		renamed(s);
+		sock_names_changed(s);
 	sock_unref(s);
 	return set_errno(err);
 }
@@ -173,7 +173,7 @@ int udplane_getpeername(int fd, struct sockaddr *addr, socklen_t *addrlen)
 	return set_errno(err);
 }
 
-static void leave_fast_path(struct sock *s, uint32_t reason, const char *text)
+static void sock_leave_fast_path(struct sock *s, uint32_t reason, const char *text)
 {
 	struct ctl_state st;
 
@@ -183,14 +183,14 @@ static void leave_fast_path(struct sock *s, uint32_t reason, const char *text)
 }
 
 /* Flags of the kernel socket have been set. A ring does not send SIGIO for each datagram. */
-static void flags_were_set(struct sock *s)
+static void sock_flags_changed(struct sock *s)
 {
 	int flags = fcntl(s->kfd, F_GETFL);
 
 	sock_read_flags(s);
 	if (flags >= 0 && (flags & O_ASYNC))
-		leave_fast_path(s, UDPLANE_REASON_OPTION,
-				"O_ASYNC was set: only the kernel sends SIGIO");
+		sock_leave_fast_path(s, UDPLANE_REASON_OPTION,
+				     "O_ASYNC was set: only the kernel sends SIGIO");
 }
 
 int udplane_fcntl(int fd, int cmd, ...)
@@ -221,14 +221,14 @@ int udplane_fcntl(int fd, int cmd, ...)
 	}
 	r = r == -1 && errno ? -errno : r;
 	if (cmd == F_SETFL && r >= 0)
-		flags_were_set(s);
+		sock_flags_changed(s);
 	sock_unref(s);
 	return cmd == F_GETOWN ? r
 			       : set_errno(r); /* that may be a process group, which is negative */
 }
 
 /* FIONREAD: length of the next datagram, wherever it is. */
-static int next_len(struct sock *s, void *arg)
+static int sock_next_len(struct sock *s, void *arg)
 {
 	int n, in_kernel = 0;
 
@@ -245,7 +245,7 @@ static int next_len(struct sock *s, void *arg)
 		if (in_kernel)
 			s->rx.peeked = PEEKED_KERNEL;
 	}
-	rx_settle(s);
+	rx_update_readiness(s);
 	lock_drop(&s->rx.lock);
 	*(int *)arg = n >= 0 ? n : in_kernel;
 	return 0;
@@ -265,15 +265,16 @@ int udplane_ioctl(int fd, unsigned long request, void *arg)
 	if (!s)
 		return set_errno(-EBADF);
 	if (request == FIONREAD && s->rx.rxq_cnt + (s->rx.saved != NULL) + (s->rx.queue != NULL))
-		r = next_len(s, arg);
+		r = sock_next_len(s, arg);
 	else
 		r = ioctl(s->kfd, request, arg) < 0 ? -errno : 0;
 	if (request == FIONBIO || request == FIOASYNC)
-		flags_were_set(s);
+		sock_flags_changed(s);
 	if (wants_stamps(request))
-		leave_fast_path(s, UDPLANE_REASON_OPTION,
-				"SIOCGSTAMP was asked for: only the kernel keeps the time of the "
-				"last datagram");
+		sock_leave_fast_path(
+			s, UDPLANE_REASON_OPTION,
+			"SIOCGSTAMP was asked for: only the kernel keeps the time of the "
+			"last datagram");
 	sock_unref(s);
 	return set_errno(r);
 }
@@ -293,7 +294,7 @@ int udplane_kernel_fd(int fd)
 /* --- status --- */
 
 /* Why not, in the words of whoever knows best. tx.lock held. */
-static void explain(const struct sock *s, struct udplane_status *st)
+static void status_explain(const struct sock *s, struct udplane_status *st)
 {
 	uint32_t reason = s->tx.reason;
 	const char *text = s->tx.text;
@@ -348,8 +349,8 @@ int udplane_get_status(int fd, struct udplane_status *st)
 	all.fast_rx = s->rx.fast_rx;
 	all.kernel_rx = __atomic_load_n(&s->rx.kernel_rx, __ATOMIC_RELAXED);
 	all.fast_tx = s->tx.fast_tx;
-	all.kernel_tx = s->tx.kernel_tx + __atomic_load_n(&s->tx.aside_tx, __ATOMIC_RELAXED);
-	explain(s, &all);
+	all.kernel_tx = s->tx.kernel_tx + __atomic_load_n(&s->tx.unlocked_tx, __ATOMIC_RELAXED);
+	status_explain(s, &all);
 	sock_drop_both(s);
 	sock_unref(s);
 	memcpy(st, &all, size < sizeof(all) ? size : sizeof(all));

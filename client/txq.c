@@ -21,8 +21,8 @@
 void tx_count_kernel(struct sock *s, uint32_t cnt)
 {
 	s->tx.kernel_tx += cnt;
-	if (unlikely(__atomic_load_n(&s->tx.aside_tx, __ATOMIC_RELAXED)))
-		s->tx.kernel_tx += __atomic_exchange_n(&s->tx.aside_tx, 0, __ATOMIC_RELAXED);
+	if (unlikely(__atomic_load_n(&s->tx.unlocked_tx, __ATOMIC_RELAXED)))
+		s->tx.kernel_tx += __atomic_exchange_n(&s->tx.unlocked_tx, 0, __ATOMIC_RELAXED);
 	if (s->tx.lane)
 		udplane_store64(&s->tx.counters->kernel_tx, s->tx.kernel_tx);
 }
@@ -41,7 +41,7 @@ bool tx_error_pending(struct sock *s)
 }
 
 /* Is waking a sleeping worker worth it? Lane locked. */
-static bool worth_waking(const struct attach *a, struct lane *l, uint32_t cnt)
+static bool tx_worth_waking(const struct attach *a, struct lane *l, uint32_t cnt)
 {
 	uint32_t factor = a->mode == UDPLANE_MODE_POWERSAVE ? POWERSAVE_FACTOR : 1;
 	uint64_t now;
@@ -65,7 +65,7 @@ static bool worth_waking(const struct attach *a, struct lane *l, uint32_t cnt)
 
 /* Has the worker stood still for long, though there is something to take? It lives, but does not
  * run: SIGSTOP, a frozen control group. */
-static void look_for_stall(struct lane *l, uint64_t now)
+static void lane_check_stall(struct lane *l, uint64_t now)
 {
 	uint32_t cons = udplane_word_load(&l->tx.head->cons_idx);
 
@@ -80,7 +80,7 @@ static void look_for_stall(struct lane *l, uint64_t now)
 }
 
 /* Is it still so? Lane locked. */
-static bool tx_stalled(struct lane *l)
+static bool lane_stalled(struct lane *l)
 {
 	if (udplane_word_load(&l->tx.head->cons_idx) == l->stall_cons)
 		return true;
@@ -89,7 +89,7 @@ static bool tx_stalled(struct lane *l)
 	return false;
 }
 
-static void look_for_trouble(struct attach *a, struct sock *s, struct lane *l)
+static void tx_check_worker(struct attach *a, struct sock *s, struct lane *l)
 {
 	uint64_t now = ticks();
 
@@ -99,7 +99,7 @@ static void look_for_trouble(struct attach *a, struct sock *s, struct lane *l)
 	s->tx.test_cancel = true;
 	now = clock_now_ns();
 	attach_look(a, now);
-	look_for_stall(l, now);
+	lane_check_stall(l, now);
 }
 
 /* Another thread writes into the slots: it will be quick. This thread itself will not, so what it
@@ -145,8 +145,8 @@ struct lane *tx_open(struct sock *s, uint32_t cnt)
 		return NULL;
 	if (unlikely(!lock_take(&l->tx_lock)))
 		return NULL;
-	look_for_trouble(a, s, l);
-	if (unlikely(l->stalled && tx_stalled(l))) {
+	tx_check_worker(a, s, l);
+	if (unlikely(l->stalled && lane_stalled(l))) {
 		lock_drop(&l->tx_lock);
 		return NULL;
 	}
@@ -155,7 +155,7 @@ struct lane *tx_open(struct sock *s, uint32_t cnt)
 		return NULL;
 	}
 	if (likely(!attach_news(a) && __atomic_load_n(&a->live, __ATOMIC_RELAXED)) &&
-	    (likely(udplane_load32(&l->zone->awake)) || worth_waking(a, l, cnt)))
+	    (likely(udplane_load32(&l->zone->awake)) || tx_worth_waking(a, l, cnt)))
 		return l;
 	lock_drop(&l->tx_lock);
 	return NULL;
@@ -223,7 +223,7 @@ void tx_publish(struct sock *s, struct lane *l, uint32_t cnt)
 		udplane_store64(&s->tx.counters->engages, sock_count_engages(s, 1));
 }
 
-void burst_cancel(struct sock *s)
+void tx_cancel_reserved(struct sock *s)
 {
 	struct lane *l = s->tx.burst_lane;
 

@@ -36,7 +36,7 @@ static inline uint32_t tx_max_len(const struct attach *a, const struct dest *d)
 }
 void tx_count_kernel(struct sock *s, uint32_t cnt); /* tx.lock held */
 /* Gives up what is reserved, if anything. Not locked in a forked child. */
-void burst_cancel(struct sock *s);
+void tx_cancel_reserved(struct sock *s);
 
 #ifdef __cplusplus
 }

@@ -71,7 +71,7 @@ bool visit_end(struct visit *v)
 							    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 		return false;
 	if (__atomic_load_n(&v->s->life.refs, __ATOMIC_SEQ_CST) == 0)
-		sock_leave(v->s);
+		sock_free_unused(v->s);
 	return true;
 }
 
@@ -89,7 +89,7 @@ static bool visitor_gone(const struct visitor *e, uintptr_t thread)
 	return tid && syscall(SYS_tgkill, getpid(), tid, 0) && errno == ESRCH;
 }
 
-void sock_leave_sleepers(struct sock *s)
+void sock_forget_sleepers(struct sock *s)
 {
 	for (int i = 0; i < VISITORS; i++) {
 		struct visitor *e = &s->visitor[i];

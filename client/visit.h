@@ -25,14 +25,14 @@ static inline void visit_begin(struct sock *s, struct visit *v, bool may_end)
 	visit_enter(s, v, (uintptr_t)__builtin_frame_address(0), may_end);
 }
 void visit_may_end(struct visit *v); /* changes that */
-void visit_sleeps(struct visit *v);  /* sock_leave_sleepers() may end it */
+void visit_sleeps(struct visit *v);  /* sock_forget_sleepers() may end it */
 /* False: another call of this thread (a handler's) has closed the socket meanwhile, and it must not
  * be touched any more. */
 bool visit_end(struct visit *v);
 bool visit_lasts(const struct visit *v);
 /* Closing waits no longer for who sleeps on the epoll descriptor, or has jumped out of that: it
  * will find out by itself. */
-void sock_leave_sleepers(struct sock *s);
+void sock_forget_sleepers(struct sock *s);
 /* by others than this thread in the kernel's own call, where rings do not wake them. rx.lock
  * held */
 bool sock_awaited(struct sock *s);

@@ -3,8 +3,8 @@
 #include "client/wait.h"
 #include "client/attach.h"
 #include "client/base.h"
-#include "client/bury.h"
 #include "client/context.h"
+#include "client/detach.h"
 #include "client/lock.h"
 #include "client/raw.h"
 #include "client/ready.h"
@@ -24,7 +24,7 @@
 /* --- spinning --- */
 
 /* Has the spinner a core to itself? Fewer CPUs than workers, this thread and whoever else: no. */
-static bool must_yield(struct sock *s)
+static bool rx_must_yield(struct sock *s)
 {
 	cpu_set_t set;
 
@@ -44,7 +44,7 @@ static bool rx_any(struct sock *s)
 	return false;
 }
 
-static bool kernel_look_due(struct sock *s, uint64_t now, uint64_t every_ns)
+static bool rx_kernel_look_due(struct sock *s, uint64_t now, uint64_t every_ns)
 {
 	if (!s->rx.kernel_hot && now - s->rx.looked_ns < every_ns)
 		return false;
@@ -60,7 +60,7 @@ bool rx_would_spin(const struct sock *s)
 /* True: look again (something has come, or the kernel socket is due); false: spun enough. */
 static bool rx_spin(struct sock *s, struct rx_wait *w)
 {
-	bool yield = must_yield(s);
+	bool yield = rx_must_yield(s);
 
 	rx_disarm(s);
 	for (uint32_t i = 1;; i++) {
@@ -77,7 +77,7 @@ static bool rx_spin(struct sock *s, struct rx_wait *w)
 
 			if (now >= w->spin_end_ns || attach_news(s->att))
 				return false;
-			if (kernel_look_due(s, now, RX_SPIN_KERNEL_NS))
+			if (rx_kernel_look_due(s, now, RX_SPIN_KERNEL_NS))
 				return true;
 		}
 	}
@@ -147,7 +147,7 @@ static void rx_lock_again(struct sock *s)
 
 /* After shutdown() the descriptor is readable for good, and only a call that would wait returns 0.
  */
-static bool is_shut(const struct sock *s)
+static bool sock_is_shut(const struct sock *s)
 {
 	return raw_poll(s->kfd, POLLRDHUP) & (POLLRDHUP | POLLHUP);
 }
@@ -160,7 +160,7 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 	bool capped = false;
 	int n, flags, err = 0;
 
-	rx_settle(s);
+	rx_update_readiness(s);
 	if (rx_ready(s) || (s->rx.error_queue && rx_hide_error(s)))
 		return 0;
 	flags = fcntl(s->kfd,
@@ -200,7 +200,7 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 	if (visit_lasts(&v) && !s->closed &&
 	    !(n > 0 &&
 	      (p.revents & POLLNVAL))) { /* the latter: close(2) instead of udplane_close() */
-		w->hup = n > 0 && is_shut(s);
+		w->hup = n > 0 && sock_is_shut(s);
 		visit_end(&v);
 		return err;
 	}
@@ -222,7 +222,7 @@ int rx_wait(struct sock *s, struct rx_wait *w)
 			w->deadline_ns = now + timeo;
 		if (rx_would_spin(s)) {
 			w->spin_end_ns = now + context.spin_ns;
-			if (kernel_look_due(s, now, RX_SPIN_KERNEL_EARLY_NS))
+			if (rx_kernel_look_due(s, now, RX_SPIN_KERNEL_EARLY_NS))
 				return 0;
 		}
 	}

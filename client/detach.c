@@ -5,7 +5,7 @@
  * sent through their kernel sockets, in order. So the zones can be unmapped as soon as the
  * application holds no packet in place: the huge pages are wanted by the next udplaned.
  */
-#include "client/bury.h"
+#include "client/detach.h"
 #include "client/attach.h"
 #include "client/base.h"
 #include "client/claim.h"
@@ -21,7 +21,7 @@
 #include <udplane/abi.h>
 #include <udplane/clock.h>
 
-static void bury_sock(struct sock *s, void *arg)
+static void detach_sock(struct sock *s, void *arg)
 {
 	struct attach *a = arg;
 	bool mine;
@@ -34,7 +34,7 @@ static void bury_sock(struct sock *s, void *arg)
 	if (mine) {
 		tx_resend(s, a);
 		s->tx.lane = NULL;
-		claim_drop(s, true);
+		claim_drop_rings(s, true);
 		s->att = NULL;
 	}
 	if (s->life.held == a) {
@@ -48,20 +48,20 @@ static void bury_sock(struct sock *s, void *arg)
 			sock_retry_at(s, 0);
 	}
 	if (mine)
-		rx_settle(s);
+		rx_update_readiness(s);
 	sock_drop_both(s);
 	if (mine)
 		attach_put(a);
 }
 
-static void bury_late(struct sock *s, void *unused)
+static void detach_late(struct sock *s, void *unused)
 {
 	(void)unused;
 	if (s->att && !__atomic_load_n(&s->att->live, __ATOMIC_RELAXED))
-		bury_sock(s, s->att);
+		detach_sock(s, s->att);
 }
 
-static void claim_late(struct sock *s, void *unused)
+static void sock_do_late(struct sock *s, void *unused)
 {
 	uint32_t late = __atomic_load_n(&s->life.late, __ATOMIC_RELAXED)
 				? __atomic_exchange_n(&s->life.late, 0, __ATOMIC_ACQUIRE)
@@ -78,13 +78,13 @@ static void claim_late(struct sock *s, void *unused)
 		claim_update(s);
 }
 
-void attach_bury(struct attach *a)
+void attach_end(struct attach *a)
 {
 	__atomic_store_n(&a->live, 0, __ATOMIC_SEQ_CST);
 	context.att = NULL;
 	context_set_reason(UDPLANE_REASON_NO_SIDECAR, "%s",
 			   a->control.goodbye ? "udplaned has left" : "udplaned is gone");
-	table_each(bury_sock, a);
+	table_each(detach_sock, a);
 	attach_close_fds(a);
 	context.attach_wait_ns = 0;
 	context.next_attach_ns = clock_now_ns() + ATTACH_RETRY_NS;
@@ -101,14 +101,14 @@ void maintain(struct sock *s, bool may_claim, bool block)
 	else if (!ctl_trylock(&st))
 		return;
 	if (unlikely(__atomic_exchange_n(&context.late, 0, __ATOMIC_RELAXED))) {
-		table_each(bury_late, NULL);
-		table_each(claim_late, NULL);
+		table_each(detach_late, NULL);
+		table_each(sock_do_late, NULL);
 	}
 	a = context.att;
 	if (a) {
 		attach_look(a, clock_now_ns());
 		if (attach_news(a) && control_dead(&a->control))
-			attach_bury(a);
+			attach_end(a);
 	}
 	if (s && s->rx.shared && !s->kernel_only && !context.disabled && !share_resume(s))
 		goto out;
