@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Coming to udplaned: connect, HELLO, WELCOME, mappings. Under the control lock. */
+/* Attaching to udplaned: connect, HELLO, WELCOME, mappings. Under the control lock. */
 #include "client/attach.h"
 #include "client/base.h"
 #include "client/context.h"
@@ -43,7 +43,7 @@ static int connect_to(const char *path)
 
 /* --- mappings --- */
 
-/* As long as the file is: a mapping of huge pages can only be removed as a whole number of them. */
+/* The whole file is mapped, because a mapping of huge pages can only be removed in whole pages. */
 int zone_map(struct zone *z, int fd, uint64_t len, int prot, int flags)
 {
 	struct stat st;
@@ -105,7 +105,7 @@ static bool power_of_two(uint64_t n, uint64_t min, uint64_t max)
 	return n >= min && n <= max && (n & (n - 1)) == 0;
 }
 
-/* [off, off + len) lies in room, at a multiple of 64. */
+/* Returns true if [off, off + len) lies within room and off is a multiple of 64. */
 static bool inside(uint64_t off, uint64_t len, uint64_t room)
 {
 	return off % 64 == 0 && off <= room && len <= room - off;
@@ -114,7 +114,7 @@ static bool inside(uint64_t off, uint64_t len, uint64_t room)
 static const char *check_stats(const struct udplane_stats_zone *z, uint64_t len)
 {
 	if (z->magic != UDPLANE_ABI_MAGIC)
-		return "the stats zone has another magic number";
+		return "the stats zone has the wrong magic number";
 	if (z->worker_cnt > UDPLANE_MAX_WORKERS ||
 	    !inside(z->worker_off, (uint64_t)z->worker_cnt * sizeof(struct udplane_worker_zone),
 		    len))
@@ -175,14 +175,14 @@ static void lane_init(struct attach *a, const struct udplane_welcome *w, uint32_
 				 i * sizeof(struct udplane_worker_zone));
 }
 
-/* Maps what came with WELCOME. The descriptors that are kept are taken out of ans. */
+/* Maps the zones of WELCOME. Takes the descriptors that are kept out of ans. */
 static int attach_map_zones(struct attach *a, struct control_answer *ans, const char **text)
 {
 	const struct udplane_welcome *w = &ans->u.welcome;
 	uint32_t want = w->backend == UDPLANE_BACKEND_KERNEL ? 1 : 3 + w->worker_cnt;
 	int err;
 
-	*text = "WELCOME came with another number of descriptors than it should";
+	*text = "WELCOME has the wrong number of descriptors";
 	if (ans->fd_cnt != want)
 		return ans->fds_cut ? -EMFILE : -EPROTO;
 	*text = "cannot map the stats zone";
@@ -258,8 +258,8 @@ static uint32_t reason_of(int err)
 	}
 }
 
-/* With the WELCOME in ans: an attachment, or NULL with the reason set. Takes the connection over in
- * either case. */
+/* Returns the attachment for the WELCOME in ans, or NULL with the reason set. Owns the
+ * connection in either case. */
 static struct attach *welcome(struct control_answer *ans, const struct control *c)
 {
 	struct udplane_welcome *w = &ans->u.welcome;
@@ -296,7 +296,7 @@ static struct attach *welcome(struct control_answer *ans, const struct control *
 	return NULL;
 }
 
-/* Connects and says HELLO. 0; or -errno with the reason set. */
+/* Connects and sends HELLO. Returns 0, or -errno with the reason set. */
 static int hello_send(void)
 {
 	struct udplane_hello hello = {.msg.type = UDPLANE_MSG_HELLO,
@@ -331,9 +331,9 @@ void hello_forget(void)
 	context.hello_ns = 0;
 }
 
-/* The answer, if it comes until then. A udplaned that does not run keeps the connection, which
- * costs its clients nothing: they look whether it has answered each time that an attachment is due.
- */
+/* Returns the attachment if the answer comes before deadline_ns. While udplaned does not run the
+ * connection is kept, which costs nothing: each time that an attach is due, the answer is looked
+ * for. */
 static struct attach *hello_wait(uint64_t deadline_ns)
 {
 	struct control_answer ans;
@@ -349,13 +349,13 @@ static struct attach *hello_wait(uint64_t deadline_ns)
 		return NULL;
 	}
 	if (err) {
-		context_set_reason(
-			err == -EPROTO ? UDPLANE_REASON_BAD_MESSAGE : UDPLANE_REASON_NO_SIDECAR,
-			"%s: no proper answer to HELLO: %s", context.path, strerror(-err));
+		context_set_reason(err == -EPROTO ? UDPLANE_REASON_BAD_MESSAGE
+						  : UDPLANE_REASON_NO_SIDECAR,
+				   "%s: invalid answer to HELLO: %s", context.path, strerror(-err));
 		hello_forget();
 		return NULL;
 	}
-	a = welcome(&ans, &context.hello); /* takes the connection over */
+	a = welcome(&ans, &context.hello); /* owns the connection */
 	context.hello_ns = 0;
 	control_close_fds(&ans);
 	return a;
@@ -401,8 +401,8 @@ void attach_look(struct attach *a, uint64_t now)
 	if (now - last < DEATH_CHECK_NS && last)
 		return;
 	__atomic_store_n(&a->checked_ns, now, __ATOMIC_RELAXED);
-	/* Not POLLIN alone: while another thread waits for an answer that is no news, but then it
-	 * costs one look under ctl. */
+	/* The message may be an answer that another thread waits for. That costs one needless
+	 * check under the control lock. */
 	if (!own_is(a->control.fd) || raw_poll(a->control.fd, POLLIN))
 		__atomic_store_n(&a->control.attn, 1, __ATOMIC_RELAXED);
 }
@@ -430,6 +430,6 @@ bool lane_ring_doorbell(struct attach *a, struct lane *l)
 	if (own_is(l->doorbell))
 		return raw_write(l->doorbell, &(uint64_t){1}, 8) == 8;
 	control_distrust(
-		&a->control); /* the program has closed it: a new attachment brings another */
+		&a->control); /* the program has closed it; a new attachment brings another */
 	return false;
 }

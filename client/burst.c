@@ -52,7 +52,7 @@ static void buf_offer(struct udplane_buf *b, void *data, uint32_t size)
 	b->size = size;
 }
 
-/* Slots of the lane's ring; 0: none. tx.lock held. */
+/* Offers slots of the lane's ring. Returns how many. tx.lock held. */
 static uint32_t reserve_slots(struct sock *s, struct udplane_buf *bufs, uint32_t cnt)
 {
 	struct lane *l = tx_open(s, cnt);
@@ -103,7 +103,7 @@ int udplane_reserve(int fd, struct udplane_buf *bufs, unsigned int cnt)
 									       : -EBUSY;
 		if (err != -EBUSY)
 			break;
-		lock_drop(&s->tx.lock); /* another thread's: it will be quick */
+		lock_drop(&s->tx.lock); /* another thread has reserved: it will be quick */
 		if (!end)
 			end = clock_now_ns() + TX_FULL_WAIT_NS;
 		sched_yield();
@@ -126,13 +126,14 @@ static socklen_t name_of(const struct sock *s, const struct udplane_peer *peer,
 {
 	if (!peer->family)
 		return 0;
-	/* An IPv6 destination on an IPv4 socket: let the kernel say what it thinks of it. */
+	/* An IPv6 destination on an IPv4 socket: the kernel returns the error. */
 	return peer_to_name(s->domain == AF_INET && peer->family == AF_INET6 ? AF_INET6 : s->domain,
 			    peer, ss);
 }
 
-/* Whether there may be room in the kernel socket's send buffer after all. What fills it may be a
- * neighbour that does not answer, for seconds: no burst call waits for that. *end: 0 at first. */
+/* Returns true if there may be room in the kernel socket's send buffer now. It can be full for
+ * seconds if a neighbour does not answer; a burst call does not wait for that. *end: 0 in the
+ * first call. */
 static bool kernel_room(struct sock *s, uint64_t *end)
 {
 	struct pollfd p = {.fd = s->kfd, .events = POLLOUT};
@@ -149,7 +150,7 @@ static bool kernel_room(struct sock *s, uint64_t *end)
 	return true;
 }
 
-/* Never blocks for longer than TX_FULL_WAIT_NS: fewer than cnt, or -EAGAIN, if the kernel had no
+/* Blocks for TX_FULL_WAIT_NS at most. Returns fewer than cnt, or -EAGAIN, if the kernel had no
  * room in that time. */
 static int submit_kernel(struct sock *s, const struct udplane_buf *bufs, uint32_t cnt)
 {
@@ -194,8 +195,8 @@ static bool buf_fast(struct sock *s, struct lane *l, const struct udplane_buf *b
 	return dest_fast(s, l, d) && b->len <= tx_max_len(s->att, d);
 }
 
-/* Payloads are in slots base, base + 1, ... One that has to take the kernel path leaves a gap,
- * which the next ones close. */
+/* Payloads are in consecutive slots. One that takes the kernel path leaves a gap, and those
+ * behind it are moved up. */
 static int submit_ring(struct sock *s, struct lane *l, const struct udplane_buf *bufs, uint32_t cnt)
 {
 	uint32_t ready = 0, i;
@@ -220,8 +221,8 @@ static int submit_ring(struct sock *s, struct lane *l, const struct udplane_buf 
 	return i > 1 ? (int)i - 1 : n;
 }
 
-/* Into the ring, if it is still what it was at reserve; else the kernel sends what lies in the
- * slots. */
+/* Submits to the ring, if it is still the one that slots were reserved in. Otherwise the kernel
+ * sends the payloads in the slots. */
 static int submit(struct sock *s, const struct udplane_buf *bufs, uint32_t cnt)
 {
 	struct lane *l = s->tx.burst_lane;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Asking udplaned to divert a socket's port, telling it of changes, and giving the port back. */
+/* Claims: asks udplaned to divert a socket's port, reports changes, and releases the claim. */
 #include "client/claim.h"
 #include "client/attach.h"
 #include "client/base.h"
@@ -39,7 +39,8 @@ void sock_set_reason(struct sock *s, uint32_t reason, const char *text)
 
 /* --- addresses --- */
 
-/* Into a struct dest, as the TX descriptor has it. False: no address. */
+/* Converts ss to a struct dest, in the form of the TX descriptor. Returns false if it is no
+ * address. */
 static bool dest_of_kernel(const struct sockaddr_storage *ss, struct dest *d)
 {
 	struct udplane_peer p;
@@ -111,11 +112,13 @@ static int attach_add_segment(struct attach *a, int fd, uint64_t len)
 	a->segment = seg;
 	seg = &seg[a->segment_cnt];
 	memset(seg, 0, sizeof(*seg));
-	a->segment_cnt++; /* counted even if it cannot be mapped: udplaned counts what it sent */
+	/* counted even if it cannot be mapped, since udplaned counts all that it sent */
+	a->segment_cnt++;
 	return zone_map(seg, fd, len, PROT_READ | PROT_WRITE, MAP_POPULATE);
 }
 
-/* Where the rings are; NULL with *err: -EPROTO or why they cannot be reached. */
+/* Returns the address of the rings; or NULL, with the reason in *err (-EPROTO if the message is
+ * invalid). */
 static uint8_t *claim_find_rings(struct attach *a, const struct udplane_claimed *c,
 				 struct control_answer *ans, int *err)
 {
@@ -169,7 +172,8 @@ static struct rxq *claim_make_rxqs(const struct attach *a, const struct udplane_
 	return rxq;
 }
 
-/* Takes rxq and wake_fd over. False: closed meanwhile, or not now. */
+/* Owns rxq and wake_fd in either case. Returns false if the socket was closed, or its locks
+ * could not be taken. */
 static bool claim_install(struct sock *s, struct attach *a, const struct udplane_claimed *c,
 			  struct rxq *rxq, int wake_fd)
 {
@@ -268,7 +272,7 @@ static void claimed(struct sock *s, struct attach *a, struct control_answer *ans
 		return;
 	}
 	if (!rings && err == -EPROTO) {
-		claim_refused(s, UDPLANE_REASON_BAD_MESSAGE, "udplaned's answer makes no sense");
+		claim_refused(s, UDPLANE_REASON_BAD_MESSAGE, "udplaned's answer is invalid");
 		control_distrust(&a->control);
 		return;
 	}
@@ -277,7 +281,7 @@ static void claimed(struct sock *s, struct attach *a, struct control_answer *ans
 	claim_send_release(a, c->sock, UDPLANE_REASON_NONE, "");
 }
 
-/* The row that told why it was given back. */
+/* Drops the stats row that says why the last claim was released. */
 static void claim_drop_row(struct sock *s, struct attach *a)
 {
 	if (!s->life.held)
@@ -347,8 +351,8 @@ void claim_try(struct sock *s)
 			      "the program has closed the descriptor of the kernel socket");
 		return;
 	}
-	if (!attach_port_asked(a,
-			       s->tx.local_port_be)) { /* spares every client socket a question */
+	/* saves a request for each client socket */
+	if (!attach_port_asked(a, s->tx.local_port_be)) {
 		claim_refused(s, UDPLANE_REASON_NOT_ASKED,
 			      "the port is not among those that udplaned was asked to accelerate");
 		return;
@@ -356,7 +360,7 @@ void claim_try(struct sock *s)
 	claim_ask(s, a);
 }
 
-/* No entry of this socket may follow what udplaned is told next. */
+/* No entry of this socket may come after the next message to udplaned. */
 static bool sock_stop_sending(struct sock *s)
 {
 	if (!lock_insist(&s->tx.lock))
@@ -380,10 +384,10 @@ void claim_later(struct sock *s, uint32_t late, uint32_t reason, const char *tex
 		sock_retry_at(s, 0);
 }
 
-/* What has come up to now is read before what comes by the path to be. */
+/* What has arrived so far must be read before what arrives by the new path. */
 static void sock_keep_order(struct sock *s)
 {
-	if (!sock_take_rx(s)) /* by a call of this thread that a handler has interrupted */
+	if (!sock_take_rx(s)) /* a call of this thread holds it, interrupted by a handler */
 		return;
 	rx_to_saved(s);
 	rx_update_readiness(s);
@@ -414,7 +418,7 @@ void claim_update(struct sock *s)
 	req.sock = s->tx.id;
 	if (control_request(&a->control, &req, sizeof(req), -1, UDPLANE_MSG_DONE,
 			    sizeof(struct udplane_done), &ans))
-		return; /* it will be buried */
+		return; /* the attachment will be ended */
 	control_close_fds(&ans);
 	if (ans.u.done.status) {
 		claim_release(s, CLAIM_AGAIN, ans.u.done.reason, ans.u.done.text);
@@ -439,8 +443,8 @@ static void sock_go_kernel(struct sock *s, uint32_t reason, const char *text)
 	context_log(1, "socket %d leaves the fast path: %s: %s", s->fd, reason_name(reason), text);
 }
 
-/* Frames that were returned while the worker slept would wait for its next packet; nobody else
- * could have them till then. */
+/* A sleeping worker takes returned frames back with its next packet only. Wakes it, so that
+ * others can have the frames now. */
 static void attach_wake_for_returns(struct attach *a)
 {
 	for (uint32_t i = 0; i < a->worker_cnt; i++) {
@@ -456,7 +460,7 @@ static void attach_wake_for_returns(struct attach *a)
 	}
 }
 
-/* What is in the rings is saved after the answer, when nothing more comes, and before the next
+/* The rings are saved after the answer, when nothing more is put into them, and before the next
  * claim, which may get the same rings. */
 void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const char *text)
 {
@@ -487,7 +491,8 @@ void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const ch
 		return;
 	claim_send_release(a, s->tx.id, keep_row ? reason : UDPLANE_REASON_NONE,
 			   keep_row ? text : "");
-	if (!sock_take_both(s)) /* had a moment ago; detach_sock() will find it */
+	/* unlikely, as it was possible a moment ago; detach_sock() will do it */
+	if (!sock_take_both(s))
 		return;
 	if (a->control.failed)
 		tx_resend(s, a);

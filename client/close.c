@@ -20,7 +20,7 @@
 
 #define CLOSE_WAIT_NS 100000000ull /* for calls of other threads to leave */
 
-/* Nobody finds it any more. Both locks held, and dropped. */
+/* Removes it from the table. Both locks are held, and dropped. */
 static void sock_unlist(struct sock *s)
 {
 	tx_cancel_reserved(s);
@@ -45,9 +45,10 @@ void sock_drop_stale(struct sock *s)
 	sock_unref(s);
 }
 
-/* Both locks taken, of an open socket; or NULL: there is none, or it is *late, as a call of this
- * thread that is interrupted holds a lock of it. What another thread has reserved it may be writing
- * into: its submit is waited for, though not for ever, as it may be dead. */
+/* Returns an open socket with both locks taken. Returns NULL if there is none, or sets *late if
+ * a call of this thread, interrupted by a handler, holds one of its locks. Another thread may be
+ * writing into slots that it has reserved: its submit is waited for up to CLOSE_WAIT_NS, since
+ * the thread may have ended. */
 static struct sock *lock_to_close(int fd, struct sock **late)
 {
 	uint64_t until = clock_now_ns() + CLOSE_WAIT_NS;
@@ -97,13 +98,13 @@ int udplane_close(int fd)
 		return late ? 0 : set_errno(-EBADF);
 	sock_unlist(s);
 	if (__atomic_load_n(&s->life.bound,
-			    __ATOMIC_RELAXED)) { /* else nobody can have claimed it */
+			    __ATOMIC_RELAXED)) { /* otherwise it cannot have been claimed */
 		ctl_lock(&st);
 		claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
 		ctl_unlock(&st);
 	}
-	/* So that the number is free on return. Not for ever: a thread may be in a system call that
-	 * goes on, or have jumped out of it. */
+	/* So that the descriptor's number is free on return. The wait is limited, because a
+	 * thread may be in a system call that does not end, or have jumped out of it. */
 	until = clock_now_ns() + CLOSE_WAIT_NS;
 	while (sock_visited(s) && clock_now_ns() < until)
 		sched_yield();

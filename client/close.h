@@ -9,10 +9,10 @@
 extern "C" {
 #endif
 
-/* Under the control lock: an udplane_close() that could not have the locks */
+/* Does an udplane_close() that could not take the locks. Under the control lock. */
 void sock_close_late(struct sock *s);
-/* A socket whose descriptor was closed by close(2), and has been given out anew. NULL: there is
- * none. */
+/* Drops a socket whose descriptor was closed by close(2), and is now that of another file. s may
+ * be NULL. */
 void sock_drop_stale(struct sock *s);
 
 #ifdef __cplusplus

@@ -30,15 +30,15 @@ struct pktbuf;
 #define TABLE_CHUNK  1024
 #define TABLE_CHUNKS 1024
 
-/* Who else has sockets of ours open: share.c. Under the control lock. */
+/* Which other processes have our sockets open: holders.c, share.c. Under the control lock. */
 struct share {
-	int fd; /* the file with the locks; -1: not made yet */
+	int fd; /* the file with the locks; -1 if not made yet */
 	dev_t dev;
 	ino_t ino;
-	bool lost;   /* it cannot be known */
-	bool all;    /* one lock for whatever this process has */
-	int pipe[2]; /* of the fork under way */
-	int *child;  /* read ends: of children that may not have locked yet */
+	bool lost;   /* it cannot be known any more */
+	bool all;    /* one lock stands for all sockets of this process */
+	int pipe[2]; /* for the child that is being forked */
+	int *child;  /* read ends of the pipes of children that may not have locked yet */
 	uint32_t child_cnt;
 };
 
@@ -50,10 +50,10 @@ struct dir {
 	ino_t ino;
 };
 
-/* What a wait takes that SA_RESTART decides about: restart.c. Its thread's, but for tid. */
+/* A wait in which the kernel decides about SA_RESTART: restart.c. Of the thread in tid. */
 struct waiter {
 	uint32_t tid;	      /* atomic; 0: free */
-	bool polling, timing; /* poll and timer are under way */
+	bool polling, timing; /* poll and timer are submitted */
 	int event_fd, timer_fd;
 	uintptr_t frame;
 	aio_context_t aio;			 /* 0: not made yet; atomic */
@@ -61,19 +61,20 @@ struct waiter {
 	uint64_t owed; /* completions seen, but not in event_fd's counts yet */
 	struct iocb poll, timer;
 };
-#define RESTART_WAITERS 64 /* more that wait at a time do without */
+#define RESTART_WAITERS 64 /* further waiters use ppoll() */
 
 struct context {
-	uint32_t late; /* atomic: some socket has something to be done */
+	uint32_t late; /* atomic: some sock has life.late set, or is still to be detached */
 	struct share share;
-	struct attach *att;	 /* ctl */
-	uint64_t next_attach_ns; /* ctl */
-	uint64_t attach_wait_ns; /* ctl */
-	/* ctl: a connection whose HELLO has not been answered yet; hello_ns 0: none */
+	struct attach *att;	 /* under the control lock */
+	uint64_t next_attach_ns; /* under the control lock */
+	uint64_t attach_wait_ns; /* under the control lock */
+	/* under the control lock: a connection whose HELLO has not been answered yet. hello_ns
+	 * is 0 if there is none. */
 	struct control hello;
-	uint64_t hello_ns; /* ctl */
+	uint64_t hello_ns; /* under the control lock */
 	uint64_t spin_ns;
-	int yield; /* UDPLANE_YIELD: 1, 0; -1: by the CPUs that there are */
+	int yield; /* UDPLANE_YIELD: 1 or 0; -1 if not set: depends on the number of CPUs */
 	int log;
 	bool disabled;
 	bool chroot; /* UDPLANE_CHROOT */
@@ -88,8 +89,8 @@ struct context {
 	struct lock buf_lock;
 	struct pktbuf *bufs;
 	uint32_t buf_cnt;
-	uint32_t handlers;    /* atomic: enum handlers, as of */
-	uint64_t handlers_ns; /* atomic; 0: not looked yet */
+	uint32_t handlers;    /* atomic: enum handlers, as of handlers_ns */
+	uint64_t handlers_ns; /* atomic; 0 if not read yet */
 	struct waiter waiter[RESTART_WAITERS];
 };
 

@@ -60,7 +60,8 @@ static void control_take_fds(struct msghdr *mh, struct control_answer *ans)
 	ans->fds_cut = mh->msg_flags & MSG_CTRUNC;
 }
 
-/* One message, if there is one: its length; 0: the other side has gone; -EAGAIN; -errno. */
+/* Reads a message if there is one. Returns its length; 0 if the other side has closed; -EAGAIN
+ * or another -errno. */
 static int control_read(int fd, struct control_answer *ans)
 {
 	union {
@@ -91,7 +92,7 @@ static int control_read(int fd, struct control_answer *ans)
 	return (int)n;
 }
 
-/* Ends texts, which are udplaned's, where they must end. */
+/* Terminates the texts that udplaned wrote. */
 static void control_end_text(struct control_answer *ans)
 {
 	ans->u.welcome.text[UDPLANE_TEXT_LEN - 1] = 0;
@@ -155,7 +156,7 @@ int control_request(struct control *c, void *req, size_t len, int send_fd, uint1
 	ans->fd_cnt = 0;
 	err = control_send(c, req, len, send_fd);
 	if (err ==
-	    -ETOOMANYREFS) /* RLIMIT_NOFILE of descriptors in flight: not the connection's fault */
+	    -ETOOMANYREFS) /* RLIMIT_NOFILE descriptors are in flight; the connection is usable */
 		return err;
 	if (!err)
 		err = control_wait(c, type, min_len, clock_now_ns() + CONTROL_DEADLINE_NS, ans);

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Destinations. What is not certain to be plain unicast out of udplaned's device goes to the
- * kernel, which sends it or says why not: so errors come from the call that caused them. A doubt
- * costs speed, never correctness.
- */
+/* Destinations. Only datagrams that are certain to be plain unicast out of udplaned's device
+ * take the fast path. All others go to the kernel, which sends them or returns the error in the
+ * same call. A doubt costs speed, never correctness. */
 #include "client/dest.h"
 #include "client/attach.h"
 #include "client/base.h"
@@ -30,8 +28,8 @@ bool dest_unicast(const struct dest *d)
 	return d->addr[0] != 0xff && memcmp(d->addr, loopback, 16) && memcmp(d->addr, zero, 16);
 }
 
-/* Can the socket send there at all, as far as families go? Sockets bound to an address of one
- * family cannot cross to the other. */
+/* Returns true if the socket can send to d's address family. A socket bound to an address of one
+ * family cannot send to the other. */
 static bool family_fits(const struct sock *s, const struct dest *d)
 {
 	if (s->domain == AF_INET)
@@ -106,11 +104,11 @@ static bool prefixes_copy(struct prefix_set *set, const struct udplane_stats_zon
 		}
 		udplane_pause();
 	}
-	set->seq = 1; /* it is being written: not now */
+	set->seq = 1; /* it is being written: try again later */
 	return false;
 }
 
-/* Do the first bits agree? */
+/* Returns true if the first bits are equal. */
 static bool same_prefix(const uint8_t *a, const uint8_t *b, uint32_t bits)
 {
 	uint32_t bytes = bits / 8, rest = bits % 8;
@@ -120,7 +118,7 @@ static bool same_prefix(const uint8_t *a, const uint8_t *b, uint32_t bits)
 	return !rest || ((a[bytes] ^ b[bytes]) >> (8 - rest)) == 0;
 }
 
-/* The network or broadcast address of an IPv4 prefix: all host bits equal. */
+/* Returns true for the network or broadcast address of an IPv4 prefix: all host bits are equal. */
 static bool is_network_or_broadcast(const uint8_t *addr, uint32_t len)
 {
 	uint32_t a = (uint32_t)addr[0] << 24 | (uint32_t)addr[1] << 16 | (uint32_t)addr[2] << 8 |
@@ -152,7 +150,7 @@ static bool dest_judge(struct sock *s, struct lane *l, const struct dest *d)
 		return false;
 	if (dest_is_link_local(d) && d->scope_id != (uint32_t)s->att->stats->ifindex)
 		return false;
-	/* rules or programs that only the kernel applies; prefix_seq changes with it */
+	/* rules or programs that only the kernel applies; prefix_seq changes when this does */
 	if (udplane_load32(&s->tx.zone->tx_reason))
 		return false;
 	return s->tx.local_any || memcmp(s->tx.local, d->addr, 16); /* to itself */

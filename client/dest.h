@@ -12,12 +12,13 @@
 extern "C" {
 #endif
 
-/* False: the kernel's business (another family, a port of 0, too short a name, ...). */
+/* Return false if only the kernel can send there, or say why not: another family, port 0, too
+ * short a name, ... */
 bool dest_of_name(const struct sock *s, const void *name, socklen_t len, struct dest *d);
 bool dest_of_peer(const struct sock *s, const struct udplane_peer *p, struct dest *d);
-/* Neither multicast, broadcast, loopback nor unspecified. */
+/* Returns true if d is neither multicast, broadcast, loopback nor unspecified. */
 bool dest_unicast(const struct dest *d);
-/* Does it leave by udplaned's device as plain unicast? Lane locked. */
+/* Returns true if datagrams to d leave by udplaned's device as plain unicast. Lane locked. */
 bool dest_fast(struct sock *s, struct lane *l, const struct dest *d);
 socklen_t dest_to_name(int domain, const struct dest *d, struct sockaddr_storage *ss);
 

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The end of an attachment, and the way to the next. Whatever the reason, sockets go on with the
- * kernel: what is in their RX rings is copied out, what udplaned has not taken from the TX rings is
- * sent through their kernel sockets, in order. So the zones can be unmapped as soon as the
- * application holds no packet in place: the huge pages are wanted by the next udplaned.
- */
+/* Detaching from a udplaned that has left or died, and attaching to the next. Sockets continue
+ * with the kernel: datagrams in their RX rings are copied out, and what udplaned has not taken
+ * from the TX rings is sent through their kernel sockets, in order. So the zones can be unmapped
+ * as soon as the application holds no packet in place, which frees the huge pages for the next
+ * udplaned. */
 #include "client/detach.h"
 #include "client/attach.h"
 #include "client/base.h"
@@ -26,7 +25,7 @@ static void detach_sock(struct sock *s, void *arg)
 	struct attach *a = arg;
 	bool mine;
 
-	if (!sock_take_both(s)) { /* maintain() comes back to it */
+	if (!sock_take_both(s)) { /* maintain() does it later */
 		__atomic_store_n(&context.late, 1, __ATOMIC_RELAXED);
 		return;
 	}
@@ -41,7 +40,7 @@ static void detach_sock(struct sock *s, void *arg)
 		s->life.held = NULL;
 		attach_put(a);
 	}
-	if (!s->kernel_only) { /* a refusal of the old one means nothing to the new one */
+	if (!s->kernel_only) { /* the next udplaned may accept what this one refused */
 		s->tx.reason = UDPLANE_REASON_NONE;
 		s->life.claim_wait_ns = 0;
 		if (s->life.bound)

@@ -12,9 +12,9 @@ extern "C" {
 #endif
 
 void attach_end(struct attach *a);
-/* What is due: notices death, attaches, claims s (may be NULL) unless it is lazy and may_claim is
- * false. Call it without locks, s referenced. If block is false it returns at once if another
- * thread is at it. */
+/* Does what is due: notices that udplaned is dead, attaches, and claims s (may be NULL) unless
+ * it is lazy and may_claim is false. Call it without locks, with a reference to s. If block is
+ * false it returns at once if another thread holds the control lock. */
 void maintain(struct sock *s, bool may_claim, bool block);
 
 #ifdef __cplusplus

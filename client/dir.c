@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The directory of the control socket, for a process that its path does not lead there any more:
- * after chroot(2).
+ * The directory of the control socket, for a process whose path no longer leads there, after
+ * chroot(2).
  *
- * Whoever takes over a process in a new root could leave it through a descriptor of a directory
- * outside. So what is kept is a detached mount of this one directory, which has nothing above it.
- * That takes CAP_SYS_ADMIN; an ordinary descriptor is for who asks for it (UDPLANE_CHROOT). Under a
- * seccomp filter no mount is made: many kill who tries.
+ * An attacker who takes over a process could leave its root through a descriptor of a directory
+ * outside. So the library keeps a detached mount of this one directory, which has nothing above it.
+ * That takes CAP_SYS_ADMIN. An ordinary descriptor is kept only if UDPLANE_CHROOT is set. Under a
+ * seccomp filter no mount is made, because many filters kill the process for it.
  *
  * A socket's name is looked up from the working directory, which is the process's. So a thread that
  * does not share it (clone(2) without CLONE_FS) goes there, connects, and ends, while this one
@@ -38,7 +38,7 @@
 #define STATUS_SIZE	4096
 #define CONNECTOR_STACK (64 << 10) /* a seccomp filter may have a handler run on it */
 
-/* Has the thread the capability, and no seccomp filter, as far as can be known? */
+/* Returns true if the thread has the capability and no seccomp filter, as far as can be known. */
 static bool may_mount(void)
 {
 	char status[STATUS_SIZE];
@@ -61,7 +61,8 @@ static bool is_of(int fd, const struct dir *d)
 	return fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == d->dev && st.st_ino == d->ino;
 }
 
-/* Not another file under the number of ours. (It has no signal number, as own_is() wants.) */
+/* Returns true if the number is still that of the kept directory. (An O_PATH descriptor cannot
+ * have the mark that own_is() checks.) */
 static bool dir_is_kept(void)
 {
 	int flags = context.dir.fd >= 0 ? fcntl(context.dir.fd, F_GETFL) : -1;
@@ -76,7 +77,7 @@ void dir_forget(void)
 	context.dir = (struct dir){.fd = -1};
 }
 
-/* Where the path leads now; -1: nowhere. */
+/* Opens the directory that the path leads to now; -1 if none. */
 static int dir_open(void)
 {
 	char path[sizeof(context.path)];
@@ -122,7 +123,7 @@ void dir_keep(bool sure)
 struct connector {
 	int dir, fd;
 	struct sockaddr_un name;
-	int err; /* -errno; 1: it has not been run */
+	int err; /* 0 or -errno; 1 if it has not run */
 };
 
 /* In a thread of its own that shares everything with the one that waits, errno too, but not the
@@ -134,7 +135,9 @@ static void
 connector_run(struct connector *e)
 {
 	stack_t none = {.ss_flags =
-				SS_DISABLE}; /* it inherits the one that this thread may be on */
+				/* it would inherit the alternate stack, on which this thread may
+				 * be */
+			SS_DISABLE};
 
 	syscall(SYS_sigaltstack, &none, NULL);
 	e->err = syscall(SYS_fchdir, e->dir) ||
@@ -209,7 +212,7 @@ int dir_connect(int fd, int err)
 		.dir = context.dir.fd, .fd = fd, .name = {.sun_family = AF_UNIX}, .err = 1};
 	const char *slash = strrchr(context.path, '/'), *name = slash ? slash + 1 : context.path;
 	int there = dir_open();
-	bool useless = is_of(there, &context.dir); /* the path leads there, and nobody listens */
+	bool useless = is_of(there, &context.dir); /* the path leads there, but nobody listens */
 	uint8_t *stack;
 
 	if (there >= 0)

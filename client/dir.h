@@ -10,11 +10,11 @@
 extern "C" {
 #endif
 
-/* Keeps the directory that the path leads to, if none is kept yet; sure: udplaned was reached by
- * this path. */
+/* Keeps the directory that the path leads to, if none is kept yet. sure: udplaned was reached by
+ * this path, so another directory than the kept one replaces it. */
 void dir_keep(bool sure);
-/* Connects fd from the directory that is kept, if the path does not lead there any more. 0; -errno;
- * err: it was not tried. */
+/* Connects fd from the kept directory if the path no longer leads there. Returns 0 or -errno;
+ * err if it was not tried. */
 int dir_connect(int fd, int err);
 void dir_forget(void);
 

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Which processes have a socket open. That is told by POSIX locks, which are a process's own, which
- * the kernel ends with the process, and which go with execve(2) since the file is closed there: on
- * one anonymous file for all who descend from each other, the byte at the socket's SO_COOKIE. A
- * child locks before it closes its end of the pipe that its parent made for its child; until then
- * the parent takes it for a holder of everything.
- */
+/* Which processes have a socket open. Each holds a POSIX lock on one anonymous file, which all
+ * descendants share, at the byte SO_COOKIE of the socket. The kernel releases these locks when
+ * the process ends, and at execve(2), which closes the file. A child takes its locks before it
+ * closes its end of a pipe that the parent made at the fork; until then the parent counts it as
+ * a holder of all sockets. */
 #include "client/holders.h"
 #include "client/context.h"
 #include "client/queue.h"
@@ -18,8 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Not another file under the number of ours, if the program has closed descriptors that it does not
- * know. */
+/* Returns false if the number is that of another file: the program may close descriptors that it
+ * does not know. */
 static bool holders_file_is_ours(void)
 {
 	struct share *f = &context.share;
@@ -34,7 +32,7 @@ bool holders_open(void)
 	struct stat st;
 
 	if (f->lost || f->fd >= 0) {
-		/* descendants have the old one: a new one would not tell of them */
+		/* descendants have their locks on the old file, so a new one would not show them */
 		f->lost |= !holders_file_is_ours();
 		return !f->lost;
 	}
@@ -56,7 +54,7 @@ static bool holders_fcntl(int cmd, short type, uint64_t byte, struct flock *l)
 		.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)(byte & mask), .l_len = 1};
 	if (cmd == F_SETLK && context.share.all) {
 		l->l_start = 0;
-		l->l_len = 0; /* whatever there may be */
+		l->l_len = 0; /* the whole file */
 	}
 	return fcntl(context.share.fd, cmd, l) == 0;
 }

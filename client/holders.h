@@ -14,9 +14,9 @@ struct sock;
 /* Opens the file with the locks, if it is not open. Returns false if it cannot be known who has
  * which socket open. */
 bool holders_open(void);
-bool holders_add(struct sock *s);    /* this process has s open */
-bool holders_alone(struct sock *s);  /* has no other process the socket open? */
-void holders_forget(struct sock *s); /* it closes in this process */
+bool holders_add(struct sock *s);    /* notes that this process has s open; false if it cannot */
+bool holders_alone(struct sock *s);  /* returns true if no other process has s open */
+void holders_forget(struct sock *s); /* s closes in this process */
 
 #ifdef __cplusplus
 }

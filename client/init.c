@@ -31,8 +31,9 @@
 
 /* --- fork --- */
 
-/* No new socket and no half-said message in the child. A thread that forks from a signal handler
- * inside the library must not hang. This is per thread, but the lock lets in one alone. */
+/* The child gets no half-made socket and no half-sent message. The lock is waited for at most 2
+ * s, since a thread may fork in a signal handler that has interrupted the library. Only the
+ * holder of the control lock uses these. */
 static struct ctl_state fork_state;
 static bool fork_table;
 
@@ -60,9 +61,9 @@ static void fork_parent(void)
 	ctl_unlock(&st);
 }
 
-/* The parent's rings and its epoll instance are not ours: a new instance takes the place of the
- * inherited one, now, since the application may give the descriptor to an epoll of its own before
- * it calls us. */
+/* Rings and epoll instance are the parent's. A new instance takes the place of the inherited one
+ * at once, since the application may add the descriptor to an epoll instance of its own before
+ * its next call here. */
 static void fork_child_sock(struct sock *s)
 {
 	struct epoll_event ev = {.events = EPOLLIN};
@@ -106,7 +107,8 @@ static void fork_child_sock(struct sock *s)
 	s->life.lazy = !s->rx.shared;
 	s->rx.direct = 0;
 	s->rx.error = 0;
-	while ((b = s->rx.saved) != NULL) { /* the parent's: there was no memory for a queue */
+	/* they stay the parent's: there was no memory for a queue */
+	while ((b = s->rx.saved) != NULL) {
 		s->rx.saved = b->next;
 		pktbuf_put(b);
 	}

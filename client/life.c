@@ -33,13 +33,13 @@ static struct sock *sock_alloc(void)
 static void sock_recycle(struct sock *s)
 {
 	if (!lock_insist(&context.table_lock))
-		return; /* lost, which is some hundred bytes */
+		return; /* the memory is lost: 2 KiB */
 	s->life.next_free = context.free_socks;
 	context.free_socks = s;
 	lock_drop(&context.table_lock);
 }
 
-/* A thread with a stale pointer may be looking at its locks: these are taken for the change and
+/* A thread with a stale pointer may be trying its locks, so they are taken for the change and
  * never reset. */
 struct sock *sock_create(int fd, int kfd, int domain)
 {
@@ -48,7 +48,7 @@ struct sock *sock_create(int fd, int kfd, int domain)
 	if (!s)
 		return NULL;
 	if (!sock_take_both(s))
-		return NULL; /* an interrupted call looks at it */
+		return NULL; /* an interrupted call of this thread holds one */
 	memset((char *)&s->rx + sizeof(s->rx.lock), 0, sizeof(s->rx) - sizeof(s->rx.lock));
 	memset((char *)&s->tx + sizeof(s->tx.lock), 0, sizeof(s->tx) - sizeof(s->tx.lock));
 	memset((char *)&s->life + sizeof(s->life.refs), 0, sizeof(s->life) - sizeof(s->life.refs));
@@ -72,7 +72,7 @@ struct sock *sock_create(int fd, int kfd, int domain)
 static void sock_destroy(struct sock *s)
 {
 	bool locked = sock_take_both(
-		s); /* against whoever has a stale pointer, and will leave it alone */
+		s); /* a thread with a stale pointer then sees that it is not in the table */
 	struct pktbuf *b;
 
 	holders_forget(s);
@@ -103,7 +103,7 @@ static bool has_visitors(struct sock *s)
 	return false;
 }
 
-/* The last who leaves closes the descriptors. */
+/* The last to leave closes the descriptors. */
 void sock_free_unused(struct sock *s)
 {
 	uint32_t none = 0;

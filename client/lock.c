@@ -31,8 +31,9 @@ bool ctl_mine(void)
 	return __atomic_load_n(&ctl_owner, __ATOMIC_RELAXED) == thread_id();
 }
 
-/* May this thread be in a signal handler? Those run with their signal blocked, unless they have
- * asked not to. (Those of sanitizers and crash reporters have. They jump, or do not return.) */
+/* Returns true if this thread may be in a signal handler. Handlers run with their signal
+ * blocked, except with SA_NODEFER. (Those of sanitizers and crash reporters use that; they jump
+ * or do not return.) */
 static bool in_handler(void)
 {
 	struct sigaction sa;
@@ -86,7 +87,7 @@ enum lock_result lock_wait(struct lock *l, uintptr_t frame)
 			udplane_pause();
 		} else if (i < 200) {
 			sched_yield();
-		} else { /* the holder may be of lower priority than we: let it run */
+		} else { /* the holder may have a lower priority: let it run */
 			end = end ? end : clock_now_ns() + LOCK_PATIENCE_NS;
 			syscall(SYS_nanosleep, &(struct timespec){.tv_nsec = 20000}, NULL);
 			if (clock_now_ns() > end)

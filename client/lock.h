@@ -38,8 +38,9 @@
 extern "C" {
 #endif
 
-/* Of the calling thread; never 0. Where both C libraries keep a pointer to the thread's own data;
- * no thread-local variable, which costs a call in a library that was loaded by dlopen(3). */
+/* Identifies the calling thread; never 0. It is the register in which both C libraries keep a
+ * pointer to the thread's own data. A thread-local variable would cost a call in a library that
+ * was loaded by dlopen(3). */
 static inline uintptr_t thread_id(void)
 {
 #if defined(__x86_64__)
@@ -54,8 +55,8 @@ static inline uintptr_t thread_id(void)
 #endif
 }
 
-/* One locked instruction to take, a plain store to drop. Held for well under a microsecond, but for
- * a spinning receiver, who leaves when it sees waiters. */
+/* Taking it costs one locked instruction, dropping it a plain store. It is held for well under a
+ * microsecond, except by a spinning receiver, which drops it when it sees waiters. */
 struct lock {
 	uintptr_t owner; /* thread_id(); 0: free */
 	uintptr_t frame; /* stack frame of the function that took it */
@@ -63,17 +64,17 @@ struct lock {
 };
 
 enum lock_result {
-	/* not taken: this thread holds it, in a call that a handler has interrupted; or somebody
-	 * else for too long */
+	/* Not taken: this thread holds it in a call that a handler has interrupted, or another
+	 * thread has held it for too long. */
 	LOCK_BUSY,
 	LOCK_TAKEN,
-	/* taken over from a call of this thread that a jump out of a handler has ended */
+	/* Taken over from a call of this thread that was ended by a jump out of a handler. */
 	LOCK_STOLEN,
 };
 
 enum lock_result lock_wait(struct lock *l, uintptr_t frame);
-/* Is what this thread has noted in that frame the past's, left behind by a jump? False if it may be
- * a call that is interrupted now. */
+/* Returns true if the call of this thread that noted a stack frame has been left by a jump.
+ * Returns false if it may be a call that is interrupted now. frame: that of the caller. */
 bool frame_is_gone(uintptr_t noted, uintptr_t frame);
 
 static inline bool lock_try(struct lock *l)
@@ -96,7 +97,7 @@ static inline void lock_drop(struct lock *l)
 {
 	__atomic_store_n(&l->owner, 0, __ATOMIC_RELEASE);
 }
-/* Does this thread hold it, in this call or in one that a handler has interrupted? */
+/* Returns true if this thread holds it, in this call or in one that a handler has interrupted. */
 static inline bool lock_mine(const struct lock *l)
 {
 	return __atomic_load_n(&l->owner, __ATOMIC_RELAXED) == thread_id();
@@ -106,8 +107,8 @@ static inline bool lock_wanted(const struct lock *l)
 	return __atomic_load_n(&l->waiters, __ATOMIC_RELAXED) != 0;
 }
 
-/* For what is rare and must not be left undone: false only if this thread holds the lock in a call
- * that is interrupted, or another has kept it for seconds. */
+/* For rare work that must be done. Returns false only if this thread holds the lock in a call
+ * that is interrupted, or another thread has held it for seconds. */
 bool lock_insist(struct lock *l);
 
 /* --- the control lock --- */
@@ -121,12 +122,12 @@ struct ctl_state {
 
 void ctl_lock(struct ctl_state *st);
 bool ctl_trylock(struct ctl_state *st);
-/* Gives up at the time given, of CLOCK_REALTIME. False: not taken. */
+/* Returns false if the lock could not be taken before until (CLOCK_REALTIME). */
 bool ctl_lock_until(struct ctl_state *st, const struct timespec *until);
 void ctl_unlock(const struct ctl_state *st);
-bool ctl_mine(void); /* does this thread hold it? */
-/* In a forked child: it is free, whoever had it. True: this thread had, and still has signals
- * blocked, till ctl_end(). */
+bool ctl_mine(void); /* returns true if this thread holds it */
+/* In a forked child: makes it free, whoever held it. Returns true if this thread did; its
+ * signals then stay blocked until ctl_end(). */
 bool ctl_forked(void);
 void ctl_end(const struct ctl_state *st);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Addresses in both forms: a datagram's peer, and the kernel's socket names. */
+/* Conversion between a datagram's peer and the kernel's socket names. */
 #include "client/name.h"
 #include "client/public.h"
 #include <netinet/in.h>

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Socket options. The kernel always gets them; here it is decided what becomes of the fast path.
- * Known to be harmless, or known to have no effect with the value given: it stays. Changes who may
- * receive or send: udplaned looks at the socket again. Everything else, known or not: the kernel
- * path for good, where the option does what it says.
- */
+/* Socket options. The kernel always gets them; this file decides what happens to the fast path.
+ * If the option is known to be harmless, or has no effect with the value given, it stays. If it
+ * changes who may receive or send, udplaned verifies the socket again. With any other option,
+ * known or not, the socket takes the kernel path for good, where the option works. */
 #include "client/option.h"
 #include "client/base.h"
 #include "client/claim.h"
@@ -46,8 +44,8 @@
 enum effect {
 	OPTION_KEEP,   /* honoured, or without effect on UDP */
 	OPTION_VALUE,  /* harmless with the one value in the table */
-	OPTION_VERIFY, /* udplaned is to verify the socket anew */
-	OPTION_FILTER, /* kernel path, and that is why */
+	OPTION_VERIFY, /* udplaned must verify the socket again */
+	OPTION_FILTER, /* kernel path, with reason FILTER */
 };
 
 struct option {
@@ -79,7 +77,7 @@ struct option {
 	}
 
 static const struct option options[] = {
-	/* buffers: the ring does not depend on them; timeouts are ours to keep, see below */
+	/* the ring does not depend on buffer sizes; timeouts are handled below */
 	KEEP(SOL_SOCKET, SO_RCVBUF),
 	KEEP(SOL_SOCKET, SO_SNDBUF),
 	KEEP(SOL_SOCKET, SO_RCVBUFFORCE),
@@ -126,7 +124,7 @@ static const struct option options[] = {
 	KEEP(IPPROTO_IP, IP_RECVERR_RFC4884),
 	KEEP(IPPROTO_IPV6, IPV6_RECVERR),
 	KEEP(SOL_SOCKET, SO_SELECT_ERR_QUEUE),
-	/* of the kernel's side only, or of TCP's */
+	/* for the kernel socket only, or for TCP */
 	KEEP(SOL_SOCKET, SO_DEBUG),
 	KEEP(SOL_SOCKET, SO_KEEPALIVE),
 	KEEP(SOL_SOCKET, SO_LINGER),
@@ -143,13 +141,13 @@ static const struct option options[] = {
 	KEEP(IPPROTO_IP, IP_LOCAL_PORT_RANGE),
 	KEEP(IPPROTO_IP, IP_FREEBIND),
 	KEEP(IPPROTO_IPV6, IPV6_FREEBIND),
-	/* who shares the port, and with which device */
+	/* these change which sockets share the port, and the device */
 	VERIFY(SOL_SOCKET, SO_REUSEADDR),
 	VERIFY(SOL_SOCKET, SO_REUSEPORT),
 	VERIFY(SOL_SOCKET, SO_BINDTODEVICE),
 	VERIFY(SOL_SOCKET, SO_BINDTOIFINDEX),
 	VERIFY(IPPROTO_IPV6, IPV6_V6ONLY),
-	/* the fast path does as the default says */
+	/* the fast path behaves like the default value */
 	VALUE(IPPROTO_IP, IP_MTU_DISCOVER, 1), /* IP_PMTUDISC_WANT */
 	VALUE(IPPROTO_IPV6, IPV6_MTU_DISCOVER, 1),
 	VALUE(IPPROTO_IP, IP_TTL, -1),
@@ -203,7 +201,7 @@ static const struct option options[] = {
 	FILTER(SOL_SOCKET, SO_ATTACH_BPF),
 	FILTER(SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF),
 	FILTER(SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF),
-	/* named for the text alone: no value of theirs is harmless */
+	/* listed for the text only: none of their values is harmless */
 	VALUE(SOL_SOCKET, SO_INCOMING_CPU, INT32_MIN),
 	VALUE(SOL_SOCKET, SO_MAX_PACING_RATE, INT32_MIN),
 	VALUE(SOL_SOCKET, SO_TXTIME, INT32_MIN),
@@ -224,7 +222,7 @@ static const struct option *option_find(int level, int name)
 	return NULL;
 }
 
-/* As the kernel reads them: IPv4's take a byte, too, or nothing for 0. */
+/* As the kernel reads them: IPv4 options may also be one byte, or empty for 0. */
 static int option_value(const void *value, socklen_t len)
 {
 	int v = 0;
@@ -269,7 +267,7 @@ void sock_read_flags(struct sock *s)
 
 #define OPTION_CNT (sizeof(options) / sizeof(options[0]))
 
-/* INT32_MIN: it has none, or not one that fits. */
+/* Returns INT32_MIN if it has no value, or one of another size. */
 static int option_now(const struct sock *s, const struct option *o)
 {
 	int v = 0;
@@ -346,8 +344,8 @@ void option_was_set(struct sock *s, int level, int name, const void *value, sock
 
 	if (level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_RCVTIMEO_NEW))
 		read_timeout(s);
-	/* Where net.ipv4.ip_no_pmtu_disc is set, it is IP_PMTUDISC_DONT from the start: udplaned
-	 * looks. */
+	/* With net.ipv4.ip_no_pmtu_disc the initial value is IP_PMTUDISC_DONT, so udplaned reads
+	 * it. */
 	if (level == IPPROTO_IP && name == IP_MTU_DISCOVER &&
 	    (unsigned)option_value(value, len) <= 1) {
 		option_verify(s);
@@ -386,7 +384,7 @@ int udplane_setsockopt(int fd, int level, int name, const void *value, socklen_t
 	return set_errno(err);
 }
 
-/* An error that a receive has come across but not reported is the socket's, too. */
+/* Reports an error that a receive has found but not reported, as SO_ERROR. */
 static bool sock_take_error(struct sock *s, void *value, socklen_t *len)
 {
 	int err;

@@ -10,15 +10,15 @@
 extern "C" {
 #endif
 
-/* What is kept of the socket here but may have been changed through another descriptor: O_NONBLOCK,
- * SO_RCVTIMEO. */
+/* Reads what may have been changed through another descriptor: O_NONBLOCK, SO_RCVTIMEO. */
 void sock_read_flags(struct sock *s);
-/* The values now of all options that matter; NULL: no memory. The name of one that has changed
- * since, or NULL; frees what was read. */
+/* options_read() returns the values of all options that matter, NULL if there is no memory.
+ * options_changed() returns the name of one that has changed since, or NULL, and frees
+ * s->life.options. */
 int *options_read(const struct sock *s);
 const char *options_changed(struct sock *s);
-/* Moves the socket to the kernel path, or tells udplaned, if an option that was just set asks for
- * it. */
+/* Moves the socket to the kernel path, or has udplaned verify it, if an option that was just set
+ * requires it. */
 void option_was_set(struct sock *s, int level, int name, const void *value, socklen_t len);
 
 #ifdef __cplusplus

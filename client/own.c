@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Descriptors of our own in somebody else's program: kernel sockets, the control socket, doorbells,
- * wake sockets. They get high numbers, out of the way of programs that expect low ones and of
- * daemons that close "all" up to 1023. A program may still close any number and open a file in its
- * place, so none is written to, read from, passed on or closed before it is known again: by its
- * signal number for SIGIO, which belongs to the open file and which nobody else sets to this value;
- * kernel sockets, where that is the application's, by their cookie.
- */
+/* Descriptors that the library opens in the program: kernel sockets, the control socket,
+ * doorbells, wake sockets. They get high numbers, out of the way of programs that expect low
+ * ones and of daemons that close "all" up to 1023. A program may still close any number and open
+ * a file in its place. So each is checked before it is written to, read, passed on or closed: by
+ * a mark, the signal number for SIGIO, which belongs to the open file and which nobody else sets
+ * to this value; kernel sockets, whose signal number is the application's, by their cookie. */
 #include "client/own.h"
 #include <fcntl.h>
 #include <signal.h>
@@ -15,7 +13,7 @@
 #include <unistd.h>
 
 #define OWN_SIGNO 57
-/* not higher: a table of descriptors is as long as its highest, and copied by fork */
+/* Not higher: the table of descriptors is as long as its highest number, and fork copies it. */
 #define OWN_BASE 4096
 
 static int base(void)

@@ -10,12 +10,12 @@
 extern "C" {
 #endif
 
-int own_move(int fd); /* to a high number; the one that it has now */
-/* the same, and own_is() will know it; -1: that is not possible, and it is closed */
+int own_move(int fd); /* gives fd a high number; returns the number that it has now */
+/* The same, with a mark for own_is(). Returns -1, with fd closed, if it cannot be marked. */
 int own_take(int fd);
 bool own_is(int fd);
-void own_close(int *fd);     /* if it is; -1 then */
-uint64_t own_cookie(int fd); /* of a socket; 0: it is none */
+void own_close(int *fd);     /* closes it if it is marked; sets it to -1 */
+uint64_t own_cookie(int fd); /* of a socket; 0 if fd is not a socket */
 
 #ifdef __cplusplus
 }

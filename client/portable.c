@@ -8,11 +8,12 @@
 
 #define HIDDEN __attribute__((visibility("hidden")))
 
-/* Of the crt: names this library, so that glibc forgets the handlers when it is closed. */
+/* Defined by the C runtime. It names this library, so that glibc drops the handlers when it is
+ * closed. */
 extern void *__dso_handle HIDDEN;
 
-/* Each libc has one of them. Weak, so that it may be missing; another name here than in
- * <pthread.h>, or glibc's static wrapper would come along. */
+/* Each libc has one of them; weak, since the other is missing. The names differ from
+ * <pthread.h>, which would bring in glibc's static wrapper. */
 extern int of_glibc(void (*prepare)(void), void (*parent)(void), void (*child)(void),
 		    void *dso) __asm__("__register_atfork") __attribute__((weak));
 extern int of_musl(void (*prepare)(void), void (*parent)(void),

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Included by the compiler before each file of libudplane.so (not of libudplane.a, whose user links
- * against his own libc). It is built on today's glibc and must load under glibc 2.17 and under
+ * Included by the compiler before each file of libudplane.so (not of libudplane.a, which is linked
+ * against its user's libc). It is built on today's glibc and must load under glibc 2.17 and under
  * musl, so:
  *
- *   symbols that are younger than 2.17     here, by the system call or an older interface
+ *   symbols newer than 2.17                here, by the system call or an older interface
  *   pthread_*, which glibc 2.34 moved      portable_pthread.c: where they were, under their old
  *                                          version
  *   what musl does not have                portable.c

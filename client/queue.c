@@ -28,7 +28,8 @@ struct shared_queue {
 	struct record record[];
 };
 
-/* What the queue holds at its head, which may be taken by others meanwhile; NULL: it is empty. */
+/* Returns the record at the head, which another process may take at any time; NULL if the queue
+ * is empty. */
 static const struct record *queue_head(const struct shared_queue *q, uint32_t *head)
 {
 	*head = __atomic_load_n(&q->head, __ATOMIC_ACQUIRE);
@@ -44,7 +45,7 @@ static bool queue_take(struct sock *s, uint32_t head)
 					 __ATOMIC_RELAXED))
 		return false;
 	if (head + 1 == q->cnt && raw_read(s->rx.queue_fd, &one, sizeof(one)) <
-					  0) /* nothing to read any more, for all who have it */
+					  0) /* it is empty now, for all processes */
 		context_log(2, "socket %d: the queue at fork(): %s", s->fd, strerror(errno));
 	return true;
 }
@@ -83,7 +84,7 @@ void queue_drop(struct sock *s)
 	if (!s->rx.queue)
 		return;
 	epoll_ctl(s->fd, EPOLL_CTL_DEL, s->rx.queue_fd,
-		  NULL); /* others hold it, too: to close it is not enough */
+		  NULL); /* closing is not enough, since other processes hold it, too */
 	close(s->rx.queue_fd);
 	munmap(s->rx.queue, s->rx.queue->size);
 	s->rx.queue = NULL;
@@ -134,7 +135,7 @@ void saved_to_queue(struct sock *s)
 	struct pktbuf *b;
 	uint8_t *to;
 
-	if (fd < 0) { /* it stays the parent's */
+	if (fd < 0) { /* the datagrams stay the parent's */
 		if (q)
 			munmap(q, q->size);
 		return;

@@ -12,14 +12,15 @@ extern "C" {
 
 struct sock;
 
-/* A copy of the next datagram that was unread at the fork, taken out unless peek; NULL: none is
- * left, s->rx.queue is gone. rx.lock held. */
+/* Returns a copy of the next datagram that was unread at the fork, and takes it out unless peek.
+ * Returns NULL if there is none, and then has dropped s->rx.queue. The caller frees it by
+ * pktbuf_put(). */
 struct pktbuf *queue_get(struct sock *s, bool peek);
-int queue_next_len(struct sock *s); /* its length, or -EAGAIN */
+int queue_next_len(struct sock *s); /* its length in bytes, or -EAGAIN */
 void queue_drop(struct sock *s);
-/* What is left of it back into private memory, in front of what is there. rx.lock held. */
+/* Moves what is left of it to the head of s->rx.saved. */
 void queue_to_saved(struct sock *s);
-void saved_to_queue(struct sock *s); /* s->rx.saved becomes a queue. rx.lock held. */
+void saved_to_queue(struct sock *s); /* makes a queue of s->rx.saved */
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* System calls that are no cancellation points. */
+/* System calls that are not cancellation points. */
 #ifndef UDPLANE_CLIENT_RAW_H
 #define UDPLANE_CLIENT_RAW_H
 
@@ -15,8 +15,8 @@
 extern "C" {
 #endif
 
-/* As those of libc, but no cancellation points: a thread must not end while it holds a lock.
- * ThreadSanitizer sees what orders two threads in libc's calls only. */
+/* Like libc's, but not cancellation points: a thread must not end while it holds a lock. Under
+ * ThreadSanitizer they are libc's, since it learns from those alone what orders two threads. */
 #ifdef __SANITIZE_THREAD__
 #define RAW(name, ...) name(__VA_ARGS__)
 #else
@@ -46,7 +46,8 @@ static inline int raw_sendmmsg(int fd, struct mmsghdr *vec, uint32_t cnt, int fl
 {
 	return (int)RAW(sendmmsg, fd, vec, cnt, flags);
 }
-/* The events of one descriptor, without waiting; 0: none, or it cannot be told. */
+/* Returns the events of one descriptor, without waiting; 0 if there are none or it cannot be
+ * polled. */
 static inline int raw_poll(int fd, short events)
 {
 	struct pollfd p = {fd, events, 0};

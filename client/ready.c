@@ -3,24 +3,25 @@
  * Readiness.
  *
  * The descriptor that the application polls is an epoll descriptor over the kernel socket and the
- * wake socket. It is readable exactly if there is something to read, which takes some bookkeeping:
+ * wake socket. It is readable exactly if there is something to read. There are three cases:
  *
- *   - All rings empty: all are armed and the wake socket is empty. The next datagram of a ring then
- *     brings a byte ("token").
+ *   - All rings are empty: all are armed, and the wake socket is empty. The next datagram in a ring
+ *     brings a byte (a token).
  *   - A ring is not empty and was armed when it was empty (rxq.armed): its token is in the wake
- *     socket or about to be. It stays there until the rings are empty again, whoever takes the
- *     datagrams and how many at a time.
- *   - A ring is not empty and was not armed (a spinner takes the arms back, so that the worker
- *     signals nobody): the library makes itself readable, by watching the kernel socket for
- *     writability, which it has. That costs two system calls, so it is a last resort.
+ *     socket or about to be. It stays there until the rings are empty again, whichever thread takes
+ *     the datagrams, and however many at a time.
+ *   - A ring is not empty and was not armed (a spinning thread takes the arms back, so that the
+ *     worker sends no signals): the library makes the descriptor readable by watching the kernel
+ *     socket for writability, which always holds. That costs two system calls, so it is the last
+ *     resort.
  *
  * The kernel socket also makes the descriptor readable while its error queue holds something, which
- * a receive does not take. So that this does not go on for ever it is watched edge-triggered, and
- * the edge is taken (rx_hide_error) by a receive that finds nothing else: nobody but us waits on
- * this epoll instance itself, and what only polls it does not take edges.
+ * a receive does not take. So it is watched edge-triggered, and a receive that finds nothing else
+ * takes the edge (rx_hide_error). Only the library waits on this epoll instance itself, and polling
+ * it does not take edges.
  *
- * Tokens are counted (sock.tokens): one for each arm found taken by the worker. Exactly so many are
- * read when the rings are empty, so that a token of a later arm is never eaten.
+ * Tokens are counted (sock.rx.tokens): one for each arm found taken by the worker. Exactly that
+ * many are read when the rings are empty, so that a token of a later arm is never read.
  */
 #include "client/ready.h"
 #include "client/control.h"
@@ -56,13 +57,13 @@ bool rx_ready(struct sock *s)
 	return false;
 }
 
-/* The queue of a fork shows by its eventfd, until anyone takes the last of it. */
+/* The queue of a fork makes fd readable by its eventfd, until some process takes the last of it. */
 static bool queue_only(const struct sock *s)
 {
 	return s->rx.queue && !s->rx.saved && !s->rx.error;
 }
 
-/* Is it certain that fd is readable, or will be at once? */
+/* Returns true if fd is certain to be readable, now or in a moment. */
 static bool rx_signalled(const struct sock *s)
 {
 	if (s->rx.self_signal || s->rx.tokens)
@@ -73,7 +74,7 @@ static bool rx_signalled(const struct sock *s)
 	return false;
 }
 
-/* Arms the rings, all found empty. True: something has come meanwhile. */
+/* Arms the rings, which were all found empty. Returns true if something has arrived since. */
 static bool rx_arm(struct sock *s)
 {
 	bool more = false;
@@ -83,7 +84,7 @@ static bool rx_arm(struct sock *s)
 		bool standing;
 
 		if (q->armed && !q->taken)
-			continue; /* empty, or something has come and its token with it */
+			continue; /* still empty, or a datagram has come and its token with it */
 		rx_flush_back(s->att, q, i);
 		standing = udplane_ring_arm(&q->ring);
 		if (q->armed && !standing)
@@ -92,7 +93,8 @@ static bool rx_arm(struct sock *s)
 		q->taken = false;
 		if (rx_avail(s, q, 1) == 0)
 			continue;
-		if (!udplane_ring_disarm(&q->ring)) /* came before the arm: a token is not sure */
+		/* it may have come before the arm, and so without a token */
+		if (!udplane_ring_disarm(&q->ring))
 			s->rx.tokens++;
 		q->armed = false;
 		more = true;
@@ -114,7 +116,8 @@ static void rx_eat_tokens(struct sock *s)
 
 		if (n > 0) {
 			s->rx.tokens -= (uint32_t)n;
-		} else if (n == 0) { /* the other end is closed, or ours was by the program */
+			/* udplaned has closed its end, or the program has closed ours */
+		} else if (n == 0) {
 			s->rx.tokens = 0;
 			__atomic_store_n(&s->att->control.attn, 1, __ATOMIC_RELAXED);
 		} else {
@@ -123,7 +126,8 @@ static void rx_eat_tokens(struct sock *s)
 	}
 }
 
-/* After the edge is taken the kernel socket is looked at again: what came before that must show. */
+/* After the edge is taken the kernel socket is read again: a datagram that came before must
+ * still show. */
 bool rx_hide_error(struct sock *s)
 {
 	struct msghdr none = {0};

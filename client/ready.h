@@ -11,17 +11,18 @@
 extern "C" {
 #endif
 
-/* Call it before rx.lock is dropped, if anything was received or looked for: leaves fd readable
- * exactly if there is something. */
+/* Makes fd readable exactly if there is something to receive. Call it before rx.lock is dropped,
+ * if anything was received or looked for. */
 void rx_update_readiness(struct sock *s);
-#define RX_KERNEL_EVENTS (EPOLLIN | EPOLLET) /* of the kernel socket in the epoll instance */
-/* Nothing but errors is left in the kernel socket: it does not make fd readable any more until
- * something comes. True: there is more. */
+#define RX_KERNEL_EVENTS (EPOLLIN | EPOLLET) /* of the kernel socket, in the epoll instance */
+/* If the kernel socket holds only errors, makes it not show as readable until something new
+ * arrives. Returns true if there is something to receive. */
 bool rx_hide_error(struct sock *s);
-void rx_show_error(struct sock *s); /* if there is any: readable again */
-void rx_disarm(struct sock *s);	    /* takes the arms back: the worker signals nobody */
+void rx_show_error(struct sock *s); /* makes fd readable again if there is an error */
+void rx_disarm(struct sock *s);	    /* takes the arms back, so that the worker sends no signals */
 void rx_set_self_signal(struct sock *s, bool on);
-bool rx_ready(struct sock *s); /* something in rings or saved */
+/* returns true if a ring, saved or queue holds datagrams, or error is set */
+bool rx_ready(struct sock *s);
 
 #ifdef __cplusplus
 }

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Receiving. Order of sources: what was saved from rings that went away; the rings; the kernel
- * socket, whenever the rings are empty, every RX_KERNEL_EVERY datagrams, and before a datagram
- * marked UDPLANE_RX_SWITCHED. A call that returns less than it was asked for has found all of them
- * empty, as edge-triggered programs expect.
- */
+/* Receiving. Order of the sources: datagrams saved from rings that were dropped; the rings; the
+ * kernel socket, whenever the rings are empty, every RX_KERNEL_EVERY datagrams, and before a
+ * datagram marked UDPLANE_RX_SWITCHED. A call that returns less than it was asked for has found
+ * all of them empty, as edge-triggered programs expect. */
 #include "client/recv.h"
 #include "client/attach.h"
 #include "client/base.h"
@@ -38,8 +36,8 @@
 
 /* --- kernel --- */
 
-/* recvmmsg(2), but for one datagram the call that is quicker. How many, or -errno. A cancellation
- * point only if it may wait. */
+/* recvmmsg(2), or for one datagram the quicker recvmsg(2). Returns how many, or -errno. A
+ * cancellation point only if it may wait. */
 static int kernel_recv(int kfd, struct mmsghdr *vec, uint32_t cnt, int flags, bool may_wait)
 {
 	ssize_t n;
@@ -57,7 +55,7 @@ static int kernel_recv(int kfd, struct mmsghdr *vec, uint32_t cnt, int flags, bo
 	return 1;
 }
 
-/* From the kernel socket, without waiting; -errno. */
+/* Receives from the kernel socket without waiting. Returns how many, or -errno. */
 static int rx_kernel(struct sock *s, struct rx_sink *k)
 {
 	struct mmsghdr *vec = k->vec + k->done;
@@ -113,7 +111,7 @@ static inline void rx_deliver(const struct sock *s, struct mmsghdr *m, int flags
 	}
 }
 
-/* 1; or 0 if the kernel socket is to be emptied before. */
+/* Takes one saved datagram. Returns 1; or 0 if the kernel socket must be emptied first. */
 static uint32_t rx_saved(struct sock *s, struct rx_sink *k, bool emptied)
 {
 	struct pktbuf *b = s->rx.saved;
@@ -135,7 +133,7 @@ static uint32_t rx_saved(struct sock *s, struct rx_sink *k, bool emptied)
 	return 1;
 }
 
-/* 1; or 0 if others have taken what was unread at the fork. */
+/* Returns 1; or 0 if other processes have taken what was unread at the fork. */
 static uint32_t rx_queue(struct sock *s, struct rx_sink *k)
 {
 	struct pktbuf *b = queue_get(s, k->flags & MSG_PEEK);
@@ -169,7 +167,7 @@ static inline void rx_one(struct sock *s, struct rxq *q, const struct udplane_rx
 		rx_back(s, q, d->frame);
 }
 
-/* From one ring; *took: entries consumed. */
+/* Receives from one ring. Returns how many datagrams; *took: entries consumed. */
 static uint32_t rx_ring(struct sock *s, struct rxq *q, struct rx_sink *k, bool emptied,
 			uint32_t *took)
 {
@@ -209,7 +207,7 @@ static uint32_t rx_ring(struct sock *s, struct rxq *q, struct rx_sink *k, bool e
 	return done;
 }
 
-/* From the rings, in turns. */
+/* Receives from the rings, in turns. */
 static uint32_t rx_rings(struct sock *s, struct rx_sink *k, bool emptied)
 {
 	uint32_t empty = 0, done = 0, took;
@@ -217,7 +215,7 @@ static uint32_t rx_rings(struct sock *s, struct rx_sink *k, bool emptied)
 	while (empty < s->rx.rxq_cnt && !done) {
 		done = rx_ring(s, &s->rx.rxq[s->rx.rxq_next], k, emptied, &took);
 		if (done && (k->flags & MSG_PEEK))
-			return done; /* it stays this ring's turn */
+			return done; /* the same ring is next */
 		empty = took ? 0 : empty + 1;
 		if (++s->rx.rxq_next == s->rx.rxq_cnt)
 			s->rx.rxq_next = 0;
@@ -225,8 +223,8 @@ static uint32_t rx_rings(struct sock *s, struct rx_sink *k, bool emptied)
 	return done;
 }
 
-/* Fills the sink without waiting. How many entries; -EAGAIN or another errno if none. rings_only: a
- * caller who will spin is not kept from it by a look at the kernel socket that is not due. */
+/* Fills the sink without waiting. Returns how many entries, or -EAGAIN or another -errno if
+ * none. rings_only: skip the kernel socket unless it is due, as the caller is going to spin. */
 static int rx_take(struct sock *s, struct rx_sink *k, bool rings_only)
 {
 	bool emptied = false;
@@ -288,7 +286,8 @@ int rx_next_len(struct sock *s, bool emptied)
 
 /* --- calls --- */
 
-/* The socket, its receive side locked, after what was due is done; NULL: EBADF. */
+/* Returns the socket with its receive side locked, after maintain() if that is due. Returns NULL
+ * as sock_lock_rx(). */
 static struct sock *rx_enter(int fd)
 {
 	struct sock *s = sock_lock_rx(fd);
@@ -309,9 +308,9 @@ static bool rx_would_wait(const struct sock *s, int flags)
 	       (s->rx.shared || !__atomic_load_n(&s->rx.nonblock, __ATOMIC_RELAXED));
 }
 
-/* The receive side is not to be had. By this thread itself, in a call that a handler has
- * interrupted: what is in the kernel socket, and no waiting, since that call cannot go on.
- * Otherwise the holder will come back, though later than it should. */
+/* The receive side cannot be locked. If a call of this thread, interrupted by a handler, holds
+ * it, only the kernel socket is read, without waiting, since that call cannot continue.
+ * Otherwise the call is repeated until the holder drops it. */
 static int rx_without_lock(int fd, const struct rx_sink *k)
 {
 	struct sock *s = sock_get(fd);
@@ -331,8 +330,8 @@ static int rx_without_lock(int fd, const struct rx_sink *k)
 	return n;
 }
 
-/* A receive that found nothing hides the error queue; who reads from that sees that there is more.
- */
+/* A receive that found nothing hides the error queue; a read from the error queue shows it
+ * again. */
 static void rx_direct_error(struct sock *s, int n, int flags)
 {
 	bool read = n >= 0 && (flags & MSG_ERRQUEUE);
@@ -346,7 +345,7 @@ static void rx_direct_error(struct sock *s, int n, int flags)
 	lock_drop(&s->rx.lock);
 }
 
-/* Nothing but the kernel's own call is needed. rx.lock held, and dropped. */
+/* Receives by the kernel's own call alone. rx.lock is held, and dropped. */
 static int rx_direct(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags)
 {
 	bool wait = rx_would_wait(s, flags);
@@ -368,7 +367,7 @@ static int rx_direct(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flag
 	return n;
 }
 
-/* What the kernel would refuse before it looks for a datagram. */
+/* Returns true for arguments that the kernel refuses before it looks for a datagram. */
 static bool msg_is_odd(const struct mmsghdr *m)
 {
 	const struct msghdr *h = &m->msg_hdr;
@@ -393,8 +392,8 @@ static bool rx_is_direct(struct sock *s, const struct mmsghdr *vec, int flags)
 	return msg_is_odd(vec);
 }
 
-/* UDPLANE_POLL: no signals wanted, so no system call on either side but a look at the kernel socket
- * now and then. rx.lock held, dropped. */
+/* UDPLANE_POLL: no signals are wanted, so neither side makes a system call, except that the
+ * kernel socket is read every RX_KERNEL_EVERY calls. rx.lock is held, and dropped. */
 static int rx_poll(struct sock *s, struct rx_sink *k)
 {
 	bool look = s->rx.polls++ % RX_KERNEL_EVERY == 0 || s->rx.kernel_hot;
@@ -425,7 +424,8 @@ static int rx_try(int fd, struct rx_sink *k)
 	if (!s)
 		return rx_without_lock(fd, k);
 	if (unlikely(rx_kernel_due(s)) && s->rx.rxq_cnt) {
-		/* a system call is due anyway: a thread that never has to wait is cancelled here */
+		/* a system call is due anyway, so let a thread that never waits be cancelled
+		 * here */
 		lock_drop(&s->rx.lock);
 		pthread_testcancel();
 		s = sock_lock_rx(fd);
@@ -433,7 +433,7 @@ static int rx_try(int fd, struct rx_sink *k)
 			return rx_without_lock(fd, k);
 	}
 	if (__atomic_load_n(&s->rx.nonblock, __ATOMIC_RELAXED) &&
-	    !s->rx.shared) /* else another process may have changed it */
+	    !s->rx.shared) /* otherwise another process may have changed it */
 		k->flags |= MSG_DONTWAIT;
 	if (rx_is_direct(s, k->vec, k->flags))
 		return rx_direct(s, k->vec, k->cnt, k->flags);
@@ -453,7 +453,7 @@ static int rx_try(int fd, struct rx_sink *k)
 		if (wait.hup ||
 		    rx_is_direct(
 			    s, k->vec,
-			    k->flags)) /* shut down, or moved to the kernel path while we slept */
+			    k->flags)) /* shut down, or moved to the kernel path during the sleep */
 			return k->vec ? rx_direct(s, k->vec, k->cnt, k->flags) : rx_end(s);
 		err = rx_wait(s, &wait);
 		if (err == -EBADF)
@@ -466,13 +466,13 @@ static int rx_try(int fd, struct rx_sink *k)
 	return n == -EAGAIN && err ? err : n;
 }
 
-/* (The kernel's half of addresses is refused before a datagram is looked for: msg_is_odd().) */
+/* (Kernel addresses are refused before a datagram is looked for: msg_is_odd().) */
 static bool bad_buffers(const struct msghdr *h)
 {
 	if (h->msg_name && pointer_is_bad(h->msg_name))
 		return true;
 	if (pointer_is_bad(h->msg_iov))
-		return false; /* odd, or there are none */
+		return false; /* refused by msg_is_odd(), or no buffers */
 	for (size_t i = 0; i < h->msg_iovlen && i < UIO_MAXIOV; i++)
 		if (pointer_is_bad(h->msg_iov[i].iov_base) && h->msg_iov[i].iov_len &&
 		    (intptr_t)h->msg_iov[i].iov_base >= 0)
@@ -480,8 +480,8 @@ static bool bad_buffers(const struct msghdr *h)
 	return false;
 }
 
-/* The first message with a buffer that cannot be, or the first but one that the kernel would
- * refuse: those before it are received. */
+/* Returns the index of the first message with an impossible buffer, or of the first but message
+ * 0 that the kernel would refuse. Those before it are received. */
 static uint32_t rx_first_bad(const struct rx_sink *k)
 {
 	for (uint32_t i = 0; k->vec && i < k->cnt; i++) {
@@ -493,7 +493,7 @@ static uint32_t rx_first_bad(const struct rx_sink *k)
 	return k->cnt;
 }
 
-/* As Linux: the datagram is waited for, taken, and lost; those before it are received. */
+/* As in Linux, the datagram is waited for, taken and lost; those before it are received. */
 static int rx_bad(int fd, struct rx_sink *k, uint32_t bad)
 {
 	struct mmsghdr m = {.msg_hdr = {.msg_iovlen = 0}};
@@ -523,7 +523,7 @@ int rx_call(int fd, struct rx_sink *k)
 	do {
 		n = rx_try(fd, k);
 	} while (n == -ERESTART);
-	if (n == -EAGAIN || n == -EINTR) /* nothing was taken that would be lost */
+	if (n == -EAGAIN || n == -EINTR) /* no datagram was taken that would be lost */
 		pthread_testcancel();
 	return n;
 }
@@ -533,7 +533,7 @@ static void rx_keep_error(int fd, int err)
 	struct sock *s = sock_lock_rx(fd);
 
 	if (!s)
-		return; /* closed, or interrupted: lost, as Linux loses errors, too */
+		return; /* closed, or interrupted: the error is lost, as in Linux */
 	s->rx.error = err;
 	rx_update_readiness(s);
 	lock_drop(&s->rx.lock);
@@ -580,7 +580,7 @@ ssize_t udplane_recvmsg(int fd, struct msghdr *msg, int flags)
 	return (ssize_t)m.msg_len;
 }
 
-/* As Linux: the timeout is looked at after each datagram alone (here: after each few that were
+/* As in Linux, the timeout is checked only after each datagram (here: after up to 8 that were
  * there at once), and an error after the first datagram is reported by the next call. */
 int udplane_recvmmsg(int fd, struct mmsghdr *vec, unsigned int cnt, int flags,
 		     struct timespec *timeout)

@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-/* Where datagrams go: into messages, or handed out in place. */
+/* Where datagrams are delivered: into messages, or in place. */
 struct rx_sink {
 	struct mmsghdr *vec;
 	struct udplane_pkt *pkts; /* if vec is NULL */
@@ -22,11 +22,11 @@ struct rx_sink {
 	int flags;
 	bool poll; /* UDPLANE_POLL */
 };
-/* Fills at least one entry of the sink, waiting for it if socket and flags say so. How many;
- * -errno. Sets MSG_DONTWAIT in sink->flags if it would not wait. */
+/* Fills at least one entry of the sink, and waits for it if socket and flags say so. Returns how
+ * many, or -errno. Sets MSG_DONTWAIT in sink->flags if the socket is non-blocking. */
 int rx_call(int fd, struct rx_sink *sink);
-/* Length of the next datagram, which stays the next; -EAGAIN: none, or one that comes after what is
- * in the kernel socket, unless that is known to be empty. */
+/* Returns the length of the next datagram, which stays the next. Returns -EAGAIN if there is
+ * none, or if what is in the kernel socket comes first. emptied: that is known to be empty. */
 int rx_next_len(struct sock *s, bool emptied);
 
 #ifdef __cplusplus

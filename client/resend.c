@@ -39,7 +39,8 @@ static void tx_resend_one(struct sock *s, const struct udplane_tx_desc *t, const
 		if (errno == EAGAIN && clock_now_ns() < s->att->resend_until_ns)
 			poll(&p, 1, 10);
 		else if (errno != EINTR &&
-			 errno != ECONNREFUSED) /* the latter: an old error, now taken */
+			 /* ECONNREFUSED: an older error, which this call has taken */
+			 errno != ECONNREFUSED)
 			return;
 	}
 }
@@ -52,8 +53,8 @@ void tx_resend(struct sock *s, struct attach *a)
 	if (!s->tx.used || !sock_kernel_is(s))
 		return;
 	if (a->control.silent) {
-		/* its worker may be about to send them: udplaned empties the ring when it finds
-		 * us gone */
+		/* Its worker may still send them. udplaned empties the ring when it sees that
+		 * the connection is closed. */
 		s->tx.used = false;
 		return;
 	}

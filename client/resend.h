@@ -9,7 +9,7 @@
 extern "C" {
 #endif
 
-/* Sends what a dead udplaned has not taken through the kernel. Both locks and the control lock
+/* Sends through the kernel what a dead udplaned has not taken. Both locks and the control lock
  * held. */
 void tx_resend(struct sock *s, struct attach *a);
 

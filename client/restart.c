@@ -3,18 +3,18 @@
  * Waiting as recv(2) waits, in a process that has signal handlers with SA_RESTART and others
  * without.
  *
- * ppoll(2) ends after a handler of either kind, and which one has run is not to be known. To block
- * the signals and to see by signalfd(2) which one has come is no way: those that are sent to the
- * process would go to another thread than Linux chooses, and recv(2) would not end here. But
- * read(2) of an eventfd ends or goes on as recv(2) does: the kernel itself decides, and the thread
- * keeps its mask. So the kernel is asked to poll the descriptor (io_submit(2) with IOCB_CMD_POLL)
- * and to count in an eventfd when it is readable; that is read.
+ * ppoll(2) ends after a handler of either kind, and does not tell which one has run. Blocking the
+ * signals and reading them by signalfd(2) does not help: signals sent to the process would go to
+ * another thread than Linux chooses, and recv(2) would not end here. But read(2) of an eventfd ends
+ * or continues as recv(2) does: the kernel itself decides, and the thread keeps its mask. So the
+ * kernel is asked to poll the descriptor (io_submit(2) with IOCB_CMD_POLL) and to count in an
+ * eventfd when it is readable, and the thread reads that.
  *
- * What it takes is kept in context.waiter[] and used again by whoever waits next, so nothing is
- * left to a thread's end. A wait that a jump or a cancellation has ended leaves its thread's number
- * there, and its poll under way, which the next one ends. A poll that is ended completes later: so
- * the next wait has another eventfd, since a signal that came as read(2) returns for nothing would
- * not end the call.
+ * The objects for it are kept in context.waiter[] and reused by later waits, so that nothing has to
+ * be freed when a thread ends. A wait that a jump or a cancellation has ended leaves its thread's
+ * number there, and a submitted poll, which the next wait cancels. A cancelled poll completes
+ * later, so the next wait uses another eventfd: otherwise read(2) could return for that completion,
+ * and a signal that arrived then would not end the call.
  */
 #include "client/restart.h"
 #include "client/context.h"
@@ -29,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define EVENTS 8 /* of a poll and a timer, and of some that were cancelled */
+#define EVENTS 8 /* for a poll, a timer, and some that were cancelled */
 
 static bool waiter_take_from(struct waiter *w, uint32_t tid, uint32_t self)
 {
@@ -44,8 +44,8 @@ static bool thread_has_ended(uint32_t tid)
 
 enum pick { PICK_MADE, PICK_LEFT, PICK_NEW };
 
-/* One that is made and free, or that this thread has jumped away from; one whose thread has ended;
- * one to be made. */
+/* PICK_MADE: one that is made and free, or that this thread has left by a jump. PICK_LEFT: one
+ * whose thread has ended. PICK_NEW: one that is not made yet. */
 static bool waiter_pick(struct waiter *w, enum pick how, uint32_t self, uintptr_t frame)
 {
 	uint32_t tid = __atomic_load_n(&w->tid, __ATOMIC_RELAXED);
@@ -63,7 +63,7 @@ static bool waiter_pick(struct waiter *w, enum pick how, uint32_t self, uintptr_
 	}
 }
 
-/* NULL: so many wait already. */
+/* Returns NULL if all are in use. */
 static struct waiter *waiter_take(uintptr_t frame)
 {
 	uint32_t self = (uint32_t)syscall(SYS_gettid);
@@ -90,7 +90,7 @@ static void waiter_cancel(struct waiter *w, struct iocb *cb, bool *under_way)
 	*under_way = false;
 }
 
-/* What is under way counts in an eventfd that nobody reads any more. */
+/* What is still submitted then counts in an eventfd that is not read any more. */
 static void waiter_end(struct waiter *w)
 {
 	waiter_cancel(w, &w->poll, &w->polling);
@@ -105,7 +105,7 @@ static void waiter_drop(struct waiter *w)
 {
 	if (w->polling)
 		waiter_end(w);
-	/* a handler that comes while it is taken again does not take that for left behind */
+	/* so that a handler that runs while it is taken again does not take it for left behind */
 	w->frame = 0;
 	__atomic_store_n(&w->tid, 0, __ATOMIC_RELEASE);
 }
@@ -131,7 +131,7 @@ static bool waiter_make(struct waiter *w)
 	return w->event_fd >= 0 && w->timer_fd >= 0;
 }
 
-/* What the poll of this round has found; 0: nothing yet. */
+/* Returns the events that the poll of this round has found; 0 if none yet. */
 static int waiter_reap(struct waiter *w)
 {
 	struct io_event ev[EVENTS];

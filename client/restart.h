@@ -10,8 +10,8 @@
 extern "C" {
 #endif
 
-/* As ppoll(2) for POLLIN, but that a handler with SA_RESTART does not end it. 1; 0: at the latest
- * after left_ns; -EINTR; -ENOSYS: this is not to be had. */
+/* As ppoll(2) for POLLIN, except that a handler with SA_RESTART does not end it. Returns 1; 0
+ * after left_ns at the latest; -EINTR; or -ENOSYS if the kernel cannot do it. */
 int restart_poll(struct pollfd *p, uint64_t left_ns);
 void restart_child(void); /* table_each_raw() holds */
 

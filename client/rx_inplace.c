@@ -2,9 +2,9 @@
 /*
  * Packets handed out in place, and their way back.
  *
- * A packet's cookie says whose it is: the attachment and lane to which its frame goes back, or a
- * private buffer. The attachment is referenced once for each packet in the application's hands, so
- * its frames stay mapped whatever becomes of socket and udplaned.
+ * A packet's cookie says where it goes when it is released: to an attachment and lane, or to the
+ * pool of private buffers. Each packet that the application holds has a reference to the
+ * attachment, so its frame stays mapped even if the socket is closed or udplaned dies.
  */
 #include "client/rx_inplace.h"
 #include "client/attach.h"
@@ -52,7 +52,8 @@ int rx_kernel_pkts(struct sock *s, struct udplane_pkt *pkts, uint32_t cnt)
 	struct sockaddr_storage name[BURST_MAX];
 	struct mmsghdr vec[BURST_MAX];
 	struct iovec iov[BURST_MAX];
-	/* Mostly there is nothing: do not prepare for much unless there was something last time. */
+	/* Usually there is nothing: prepare for more than one only if the last read found
+	 * something. */
 	uint32_t have = pktbufs_get(buf, !s->rx.kernel_hot ? 1 : cnt < BURST_MAX ? cnt : BURST_MAX);
 	int n;
 
@@ -79,7 +80,7 @@ int rx_kernel_pkts(struct sock *s, struct udplane_pkt *pkts, uint32_t cnt)
 	return n;
 }
 
-/* Frames of one attachment and lane, from pkts[0] on; how many there were. */
+/* Releases the frames of one attachment and lane at the head of pkts. Returns how many. */
 static uint32_t release_run(const struct udplane_pkt *pkts, uint32_t cnt)
 {
 	uint64_t cookie = pkts->cookie;

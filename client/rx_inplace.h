@@ -11,8 +11,8 @@
 extern "C" {
 #endif
 
-/* Up to cnt datagrams from the kernel socket into private buffers, without waiting;
- * -errno. */
+/* Receives up to cnt datagrams from the kernel socket into private buffers, without waiting.
+ * Returns how many, or -errno. */
 int rx_kernel_pkts(struct sock *s, struct udplane_pkt *pkts, uint32_t cnt);
 void rx_saved_pkt(struct pktbuf *b, struct udplane_pkt *p);
 void rx_ring_pkt(struct attach *a, uint32_t lane, const struct udplane_rx_desc *d,

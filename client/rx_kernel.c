@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a look at the kernel socket tells: whether the worker should be woken, and whether datagrams
- * of the ring may follow. */
+/* What follows from a read of the kernel socket: whether to wake the worker, and whether
+ * datagrams of the ring may be taken. */
 #include "client/rx_kernel.h"
 #include "client/attach.h"
 #include "client/base.h"
@@ -22,15 +22,16 @@ static void rx_ring_doorbells(struct sock *s)
 	udplane_store64(&s->rx.rxq[0].shared->engages, sock_count_engages(s, rung));
 }
 
-/* The kernel has delivered cnt datagrams of a claimed socket. Often enough to wake the worker for
- * them? */
+/* The kernel has delivered cnt datagrams of a claimed socket. Wakes the workers if that happens
+ * often enough. */
 static void rx_wake_workers(struct sock *s, uint32_t cnt)
 {
 	struct attach *a = s->att;
 	uint32_t factor = a->mode == UDPLANE_MODE_POWERSAVE ? POWERSAVE_FACTOR : 1, seen;
 	uint64_t now = clock_now_ns();
 
-	if (attach_engaged(a)) { /* of another interface, or fragments; or the worker is dead */
+	/* they came by another interface, or were fragments; or the worker is dead */
+	if (attach_engaged(a)) {
 		attach_look(a, now);
 		return;
 	}
@@ -61,7 +62,8 @@ void rx_kernel_looked(struct sock *s, int cnt, uint32_t asked, int flags)
 		uint64_t all =
 			__atomic_add_fetch(&s->rx.kernel_rx, (uint64_t)cnt, __ATOMIC_RELAXED);
 
-		s->rx.ring_run = RX_KERNEL_EVERY - 1; /* there may be more: in turns */
+		/* there may be more: alternate with the rings */
+		s->rx.ring_run = RX_KERNEL_EVERY - 1;
 		s->rx.switch_run += (uint32_t)cnt;
 		s->rx.kernel_run += (uint32_t)cnt;
 		if (s->rx.rxq_cnt) {
@@ -71,8 +73,8 @@ void rx_kernel_looked(struct sock *s, int cnt, uint32_t asked, int flags)
 	}
 	if (cnt < (int)asked)
 		s->rx.kernel_run = 0;
-	/* nothing by either path while the worker should be serving: is it alive? At most once a
-	 * ms */
+	/* Nothing by either path although the worker should be serving: check that it is alive,
+	 * at most once per ms. */
 	if (cnt <= 0 && s->att)
 		attach_look(s->att, clock_now_ns());
 }

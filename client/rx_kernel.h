@@ -12,12 +12,13 @@
 extern "C" {
 #endif
 
-/* After a look at the kernel socket that brought cnt datagrams of asked, or -errno. */
+/* To be called after a read of the kernel socket that returned cnt of asked datagrams, or
+ * -errno. */
 void rx_kernel_looked(struct sock *s, int cnt, uint32_t asked, int flags);
-/* A datagram marked UDPLANE_RX_SWITCHED is next: may it be taken? emptied: the kernel socket was
- * found empty in this call. */
+/* Returns true if the next datagram, which is marked UDPLANE_RX_SWITCHED, may be taken. emptied:
+ * the kernel socket was found empty in this call. */
 bool rx_switch(struct sock *s, bool emptied);
-/* Must the kernel socket be looked at before the rings? */
+/* Returns true if the kernel socket must be read before the rings. */
 static inline bool rx_kernel_due(const struct sock *s)
 {
 	return s->rx.peeked == PEEKED_KERNEL ||

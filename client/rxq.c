@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The library's end of RX rings and return rings: datagrams taken, frames returned, and the rest of
- * a ring that goes. */
+/* The library's end of RX rings and return rings: datagrams are taken, frames returned, and
+ * rings emptied before they are dropped. */
 #include "client/rxq.h"
 #include "client/attach.h"
 #include "client/base.h"

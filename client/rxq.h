@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-/* Datagrams in a ring, at least as far as min(want, all). */
+/* Returns the number of datagrams in a ring: all, or at least want. */
 static inline uint32_t rx_avail(struct sock *s, struct rxq *q, uint32_t want)
 {
 	uint32_t n = udplane_ring_avail(&q->ring, want);
@@ -21,7 +21,8 @@ static inline uint32_t rx_avail(struct sock *s, struct rxq *q, uint32_t want)
 	control_distrust(&s->att->control);
 	return 0;
 }
-/* Descriptor i from the ring's index on. False: it makes no sense; skip it. */
+/* Copies descriptor i, counted from the ring's index. Returns false if it is invalid and must be
+ * skipped. */
 static inline bool rx_load(const struct sock *s, const struct rxq *q, uint32_t i,
 			   struct udplane_rx_desc *d)
 {
@@ -33,30 +34,32 @@ static inline const uint8_t *rx_payload(const struct attach *a, const struct udp
 {
 	return a->frames.addr + ((size_t)d->frame << a->frame_shift) + d->offset;
 }
-/* Asks for the payload of descriptor i, which the worker's core has in its cache. */
+/* Prefetches the payload of descriptor i, which is in the cache of the worker's core. */
 static inline void rx_prefetch(const struct sock *s, const struct rxq *q, uint32_t i)
 {
 	__builtin_prefetch(
 		rx_payload(s->att, &q->desc[udplane_ring_slot(&q->ring, q->ring.idx + i)]));
 }
 void rx_source(const struct attach *a, const struct udplane_rx_desc *d, struct udplane_peer *peer);
-/* Gives cnt ring entries back. */
+/* Gives cnt entries back to the producer. */
 void rx_taken(struct sock *s, struct rxq *q, uint32_t cnt);
-/* False: not now, since this thread is returning some, in a call that a handler has interrupted. */
+/* Returns false if this thread is returning frames in a call that a handler has interrupted: try
+ * again later. */
 bool rx_flush_back(struct attach *a, struct rxq *q, uint32_t lane);
 bool attach_return(struct attach *a, uint32_t lane, const uint32_t *frames, uint32_t cnt);
-/* Empties a ring that goes away, into s->rx.saved if save. Both locks held. */
+/* Empties a ring that is about to be dropped; saves its datagrams in s->rx.saved if save. Both
+ * locks held. */
 void rx_drain(struct sock *s, uint32_t lane, bool save);
-/* There is room: rx_room_back() said so. */
+/* Notes a frame to be returned. rx_room_back() has made room. */
 static inline void rx_back(struct sock *s, struct rxq *q, uint32_t frame)
 {
 	if (likely(frame < s->att->frame_cnt))
 		q->back[q->back_cnt++] = frame;
 }
 
-/* How many of n datagrams may be taken now, so that their frames can be put down. None are returned
- * from within: a fault in the application's buffer, from which its handler jumps, must find them
- * either in the ring or here. */
+/* Returns how many of n datagrams may be taken now, so that there is room to note their frames.
+ * Frames are not returned while datagrams are copied: if a handler jumps out of a fault in the
+ * application's buffer, each frame must be either in the ring or in q->back. */
 static inline uint32_t rx_room_back(struct sock *s, struct rxq *q, uint32_t n)
 {
 	uint32_t lane = (uint32_t)(q - s->rx.rxq), room = RX_BACK - q->back_cnt;

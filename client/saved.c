@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Before a socket changes its path, what has come so far goes into private memory, in the order in
- * which it came. */
+/* Before a socket changes its path, datagrams that have arrived are moved to private memory, in
+ * order of arrival. */
 #include "client/saved.h"
 #include "client/attach.h"
 #include "client/base.h"
@@ -15,8 +15,8 @@
 #include <udplane/abi.h>
 #include <unistd.h>
 
-/* The place in s->rx.saved of what is in the kernel socket, if it is older than something that the
- * library holds; else NULL. */
+/* Returns the place in s->rx.saved of what is in the kernel socket, if that is older than
+ * something that the library holds; else NULL. */
 static struct pktbuf **saved_place_of_kernel(struct sock *s)
 {
 	struct pktbuf **at;
@@ -33,12 +33,12 @@ static struct pktbuf **saved_place_of_kernel(struct sock *s)
 		    (d.flags & UDPLANE_RX_SWITCHED))
 			return s->rx.saved_end;
 	}
-	/* The first one since the claim, which is marked, may be on its way. */
+	/* The first datagram since the claim, which is marked, may still arrive. */
 	return s->rx.rxq_cnt && !s->rx.switched && attach_engaged(s->att) ? s->rx.saved_end : NULL;
 }
 
-/* The next datagram of the kernel socket in private memory, or NULL: none, or an error, which is
- * kept to be reported. */
+/* Returns the next datagram of the kernel socket in private memory; NULL if there is none, or an
+ * error, which is kept to be reported. */
 static struct pktbuf *saved_take_kernel_one(struct sock *s, struct pktbuf *room)
 {
 	struct sockaddr_storage name = {0};
@@ -49,7 +49,7 @@ static struct pktbuf *saved_take_kernel_one(struct sock *s, struct pktbuf *room)
 	ssize_t n = raw_recvmsg(s->kfd, &h, MSG_DONTWAIT);
 
 	if (n < 0 && errno != EAGAIN && errno != EINTR && !s->rx.error) {
-		s->rx.error = -errno; /* it stood before the datagrams */
+		s->rx.error = -errno; /* the error came before the datagrams */
 		n = raw_recvmsg(s->kfd, &h, MSG_DONTWAIT);
 	}
 	b = n < 0 ? NULL : pktbuf_small((uint32_t)n);

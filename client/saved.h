@@ -9,12 +9,13 @@
 extern "C" {
 #endif
 
-/* Before a socket changes its path: everything that has come so far goes to s->rx.saved in its
- * order, as far as the kernel socket holds something older than the rings do; what comes into it
- * from now on is newer. rx.lock held. */
+/* To be called before a socket changes its path: moves what the rings hold to s->rx.saved in
+ * order of arrival, together with what the kernel socket holds if it is older. What the kernel
+ * socket gets from now on is newer. rx.lock held. */
 void rx_to_saved(struct sock *s);
 void rx_saved_first(
-	struct sock *s); /* all of s->rx.saved is older than what is in the kernel socket */
+	/* notes that all of s->rx.saved is older than what is in the kernel socket */
+	struct sock *s);
 
 #ifdef __cplusplus
 }

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Sending. Through the TX ring goes what is plain: no control data, no flag with a meaning, a
- * destination that leaves by udplaned's device, a length that fits one packet; and only while a
- * worker is awake, or a burst makes it worth waking it. Everything else takes the kernel socket,
- * and its result.
- */
+/* Sending. A message goes through the TX ring if it is plain: no control data, no flag that
+ * changes sending, a destination that leaves by udplaned's device, a length that fits one
+ * packet; and only while a worker is awake, or a burst is worth waking it. All other messages go
+ * through the kernel socket, and the call returns its result. */
 #include "client/send.h"
 #include "client/attach.h"
 #include "client/base.h"
@@ -54,7 +52,7 @@ static size_t msg_len(const struct msghdr *h, size_t max)
 	return len;
 }
 
-/* EFAULT is the kernel's to say. */
+/* Returns true for buffers for which the kernel must return EFAULT. */
 static bool bad_buffers(const struct msghdr *h)
 {
 	if (!h->msg_iovlen)
@@ -67,7 +65,7 @@ static bool bad_buffers(const struct msghdr *h)
 	return false;
 }
 
-/* May this message go through the ring? */
+/* Returns true if this message may go through the ring; sets *d and *len. */
 static bool msg_fast(struct sock *s, struct lane *l, const struct msghdr *h, struct dest *d,
 		     uint32_t *len)
 {
@@ -92,8 +90,8 @@ static bool msg_fast(struct sock *s, struct lane *l, const struct msghdr *h, str
 	return n <= max;
 }
 
-/* Sends messages from the first on through the ring, as many as may go and fit. Returns how many;
- * *slow: how many follow that belong to the kernel path. tx.lock held. */
+/* Sends messages through the ring, from the first on, as many as may go and fit. Returns how
+ * many; *slow: how many after them must take the kernel path. tx.lock held. */
 static uint32_t tx_ring_msgs(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags,
 			     uint32_t *slow)
 {
@@ -163,7 +161,7 @@ struct sock *tx_enter(int fd)
 	return sock_lock_tx(fd);
 }
 
-/* The kernel has bound the socket by itself: there is a port to be claimed. */
+/* The kernel has bound the socket by itself, so its port can be claimed. */
 void tx_bound_by_send(struct sock *s)
 {
 	struct ctl_state st;
@@ -175,8 +173,8 @@ void tx_bound_by_send(struct sock *s)
 	maintain(s, false, true);
 }
 
-/* In most cases a send does not wait, and costs one system call; if it would, another that waits,
- * and is a cancellation point. */
+/* Usually a send does not wait, and costs one system call. If it would wait, a second one does,
+ * which is a cancellation point. */
 static int tx_kernel_send(struct visit *v, struct mmsghdr *vec, uint32_t cnt, int flags)
 {
 	struct sock *s = v->s;
@@ -206,7 +204,7 @@ static void tx_slow_count(struct sock *s, uint32_t cnt, int flags)
 		s->tx.more = true;
 }
 
-/* Messages through the kernel socket. tx.lock is dropped. */
+/* Sends messages through the kernel socket. tx.lock is held, and dropped. */
 static int tx_slow(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags)
 {
 	struct visit v;
@@ -219,7 +217,7 @@ static int tx_slow(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags)
 	lock_drop(&s->tx.lock);
 	if (news)
 		maintain(s, false,
-			 false); /* what a dead udplaned has not taken goes out before this */
+			 false); /* sends what a dead udplaned has not taken before this */
 	n = tx_kernel_send(&v, vec, cnt, flags);
 	if (n > 0 && unlikely(!__atomic_load_n(&s->life.bound, __ATOMIC_RELAXED)))
 		tx_bound_by_send(s);
@@ -229,8 +227,8 @@ static int tx_slow(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags)
 	return n;
 }
 
-/* The send side is not to be had: this thread has it, in a call that a handler has interrupted, or
- * its holder is stuck. The kernel socket needs no lock of ours. */
+/* The send side cannot be locked: a call of this thread, interrupted by a handler, holds it, or
+ * its holder is stuck. The kernel socket needs no lock of the library. */
 static int tx_without_lock(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
 {
 	struct sock *s = sock_get(fd);
@@ -248,7 +246,7 @@ static int tx_without_lock(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
 	return n;
 }
 
-/* How many were sent; -errno if none. *err: what stopped it, if fewer. */
+/* Returns how many were sent, or -errno if none. */
 static int tx_call(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
 {
 	struct sock *s = tx_enter(fd);

@@ -9,9 +9,11 @@
 extern "C" {
 #endif
 
-/* The socket, its send side locked, after what was due is done; NULL: EBADF. */
+/* Returns the socket with its send side locked, after maintain() if that is due. Returns NULL as
+ * sock_lock_tx(). */
 struct sock *tx_enter(int fd);
-void tx_bound_by_send(struct sock *s); /* no lock held, s referenced */
+/* to be called with a reference and no lock, after the kernel has bound s by itself */
+void tx_bound_by_send(struct sock *s);
 
 #ifdef __cplusplus
 }

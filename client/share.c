@@ -2,12 +2,12 @@
 /*
  * Sockets that several processes have open after fork().
  *
- * In Linux they have one queue, from which any of them may take any datagram at any time, whichever
- * of them waits, is busy, or never reads. Only the kernel's queue is that. So before a fork every
- * claim is given back, and what lies with us goes into memory that both processes have (struct
- * shared_queue, beside it an eventfd that makes their descriptors readable). From then on the
- * socket is as Linux has it, for both, until one process alone has it open (the child executes
- * another program or ends, the parent of a daemon ends, one of them closes it): then that one may
+ * In Linux they have one queue, from which any of them may take any datagram at any time, even if
+ * another is busy or never reads. Only the kernel's queue can do that. So before a fork every claim
+ * is released, and datagrams that the library holds are moved to memory that both processes have
+ * (struct shared_queue, with an eventfd that makes their descriptors readable). From then on the
+ * socket behaves as in Linux for both, until only one process has it open (the child executes
+ * another program or ends, the parent of a daemon ends, or one of them closes it). That one may
  * claim it again.
  */
 #include "client/share.h"
@@ -28,10 +28,11 @@
 #include <udplane/clock.h>
 #include <unistd.h>
 
-/* to look whether a socket is ours alone; grows by doubling to the next */
+/* How often to check whether no other process has a socket open: doubles up to the next. */
 #define SHARE_RETRY_NS	   10000000ull
 #define SHARE_RETRY_MAX_NS 1000000000ull
-/* more than these share one lock: the kernel looks through a process's locks one by one */
+/* A process with more sockets has one lock for all: the kernel searches a process's locks one by
+ * one. */
 #define SHARE_SOCKETS 1024
 
 /* --- fork --- */
@@ -48,9 +49,9 @@ static void share_prepare_sock(struct sock *s, void *arg)
 	if (!context.share.lost && !holders_add(s))
 		context.share.lost = true;
 	claim_release(s, CLAIM_SHARED, UDPLANE_REASON_PROCESSES,
-		      "it is open in several processes since a fork()");
+		      "several processes have it open since a fork()");
 	__atomic_store_n(&s->rx.shared, true, __ATOMIC_RELAXED);
-	if (sock_insist_rx(s)) { /* else a handler forks that has interrupted a receive */
+	if (sock_insist_rx(s)) { /* false if the handler that forks has interrupted a receive */
 		queue_to_saved(s);
 		if (s->rx.saved)
 			saved_to_queue(s);
@@ -105,7 +106,7 @@ static void share_child_sock(struct sock *s)
 		context.share.lost = true;
 }
 
-/* What the parent waits for (its other children) we wait for, too: they have the same sockets. */
+/* The child keeps the pipes of the parent's other children, which have the same sockets. */
 void share_child(void)
 {
 	struct share *f = &context.share;
@@ -114,7 +115,9 @@ void share_child(void)
 		return;
 	table_each_raw(share_child_sock);
 	if (f->lost)
-		return; /* the pipe stays open: for the parent we hold everything until we end */
+		/* the pipe stays open: the parent counts this process as a holder of all sockets
+		 * until it ends */
+		return;
 	close(f->pipe[0]);
 	close(f->pipe[1]);
 	f->pipe[0] = f->pipe[1] = -1;
@@ -122,7 +125,7 @@ void share_child(void)
 
 /* --- resume --- */
 
-/* Other processes may have changed what we remember of the socket. */
+/* Other processes may have changed what this one remembers of the socket. */
 static bool share_catch_up(struct sock *s)
 {
 	const char *changed = options_changed(s);
@@ -163,7 +166,7 @@ bool share_resume(struct sock *s)
 		s->life.claim_wait_ns = wait < SHARE_RETRY_MAX_NS ? wait : SHARE_RETRY_MAX_NS;
 		sock_retry_at(s, clock_now_ns() + s->life.claim_wait_ns);
 		sock_set_reason(s, UDPLANE_REASON_PROCESSES,
-				"it is open in several processes since a fork()");
+				"several processes have it open since a fork()");
 		return false;
 	}
 	s->life.claim_wait_ns = 0;

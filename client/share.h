@@ -10,11 +10,11 @@
 extern "C" {
 #endif
 
-void share_prepare(void); /* the fork is about to come, ctl held: sockets go to the kernel path */
+void share_prepare(void); /* before the fork: moves sockets to the kernel path */
 void share_parent(void);
 void share_child(void); /* table_each_raw() holds */
-/* May a socket that was shared be claimed? If nobody else has it any more it is ours alone again.
- * Under ctl. */
+/* Returns true if a socket that was shared may be claimed again, because no other process has it
+ * open. */
 bool share_resume(struct sock *s);
 
 #ifdef __cplusplus

@@ -11,7 +11,8 @@ bool sock_kernel_is(const struct sock *s)
 	return own_cookie(s->kfd) == s->cookie;
 }
 
-/* Another epoll instance would take kfd in, and anything else refuse it in other words. */
+/* Another epoll instance would accept kfd, and any other file would refuse it with another
+ * error. */
 bool sock_fd_is(const struct sock *s)
 {
 	struct epoll_event ev = {.events = 0};

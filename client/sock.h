@@ -20,39 +20,41 @@
 extern "C" {
 #endif
 
-/* Receiving end of one (socket, worker). */
+/* The receiving end of one RX ring: of one socket and one worker. */
 struct rxq {
 	struct udplane_ring ring; /* consumer */
 	const struct udplane_rx_desc *desc;
 	struct udplane_rx_ring *shared;
-	/* the arm was set and the ring then seen empty: the next datagram brings a token */
+	/* the ring was armed and then found empty: the next datagram brings a token */
 	bool armed;
-	bool taken; /* datagrams were taken since */
+	bool taken; /* datagrams were taken since it was armed */
 	uint32_t back_cnt;
-	/* of these: taken from the ring for good; more only while datagrams are being copied out */
+	/* of these, how many belong to consumed entries; fewer than back_cnt only while
+	 * datagrams are being copied out */
 	uint32_t back_sure;
 	uint32_t back[RX_BACK]; /* frames to be returned */
 };
 
-/* What a call in a signal handler could not do, since it had interrupted one that holds a lock of
- * the socket. */
+/* Work that a call in a signal handler left undone, because it had interrupted a call that holds
+ * a lock of the socket. */
 enum late { LATE_UPDATE = 1, LATE_KERNEL = 2, LATE_CLOSE = 4 };
 
 #define RCVTIMEO_NO_WAIT 1 /* what a negative SO_RCVTIMEO means */
 #define SOCK_ENDED	 0x80000000u
-#define VISITORS	 16 /* more at a time are counted */
+#define VISITORS	 16 /* further ones are counted only */
 
 enum peeked { PEEKED_NONE, PEEKED_KERNEL, PEEKED_RING };
 
 /* What receiving needs: under rx.lock. */
 struct sock_rx {
 	struct lock lock;
-	bool nonblock;	  /* atomic */
-	bool self_signal; /* the kernel socket's writability is watched, which makes fd readable */
+	bool nonblock; /* atomic */
+	/* the epoll instance watches the kernel socket for writability, which makes fd readable */
+	bool self_signal;
 	bool switched;	  /* a datagram marked UDPLANE_RX_SWITCHED was taken since the claim */
 	bool error_queue; /* an option was set that fills the error queue; atomic */
 	bool kernel_hot;  /* the last look at the kernel socket found something */
-	/* enum peeked: where the next datagram must come from, since it was shown already */
+	/* enum peeked: the source of the next datagram, which the application has already seen */
 	uint8_t peeked;
 	uint8_t yield; /* spin with sched_yield */
 	uint32_t waits;
@@ -61,20 +63,22 @@ struct sock_rx {
 	uint64_t looked_ns; /* when a spinner last looked at the kernel socket */
 	uint32_t polls;	    /* calls with UDPLANE_POLL */
 	uint32_t ring_run;  /* datagrams from rings since the last look at the kernel socket */
-	/* bytes in the wake socket, or on their way into it, that belong to arms long taken */
+	/* bytes that are in the wake socket, or will soon be, for arms that the worker has taken */
 	uint32_t tokens;
 	uint32_t switch_run; /* datagrams from the kernel since a marked one was last taken */
 	uint32_t kernel_run; /* datagrams from the kernel since the last empty look */
 	int error;	     /* to be reported by the next call */
 	int wake_fd;
 	struct pktbuf *saved, **saved_end;
-	struct shared_queue *queue; /* what was unread at a fork(); not while saved has anything */
+	/* what was unread at a fork(); NULL while saved holds datagrams */
+	struct shared_queue *queue;
 	int queue_fd;
-	uint32_t direct; /* atomic; visitors beyond VISITORS that wait in the kernel's own call */
-	/* since a fork() other processes may have the socket open; changes under the control lock
-	 * and rx.lock */
+	/* atomic: receivers in the kernel's own call that found no free visitor entry */
+	uint32_t direct;
+	/* other processes may have the socket open since a fork(); changes under the control
+	 * lock and rx.lock */
 	bool shared;
-	uint64_t rcvtimeo_ns; /* atomic; 0: for ever; RCVTIMEO_NO_WAIT */
+	uint64_t rcvtimeo_ns; /* atomic; 0 if unlimited; or RCVTIMEO_NO_WAIT */
 	uint64_t fast_rx;
 	uint64_t kernel_rx; /* atomic */
 };
@@ -82,14 +86,15 @@ struct sock_rx {
 /* What sending needs: under tx.lock. */
 struct sock_tx {
 	struct lock lock __attribute__((aligned(UDPLANE_LINE)));
-	uint32_t id;			  /* at udplaned; changes under both locks */
-	struct lane *lane;		  /* NULL: nothing goes through a ring */
-	struct udplane_rx_ring *counters; /* while lane is set: of worker 0, for those there */
+	uint32_t id;	   /* at udplaned; changes under both locks */
+	struct lane *lane; /* NULL if all sends take the kernel path */
+	/* RX ring of worker 0, whose head has counters; valid while lane is set */
+	struct udplane_rx_ring *counters;
 	const struct udplane_socket_zone *zone;
 	bool connected, v6only, local_any, local_v4;
 	bool more;	  /* MSG_MORE: the kernel holds part of a datagram */
-	struct dest peer; /* connected: where to */
-	bool peer_fast;	  /* as far as can be known without prefixes */
+	struct dest peer; /* the destination, if connected */
+	bool peer_fast;	  /* the fast path may be used, as far as is known without prefixes */
 	uint16_t local_port_be;
 	uint8_t local[16]; /* as in struct dest */
 	struct dest seen;  /* last destination judged, with prefixes of seen_seq */
@@ -97,14 +102,14 @@ struct sock_tx {
 	bool seen_fast;
 	uint32_t end; /* index behind the last entry in the lane's TX ring */
 	bool used;
-	uint64_t error_ticks; /* last looked for a pending error */
+	uint64_t error_ticks; /* when a pending error was last checked for */
 	bool test_cancel;     /* the next call is a cancellation point */
 	uint64_t fast_tx, kernel_tx, kernel_tx_full;
 	/* atomic: sent through the kernel without tx.lock, and not in kernel_tx yet */
 	uint64_t unlocked_tx;
 	pthread_t burst_owner;	  /* between reserve and submit, both of one thread */
-	uint32_t burst_cnt;	  /* entries reserved; 0: none are */
-	struct lane *burst_lane;  /* NULL: they are in burst_buf */
+	uint32_t burst_cnt;	  /* entries reserved */
+	struct lane *burst_lane;  /* NULL if they are in burst_buf */
 	struct attach *burst_att; /* of burst_lane: referenced, so that the slots stay mapped */
 	struct pktbuf *burst_buf[BURST_MAX];
 	uint32_t reason; /* why it takes the kernel path */
@@ -113,11 +118,13 @@ struct sock_tx {
 
 /* Claim and end: changes under the control lock, but for what is atomic. */
 struct sock_life {
-	uint32_t refs;	     /* atomic; SOCK_ENDED: the descriptors are closed, or about to be */
-	struct attach *held; /* released with a reason: the row in stats stays until close */
-	bool bound;	     /* has a port; atomic */
-	bool lazy;	     /* claim at a receive call only; atomic */
-	/* atomic: when to think about attaching and claiming again; UINT64_MAX: never */
+	/* atomic; SOCK_ENDED once the descriptors are closed, or about to be */
+	uint32_t refs;
+	/* the claim was released with a reason; its row in stats stays until close */
+	struct attach *held;
+	bool bound; /* has a port; atomic */
+	bool lazy;  /* only a receive call may claim it; atomic */
+	/* atomic: when to attach or claim again; UINT64_MAX for never */
 	uint64_t retry_ns;
 	uint64_t claim_wait_ns;
 	uint32_t late; /* atomic: enum late */
@@ -144,8 +151,7 @@ struct sock {
 	struct sock_life life;
 } __attribute__((aligned(UDPLANE_LINE)));
 
-/* Makes the receive side whole again, after a jump out of a call in the midst of it. rx.lock held.
- */
+/* Repairs the receive side after a jump out of a call that was changing it. rx.lock held. */
 void rx_recover(struct sock *s);
 static inline bool sock_take_rx(struct sock *s)
 {
@@ -155,20 +161,22 @@ static inline bool sock_take_rx(struct sock *s)
 		rx_recover(s);
 	return got != LOCK_BUSY;
 }
-/* The same of a socket. Both, or neither. */
+/* As lock_insist(); sock_take_both() takes both locks or neither. */
 bool sock_insist_rx(struct sock *s);
 bool sock_take_both(struct sock *s);
 void sock_drop_both(struct sock *s);
 
-/* Doorbells rung for it, with these cnt. */
+/* Adds cnt to the doorbells rung for s. Returns the sum. */
 static inline uint64_t sock_count_engages(struct sock *s, uint32_t cnt)
 {
 	return __atomic_add_fetch(&s->life.engages, cnt, __ATOMIC_RELAXED);
 }
-bool sock_fd_is(const struct sock *s);	   /* is fd still the epoll instance of kfd? */
-bool sock_kernel_is(const struct sock *s); /* is kfd still the socket? */
+/* returns true if fd is still the epoll instance of kfd */
+bool sock_fd_is(const struct sock *s);
+bool sock_kernel_is(const struct sock *s); /* returns true if kfd is still the socket */
 
-/* Is something due? Any lock held. Cheap for claimed sockets. */
+/* Returns true if maintain() has something to do. Call it with either lock held. Cheap for
+ * claimed sockets. */
 static inline bool sock_news(const struct sock *s)
 {
 	uint64_t at;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A socket's life: create, bind, connect, close, and what concerns its descriptors. */
+/* Public calls on a socket other than sending, receiving, options and close. */
 #include "client/attach.h"
 #include "client/base.h"
 #include "client/claim.h"
@@ -81,7 +81,7 @@ int udplane_socket(int domain, int type, int protocol)
 	return fds[0];
 }
 
-/* The socket's addresses have changed: udplaned is told, or asked. */
+/* The socket's addresses have changed: updates its claim, or claims it. */
 static void sock_names_changed(struct sock *s)
 {
 	struct ctl_state st;
@@ -227,7 +227,8 @@ int udplane_fcntl(int fd, int cmd, ...)
 			       : set_errno(r); /* that may be a process group, which is negative */
 }
 
-/* FIONREAD: length of the next datagram, wherever it is. */
+/* FIONREAD: stores the length of the next datagram of either path in *(int *)arg. Returns 0 or
+ * -errno. */
 static int sock_next_len(struct sock *s, void *arg)
 {
 	int n, in_kernel = 0;
@@ -293,7 +294,8 @@ int udplane_kernel_fd(int fd)
 
 /* --- status --- */
 
-/* Why not, in the words of whoever knows best. tx.lock held. */
+/* Fills in reason and text: udplaned's for a claimed socket, else the socket's own, else the
+ * context's. tx.lock held. */
 static void status_explain(const struct sock *s, struct udplane_status *st)
 {
 	uint32_t reason = s->tx.reason;
@@ -341,7 +343,7 @@ int udplane_get_status(int fd, struct udplane_status *st)
 		sock_unref(s);
 		return set_errno(-EINVAL);
 	}
-	maintain(s, false, false); /* so that it is true now */
+	maintain(s, false, false); /* so that the status is up to date */
 	if (!sock_take_both(s)) {
 		sock_unref(s);
 		return set_errno(-EAGAIN);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sockets by descriptor. Reading takes no lock: chunks are never freed, and sock memory stays sock
- * memory. */
+/* Sockets by descriptor. Reading takes no lock: chunks are never freed, and the memory of a sock
+ * is only reused for socks. */
 #include "client/table.h"
 #include "client/context.h"
 #include "client/life.h"
@@ -10,7 +10,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
-/* Takes no lock: it may be held by a call of this very thread. */
+/* Takes no lock, since an interrupted call of this thread may hold it. */
 struct sock *sock_get(int fd)
 {
 	struct sock *s = table_get(fd);

@@ -28,8 +28,8 @@ static inline struct sock *table_get(int fd)
 	return likely(slot != NULL) ? __atomic_load_n(slot, __ATOMIC_ACQUIRE) : NULL;
 }
 
-/* The socket with its receive or send side locked, or NULL: EBADF, or LOCK_BUSY, which sock_get()
- * tells from it. */
+/* Returns the socket with its receive or send side locked. Returns NULL if fd is not a socket,
+ * or the lock is busy; sock_get() tells which. */
 static inline struct sock *sock_lock_rx(int fd)
 {
 	struct sock *s = table_get(fd);
@@ -56,9 +56,10 @@ static inline struct sock *sock_lock_tx(int fd)
 	}
 	return s;
 }
-struct sock *sock_get(int fd); /* referenced, not locked, in any state of the locks; NULL: EBADF */
+/* with a reference, whoever holds its locks; NULL if fd is not a socket */
+struct sock *sock_get(int fd);
 int table_insert(struct sock *s);
-/* Calls fn for each open socket, referenced. */
+/* Calls fn for each open socket, with a reference to it. */
 void table_each(void (*fn)(struct sock *s, void *arg), void *arg);
 /* The same in a forked child, where there is one thread and locks mean nothing. */
 void table_each_raw(void (*fn)(struct sock *s));

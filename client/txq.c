@@ -40,7 +40,7 @@ bool tx_error_pending(struct sock *s)
 	return raw_poll(s->kfd, 0) & POLLERR;
 }
 
-/* Is waking a sleeping worker worth it? Lane locked. */
+/* Returns true if cnt datagrams are worth waking a sleeping worker. Lane locked. */
 static bool tx_worth_waking(const struct attach *a, struct lane *l, uint32_t cnt)
 {
 	uint32_t factor = a->mode == UDPLANE_MODE_POWERSAVE ? POWERSAVE_FACTOR : 1;
@@ -49,11 +49,11 @@ static bool tx_worth_waking(const struct attach *a, struct lane *l, uint32_t cnt
 	if (a->mode == UDPLANE_MODE_LATENCY || cnt >= TX_ENGAGE_BURST * factor)
 		return true;
 	if (udplane_load32(&l->zone->engaged))
-		/* the kernel is no shorter way: with a NIC of udplaned's own it leads through
+		/* the kernel path is not shorter: with a NIC of udplaned's own it leads through
 		 * the worker */
 		return true;
 	if (udplane_word_load(&l->tx.head->cons_idx) != l->tx.idx)
-		return true; /* it was rung already: keep the order */
+		return true; /* the doorbell was rung already: keep the order */
 	now = clock_now_ns();
 	if (now - l->window_ns > TX_ENGAGE_WINDOW_NS) {
 		l->window_ns = now;
@@ -63,8 +63,8 @@ static bool tx_worth_waking(const struct attach *a, struct lane *l, uint32_t cnt
 	return l->window_cnt >= TX_ENGAGE_CNT * factor;
 }
 
-/* Has the worker stood still for long, though there is something to take? It lives, but does not
- * run: SIGSTOP, a frozen control group. */
+/* Sets l->stalled if the worker has taken nothing for TX_STALL_NS though entries are waiting: it
+ * lives, but does not run (SIGSTOP, a frozen control group). */
 static void lane_check_stall(struct lane *l, uint64_t now)
 {
 	uint32_t cons = udplane_word_load(&l->tx.head->cons_idx);
@@ -79,7 +79,7 @@ static void lane_check_stall(struct lane *l, uint64_t now)
 	}
 }
 
-/* Is it still so? Lane locked. */
+/* Returns true if the worker still takes nothing. Lane locked. */
 static bool lane_stalled(struct lane *l)
 {
 	if (udplane_word_load(&l->tx.head->cons_idx) == l->stall_cons)
@@ -102,8 +102,9 @@ static void tx_check_worker(struct attach *a, struct sock *s, struct lane *l)
 	lane_check_stall(l, now);
 }
 
-/* Another thread writes into the slots: it will be quick. This thread itself will not, so what it
- * sends meanwhile takes the kernel path. Lane locked, but while waiting. */
+/* Returns true once the reserved slots are free. Another thread that writes into them is waited
+ * for. If this thread has reserved them, its sends take the kernel path until it submits. Lane
+ * locked, except while waiting. */
 static bool tx_wait_reserved(struct lane *l)
 {
 	uint64_t end;
@@ -115,7 +116,8 @@ static bool tx_wait_reserved(struct lane *l)
 		lock_drop(&l->tx_lock);
 		sched_yield();
 		while (!lock_take(
-			&l->tx_lock)) /* it was had a moment ago: nothing interrupted holds it */
+			/* no interrupted call holds it, since it was held a moment ago */
+			&l->tx_lock))
 			;
 	}
 	l->reserved_long = l->reserved;
@@ -171,8 +173,8 @@ static uint32_t tx_free(struct sock *s, struct lane *l, uint32_t want)
 	return 0;
 }
 
-/* A little room at a time makes small batches: waits for a quarter of the ring or what is wanted.
- */
+/* Taking little room at a time would make small batches, so it waits for a quarter of the ring,
+ * or what is wanted. */
 uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want, int flags)
 {
 	uint32_t n = tx_free(s, l, want), enough = want < l->tx.size / 4 ? want : l->tx.size / 4;
@@ -190,9 +192,9 @@ uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want, int flags)
 	if (!n) {
 		s->tx.kernel_tx_full++;
 		udplane_store64(&s->tx.counters->kernel_tx_full, s->tx.kernel_tx_full);
-		__atomic_store_n(
-			&s->att->checked_ns, 0,
-			__ATOMIC_RELAXED); /* now, or this would overtake what a dead one left */
+		__atomic_store_n(&s->att->checked_ns, 0,
+				 /* at once: this must not overtake what a dead udplaned has left */
+				 __ATOMIC_RELAXED);
 		attach_look(s->att, clock_now_ns());
 	}
 	return n < want ? n : want;
@@ -217,7 +219,7 @@ void tx_publish(struct sock *s, struct lane *l, uint32_t cnt)
 	s->tx.used = true;
 	s->tx.end = l->tx.idx;
 	s->tx.fast_tx += cnt;
-	/* pairs with the worker's, between its `awake` = 0 and its last look at the ring */
+	/* pairs with the worker's fence, between its `awake` = 0 and its last read of the ring */
 	udplane_fence();
 	if (unlikely(!udplane_load32(&l->zone->awake)) && lane_ring_doorbell(s->att, l))
 		udplane_store64(&s->tx.counters->engages, sock_count_engages(s, 1));

@@ -12,16 +12,19 @@
 extern "C" {
 #endif
 
-/* May cnt datagrams go through the ring now? The lane, locked; or NULL. tx.lock held. */
+/* Returns the lane, locked, if cnt datagrams may go through its ring now; else NULL. */
 struct lane *tx_open(struct sock *s, uint32_t cnt);
-/* Room for up to want entries; waits a little for the first. 0: none. */
+/* Returns the room in the ring, up to want entries. Waits up to TX_FULL_WAIT_NS if there is
+ * none. */
 uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want, int flags);
-bool tx_alive(const struct sock *s); /* does udplaned still take what s sends? s has a lane */
-/* Entry i behind the last published: payload is in its slot. */
+/* returns true if udplaned still takes what s, which has a lane, sends */
+bool tx_alive(const struct sock *s);
+/* Fills entry i behind the last published one; its payload is in its slot. */
 void tx_fill(struct sock *s, struct lane *l, uint32_t i, const struct dest *d, uint32_t len);
-/* Publishes cnt entries and rings the doorbell if need be; the lane stays locked. */
+/* Publishes cnt entries, and rings the doorbell if the worker sleeps. The lane stays locked. */
 void tx_publish(struct sock *s, struct lane *l, uint32_t cnt);
-/* A connected socket with an error to report: the kernel's call does. tx.lock held. */
+/* Returns true if a connected socket has an error to report, which a send through the kernel
+ * does. */
 bool tx_error_pending(struct sock *s);
 static inline uint8_t *tx_slot(const struct attach *a, const struct lane *l, uint32_t i)
 {
@@ -35,7 +38,7 @@ static inline uint32_t tx_max_len(const struct attach *a, const struct dest *d)
 	return max < a->tx_slot_size ? max : a->tx_slot_size;
 }
 void tx_count_kernel(struct sock *s, uint32_t cnt); /* tx.lock held */
-/* Gives up what is reserved, if anything. Not locked in a forked child. */
+/* Gives up what is reserved, if anything. In a forked child it is called without tx.lock. */
 void tx_cancel_reserved(struct sock *s);
 
 #ifdef __cplusplus

@@ -75,8 +75,8 @@ bool visit_end(struct visit *v)
 	return true;
 }
 
-/* This thread's own are calls that it has left, or that a handler, which is what runs now, has
- * interrupted: these will see it. */
+/* An entry of this thread is a call that it has left by a jump, or that the handler that runs
+ * now has interrupted; the latter notices by itself. */
 static bool visitor_gone(const struct visitor *e, uintptr_t thread)
 {
 	uint32_t tid;

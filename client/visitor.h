@@ -10,15 +10,15 @@
 extern "C" {
 #endif
 
-/* A call that is in a system call on the socket's descriptors, without a lock. It may never come
- * back: a handler jumps out of it, or the thread is cancelled. So these are entered by name, and
- * not just counted. All atomic. */
+/* A visitor: a call that is in a system call on the socket's descriptors, without a lock. It may
+ * never return, if a handler jumps out of it or the thread is cancelled. So its thread is noted,
+ * instead of a count. All fields are atomic. */
 struct visitor {
-	uintptr_t thread; /* thread_id(); 0: free */
+	uintptr_t thread; /* thread_id(); 0 if the entry is free */
 	uintptr_t frame;
-	uintptr_t tid_of; /* whose tid it is */
-	uint32_t tid;	  /* 0: not known */
-	/* in ppoll(2), which does no harm to whatever has the descriptor's number later */
+	uintptr_t tid_of; /* the thread that tid is of */
+	uint32_t tid;	  /* 0 if not known */
+	/* it is in ppoll(2), which is harmless if another file gets the descriptor's number */
 	bool sleeps;
 };
 

@@ -23,7 +23,8 @@
 
 /* --- spinning --- */
 
-/* Has the spinner a core to itself? Fewer CPUs than workers, this thread and whoever else: no. */
+/* Returns true if a spinning thread must yield: there are fewer CPUs than workers, this thread
+ * and one more. */
 static bool rx_must_yield(struct sock *s)
 {
 	cpu_set_t set;
@@ -57,7 +58,8 @@ bool rx_would_spin(const struct sock *s)
 	return s->rx.rxq_cnt && context.spin_ns && attach_awake(s->att);
 }
 
-/* True: look again (something has come, or the kernel socket is due); false: spun enough. */
+/* Returns true if something has arrived or the kernel socket is due; false if it has spun long
+ * enough. */
 static bool rx_spin(struct sock *s, struct rx_wait *w)
 {
 	bool yield = rx_must_yield(s);
@@ -87,8 +89,8 @@ static bool rx_spin(struct sock *s, struct rx_wait *w)
 
 enum handlers { HANDLERS_RESTART = 1, HANDLERS_END = 2, HANDLERS_BOTH = 3 };
 
-/* Of which kinds are the process's handlers: recv(2) goes on after one with SA_RESTART, and ends
- * after others. */
+/* Returns which kinds of handlers the process has: recv(2) continues after one with SA_RESTART,
+ * and ends after others. */
 static uint32_t handlers_look(uint64_t now)
 {
 	struct sigaction sa;
@@ -97,7 +99,9 @@ static uint32_t handlers_look(uint64_t now)
 	for (int i = 1; i < NSIG; i++) {
 		if (i == SIGSEGV || i == SIGBUS || i == SIGFPE || i == SIGILL || i == SIGABRT ||
 		    i == SIGTRAP || i == SIGSYS)
-			continue; /* of crash reporters; they do not come from outside */
+			/* crash reporters have handlers for these; they are not sent from
+			 * outside */
+			continue;
 		if (sigaction(i, NULL, &sa) || sa.sa_handler == SIG_DFL || sa.sa_handler == SIG_IGN)
 			continue;
 		kinds |= sa.sa_flags & SA_RESTART ? HANDLERS_RESTART : HANDLERS_END;
@@ -116,12 +120,10 @@ static uint32_t handlers_known(uint64_t now)
 	return __atomic_load_n(&context.handlers, __ATOMIC_RELAXED);
 }
 
-/*
- * ppoll(2), which ends after any handler. So if all handlers have SA_RESTART, the caller goes on;
- * if none has, it ends; if there are both kinds, the kernel decides (restart.c). A timed receive
- * ends after any handler, as Linux's does. Where both kinds were not there yet a moment ago, EINTR:
- * a program with such a mixture must expect it.
- */
+/* ppoll(2) ends after any handler. If all handlers have SA_RESTART, the caller continues; if
+ * none has, it ends; if there are both kinds, the kernel decides (restart.c). A timed receive
+ * ends after any handler, as in Linux. If the second kind has only just been installed, the
+ * result is EINTR, which a program with both kinds must expect. */
 static int rx_poll_fd(struct pollfd *p, uint64_t now, uint64_t left, bool timed)
 {
 	struct timespec ts = {(time_t)(left / 1000000000u), (long)(left % 1000000000u)};
@@ -131,22 +133,22 @@ static int rx_poll_fd(struct pollfd *p, uint64_t now, uint64_t left, bool timed)
 		n = restart_poll(p, left);
 	if (n != -ENOSYS)
 		return n;
-	n = ppoll(p, 1, &ts, NULL); /* the thread may end here, or a handler jump out of it */
+	/* the thread may be cancelled here, or a handler may jump out of it */
+	n = ppoll(p, 1, &ts, NULL);
 	if (n < 0)
 		n = -errno;
 	return n == -EINTR && !timed && handlers_look(now) == HANDLERS_RESTART ? -ERESTART : n;
 }
 
-/* The thread held no lock of the library a moment ago, but perhaps in a call that this one, a
- * handler's, has interrupted. */
+/* The thread itself holds no lock, except perhaps in a call that this one, in a handler, has
+ * interrupted. */
 static void rx_lock_again(struct sock *s)
 {
 	while (!sock_take_rx(s))
 		sched_yield();
 }
 
-/* After shutdown() the descriptor is readable for good, and only a call that would wait returns 0.
- */
+/* After shutdown() the descriptor stays readable, and only a call that would wait returns 0. */
 static bool sock_is_shut(const struct sock *s)
 {
 	return raw_poll(s->kfd, POLLRDHUP) & (POLLRDHUP | POLLHUP);
@@ -164,7 +166,7 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 	if (rx_ready(s) || (s->rx.error_queue && rx_hide_error(s)))
 		return 0;
 	flags = fcntl(s->kfd,
-		      F_GETFL); /* another process may share the socket and have changed it */
+		      F_GETFL); /* another process that shares the socket may have changed it */
 	if (flags >= 0 && (flags & O_NONBLOCK))
 		return -EAGAIN;
 	if (w->deadline_ns) {
@@ -174,7 +176,7 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 	}
 	if (!s->att && __atomic_load_n(&s->life.retry_ns, __ATOMIC_RELAXED) != UINT64_MAX &&
 	    left > ATTACH_RETRY_MAX_NS) {
-		left = ATTACH_RETRY_MAX_NS; /* has udplaned come (back)? */
+		left = ATTACH_RETRY_MAX_NS; /* to check whether udplaned has come back */
 		capped = true;
 	}
 	if (left > RX_SLEEP_MAX_NS) {
@@ -199,7 +201,8 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 	}
 	if (visit_lasts(&v) && !s->closed &&
 	    !(n > 0 &&
-	      (p.revents & POLLNVAL))) { /* the latter: close(2) instead of udplane_close() */
+	      /* POLLNVAL: the program called close(2) instead of udplane_close() */
+	      (p.revents & POLLNVAL))) {
 		w->hup = n > 0 && sock_is_shut(s);
 		visit_end(&v);
 		return err;

@@ -12,15 +12,16 @@ extern "C" {
 #endif
 
 struct rx_wait {
-	uint64_t deadline_ns; /* 0: none */
-	uint64_t spin_end_ns; /* 0: not spinning (any more) */
-	bool hup;	      /* shutdown() was called on the socket, by whatever road */
+	uint64_t deadline_ns; /* 0 if none */
+	uint64_t spin_end_ns; /* 0 if not spinning, or no longer */
+	bool hup;	      /* shutdown() was called on the socket, by this library or not */
 	bool begun;
 };
-/* Waits until a receive is worth another try: 0; or -EAGAIN (time is up), -EINTR, each after a last
- * try. Drops rx.lock while it sleeps. -EBADF: closed meanwhile, and rx.lock is not held. */
+/* Waits until a receive is worth another try. Returns 0; -EAGAIN if the time is up, or -EINTR,
+ * each to be followed by a last try; -EBADF if the socket was closed, and then rx.lock is not
+ * held. Drops rx.lock while it sleeps. */
 int rx_wait(struct sock *s, struct rx_wait *w);
-/* Will a wait spin first? */
+/* Returns true if a wait would spin first. */
 bool rx_would_spin(const struct sock *s);
 
 #ifdef __cplusplus
