@@ -72,20 +72,27 @@ void claim_other_text(const struct claim_other *o, char *text, size_t text_len);
 /* c's socket as the kernel would list it. */
 void claim_to_other(const struct claim *c, struct claim_other *o);
 
-int claim_diag_open(void); /* a netlink socket, or -errno */
+/* A netlink socket, and the number of the last request there. */
+struct claim_diag {
+	struct mnl_socket *nl; /* NULL: not open */
+	uint32_t seq;
+};
+
+/* *d: all zero, or closed. 0 or -errno. */
+int claim_diag_open(struct claim_diag *d);
+void claim_diag_close(struct claim_diag *d);
 
 /* A listing in steps: a port of 10 000 sockets takes some 10 ms. */
 struct claim_scan {
-	int nl; /* claim_diag_open; nothing else may be asked there meanwhile */
-	uint32_t seq;
-	uint16_t port_be; /* 0: every port */
-	uint8_t family;	  /* being listed now */
+	struct claim_diag *diag; /* nothing else may be asked there meanwhile */
+	uint16_t port_be;	 /* 0: every port */
+	uint8_t family;		 /* being listed now */
 	bool running;
 	uint64_t messages; /* answers of the kernel that were read: what it has cost */
 };
 
-/* 0 or -errno. *s: all zero, or of an earlier scan that has ended. */
-int claim_scan_begin(struct claim_scan *s, int nl, uint16_t port_be);
+/* 0 or -errno. Any earlier scan of *s has ended or is given up. */
+int claim_scan_begin(struct claim_scan *s, struct claim_diag *diag, uint16_t port_be);
 /* Reads one answer of the kernel (32 KiB at most) and calls found() for each socket in it. 1: there
  * is more; 0: that was all; -errno. */
 int claim_scan_step(struct claim_scan *s, void (*found)(void *arg, const struct claim_other *o),
@@ -93,7 +100,8 @@ int claim_scan_step(struct claim_scan *s, void (*found)(void *arg, const struct 
 
 /* Whom Linux gives a datagram from key's peer to key's address that comes by that interface: one
  * question, one answer, whatever the number of sockets. 0, -ENOENT: nobody, or -errno. */
-int claim_winner(int nl, const struct port_key *key, int ifindex, struct claim_other *winner);
+int claim_winner(struct claim_diag *diag, const struct port_key *key, int ifindex,
+		 struct claim_other *winner);
 
 #ifdef __cplusplus
 }

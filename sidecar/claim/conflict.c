@@ -7,48 +7,58 @@
 #include "sidecar/claim/claim.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <libmnl/libmnl.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
-#include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #define DIAG_ESTABLISHED 1     /* TCP_ESTABLISHED: a connected UDP socket */
 #define ANSWER_LEN	 32768 /* netlink fills no more in one go of a dump */
 
-int claim_diag_open(void)
+int claim_diag_open(struct claim_diag *d)
 {
-	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_SOCK_DIAG);
-
-	return fd < 0 ? -errno : fd;
+	d->nl = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	return d->nl ? 0 : -errno;
 }
 
-struct diag_request {
-	struct nlmsghdr nlh;
-	struct inet_diag_req_v2 req;
-};
-
-static int send_request(int nl, struct diag_request *m, uint8_t family, uint16_t flags,
-			uint32_t seq)
+void claim_diag_close(struct claim_diag *d)
 {
-	m->nlh.nlmsg_len = sizeof(*m);
-	m->nlh.nlmsg_type = SOCK_DIAG_BY_FAMILY;
-	m->nlh.nlmsg_flags = NLM_F_REQUEST | flags;
-	m->nlh.nlmsg_seq = seq;
-	m->req.sdiag_family = family;
-	m->req.sdiag_protocol = IPPROTO_UDP;
-	m->req.idiag_states = ~0u;
-	return send(nl, m, sizeof(*m), 0) < 0 ? -errno : 0;
+	if (d->nl)
+		mnl_socket_close(d->nl);
+	d->nl = NULL;
 }
 
-static void read_other(const struct inet_diag_msg *d, size_t len, struct claim_other *o)
+static int ask(struct claim_diag *d, uint8_t family, uint16_t flags,
+	       const struct inet_diag_sockid *id)
 {
-	const struct rtattr *a = (const void *)(d + 1);
+	char buf[256] __attribute__((aligned(8)));
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct inet_diag_req_v2 *req = mnl_nlmsg_put_extra_header(nlh, sizeof(*req));
 
+	if (!d->nl)
+		return -EBADF;
+	nlh->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+	nlh->nlmsg_flags = NLM_F_REQUEST | flags;
+	nlh->nlmsg_seq = ++d->seq;
+	req->sdiag_family = family;
+	req->sdiag_protocol = IPPROTO_UDP;
+	req->idiag_states = ~0u;
+	req->id = *id;
+	return mnl_socket_sendto(d->nl, nlh, nlh->nlmsg_len) < 0 ? -errno : 0;
+}
+
+/* Returns false if the message is too short. */
+static bool read_other(const struct nlmsghdr *nlh, struct claim_other *o)
+{
+	const struct inet_diag_msg *d = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *a;
+
+	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*d))
+		return false;
 	memset(o, 0, sizeof(*o));
 	o->cookie = d->id.idiag_cookie[0] | (uint64_t)d->id.idiag_cookie[1] << 32;
 	o->ifindex = (int)d->id.idiag_if;
@@ -58,17 +68,11 @@ static void read_other(const struct inet_diag_msg *d, size_t len, struct claim_o
 		udplane_addr_set(&o->peer, d->idiag_family, d->id.idiag_dst);
 		o->peer.port_be = d->id.idiag_dport;
 	}
-	for (len -= sizeof(*d);
-	     len >= sizeof(*a) && a->rta_len >= sizeof(*a) && a->rta_len <= len;) {
-		size_t step = RTA_ALIGN(a->rta_len);
-
-		if (a->rta_type == INET_DIAG_SKV6ONLY && a->rta_len > sizeof(*a))
-			o->v6only = *(const uint8_t *)RTA_DATA(a);
-		if (step > len)
-			break;
-		len -= step;
-		a = (const void *)((const char *)a + step);
-	}
+	mnl_attr_for_each(a, nlh, sizeof(*d))
+		if (mnl_attr_get_type(a) == INET_DIAG_SKV6ONLY &&
+		    mnl_attr_validate(a, MNL_TYPE_U8) >= 0)
+			o->v6only = mnl_attr_get_u8(a);
+	return true;
 }
 
 bool claim_overlaps(const struct claim_other *o, const struct claim *c, int ifindex)
@@ -119,15 +123,20 @@ void claim_to_other(const struct claim *c, struct claim_other *o)
 
 /* --- all sockets, or those of one port --- */
 
-int claim_scan_begin(struct claim_scan *s, int nl, uint16_t port_be)
+static int ask_for_list(struct claim_scan *s)
 {
-	struct diag_request m = {0};
+	/* udp_dump() filters by the port; 0: all */
+	const struct inet_diag_sockid id = {.idiag_sport = s->port_be};
+
+	return ask(s->diag, s->family, NLM_F_DUMP, &id);
+}
+
+int claim_scan_begin(struct claim_scan *s, struct claim_diag *diag, uint16_t port_be)
+{
 	int err;
 
-	*s = (struct claim_scan){
-		.nl = nl, .seq = s->seq + 1, .port_be = port_be, .family = AF_INET};
-	m.req.id.idiag_sport = port_be; /* udp_dump() filters by it; 0: all */
-	err = send_request(nl, &m, s->family, NLM_F_DUMP, s->seq);
+	*s = (struct claim_scan){.diag = diag, .port_be = port_be, .family = AF_INET};
+	err = ask_for_list(s);
 	s->running = !err;
 	return err;
 }
@@ -135,28 +144,42 @@ int claim_scan_begin(struct claim_scan *s, int nl, uint16_t port_be)
 /* The dump of one family has ended: the next, if there is one. */
 static int next_family(struct claim_scan *s)
 {
-	struct diag_request m = {0};
 	int err;
 
 	s->running = s->family == AF_INET;
 	if (!s->running)
 		return 0;
 	s->family = AF_INET6;
-	m.req.id.idiag_sport = s->port_be;
-	err = send_request(s->nl, &m, s->family, NLM_F_DUMP, ++s->seq);
+	err = ask_for_list(s);
 	if (err == -ENOENT) /* a kernel without IPv6 */
 		err = s->running = 0;
 	s->running = !err && s->running;
 	return err ? err : s->running;
 }
 
+struct listing {
+	void (*found)(void *arg, const struct claim_other *o);
+	void *arg;
+};
+
+static int list_one(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct listing *l = arg;
+	struct claim_other o;
+
+	if (read_other(nlh, &o))
+		l->found(l->arg, &o);
+	return MNL_CB_OK;
+}
+
 int claim_scan_step(struct claim_scan *s, void (*found)(void *arg, const struct claim_other *o),
 		    void *arg)
 {
 	char buf[ANSWER_LEN] __attribute__((aligned(8)));
-	const struct nlmsghdr *h = (const void *)buf;
-	ssize_t n = recv(s->nl, buf, sizeof(buf), MSG_DONTWAIT);
-	size_t left = (size_t)n;
+	struct listing l = {found, arg};
+	const struct nlmsghdr *nlh = (const void *)buf;
+	ssize_t n = mnl_socket_recvfrom(s->diag->nl, buf, sizeof(buf));
+	int ret;
 
 	if (n < 0 && errno == EINTR)
 		return 1;
@@ -165,61 +188,48 @@ int claim_scan_step(struct claim_scan *s, void (*found)(void *arg, const struct 
 		return -errno;
 	}
 	s->messages++;
-	for (; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
-		struct claim_other o;
-
-		if (h->nlmsg_seq != s->seq)
-			continue; /* the rest of an answer that was given up */
-		if (h->nlmsg_type == NLMSG_DONE)
-			return next_family(s);
-		if (h->nlmsg_type == NLMSG_ERROR) {
-			int err = ((const struct nlmsgerr *)NLMSG_DATA(h))->error;
-
-			if (err == -ENOENT && s->family == AF_INET6) /* a kernel without IPv6 */
-				err = 0;
-			s->running = false;
-			return err;
-		}
-		if (h->nlmsg_len < NLMSG_LENGTH(sizeof(struct inet_diag_msg)))
-			continue;
-		read_other(NLMSG_DATA(h), h->nlmsg_len - NLMSG_HDRLEN, &o);
-		found(arg, &o);
-	}
-	return 1;
+	if (!mnl_nlmsg_ok(nlh, (int)n) || nlh->nlmsg_seq != s->diag->seq)
+		return 1; /* the rest of an answer that was given up */
+	ret = mnl_cb_run(buf, (size_t)n, s->diag->seq, 0, list_one, &l);
+	if (ret == MNL_CB_OK)
+		return 1;
+	if (ret == MNL_CB_STOP)
+		return next_family(s);
+	s->running = false;
+	return errno == ENOENT && s->family == AF_INET6 ? 0 : -errno; /* a kernel without IPv6 */
 }
 
 /* --- just one --- */
 
-int claim_winner(int nl, const struct port_key *key, int ifindex, struct claim_other *winner)
+static int take_winner(const struct nlmsghdr *nlh, void *winner)
+{
+	return read_other(nlh, winner) ? MNL_CB_STOP : MNL_CB_OK;
+}
+
+int claim_winner(struct claim_diag *diag, const struct port_key *key, int ifindex,
+		 struct claim_other *winner)
 {
 	char buf[4096] __attribute__((aligned(8)));
-	const struct nlmsghdr *h = (const void *)buf;
-	static uint32_t seq; /* the control thread's */
-	struct diag_request m = {0};
-	ssize_t n;
-	int err;
-
-	while (recv(nl, buf, sizeof(buf), MSG_DONTWAIT) > 0)
-		;
 	/* udp_dump_one() takes source and destination as the datagram has them. */
-	memcpy(m.req.id.idiag_src, key->peer.addr, 16);
-	memcpy(m.req.id.idiag_dst, key->local.addr, 16);
-	m.req.id.idiag_sport = key->peer.port_be;
-	m.req.id.idiag_dport = key->local.port_be;
-	m.req.id.idiag_if = (uint32_t)ifindex;
-	m.req.id.idiag_cookie[0] = m.req.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
-	err = send_request(nl, &m, key->local.family, 0, ++seq);
+	struct inet_diag_sockid id = {
+		.idiag_sport = key->peer.port_be,
+		.idiag_dport = key->local.port_be,
+		.idiag_if = (uint32_t)ifindex,
+		.idiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE},
+	};
+	ssize_t n;
+	int err, ret;
+
+	memcpy(id.idiag_src, key->peer.addr, 16);
+	memcpy(id.idiag_dst, key->local.addr, 16);
+	while (diag->nl && mnl_socket_recvfrom(diag->nl, buf, sizeof(buf)) > 0)
+		;
+	err = ask(diag, key->local.family, 0, &id);
 	if (err)
 		return err;
-	n = recv(nl, buf, sizeof(buf), MSG_DONTWAIT); /* the kernel has answered within send() */
+	n = mnl_socket_recvfrom(diag->nl, buf, sizeof(buf)); /* answered within the sending */
 	if (n < 0)
 		return -errno;
-	if (!NLMSG_OK(h, (size_t)n) || h->nlmsg_seq != seq)
-		return -EPROTO;
-	if (h->nlmsg_type == NLMSG_ERROR)
-		return ((const struct nlmsgerr *)NLMSG_DATA(h))->error ?: -EPROTO;
-	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(struct inet_diag_msg)))
-		return -EPROTO;
-	read_other(NLMSG_DATA(h), h->nlmsg_len - NLMSG_HDRLEN, winner);
-	return 0;
+	ret = mnl_cb_run(buf, (size_t)n, diag->seq, 0, take_winner, winner);
+	return ret == MNL_CB_STOP ? 0 : ret == MNL_CB_OK ? -EPROTO : -errno;
 }

@@ -197,7 +197,6 @@ enum control_end control_run(struct config *cfg)
 		.cfg = cfg,
 		.epoll_fd = -1,
 		.lock_fd = -1,
-		.shared = {.scan_fd = -1, .first_fd = -1, .ask_fd = -1},
 		.listen.fd = -1,
 		.signals.fd = -1,
 		.tick.fd = -1,

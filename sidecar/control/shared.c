@@ -222,11 +222,11 @@ static void take_listing(struct control *c, struct shared_port *p)
 	p->listed_ns = clock_now_ns();
 }
 
-/* Half an answer may be left in the old descriptor. */
-static void reopen(int *nl)
+/* Half an answer may be left in the old socket. */
+static void reopen(struct claim_diag *diag)
 {
-	close(*nl);
-	*nl = claim_diag_open();
+	claim_diag_close(diag);
+	claim_diag_open(diag);
 }
 
 /* Lists one port at once, in LOOK_STEPS answers of the kernel. Returns 0; 1 if that was not enough;
@@ -240,7 +240,7 @@ static int list_now(struct control *c, struct shared_port *p)
 
 	p->next = (struct others){0};
 	p->collecting = true;
-	err = claim_scan_begin(&sh->first, sh->first_fd, p->port_be);
+	err = claim_scan_begin(&sh->first, &sh->first_diag, p->port_be);
 	for (int i = 0; i < LOOK_STEPS && !err && sh->first.running; i++) {
 		int more = claim_scan_step(&sh->first, on_listed, c);
 
@@ -249,7 +249,7 @@ static int list_now(struct control *c, struct shared_port *p)
 	if (!err && sh->first.running)
 		err = 1;
 	if (err)
-		reopen(&sh->first_fd);
+		reopen(&sh->first_diag);
 	else
 		take_listing(c, p);
 	free(p->next.o);
@@ -316,7 +316,7 @@ static void ask_winner(struct control *c, const struct sock *k, struct decide_rx
 
 	port_of(c, k->claim.key.local.port_be); /* listed from now on */
 	facts->winner = DECIDE_WINNER_NONE;
-	if (claim_winner(c->shared.ask_fd, &k->claim.key, c->rules.ifindex, &winner))
+	if (claim_winner(&c->shared.ask_diag, &k->claim.key, c->rules.ifindex, &winner))
 		return;
 	facts->winner = DECIDE_WINNER_CLAIMED;
 	if (winner.cookie == k->claim.cookie || index_cookie(&c->index, winner.cookie))
@@ -363,29 +363,26 @@ static void apply_decisions(struct control *c, struct sock *k, bool exact)
 int shared_open(struct control *c)
 {
 	struct shared *sh = &c->shared;
-	int *fd[] = {&sh->scan_fd, &sh->first_fd, &sh->ask_fd};
+	struct claim_diag *diag[] = {&sh->scan_diag, &sh->first_diag, &sh->ask_diag};
 	int err = 0;
 
 	sh->port = calloc(65536, sizeof(*sh->port));
-	for (int i = 0; i < 3; i++) {
-		*fd[i] = claim_diag_open();
-		err = *fd[i] < 0 && !err ? *fd[i] : err;
-	}
+	for (int i = 0; i < 3 && !err; i++)
+		err = claim_diag_open(diag[i]);
 	return sh->port ? err : -ENOMEM;
 }
 
 void shared_close(struct control *c)
 {
 	struct shared *sh = &c->shared;
-	int fd[] = {sh->scan_fd, sh->first_fd, sh->ask_fd};
 
 	while (!TAILQ_EMPTY(&sh->ports))
 		port_free(c, TAILQ_FIRST(&sh->ports));
 	free(sh->port);
 	sh->port = NULL;
-	for (int i = 0; i < 3; i++)
-		if (fd[i] >= 0)
-			close(fd[i]);
+	claim_diag_close(&sh->scan_diag);
+	claim_diag_close(&sh->first_diag);
+	claim_diag_close(&sh->ask_diag);
 }
 
 /* k is claimed now, so the other sockets need not wait for it as for one without udplane. */
@@ -495,9 +492,10 @@ static bool scan_next(struct control *c)
 			break;
 	if (!p)
 		return false;
-	if (sh->scan_fd < 0)
-		sh->scan_fd = claim_diag_open();
-	err = claim_scan_begin(&sh->scan, sh->scan_fd, sh->port_cnt > SCAN_PORTS ? 0 : p->port_be);
+	if (!sh->scan_diag.nl)
+		claim_diag_open(&sh->scan_diag);
+	err = claim_scan_begin(&sh->scan, &sh->scan_diag,
+			       sh->port_cnt > SCAN_PORTS ? 0 : p->port_be);
 	if (err)
 		log_warn("cannot list sockets: %s", strerror(-err));
 	return !err;
@@ -561,7 +559,7 @@ static void scan_work(struct control *c, uint64_t end)
 			more = claim_scan_step(&sh->scan, on_listed, c);
 			if (more < 0) {
 				log_warn("cannot list sockets: %s", strerror(-more));
-				reopen(&sh->scan_fd);
+				reopen(&sh->scan_diag);
 				scan_end(c);
 			} else if (!more) {
 				scan_took(c);

@@ -139,7 +139,7 @@ struct shared {
 	struct sock_list fresh;	 /* new sockets beside rivals, the oldest first */
 	/* NETLINK_SOCK_DIAG: for the listing in turns, for one while a client waits, and for
 	 * single questions */
-	int scan_fd, first_fd, ask_fd;
+	struct claim_diag scan_diag, first_diag, ask_diag;
 	struct claim_scan scan, first;
 	bool in_round;	   /* a listing of all of `ports` is under way */
 	uint64_t began_ns; /* start of this round, or of the last one */

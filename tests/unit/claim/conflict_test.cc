@@ -21,15 +21,14 @@ constexpr uint16_t kPort = 47117;
 struct Conflict : testing::Test {
 	void SetUp() override
 	{
-		nl = claim_diag_open();
-		ASSERT_GE(nl, 0);
+		ASSERT_EQ(claim_diag_open(&diag), 0);
 		ifindex = static_cast<int>(if_nametoindex("lo"));
 	}
 	void TearDown() override
 	{
 		for (int fd : fds)
 			close(fd);
-		close(nl);
+		claim_diag_close(&diag);
 	}
 	/* On 127.0.0.1 (or ::1), connected to that port of it; 0: not. */
 	int Open(uint16_t peer_port = 0, int family = AF_INET)
@@ -85,14 +84,14 @@ struct Conflict : testing::Test {
 	{
 		port_key key = Key(peer_port, family);
 		claim_other o{};
-		int err = claim_winner(nl, &key, ifindex, &o);
+		int err = claim_winner(&diag, &key, ifindex, &o);
 
 		return err == -ENOENT ? 0 : err ? UINT64_MAX : o.cookie;
 	}
 	std::multiset<uint64_t> Scan(uint16_t port, claim_scan *s)
 	{
 		std::multiset<uint64_t> got;
-		int more = claim_scan_begin(s, nl, htons(port));
+		int more = claim_scan_begin(s, &diag, htons(port));
 
 		EXPECT_EQ(more, 0);
 		do {
@@ -109,7 +108,8 @@ struct Conflict : testing::Test {
 		return got;
 	}
 
-	int nl = -1, ifindex = 0;
+	claim_diag diag{};
+	int ifindex = 0;
 	std::vector<int> fds;
 };
 
