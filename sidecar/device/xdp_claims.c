@@ -6,120 +6,64 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
-/* What is counted. A specific or connected claim counts twice: itself, and as a reason to look into
- * the map on its port. */
-enum ref_kind {
-	REF_WILD = 1,
-	REF_ADDR,
-	REF_CONN,
-	REF_PORT_ADDR,
-	REF_PORT_CONN,
-};
+#define KEY_WORDS KEY_HASH_WORDS_6
+_Static_assert(sizeof(struct xdp_conn_key) == KEY_WORDS * sizeof(uint32_t), "a key of key_hash");
 
-struct ref_key {
-	struct xdp_conn_key conn; /* zero where the kind does not use it */
-	uint8_t kind;
-	uint8_t v6;
-	uint8_t pad[2];
-};
-
-struct xdp_ref {
-	struct ref_key key;
-	uint32_t cnt; /* 0: free */
-};
-
-static uint32_t ref_hash(const struct ref_key *key)
-{
-	uint64_t h = 0x9e3779b97f4a7c15ull;
-	uint32_t word[sizeof(*key) / 4];
-
-	memcpy(word, key, sizeof(word));
-	for (size_t i = 0; i < sizeof(word) / sizeof(word[0]); i++) {
-		h = (h ^ word[i]) * 0xff51afd7ed558ccdull;
-		h ^= h >> 32;
-	}
-	return (uint32_t)h;
-}
-
-/* The entry of that key, or the free one where it would go. The table is never more than half full.
+/*
+ * What is counted, by keys of one form. A specific or connected claim counts twice: itself, and as
+ * a reason to look into the map on its port. Such a reason, like a wildcard, is a flag of a port:
+ * its key has no address, and the flag in the place of the peer's.
  */
-static struct xdp_ref *ref_find(struct xdp_claims *c, const struct ref_key *key)
+static struct xdp_conn_key flag_key(uint16_t port_be, uint32_t flag)
 {
-	uint32_t i = ref_hash(key) & c->ref_mask;
-
-	while (c->ref[i].cnt && memcmp(&c->ref[i].key, key, sizeof(*key)))
-		i = (i + 1) & c->ref_mask;
-	return &c->ref[i];
+	return (struct xdp_conn_key){.port_be = port_be, .peer.word_be[3] = flag};
 }
 
-/* Returns the count before, or -ENOSPC. */
-static int64_t ref_get(struct xdp_claims *c, const struct ref_key *key)
+static bool is_any(const struct xdp_addr *a)
 {
-	struct xdp_ref *r = ref_find(c, key);
-
-	if (!r->cnt) {
-		if (c->ref_cnt > c->ref_mask / 2)
-			return -ENOSPC;
-		c->ref_cnt++;
-		r->key = *key;
-	}
-	return r->cnt++;
+	return !(a->word_be[0] | a->word_be[1] | a->word_be[2] | a->word_be[3]);
 }
 
-/* Returns the count after. Entries that probed past the freed one move up, so no tombstones build
- * up. */
-static uint32_t ref_put(struct xdp_claims *c, const struct ref_key *key)
+static bool is_flag(const struct xdp_conn_key *key)
 {
-	struct xdp_ref *r = ref_find(c, key);
-	uint32_t hole = r - c->ref, i = hole, home;
+	return is_any(&key->addr);
+}
 
-	if (--r->cnt)
-		return r->cnt;
-	c->ref_cnt--;
-	for (;;) {
-		i = (i + 1) & c->ref_mask;
-		if (!c->ref[i].cnt)
-			return 0;
-		home = ref_hash(&c->ref[i].key) & c->ref_mask;
-		if (((i - home) & c->ref_mask) < ((i - hole) & c->ref_mask))
-			continue; /* still reachable */
-		c->ref[hole] = c->ref[i];
-		c->ref[i].cnt = 0;
-		hole = i;
-	}
+static bool is_addr(const struct xdp_conn_key *key)
+{
+	return !is_flag(key) && is_any(&key->peer);
+}
+
+static uint32_t ref_cnt(const struct xdp_claims *c, const struct xdp_conn_key *key)
+{
+	return c->ref.slot ? key_hash_find(&c->ref, c->secret, (const void *)key, KEY_WORDS) : 0;
+}
+
+static void ref_set(struct xdp_claims *c, const struct xdp_conn_key *key, uint32_t cnt)
+{
+	if (cnt)
+		key_hash_set(&c->ref, c->secret, (const void *)key, KEY_WORDS, cnt);
+	else
+		key_hash_delete(&c->ref, c->secret, (const void *)key, KEY_WORDS);
 }
 
 int xdp_claims_init(struct xdp_claims *c, uint32_t claim_max)
 {
-	uint32_t size = 64;
-
 	memset(c, 0, sizeof(*c));
-	while (size < claim_max * 4) /* two entries a claim, half full */
-		size *= 2;
-	c->ref = calloc(size, sizeof(*c->ref));
-	c->ref_mask = size - 1;
-	return c->ref ? 0 : -ENOMEM;
+	c->ref_max = 2 * claim_max;
+	return getrandom(c->secret, sizeof(c->secret), 0) == sizeof(c->secret) ? 0 : -errno;
 }
 
 void xdp_claims_free(struct xdp_claims *c)
 {
-	free(c->ref);
-	c->ref = NULL;
+	key_hash_free(&c->ref);
 }
 
 static bool is_v4(const struct xdp_addr *a)
 {
 	return !a->word_be[0] && !a->word_be[1] && a->word_be[2] == htonl(0xffff);
-}
-
-static uint16_t port_flag(const struct ref_key *key)
-{
-	switch (key->kind) {
-	case REF_WILD: return key->v6 ? XDP_PORT_WILD6 : XDP_PORT_WILD4;
-	case REF_PORT_ADDR: return key->v6 ? XDP_PORT_ADDR6 : XDP_PORT_ADDR4;
-	default: return key->v6 ? XDP_PORT_CONN6 : XDP_PORT_CONN4;
-	}
 }
 
 static void set_flag(struct xdp_claims *c, uint16_t port_be, uint16_t flag, bool on)
@@ -149,41 +93,49 @@ static int write_map(int fd, const void *key, bool on)
 }
 
 /* Makes the program see, or no longer see, one key. */
-static int publish(struct xdp_claims *c, const struct ref_key *key, bool on)
+static int publish(struct xdp_claims *c, const struct xdp_conn_key *key, bool on)
 {
-	struct xdp_addr_key addr = {.addr = key->conn.addr, .port_be = key->conn.port_be};
+	struct xdp_addr_key addr = {.addr = key->addr, .port_be = key->port_be};
 	int err;
 
 	if (!c->shared)
 		return 0;
-	switch (key->kind) {
-	case REF_ADDR:
-		err = write_map(c->addr_fd, &addr, on);
-		if (!err ||
-		    !on) /* diverting what the worker will not be told of would be a black hole */
-			set_flag(c, key->conn.port_be, slot_flag(c->shared, &key->conn.addr), on);
-		return err;
-	case REF_CONN: return write_map(c->conn_fd, &key->conn, on);
-	default: set_flag(c, key->conn.port_be, port_flag(key), on); return 0;
+	if (is_flag(key)) {
+		set_flag(c, key->port_be, (uint16_t)key->peer.word_be[3], on);
+		return 0;
 	}
-}
-
-static int insert_key(struct xdp_claims *c, const struct ref_key *key)
-{
-	int64_t before = ref_get(c, key);
-	int err;
-
-	if (before)
-		return before < 0 ? (int)before : 0;
-	err = publish(c, key, true);
-	if (err)
-		ref_put(c, key);
+	if (!is_addr(key))
+		return write_map(c->conn_fd, key, on);
+	err = write_map(c->addr_fd, &addr, on);
+	if (!err || !on) /* diverting what the worker will not be told of would be a black hole */
+		set_flag(c, key->port_be, slot_flag(c->shared, &key->addr), on);
 	return err;
 }
 
-static void remove_key(struct xdp_claims *c, const struct ref_key *key)
+static int insert_key(struct xdp_claims *c, const struct xdp_conn_key *key)
 {
-	if (!ref_put(c, key))
+	uint32_t before = ref_cnt(c, key);
+	int err;
+
+	if (!before) {
+		if (c->ref.cnt >= c->ref_max)
+			return -ENOSPC;
+		err = key_hash_reserve(&c->ref, c->secret, KEY_WORDS);
+		if (!err)
+			err = publish(c, key, true);
+		if (err)
+			return err;
+	}
+	ref_set(c, key, before + 1);
+	return 0;
+}
+
+static void remove_key(struct xdp_claims *c, const struct xdp_conn_key *key)
+{
+	uint32_t left = ref_cnt(c, key) - 1;
+
+	ref_set(c, key, left);
+	if (!left)
 		publish(c, key, false);
 }
 
@@ -197,37 +149,35 @@ static struct xdp_addr to_addr(uint8_t family, const void *ip)
 
 /* The keys of a claim: the thing itself, then what makes the program look for it. Returns how many,
  * or -EINVAL. */
-static int to_keys(const struct device_claim *claim, struct ref_key key[2])
+static int to_keys(const struct device_claim *claim, struct xdp_conn_key key[2])
 {
 	const struct udplane_addr *local = &claim->local, *peer = &claim->peer;
 	bool any = udplane_addr_is_any(local), connected = peer->family != 0;
+	bool v6 = local->family == AF_INET6;
 
-	memset(key, 0, 2 * sizeof(key[0]));
-	if (local->family != AF_INET && local->family != AF_INET6)
+	if (local->family != AF_INET && !v6)
 		return -EINVAL;
 	if (!local->port_be || (connected && (any || peer->family != local->family)))
 		return -EINVAL;
-	for (int i = 0; i < 2; i++) {
-		key[i].v6 = local->family == AF_INET6;
-		key[i].conn.port_be = local->port_be;
-	}
 	if (any) {
-		key[0].kind = REF_WILD;
+		key[0] = flag_key(local->port_be, v6 ? XDP_PORT_WILD6 : XDP_PORT_WILD4);
 		return 1;
 	}
-	key[0].conn.addr = to_addr(local->family, local->addr);
-	if (connected) {
-		key[0].conn.peer = to_addr(peer->family, peer->addr);
-		key[0].conn.peer_port_be = peer->port_be;
+	key[0] = (struct xdp_conn_key){.addr = to_addr(local->family, local->addr),
+				       .port_be = local->port_be};
+	if (!connected) {
+		key[1] = flag_key(local->port_be, v6 ? XDP_PORT_ADDR6 : XDP_PORT_ADDR4);
+		return 2;
 	}
-	key[0].kind = connected ? REF_CONN : REF_ADDR;
-	key[1].kind = connected ? REF_PORT_CONN : REF_PORT_ADDR;
+	key[0].peer = to_addr(peer->family, peer->addr);
+	key[0].peer_port_be = peer->port_be;
+	key[1] = flag_key(local->port_be, v6 ? XDP_PORT_CONN6 : XDP_PORT_CONN4);
 	return 2;
 }
 
 int xdp_claims_insert(struct xdp_claims *c, const struct device_claim *claim)
 {
-	struct ref_key key[2];
+	struct xdp_conn_key key[2];
 	int n = to_keys(claim, key), err;
 
 	if (n < 0)
@@ -243,12 +193,12 @@ int xdp_claims_insert(struct xdp_claims *c, const struct device_claim *claim)
 
 int xdp_claims_remove(struct xdp_claims *c, const struct device_claim *claim)
 {
-	struct ref_key key[2];
+	struct xdp_conn_key key[2];
 	int n = to_keys(claim, key);
 
 	if (n < 0)
 		return n;
-	if (!ref_find(c, &key[0])->cnt)
+	if (!ref_cnt(c, &key[0]))
 		return -ENOENT;
 	if (n == 2)
 		remove_key(c, &key[1]);
@@ -327,12 +277,11 @@ static bool fill_slots(struct xdp_shared *s, const struct xdp_addr *set, uint32_
 /* Sets the slots' flags on the ports where claims name their addresses. */
 static void flag_slots(struct xdp_claims *c)
 {
-	for (uint32_t i = 0; i <= c->ref_mask; i++) {
-		const struct ref_key *key = &c->ref[i].key;
+	const struct xdp_conn_key *key;
 
-		if (c->ref[i].cnt && key->kind == REF_ADDR)
-			set_flag(c, key->conn.port_be, slot_flag(c->shared, &key->conn.addr), true);
-	}
+	for (uint32_t i = 0; (key = key_hash_next(&c->ref, &i, KEY_WORDS));)
+		if (is_addr(key))
+			set_flag(c, key->port_be, slot_flag(c->shared, &key->addr), true);
 }
 
 /* The map holds all addresses, those in slots, too: what it holds then depends on nothing but the
@@ -571,6 +520,7 @@ void xdp_claims_set_translated(struct xdp_claims *c, bool on)
 int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd, int addr_fd,
 		   int conn_fd, int source_fd, int excluded_fd)
 {
+	const struct xdp_conn_key *key;
 	int err;
 
 	c->shared = shared;
@@ -588,11 +538,8 @@ int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd
 	if (!err)
 		err = publish_excluded(c, c->excluded, c->excluded_cnt);
 	for (int pass = 0; pass < 2; pass++) /* the flags last */
-		for (uint32_t i = 0; i <= c->ref_mask && !err; i++) {
-			uint8_t kind = c->ref[i].key.kind;
-
-			if (c->ref[i].cnt && pass == !(kind == REF_ADDR || kind == REF_CONN))
-				err = publish(c, &c->ref[i].key, true);
-		}
+		for (uint32_t i = 0; !err && (key = key_hash_next(&c->ref, &i, KEY_WORDS));)
+			if (is_flag(key) == (pass == 1))
+				err = publish(c, key, true);
 	return err;
 }

@@ -6,8 +6,8 @@
  * everything, so that it can be written again into a program loaded anew.
  *
  * Order against the program: what a port's flag points at is there before the flag is set, and goes
- * after it is cleared. Only the control thread calls; nothing here blocks, and nothing but init
- * allocates.
+ * after it is cleared. Only the control thread calls; nothing here blocks. Inserting and
+ * removing claims may allocate.
  */
 #ifndef SIDECAR_DEVICE_XDP_CLAIMS_H
 #define SIDECAR_DEVICE_XDP_CLAIMS_H
@@ -17,20 +17,20 @@
 
 #include "sidecar/device/device.h"
 #include "sidecar/device/xdp/udplane_xdp.h"
+#include "sidecar/port/key_hash.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-struct xdp_ref;
 
 struct xdp_claims {
 	/* The program's; set by xdp_claims_use. NULL: none is loaded. */
 	struct xdp_shared *shared;
 	int local_fd, addr_fd, conn_fd, source_fd, excluded_fd;
 
-	struct xdp_ref *ref; /* open-addressing hash table */
-	uint32_t ref_cnt, ref_mask;
+	struct key_hash ref; /* claims by their keys, see xdp_claims.c */
+	uint32_t ref_max;
+	uint64_t secret[KEY_HASH_SECRETS];
 	struct xdp_addr local[XDP_LOCAL_MAX];
 	uint32_t local_cnt;
 	struct device_source source[XDP_SOURCE_MAX];
@@ -40,7 +40,7 @@ struct xdp_claims {
 	bool translated;
 };
 
-/* claim_max: different claims at most. 0 or -ENOMEM. */
+/* claim_max: different claims at most. 0 or -errno. */
 int xdp_claims_init(struct xdp_claims *c, uint32_t claim_max);
 void xdp_claims_free(struct xdp_claims *c);
 

@@ -18,6 +18,7 @@
 #define SIDECAR_PORT_KEY_HASH_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -86,6 +87,19 @@ key_hash_of(const uint64_t *secret, const uint32_t *key, unsigned int words)
 		sum = key_hash_mix(sum ^ secret[4], key[8] ^ secret[5]);
 	}
 	return key_hash_mix(sum ^ secret[6], secret[7]);
+}
+
+/* All keys, in no order, while none is added or deleted: *i is 0 before the first call. NULL: that
+ * were all. */
+static inline const void *key_hash_next(const struct key_hash *h, uint32_t *i, unsigned int words)
+{
+	while (h->slot && *i <= h->mask) {
+		const uint32_t *slot = h->slot + (size_t)(*i)++ * (words + 1);
+
+		if (slot[words])
+			return slot;
+	}
+	return NULL;
 }
 
 /* The value, or 0. Only for a table that has held a key at some time: slot is not NULL. */

@@ -122,7 +122,7 @@ TEST_F(XdpClaims, FullTablesSayNoSpace)
 	for (int i = 0; i < inserted; i++)
 		ASSERT_EQ(remove(claim("192.0.2.1", 7, "10.0.0.1", 1 + i)), 0);
 	EXPECT_EQ(shared()->port[htons(7)], 0);
-	EXPECT_EQ(claims.ref_cnt, 1u);
+	EXPECT_EQ(claims.ref.cnt, 1u);
 }
 
 /* Random claims and local addresses against a plain model; counts, collisions, moved entries and
