@@ -54,7 +54,7 @@ static void no_snapshot(struct verdict *v, const struct verdict_input *in)
 	bool absent = in->attach_error == -ENOENT || in->attach_error == -ENOTDIR ||
 		      in->attach_error == -ECONNREFUSED;
 
-	say(v->text, "%s; sockets work at kernel speed meanwhile", in->attach_text);
+	say(v->text, "%s; until then sockets work at kernel speed", in->attach_text);
 	if (absent) {
 		v->reason = reason_name(UDPLANE_REASON_NO_SIDECAR);
 		say(v->todo, "start udplaned, or name its socket with --socket or UDPLANE_SOCKET");
@@ -70,9 +70,9 @@ static void no_snapshot(struct verdict *v, const struct verdict_input *in)
 static void not_running(struct verdict *v, const struct snapshot *s)
 {
 	v->reason = state_name(s->state);
-	say(v->text, "udplaned is %s; sockets work at kernel speed meanwhile", v->reason);
+	say(v->text, "udplaned is %s; until it runs, sockets work at kernel speed", v->reason);
 	if (s->state == UDPLANE_STATE_STARTING)
-		say(v->todo, "ask again in a second; if it stays so, look at udplaned's log");
+		say(v->todo, "ask again in a second; if it is still so, look at udplaned's log");
 	else
 		say(v->todo, "start udplaned again: sockets attach by themselves");
 }
@@ -145,7 +145,7 @@ static void diverted(struct verdict *v, const struct snapshot *s, const struct f
 	} else if (v->rx.kind == PATH_RESTING || (v->rx.kind == PATH_IDLE && !any_engaged(s))) {
 		rests(v, s);
 	} else if (v->rx.kind == PATH_IDLE && v->tx.kind == PATH_IDLE) {
-		say(v->text, "%s; too little traffic in the last seconds to see it",
+		say(v->text, "%s; there was too little traffic in the last seconds to measure it",
 		    s->backend_text);
 	} else {
 		say(v->text, "%s", s->backend_text);
@@ -181,8 +181,8 @@ static void no_device(struct verdict *v, const struct snapshot *s)
 	v->reason = reason_name(UDPLANE_REASON_BACKEND_KERNEL);
 	say(v->text, "udplaned runs without a device: %s%s%s", s->backend_text,
 	    s->mode_text[0] ? "; " : "", s->mode_text);
-	say(v->todo, "remove that cause and restart udplaned; sockets work at kernel speed "
-		     "meanwhile");
+	say(v->todo,
+	    "remove that cause and restart udplaned; until then sockets work at kernel speed");
 }
 
 static void not_asked(struct verdict *v, const struct snapshot *s)
@@ -238,12 +238,12 @@ static void not_claimed(struct verdict *v, const struct snapshot *s, const struc
 		snprintf(who, sizeof(who), "pid %d (%s)", k->pid, k->comm);
 	else
 		snprintf(who, sizeof(who), "a process of uid %u", k->uid);
-	say(v->text, "%s holds it (%s) with a socket that claims nothing from udplaned", who,
+	say(v->text, "%s has bound it (%s) with a socket that does not use udplane", who,
 	    format_addr(local, &k->local));
 	add_refusals(v, s);
 	say(v->todo, "link the program with libudplane, or run it with "
 		     "LD_PRELOAD=libudplane-preload.so (annotation udplane.io/preload); if it does "
-		     "already, set UDPLANE_LOG=1 for it: it says why its claim failed");
+		     "already, set UDPLANE_LOG=1 for it: its log then says why the claim failed");
 }
 
 static bool is_loopback(const struct udplane_addr *a)
@@ -258,7 +258,8 @@ static void on_loopback(struct verdict *v, const struct plain_socket *k)
 	char local[FORMAT_ADDR_SIZE];
 
 	v->reason = reason_name(UDPLANE_REASON_NOT_LOCAL);
-	say(v->text, "the socket on it is bound to %s, whose datagrams never come by a device",
+	say(v->text,
+	    "the socket on it is bound to %s, whose datagrams never come by a network device",
 	    format_addr(local, &k->local));
 	say(v->todo, "bind to the address of udplaned's interface, or to the wildcard");
 }
@@ -266,7 +267,8 @@ static void on_loopback(struct verdict *v, const struct plain_socket *k)
 static void nobody(struct verdict *v, const struct snapshot *s)
 {
 	v->reason = "nobody";
-	say(v->text, "asked for, but no socket is bound to it in this network namespace");
+	say(v->text, "udplaned was asked to divert it, but no socket is bound to it in this "
+		     "network namespace");
 	add_refusals(v, s);
 	say(v->todo, "start the program that serves it");
 }

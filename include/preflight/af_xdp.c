@@ -53,8 +53,8 @@ static void judge_kernel(struct preflight *p, const struct af_xdp_facts *f)
 			      "CONFIG_XDP_SOCKETS; or use backend kernel");
 	else
 		preflight_add(p, "af_xdp", PREFLIGHT_BAD,
-			      "an AF_XDP socket: %s; a seccomp profile or a missing CAP_NET_RAW "
-			      "may forbid it",
+			      "cannot open an AF_XDP socket: %s; check the seccomp profile, and "
+			      "that CAP_NET_RAW is there",
 			      strerror(f->socket_err));
 }
 
@@ -84,7 +84,7 @@ static void judge_capabilities(struct preflight *p, const struct af_xdp_facts *f
 	if (has_cap(f, CAP_IPC_LOCK))
 		preflight_add(p, "memlock", PREFLIGHT_OK, "CAP_IPC_LOCK: no limit applies");
 	else if (f->memlock >= 2 * bytes)
-		preflight_add(p, "memlock", PREFLIGHT_OK, "RLIMIT_MEMLOCK suffices");
+		preflight_add(p, "memlock", PREFLIGHT_OK, "RLIMIT_MEMLOCK is high enough");
 	else
 		preflight_add(p, "memlock", PREFLIGHT_BAD,
 			      "RLIMIT_MEMLOCK is %llu KiB, and packet memory is locked: add "
@@ -98,21 +98,22 @@ static void judge_capabilities(struct preflight *p, const struct af_xdp_facts *f
 /* Devices made of others: AF_XDP binds in generic mode at best, and where frames go round it, to
  * none. */
 static const struct word layered[] = {
-	{"bond", "the ports of a bond get the frames, and no AF_XDP socket binds to the bond "
-		 "natively: give udplaned a VF or another NIC"},
-	{"team", "the ports of a team get the frames: give udplaned a VF or another NIC"},
+	{"bond", "the ports of the bond receive the frames, and an AF_XDP socket cannot bind to "
+		 "the bond in native mode: give udplaned a VF or another NIC"},
+	{"team", "the ports of the team receive the frames: give udplaned a VF or another NIC"},
 	{"bridge", "a bridge forwards most frames past it: give udplaned the interface of the pod"},
-	{"macvlan", "it has no native XDP, and frames between pods of one parent go round the XDP "
+	{"macvlan", "it has no native XDP, and frames between pods of one parent bypass the XDP "
 		    "program: use veth, or a VF"},
 	{"macvtap", "it has no native XDP: use veth, or a VF"},
 	{"ipvlan", "it shares its parent's MAC address, has no native XDP, and frames between pods "
-		   "of one parent go round the program: use veth, or a VF"},
+		   "of one parent bypass the XDP program: use veth, or a VF"},
 	{"vlan", "it has no native XDP: give udplaned the interface below it only if that carries "
 		 "the traffic untagged; else a VF"},
-	{"vxlan", "a tunnel has no native XDP: packets are built and parsed by the kernel"},
-	{"wireguard", "a tunnel has no Ethernet"},
-	{"dummy", "nothing is ever received on it"},
-	{"ifb", "it carries what traffic control redirects to it"},
+	{"vxlan", "a tunnel has no native XDP, because the kernel builds and parses its packets: "
+		  "use the interface below it, or a VF"},
+	{"wireguard", "a tunnel has no Ethernet: use the interface below it"},
+	{"dummy", "it never receives anything: use another interface"},
+	{"ifb", "it only carries what traffic control redirects to it: use another interface"},
 };
 
 /* With native XDP in the kernel, and those that take zero-copy sockets, too. */
@@ -154,17 +155,16 @@ static bool judge_interface(struct preflight *p, const struct af_xdp_facts *f)
 			f->interface);
 	else if (!f->ethernet)
 		preflight_add(p, "interface", PREFLIGHT_BAD,
-			      "%s (%s) is no Ethernet device: use another, or backend kernel",
+			      "%s (%s) is not an Ethernet device: use another, or backend kernel",
 			      f->interface, of);
 	else if (!f->up)
 		preflight_add(p, "interface", PREFLIGHT_BAD,
 			      "%s (%s) is down: ip link set dev %s up", f->interface, of,
 			      f->interface);
 	else if (!f->running)
-		preflight_add(
-			p, "interface", PREFLIGHT_WARN,
-			"%s (%s) is up without carrier: look at the cable, or at the other end",
-			f->interface, of);
+		preflight_add(p, "interface", PREFLIGHT_WARN,
+			      "%s (%s) is up but has no carrier: check the cable, or the other end",
+			      f->interface, of);
 	else
 		preflight_add(p, "interface", PREFLIGHT_OK, "%s (%s) is up", f->interface, of);
 	return f->exists && f->ethernet;
@@ -179,14 +179,15 @@ static void judge_kind(struct preflight *p, const struct af_xdp_facts *f)
 			      text);
 	else if (f->master[0])
 		preflight_add(p, "kind", PREFLIGHT_WARN,
-			      "%s is a port of %s (%s): addresses are there, and udplaned would "
-			      "take frames of the port before %s sees them; "
-			      "take it out of %s, or use another interface",
+			      "%s is a port of %s (%s), which has the addresses; udplaned would "
+			      "take frames of the port before %s sees them: remove it from %s, or "
+			      "use another interface",
 			      f->interface, f->master,
 			      f->master_kind[0] ? f->master_kind : "its master", f->master,
 			      f->master);
 	else
-		preflight_add(p, "kind", PREFLIGHT_OK, "no device of others, and no port of one");
+		preflight_add(p, "kind", PREFLIGHT_OK,
+			      "neither built on another interface nor a port of one");
 }
 
 static void judge_mtu(struct preflight *p, const struct af_xdp_facts *f)
@@ -198,8 +199,8 @@ static void judge_mtu(struct preflight *p, const struct af_xdp_facts *f)
 			      f->mtu, MTU_ONE_PAGE, f->interface, MTU_ONE_PAGE);
 	else if (f->mtu + ETHERNET_HEADER > FRAME_BYTES)
 		preflight_add(p, "mtu", PREFLIGHT_WARN,
-			      "%u: frames above %d bytes go the kernel's way with the default "
-			      "frame_size; set frame_size to 4096 if they matter",
+			      "%u: with the default frame_size the kernel handles frames above %d "
+			      "bytes; set frame_size to 4096 if they should be accelerated",
 			      f->mtu, FRAME_BYTES);
 	else
 		preflight_add(p, "mtu", PREFLIGHT_OK, "%u", f->mtu);
@@ -209,14 +210,16 @@ static void judge_queues(struct preflight *p, const struct af_xdp_facts *f)
 {
 	if (f->rx_queues > QUEUES_MAX)
 		preflight_add(p, "queues", PREFLIGHT_BAD,
-			      "%u receive queues, and udplaned takes %d: ethtool -L %s combined %d",
+			      "%u receive queues, and udplaned supports %d at most: ethtool -L %s "
+			      "combined %d",
 			      f->rx_queues, QUEUES_MAX, f->interface, QUEUES_MAX);
 	else
-		preflight_add(p, "queues", PREFLIGHT_OK, "%u receive queue%s%s", f->rx_queues,
-			      f->rx_queues == 1 ? "" : "s",
-			      f->rx_queues == 1
-				      ? ""
-				      : "; RSS spreads flows over them, and each has a socket");
+		preflight_add(
+			p, "queues", PREFLIGHT_OK, "%u receive queue%s%s", f->rx_queues,
+			f->rx_queues == 1 ? "" : "s",
+			f->rx_queues == 1
+				? ""
+				: "; RSS spreads flows over them, and each has an AF_XDP socket");
 }
 
 static void judge_program(struct preflight *p, const struct af_xdp_facts *f)
@@ -227,7 +230,8 @@ static void judge_program(struct preflight *p, const struct af_xdp_facts *f)
 		preflight_add(p, "xdp_program", PREFLIGHT_OK, "none is attached");
 	else if (ours)
 		preflight_add(p, "xdp_program", PREFLIGHT_OK,
-			      "program %u is udplaned's own: it runs here already", f->xdp_id);
+			      "program %u is udplaned's own: udplaned runs here already",
+			      f->xdp_id);
 	else
 		preflight_add(p, "xdp_program", PREFLIGHT_BAD,
 			      "program %u%s%s%s is attached: end its owner, or `ip link set dev %s "
@@ -245,7 +249,7 @@ static void judge_native(struct preflight *p, const struct af_xdp_facts *f)
 		preflight_add(p, "native_xdp", PREFLIGHT_OK, "a program can be attached natively");
 	else if (f->try_ == AF_XDP_TRY_GENERIC)
 		preflight_add(p, "native_xdp", PREFLIGHT_WARN,
-			      "%s refuses native XDP (%s): generic mode is used, which is hardly "
+			      "%s refuses native XDP (%s): generic mode is used, which is little "
 			      "faster than the kernel",
 			      driver, strerror(f->try_err));
 	else if (f->try_ == AF_XDP_TRY_NONE)
@@ -259,13 +263,13 @@ static void judge_native(struct preflight *p, const struct af_xdp_facts *f)
 		preflight_add(p, "native_xdp", PREFLIGHT_OK, "not tried, as a program is attached");
 	else if (AMONG(f->driver, zero_copy))
 		preflight_add(p, "native_xdp", PREFLIGHT_OK,
-			      "%s has native XDP and zero-copy sockets; --attach tries", driver);
+			      "%s has native XDP and zero-copy sockets; --attach tests it", driver);
 	else if (AMONG(f->driver, native))
-		preflight_add(p, "native_xdp", PREFLIGHT_OK, "%s has native XDP; --attach tries",
+		preflight_add(p, "native_xdp", PREFLIGHT_OK, "%s has native XDP; --attach tests it",
 			      driver);
 	else
 		preflight_add(p, "native_xdp", PREFLIGHT_WARN,
-			      "%s is not known to have native XDP; --attach tries (some drivers "
+			      "%s is not known to have native XDP; --attach tests it (some drivers "
 			      "take the link down for a second)",
 			      driver);
 }
@@ -274,15 +278,14 @@ static void judge_surroundings(struct preflight *p, const struct af_xdp_facts *f
 {
 	if (!strcmp(f->kind, "veth")) {
 		preflight_add(p, "offloads", PREFLIGHT_OK,
-			      "while udplaned runs natively, the other end of this veth cuts large "
-			      "TCP and UDP segments itself "
-			      "(its TSO is off)");
+			      "while udplaned runs natively, the other end of this veth segments "
+			      "large TCP and UDP packets in software (its TSO is off)");
 		if (f->peer_elsewhere)
 			preflight_add(p, "redirect_peer", PREFLIGHT_OK,
-				      "cannot be seen from here: a CNI that delivers by "
-				      "bpf_redirect_peer (Cilium with BPF host routing) goes round "
-				      "native XDP; udplaned finds that out and takes generic mode, "
-				      "unless its xdp mode was asked for");
+				      "cannot be detected from here: a CNI that delivers by "
+				      "bpf_redirect_peer (Cilium with BPF host routing) bypasses "
+				      "native XDP; udplaned detects that at run time and uses "
+				      "generic mode, unless xdp_mode is set");
 	}
 	if (f->rp_filter == 1)
 		preflight_add(p, "rp_filter", PREFLIGHT_OK,

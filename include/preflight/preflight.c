@@ -186,14 +186,15 @@ static void check_verbs(struct run *r)
 {
 	char path[PATH_MAX];
 
-	say(r, "driver", PREFLIGHT_OK, "%s, beside which DPDK's works", r->driver);
+	say(r, "driver", PREFLIGHT_OK, "%s; DPDK's driver works beside it", r->driver);
 	path_of(r, path, "/dev/infiniband");
 	if (!access(path, F_OK))
 		say(r, "verbs", PREFLIGHT_OK, "/dev/infiniband is there");
 	else
 		say(r, "verbs", PREFLIGHT_BAD,
-		    "there is no /dev/infiniband: load ib_uverbs and the driver's module for it "
-		    "(mlx5_ib) on the host, and give the container its nodes");
+		    "there is no /dev/infiniband: load ib_uverbs and the NIC driver's RDMA module "
+		    "(mlx5_ib) on the host, and give the container the device nodes in "
+		    "/dev/infiniband");
 }
 
 static void check_driver(struct run *r)
@@ -210,7 +211,8 @@ static void check_driver(struct run *r)
 		    r->driver, r->dev);
 	else
 		say(r, "driver", PREFLIGHT_BAD,
-		    "the kernel's driver %s has %s: bind it to vfio-pci with `deploy/bind-vfio %s` "
+		    "the kernel driver %s is bound to %s: bind it to vfio-pci with "
+		    "`deploy/bind-vfio %s` "
 		    "on the host; its interface then leaves the kernel",
 		    r->driver, r->dev, r->dev);
 }
@@ -236,17 +238,17 @@ static void check_iommu(struct run *r)
 		    r->o->noiommu ? "; there is an IOMMU, so vfio_noiommu changes nothing" : "");
 	else if (r->o->noiommu && unsafe)
 		say(r, "iommu", PREFLIGHT_WARN,
-		    "none, and vfio_noiommu is on as asked: %s can read and write all memory of "
+		    "none, and vfio_noiommu is on: %s can read and write all memory of "
 		    "this machine",
 		    r->dev);
 	else if (r->o->noiommu && unable)
 		say(r, "iommu", PREFLIGHT_BAD,
-		    "none, and this kernel is built without CONFIG_VFIO_NOIOMMU (Debian's are), "
-		    "which vfio_noiommu needs");
+		    "none, and vfio_noiommu needs CONFIG_VFIO_NOIOMMU, which this kernel does not "
+		    "have (Debian's kernels do not): use another kernel, or enable the IOMMU");
 	else if (r->o->noiommu)
 		say(r, "iommu", PREFLIGHT_BAD,
-		    "none; for vfio_noiommu the host must allow it: modprobe vfio "
-		    "enable_unsafe_noiommu_mode=1");
+		    "none, and the host does not allow vfio_noiommu: run there `modprobe vfio "
+		    "enable_unsafe_noiommu_mode=1`");
 	else
 		say(r, "iommu", PREFLIGHT_BAD,
 		    "none: enable VT-d or AMD-Vi in the firmware and boot with intel_iommu=on "
@@ -280,12 +282,13 @@ static void check_group(struct run *r)
 		closedir(d);
 	if (bad)
 		say(r, "group", PREFLIGHT_BAD,
-		    "other devices of group %d have kernel drivers:%s; bind them to vfio-pci, too, "
+		    "other devices of group %d have kernel drivers:%s; bind them to vfio-pci too, "
 		    "or use another slot",
 		    r->group, others);
 	else
-		say(r, "group", PREFLIGHT_OK, "%d other device%s in it, none with a kernel driver",
-		    all, all == 1 ? "" : "s");
+		say(r, "group", PREFLIGHT_OK,
+		    "%d other device%s in the group, none with a kernel driver", all,
+		    all == 1 ? "" : "s");
 }
 
 static void check_node(struct run *r, const char *what, const char *name)
@@ -304,7 +307,7 @@ static void check_node(struct run *r, const char *what, const char *name)
 	    errno == ENOENT ? "load vfio-pci on the host, and give the container /dev/vfio (a "
 			      "device plugin does, or privileged)"
 	    : errno == EBUSY
-		    ? "another process drives the device: stop it"
+		    ? "another process uses the device: stop it"
 		    : "the container needs the device and permission to read and write it");
 }
 
@@ -345,7 +348,7 @@ static void check_memlock(struct run *r, uint64_t caps)
 	if (caps >> CAP_IPC_LOCK_BIT & 1)
 		say(r, "memlock", PREFLIGHT_OK, "CAP_IPC_LOCK: no limit applies");
 	else if (lim.rlim_max == RLIM_INFINITY || lim.rlim_max >= need)
-		say(r, "memlock", PREFLIGHT_OK, "RLIMIT_MEMLOCK suffices");
+		say(r, "memlock", PREFLIGHT_OK, "RLIMIT_MEMLOCK is high enough");
 	else
 		say(r, "memlock", PREFLIGHT_BAD,
 		    "RLIMIT_MEMLOCK is %llu KiB, and memory for DMA is locked: add CAP_IPC_LOCK, "
@@ -366,7 +369,8 @@ static void check_tap(struct run *r, uint64_t caps)
 		    strerror(errno));
 	else if (!(caps >> CAP_NET_ADMIN_BIT & 1))
 		say(r, "tap", PREFLIGHT_BAD,
-		    "no CAP_NET_ADMIN: the TAP for the kernel's traffic cannot be made");
+		    "no CAP_NET_ADMIN, which the TAP for the kernel's traffic needs: add it to the "
+		    "container's securityContext.capabilities");
 	else
 		say(r, "tap", PREFLIGHT_OK, "/dev/net/tun and CAP_NET_ADMIN");
 	if (fd >= 0)
@@ -407,9 +411,11 @@ static void check_hugepages(struct run *r)
 		say(r, "hugepages", PREFLIGHT_OK, "%s (2 MiB)", list);
 	else
 		say(r, "hugepages", r->o->hugepages_required ? PREFLIGHT_BAD : PREFLIGHT_WARN,
-		    "%s, and %ld of 2 MiB are wanted: sysctl vm.nr_hugepages=%ld on the host%s",
+		    "%s, and %ld of 2 MiB are needed: sysctl vm.nr_hugepages=%ld on the host%s",
 		    list[0] ? list : "none", want ? want : 1, want ? want * 2 : 64,
-		    r->o->hugepages_required ? "" : "; ordinary pages are used, at a lower speed");
+		    r->o->hugepages_required
+			    ? ""
+			    : "; without them ordinary pages are used, which is slower");
 }
 
 static void check_cpuset(struct run *r)
@@ -439,15 +445,15 @@ static void check_cpuset(struct run *r)
 	}
 	if (node >= 0)
 		say(r, "cpuset", PREFLIGHT_WARN,
-		    "no CPU of the device's NUMA node %ld is allowed here: slower; widen the "
-		    "cpuset",
+		    "no CPU of the device's NUMA node %ld is allowed here, which costs speed: add "
+		    "some to the cpuset",
 		    node);
 	else
 		say(r, "cpuset", CPU_COUNT(&allowed) > 1 ? PREFLIGHT_OK : PREFLIGHT_WARN,
 		    "%d CPU%s allowed%s", CPU_COUNT(&allowed), CPU_COUNT(&allowed) == 1 ? "" : "s",
 		    CPU_COUNT(&allowed) > 1
 			    ? ""
-			    : ": a worker and its clients share it; give the pod two");
+			    : ": a worker and its clients share it; give the pod two CPUs");
 }
 
 static void check_device(struct run *r)

@@ -103,7 +103,7 @@ static const char *unquote(const char *at, const char *end, char *out)
 			at++;
 			len = unescape(&at, end, out);
 			if (!len)
-				return "a wrong or NUL escape";
+				return "an invalid escape, or one for NUL";
 			out += len;
 		} else {
 			*out++ = *at++;

@@ -121,7 +121,7 @@ static int check(const struct config *config, struct error *err)
 	if (config->cpus.count && config->workers > config->cpus.count)
 		return error_set(err, -EINVAL,
 				 "workers (by %s): %u, but cpus (by %s) has only %u; allowed: "
-				 "at most one worker a CPU, or cpus empty",
+				 "at most one worker per CPU, or cpus empty",
 				 config_source_name(config_source_of(config, "workers")),
 				 config->workers,
 				 config_source_name(config_source_of(config, "cpus")),

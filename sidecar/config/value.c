@@ -130,7 +130,7 @@ static int choices_parse(const void *rule, const char *text, void *field, size_t
 			       (strlen(choice->name) != len || strncmp(choice->name, text, len)))
 				choice++;
 			if (!choice->name)
-				return refuse(why, "has an unknown name in it");
+				return refuse(why, "contains an unknown name");
 			set |= 1u << choice->value;
 			text += len;
 		} while (*text++ == ',');

@@ -69,7 +69,7 @@ def what_is_wrong_is_named():
     with Net(queues=2) as net:
         assert "2 receive queues" in preflight(net)[1]["queues"][1]
         assert preflight(net, "nothing")[1]["interface"][0] == "bad"
-        assert "no Ethernet" in preflight(net, "lo")[1]["interface"][1]
+        assert "not an Ethernet device" in preflight(net, "lo")[1]["interface"][1]
         link(net, "set", "va", "mtu", "9000")
         assert preflight(net)[1]["mtu"][0] == "warn"
         link(net, "add", "bridge0", "type", "bridge")

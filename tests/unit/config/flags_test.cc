@@ -73,7 +73,7 @@ INSTANTIATE_TEST_SUITE_P(
 		    "comma-separated, by flag --ports"},
 		Bad{{"--ports=1", "--workers=3", "--cpus=1-2"},
 		    "workers (by flag): 3, but cpus (by flag) has only 2; allowed: at most one "
-		    "worker a CPU"}));
+		    "worker per CPU"}));
 
 TEST(Flags, AHugeArgumentIsShownInPart)
 {

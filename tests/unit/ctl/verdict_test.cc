@@ -144,12 +144,12 @@ TEST(Verdict, PlainSocketHoldsIt)
 	c.image.zone()->refused[UDPLANE_REASON_OTHER_NETNS] = 2;
 	c.decide();
 	EXPECT_STREQ("not_claimed", c.v.reason);
-	EXPECT_TRUE(c.says("a process of uid 1000 holds it (*:5060)")) << c.printed;
+	EXPECT_TRUE(c.says("a process of uid 1000 has bound it (*:5060)")) << c.printed;
 	EXPECT_TRUE(c.says("other_network_namespace 2")) << c.printed;
 	c.plain[0].pid = 5;
 	strcpy(c.plain[0].comm, "dnsd");
 	c.decide();
-	EXPECT_TRUE(c.says("pid 5 (dnsd) holds it")) << c.printed;
+	EXPECT_TRUE(c.says("pid 5 (dnsd) has bound it")) << c.printed;
 }
 
 TEST(Verdict, LoopbackNeverComesByADevice)

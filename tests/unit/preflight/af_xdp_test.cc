@@ -77,7 +77,7 @@ TEST_F(AfXdp, AVethThatIsFit)
 	ExpectOnly("native_xdp", PREFLIGHT_OK, "natively");
 	ExpectOnly("offloads", PREFLIGHT_OK, "TSO");
 	f_.peer_elsewhere = true;
-	ExpectOnly("redirect_peer", PREFLIGHT_OK, "takes generic mode");
+	ExpectOnly("redirect_peer", PREFLIGHT_OK, "uses generic mode");
 }
 
 TEST_F(AfXdp, Kernels)
@@ -126,7 +126,7 @@ TEST_F(AfXdp, LockedMemory)
 	f_.caps = Caps({CAP_IPC_LOCK});
 	ExpectOnly("memlock", PREFLIGHT_BAD, "is 64 KiB");
 	f_.memlock = 2 * kBytes;
-	ExpectOnly("memlock", PREFLIGHT_OK, "suffices");
+	ExpectOnly("memlock", PREFLIGHT_OK, "high enough");
 }
 
 TEST_F(AfXdp, InterfacesThatAreNotThereOrDown)
@@ -136,7 +136,7 @@ TEST_F(AfXdp, InterfacesThatAreNotThereOrDown)
 	f_.up = false;
 	ExpectOnly("interface", PREFLIGHT_BAD, "ip link set dev eth0 up");
 	f_.ethernet = false;
-	ExpectOnly("interface", PREFLIGHT_BAD, "no Ethernet");
+	ExpectOnly("interface", PREFLIGHT_BAD, "not an Ethernet device");
 	f_.exists = false;
 	ExpectOnly("interface", PREFLIGHT_BAD, "there is no interface eth0");
 }

@@ -100,7 +100,7 @@ TEST_F(Preflight, TheKernelsDriverHasIt)
 {
 	Device(kDev, "ixgbevf");
 	ExpectOnly("driver", PREFLIGHT_BAD,
-		   "ixgbevf has 0000:03:02.1: bind it to vfio-pci with `deploy/bind-vfio "
+		   "ixgbevf is bound to 0000:03:02.1: bind it to vfio-pci with `deploy/bind-vfio "
 		   "0000:03:02.1`");
 }
 
@@ -188,7 +188,7 @@ TEST_F(Preflight, NoNetAdmin)
 TEST_F(Preflight, HugepagesShort)
 {
 	Write("/sys/devices/system/node/node0/hugepages/hugepages-2048kB/free_hugepages", "3");
-	ExpectOnly("hugepages", PREFLIGHT_WARN, "3 free of 64, and 16 of 2 MiB are wanted");
+	ExpectOnly("hugepages", PREFLIGHT_WARN, "3 free of 64, and 16 of 2 MiB are needed");
 	o_.hugepages_required = true;
 	ExpectOnly("hugepages", PREFLIGHT_BAD, "vm.nr_hugepages=32");
 }
@@ -196,7 +196,7 @@ TEST_F(Preflight, HugepagesShort)
 TEST_F(Preflight, HugepagesAreForFramesAndForDpdk)
 {
 	o_.dpdk_bytes = 34u << 20;
-	ExpectOnly("hugepages", PREFLIGHT_WARN, "32 free of 64, and 33 of 2 MiB are wanted");
+	ExpectOnly("hugepages", PREFLIGHT_WARN, "32 free of 64, and 33 of 2 MiB are needed");
 	o_.dpdk_bytes = 32u << 20;
 	ExpectOnly("hugepages", PREFLIGHT_OK, "");
 }
