@@ -35,3 +35,11 @@ int error_prefix(struct error *error, int ret, const char *format, ...)
 	*error = made;
 	return ret;
 }
+
+void error_copy(const struct error *error, char *out, size_t size)
+{
+	size_t len = strnlen(error->text, size - 1);
+
+	memcpy(out, error->text, len);
+	out[len] = '\0';
+}

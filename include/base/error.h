@@ -9,6 +9,8 @@
 #ifndef UDPLANE_BASE_ERROR_H
 #define UDPLANE_BASE_ERROR_H
 
+#include <stddef.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -37,6 +39,9 @@ int error_set(struct error *error, int ret, const char *format, ...)
  */
 int error_prefix(struct error *error, int ret, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* Copies the text to `out` of `size` > 0 bytes, a field of a message or zone. Cuts it to fit. */
+void error_copy(const struct error *error, char *out, size_t size);
 
 #ifdef __cplusplus
 }

@@ -7,6 +7,7 @@
 #ifndef SIDECAR_CLAIM_CLAIM_H
 #define SIDECAR_CLAIM_CLAIM_H
 
+#include "include/base/error.h"
 #include "sidecar/config/port_set.h"
 #include "sidecar/device/device.h"
 #include "sidecar/port/port.h"
@@ -38,13 +39,12 @@ struct claim {
 	struct udplane_addr local, peer; /* for stats; peer.family 0: not connected */
 };
 
-/* Fills *c. UDPLANE_REASON_NONE; or why it cannot be accelerated, with text. */
+/* Fills *c. UDPLANE_REASON_NONE; or why it cannot be accelerated, with `error` set. */
 enum udplane_reason claim_verify(int fd, const struct claim_rules *rules, struct claim *c,
-				 char *text, size_t text_len);
+				 struct error *error);
 
-/* Is it bound to a port that is not among these? With text. */
-bool claim_not_asked(const struct claim *c, const struct port_set *ports, char *text,
-		     size_t text_len);
+/* Returns true, with `error` set, if it is bound to a port that is not among these. */
+bool claim_not_asked(const struct claim *c, const struct port_set *ports, struct error *error);
 
 /* SO_NETNS_COOKIE of the caller's network namespace. 0 or -errno. */
 int claim_netns_cookie(uint64_t *cookie);
@@ -67,8 +67,8 @@ struct claim_other {
 
 /* Might o get a datagram that c diverts? */
 bool claim_overlaps(const struct claim_other *o, const struct claim *c, int ifindex);
-/* For people. */
-void claim_other_text(const struct claim_other *o, char *text, size_t text_len);
+/* Writes who o is, for people, to out of size bytes, as snprintf() does. */
+void claim_other_text(const struct claim_other *o, char *out, size_t size);
 /* c's socket as the kernel would list it. */
 void claim_to_other(const struct claim *c, struct claim_other *o);
 

@@ -101,11 +101,11 @@ bool claim_overlaps(const struct claim_other *o, const struct claim *c, int ifin
 	return udplane_addr_equal(&o->peer, &c->key.peer); /* but with one's own peer */
 }
 
-void claim_other_text(const struct claim_other *o, char *text, size_t text_len)
+void claim_other_text(const struct claim_other *o, char *out, size_t size)
 {
 	char addr[INET6_ADDRSTRLEN];
 
-	snprintf(text, text_len,
+	snprintf(out, size,
 		 "a socket that does not use udplane is bound to %s port %u, too (%s, cookie %llu)",
 		 inet_ntop(o->local.family, o->local.addr, addr, sizeof(addr)),
 		 ntohs(o->local.port_be), o->peer.family ? "connected" : "unconnected",

@@ -45,8 +45,8 @@ static bool never_ours(const struct udplane_addr *a)
 	return udplane_addr_is_loopback(a) || udplane_addr_is_multicast(a);
 }
 
-static enum udplane_reason check_kind(int fd, uint64_t netns_cookie, int *domain, char *text,
-				      size_t text_len)
+static enum udplane_reason check_kind(int fd, uint64_t netns_cookie, int *domain,
+				      struct error *error)
 {
 	int type = 0, proto = 0;
 	uint64_t netns = 0;
@@ -54,31 +54,27 @@ static enum udplane_reason check_kind(int fd, uint64_t netns_cookie, int *domain
 
 	*domain = 0;
 	if (get_int(fd, SOL_SOCKET, SO_DOMAIN, domain) || get_int(fd, SOL_SOCKET, SO_TYPE, &type) ||
-	    get_int(fd, SOL_SOCKET, SO_PROTOCOL, &proto)) {
-		snprintf(text, text_len, "the descriptor is no socket (%s)", strerror(errno));
-		return UDPLANE_REASON_NOT_UDP;
-	}
+	    get_int(fd, SOL_SOCKET, SO_PROTOCOL, &proto))
+		return error_set(error, UDPLANE_REASON_NOT_UDP, "the descriptor is no socket (%s)",
+				 strerror(errno));
 	if ((*domain != AF_INET && *domain != AF_INET6) || type != SOCK_DGRAM ||
-	    proto != IPPROTO_UDP) {
-		snprintf(text, text_len,
-			 "the socket has domain %d, type %d, protocol %d; only UDP over IPv4 or "
-			 "IPv6 is accelerated",
-			 *domain, type, proto);
-		return UDPLANE_REASON_NOT_UDP;
-	}
-	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &netns, &len) || netns != netns_cookie) {
-		snprintf(text, text_len,
-			 "the socket lives in another network namespace (cookie %llu) than "
-			 "udplaned's device (%llu)",
-			 (unsigned long long)netns, (unsigned long long)netns_cookie);
-		return UDPLANE_REASON_OTHER_NETNS;
-	}
+	    proto != IPPROTO_UDP)
+		return error_set(
+			error, UDPLANE_REASON_NOT_UDP,
+			"the socket has domain %d, type %d, protocol %d; only UDP over IPv4 or "
+			"IPv6 is accelerated",
+			*domain, type, proto);
+	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &netns, &len) || netns != netns_cookie)
+		return error_set(error, UDPLANE_REASON_OTHER_NETNS,
+				 "the socket lives in another network namespace (cookie %llu) than "
+				 "udplaned's device (%llu)",
+				 (unsigned long long)netns, (unsigned long long)netns_cookie);
 	return UDPLANE_REASON_NONE;
 }
 
 /* Options that change who receives, and that only the kernel applies. */
 static enum udplane_reason check_options(int fd, const struct claim_rules *rules, struct claim *c,
-					 char *text, size_t text_len)
+					 struct error *error)
 {
 	int bound_if = 0, reuseaddr = 0, reuseport = 0, discover = IP_PMTUDISC_WANT;
 	socklen_t filter_len = 0;
@@ -91,61 +87,52 @@ static enum udplane_reason check_options(int fd, const struct claim_rules *rules
 	c->reuse = reuseaddr || reuseport;
 	c->reuseport = reuseport;
 	c->bound_device = bound_if != 0;
-	if (bound_if && bound_if != rules->ifindex) {
-		snprintf(text, text_len, "SO_BINDTODEVICE names interface %d, udplaned's is %d",
-			 bound_if, rules->ifindex);
-		return UDPLANE_REASON_OTHER_DEVICE;
-	}
+	if (bound_if && bound_if != rules->ifindex)
+		return error_set(error, UDPLANE_REASON_OTHER_DEVICE,
+				 "SO_BINDTODEVICE names interface %d, udplaned's is %d", bound_if,
+				 rules->ifindex);
 	/* EACCES is how Linux says that there is one that it cannot show (sk_get_filter()). Any
 	 * other error is not understood. */
-	if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, NULL, &filter_len)) {
-		snprintf(text, text_len,
-			 errno == EACCES ? "the socket has an eBPF filter (SO_ATTACH_BPF)"
-					 : "SO_GET_FILTER: %s",
-			 strerror(errno));
-		return UDPLANE_REASON_FILTER;
-	}
-	if (filter_len) {
-		snprintf(text, text_len,
-			 "the socket has a filter of %u instructions (SO_ATTACH_FILTER)",
-			 (unsigned)filter_len);
-		return UDPLANE_REASON_FILTER;
-	}
+	if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, NULL, &filter_len))
+		return error_set(error, UDPLANE_REASON_FILTER,
+				 errno == EACCES ? "the socket has an eBPF filter (SO_ATTACH_BPF)"
+						 : "SO_GET_FILTER: %s",
+				 strerror(errno));
+	if (filter_len)
+		return error_set(error, UDPLANE_REASON_FILTER,
+				 "the socket has a filter of %u instructions (SO_ATTACH_FILTER)",
+				 (unsigned)filter_len);
 	return UDPLANE_REASON_NONE;
 }
 
-bool claim_not_asked(const struct claim *c, const struct port_set *ports, char *text,
-		     size_t text_len)
+bool claim_not_asked(const struct claim *c, const struct port_set *ports, struct error *error)
 {
 	if (!c->local.port_be || port_set_contains(ports, ntohs(c->local.port_be)))
 		return false;
-	snprintf(text, text_len, "port %u is not among those asked for", ntohs(c->local.port_be));
+	error_set(error, UDPLANE_REASON_NOT_ASKED, "port %u is not among those asked for",
+		  ntohs(c->local.port_be));
 	return true;
 }
 
 static enum udplane_reason check_addresses(int fd, int domain, const struct claim_rules *rules,
-					   struct claim *c, char *text, size_t text_len)
+					   struct claim *c, struct error *error)
 {
 	struct sockaddr_storage ss = {0};
 	socklen_t len = sizeof(ss);
 	int v6only = 0;
 
-	if (getsockname(fd, (void *)&ss, &len)) {
-		snprintf(text, text_len, "getsockname: %s", strerror(errno));
-		return UDPLANE_REASON_NOT_UDP;
-	}
+	if (getsockname(fd, (void *)&ss, &len))
+		return error_set(error, UDPLANE_REASON_NOT_UDP, "getsockname: %s", strerror(errno));
 	udplane_addr_from_sockaddr(&c->local, &ss, len);
-	if (!c->local.port_be) {
-		snprintf(text, text_len, "the socket is not bound to a port");
-		return UDPLANE_REASON_NOT_BOUND;
-	}
-	if (never_ours(&c->local)) {
-		snprintf(text, text_len,
-			 "the socket is bound to a loopback or multicast address, which never "
-			 "comes by the device");
-		return UDPLANE_REASON_NOT_LOCAL;
-	}
-	if (rules->ports && claim_not_asked(c, rules->ports, text, text_len))
+	if (!c->local.port_be)
+		return error_set(error, UDPLANE_REASON_NOT_BOUND,
+				 "the socket is not bound to a port");
+	if (never_ours(&c->local))
+		return error_set(
+			error, UDPLANE_REASON_NOT_LOCAL,
+			"the socket is bound to a loopback or multicast address, which never "
+			"comes by the device");
+	if (rules->ports && claim_not_asked(c, rules->ports, error))
 		return UDPLANE_REASON_NOT_ASKED;
 	len = sizeof(ss);
 	memset(&c->peer, 0, sizeof(c->peer));
@@ -177,19 +164,19 @@ static void make_key(struct claim *c)
 }
 
 enum udplane_reason claim_verify(int fd, const struct claim_rules *rules, struct claim *c,
-				 char *text, size_t text_len)
+				 struct error *error)
 {
 	socklen_t len = sizeof(c->cookie);
 	enum udplane_reason why;
 	int domain;
 
-	text[0] = 0;
+	error->text[0] = 0;
 	memset(c, 0, sizeof(*c));
-	why = check_kind(fd, rules->netns_cookie, &domain, text, text_len);
+	why = check_kind(fd, rules->netns_cookie, &domain, error);
 	if (!why)
-		why = check_addresses(fd, domain, rules, c, text, text_len);
+		why = check_addresses(fd, domain, rules, c, error);
 	if (!why)
-		why = check_options(fd, rules, c, text, text_len);
+		why = check_options(fd, rules, c, error);
 	if (why)
 		return why;
 	c->domain = domain;

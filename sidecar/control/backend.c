@@ -12,9 +12,8 @@
 
 #define FRAME_OVERHEAD 64	     /* Ethernet header and room to align, beside the IP packet */
 #define RESTART_NS     5000000000ull /* a device that lasts shorter is not tried again */
-#define WHY_LEN	       (UDPLANE_TEXT_LEN * 3)
 
-static int make_frames(struct control *c, char *text, size_t text_len)
+static int make_frames(struct control *c, struct error *error)
 {
 	int err;
 
@@ -25,18 +24,17 @@ static int make_frames(struct control *c, char *text, size_t text_len)
 					: 2048;
 	c->frames.budget = &c->budget;
 	err = memzone_create(&c->frames, "udplane-frames", (size_t)c->cfg->frames * c->frame_size,
-			     c->pages, c->dev->numa_node, text, text_len);
+			     c->pages, c->dev->numa_node, error);
 	if (err)
 		return err;
-	if (text[0]) {
-		log_warn("%s; ordinary pages are used", text);
-		snprintf(c->stats.z->mode_text, sizeof(c->stats.z->mode_text), "%.*s",
-			 UDPLANE_TEXT_LEN - 1, text);
+	if (error->text[0]) {
+		log_warn("%s; ordinary pages are used", error->text);
+		error_copy(error, c->stats.z->mode_text, sizeof(c->stats.z->mode_text));
 	}
 	return 0;
 }
 
-static int attach_device(struct control *c, char *text, size_t text_len)
+static int attach_device(struct control *c, struct error *error)
 {
 	struct device_memory mem = {
 		.addr = c->frames.addr,
@@ -45,14 +43,14 @@ static int attach_device(struct control *c, char *text, size_t text_len)
 		.frame_cnt = c->cfg->frames,
 		.frame_size = c->frame_size,
 	};
-	int err = c->dev->ops->attach(c->dev, &mem, c->cfg->workers, text, text_len);
+	int err = c->dev->ops->attach(c->dev, &mem, c->cfg->workers, error);
 
 	if (err)
 		return err;
 	/* The workers know how to write every frame already; from now on nobody else can. */
 	err = memzone_seal_readonly(&c->frames);
 	if (err)
-		snprintf(text, text_len, "cannot seal the frames zone: %s", strerror(-err));
+		error_set(error, err, "cannot seal the frames zone: %s", strerror(-err));
 	return err;
 }
 
@@ -78,23 +76,23 @@ static void fit_workers(struct control *c)
 	stats_set_workers(&c->stats, c->cfg->workers);
 }
 
-static int open_device(struct control *c, enum udplane_backend backend, char *text, size_t text_len)
+static int open_device(struct control *c, enum udplane_backend backend, struct error *error)
 {
 	int err;
 
 	if (backend == UDPLANE_BACKEND_VFIO) {
-		err = vfio_open(&c->dev, c->cfg, text, text_len);
+		err = vfio_open(&c->dev, c->cfg, error);
 	} else {
-		err = device_af_xdp.open(&c->dev, c->cfg, text, text_len);
+		err = device_af_xdp.open(&c->dev, c->cfg, error);
 	}
 	if (err) {
 		c->dev = NULL;
 		return err;
 	}
 	fit_workers(c);
-	err = make_frames(c, text, text_len);
+	err = make_frames(c, error);
 	if (!err)
-		err = attach_device(c, text, text_len);
+		err = attach_device(c, error);
 	if (err)
 		backend_close(c);
 	else
@@ -103,34 +101,34 @@ static int open_device(struct control *c, enum udplane_backend backend, char *te
 }
 
 /* Tries one backend. 0; or -errno, with the reason logged and in `why`. */
-static int try_backend(struct control *c, enum udplane_backend backend, char why[WHY_LEN])
+static int try_backend(struct control *c, enum udplane_backend backend, struct error *why)
 {
 	const char *name = backend == UDPLANE_BACKEND_VFIO ? "vfio" : "af_xdp";
-	int err = open_device(c, backend, why, WHY_LEN);
+	int err = open_device(c, backend, why);
 
 	if (!err) {
-		why[0] = '\0'; /* warnings on the way are in mode_text */
+		why->text[0] = '\0'; /* warnings on the way are in mode_text */
 		return 0;
 	}
 	if (c->cfg->backend == CONFIG_BACKEND_AUTO)
-		log_warn("%s: %s; backend auto goes on with %s", name, why,
+		log_warn("%s: %s; backend auto goes on with %s", name, why->text,
 			 backend == UDPLANE_BACKEND_VFIO ? "af_xdp" : "the kernel path");
 	else
-		log_error("%s: %s", name, why);
+		log_error("%s: %s", name, why->text);
 	return err;
 }
 
 /* No VFIO device is configured, or it cannot be read: sets the reason. */
-static void no_vfio(const struct control *c, char why[WHY_LEN])
+static void no_vfio(const struct control *c, struct error *why)
 {
 	char target[VFIO_TARGET_SIZE];
 	bool pci;
 
-	snprintf(why, WHY_LEN, "no VFIO device is given");
+	error_set(why, -ENODEV, "no VFIO device is given");
 	if (!c->cfg->resource[0])
 		return;
-	vfio_target(c->cfg, target, &pci, why, WHY_LEN);
-	log_warn("vfio: %s; backend auto goes on with af_xdp", why);
+	vfio_target(c->cfg, target, &pci, why);
+	log_warn("vfio: %s; backend auto goes on with af_xdp", why->text);
 }
 
 /* Sets a text of the stats zone. If it is too long it is cut; the log has it whole. */
@@ -170,7 +168,7 @@ int backend_choose(struct control *c)
 {
 	bool asked = c->cfg->backend != CONFIG_BACKEND_AUTO;
 	struct udplane_stats_zone *z = c->stats.z;
-	char vfio[WHY_LEN] = "", af_xdp[WHY_LEN] = "";
+	struct error vfio = {0}, af_xdp = {0};
 	int err = -ENODEV;
 
 	z->backend = UDPLANE_BACKEND_KERNEL;
@@ -179,14 +177,14 @@ int backend_choose(struct control *c)
 		return 0;
 	}
 	if (c->cfg->backend == CONFIG_BACKEND_VFIO || (!asked && vfio_is_given(c->cfg)))
-		err = try_backend(c, UDPLANE_BACKEND_VFIO, vfio);
+		err = try_backend(c, UDPLANE_BACKEND_VFIO, &vfio);
 	else if (!asked)
-		no_vfio(c, vfio);
+		no_vfio(c, &vfio);
 	if (err && c->cfg->backend != CONFIG_BACKEND_VFIO)
-		err = try_backend(c, UDPLANE_BACKEND_AF_XDP, af_xdp);
+		err = try_backend(c, UDPLANE_BACKEND_AF_XDP, &af_xdp);
 	if (err && asked)
 		return err;
-	set_backend_text(c, vfio, err ? af_xdp : "");
+	set_backend_text(c, vfio.text, err ? af_xdp.text : "");
 	return 0;
 }
 

@@ -72,8 +72,8 @@ static uint32_t first_rings(const struct control *c)
 				       c->cfg->rx_ring_size * sizeof(struct udplane_rx_desc));
 }
 
-int channel_create(struct control *c, struct session *s, struct udplane_welcome *out, char *text,
-		   size_t text_len)
+int channel_create(struct control *c, struct session *s, struct udplane_welcome *out,
+		   struct error *error)
 {
 	uint32_t lanes;
 	int err;
@@ -83,19 +83,19 @@ int channel_create(struct control *c, struct session *s, struct udplane_welcome 
 	s->channel.budget = &c->budget;
 	s->channel.owner = &s->memory;
 	err = memzone_create(&s->channel, "udplane-channel", lanes + UDPLANE_LINE + first_rings(c),
-			     c->pages, c->dev->numa_node, text, text_len);
+			     c->pages, c->dev->numa_node, error);
 	if (err)
 		return err;
-	if (text[0])
-		log_warn("client %d (%s): %s", s->pid, s->comm, text);
+	if (error->text[0])
+		log_warn("client %d (%s): %s", s->pid, s->comm, error->text);
 	for (uint32_t i = 0; i < c->worker_cnt; i++)
 		s->doorbell[i] = -1;
 	rings_init(&s->rings, &s->channel, lanes, c->worker_cnt, c->cfg->rx_ring_size);
 	err = add_lanes(c, s, out);
 	if (err) {
-		snprintf(text, text_len,
-			 "udplaned has no room for another client: %s; raise RLIMIT_NOFILE",
-			 strerror(-err));
+		error_set(error, err,
+			  "udplaned has no room for another client: %s; raise RLIMIT_NOFILE",
+			  strerror(-err));
 		channel_destroy(c, s);
 		return err;
 	}

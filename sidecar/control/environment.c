@@ -67,11 +67,11 @@ static void on_change(struct control *c, struct watch *w, uint32_t events)
 		changed(c);
 }
 
-static int watch_rules(struct control *c, char *text, size_t text_len)
+static int watch_rules(struct control *c, struct error *error)
 {
-	int err = environment_open(
-		&c->environment, c->dev->ifindex, c->dev->ifname, c->cfg->trust_rules,
-		c->dev->sees_translation && c->dev->ops->set_translated, text, text_len);
+	int err = environment_open(&c->environment, c->dev->ifindex, c->dev->ifname,
+				   c->cfg->trust_rules,
+				   c->dev->sees_translation && c->dev->ops->set_translated, error);
 
 	if (err)
 		return err;
@@ -153,9 +153,9 @@ static void on_netlink(struct control *c, struct watch *w, uint32_t events)
 		routing_install_later(c);
 }
 
-static int watch_routes(struct control *c, char *text, size_t text_len)
+static int watch_routes(struct control *c, struct error *error)
 {
-	int err = route_netlink_open(&c->nl, c->dev->ifindex, text, (uint32_t)text_len);
+	int err = route_netlink_open(&c->nl, c->dev->ifindex, error);
 
 	if (err)
 		return err;
@@ -171,11 +171,11 @@ static int watch_routes(struct control *c, char *text, size_t text_len)
 	return err ? err : watch_add(c, &c->routing_timer, EPOLLIN);
 }
 
-int control_environment_start(struct control *c, char *text, size_t text_len)
+int control_environment_start(struct control *c, struct error *error)
 {
-	int err = watch_rules(c, text, text_len); /* the first table excludes what they say */
+	int err = watch_rules(c, error); /* the first table excludes what they say */
 
-	return err ? err : watch_routes(c, text, text_len);
+	return err ? err : watch_routes(c, error);
 }
 
 void control_environment_stop(struct control *c)

@@ -72,7 +72,7 @@ static void sample(struct control *c, struct evidence_sample *s)
 
 /* Attaches the device again. Until then the kernel has delivered, so the clients are told that what
  * their kernel sockets hold is older than what the workers deliver from now on. */
-static int attach_again(struct control *c, bool generic, char *text, size_t text_len)
+static int attach_again(struct control *c, bool generic, struct error *error)
 {
 	int err;
 
@@ -83,7 +83,7 @@ static int attach_again(struct control *c, bool generic, char *text, size_t text
 
 		worker_call(c->worker[i], &o);
 	}
-	err = c->dev->ops->reattach(c->dev, generic, text, text_len);
+	err = c->dev->ops->reattach(c->dev, generic, error);
 	udplane_store32(&c->stats.z->attached, !err);
 	if (!err) {
 		stats_count(&c->stats, UDPLANE_CONTROL_REATTACHES, 1);
@@ -95,12 +95,14 @@ static int attach_again(struct control *c, bool generic, char *text, size_t text
 
 static void repair_detached(struct control *c)
 {
-	char text[UDPLANE_TEXT_LEN], why[UDPLANE_TEXT_LEN + 64];
+	char why[UDPLANE_TEXT_LEN];
+	struct error error = {0};
+	int err = attach_again(c, false, &error);
 
-	if (attach_again(c, false, text, sizeof(text))) {
-		snprintf(why, sizeof(why),
-			 "our XDP program was detached, the kernel delivers everything: %s", text);
-		why[UDPLANE_TEXT_LEN - 1] = '\0';
+	if (err) {
+		error_prefix(&error, err,
+			     "our XDP program was detached, the kernel delivers everything: ");
+		error_copy(&error, why, sizeof(why));
 		report_trouble(c, why);
 		return;
 	}
@@ -113,10 +115,10 @@ static void repair_detached(struct control *c)
 /* Returns true if the device is in generic mode now. */
 static bool go_generic(struct control *c, const char *why)
 {
-	char text[UDPLANE_TEXT_LEN];
+	struct error error = {0};
 
-	if (attach_again(c, true, text, sizeof(text))) {
-		log_error("%s: generic mode: %s", c->dev->ifname, text);
+	if (attach_again(c, true, &error)) {
+		log_error("%s: generic mode: %s", c->dev->ifname, error.text);
 		return false;
 	}
 	snprintf(c->dev->why, sizeof(c->dev->why), "%s", why);

@@ -75,8 +75,8 @@ void backend_check(struct control *c);
 /* ---- channel.c ---- */
 
 /* Makes the channel of a session, and its lanes in the workers. Fills in the layout. */
-int channel_create(struct control *c, struct session *s, struct udplane_welcome *out, char *text,
-		   size_t text_len);
+int channel_create(struct control *c, struct session *s, struct udplane_welcome *out,
+		   struct error *error);
 void channel_destroy(struct control *c, struct session *s);
 
 /* ---- slow.c ---- */
@@ -206,7 +206,7 @@ void routing_publish(struct control *c);
 /* ---- environment.c ---- */
 
 /* Starts to follow routes and addresses, rules and programs. */
-int control_environment_start(struct control *c, char *text, size_t text_len);
+int control_environment_start(struct control *c, struct error *error);
 void control_environment_stop(struct control *c);
 /* Call once per second: looks for what the kernel does not tell. */
 void control_environment_tick(struct control *c);
@@ -239,7 +239,7 @@ void session_tick(struct control *c);
 
 /* ---- listen.c ---- */
 
-int listen_open(struct control *c, char *text, size_t text_len);
+int listen_open(struct control *c, struct error *error);
 void listen_close(struct control *c);
 
 /* ---- start.c ---- */

@@ -100,7 +100,7 @@ static int replace_lock(struct control *c, const char *path, int held)
  * A process that can read the lock file can lock it, and such a client must not keep udplaned out.
  * So a held lock counts as that of another udplaned only if one listens.
  */
-static int take_lock(struct control *c, char *text, size_t text_len)
+static int take_lock(struct control *c, struct error *error)
 {
 	char path[CONFIG_SOCKET_SIZE + 8];
 	int err = -EAGAIN, fd;
@@ -111,12 +111,11 @@ static int take_lock(struct control *c, char *text, size_t text_len)
 		if (i)
 			poll(NULL, 0, 10);
 		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-		if (fd < 0) {
-			snprintf(text, text_len,
-				 "cannot open %s: %s; make the directory writable for udplaned",
-				 path, strerror(errno));
-			return -errno;
-		}
+		if (fd < 0)
+			return error_set(
+				error, -errno,
+				"cannot open %s: %s; make the directory writable for udplaned",
+				path, strerror(errno));
 		err = lock_is_ours(fd, path);
 		if (err == -EWOULDBLOCK && i == LOCK_TRIES - 1 && !somebody_listens(c)) {
 			err = replace_lock(c, path, fd);
@@ -137,10 +136,10 @@ static int take_lock(struct control *c, char *text, size_t text_len)
 	}
 	if (!err)
 		return 0;
-	snprintf(text, text_len,
-		 "another udplaned serves %s already; stop it, or give this one another --socket",
-		 c->cfg->socket);
-	return -EADDRINUSE;
+	return error_set(
+		error, -EADDRINUSE,
+		"another udplaned serves %s already; stop it, or give this one another --socket",
+		c->cfg->socket);
 }
 
 /* *gid becomes -1 if no group is configured. */
@@ -164,23 +163,20 @@ static int find_group(const char *name, gid_t *gid)
 	return 0;
 }
 
-int listen_open(struct control *c, char *text, size_t text_len)
+int listen_open(struct control *c, struct error *error)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 	gid_t gid;
 	int err = find_group(c->cfg->socket_group, &gid);
 
-	if (err) {
-		snprintf(text, text_len, "there is no group \"%s\" (socket_group)",
-			 c->cfg->socket_group);
-		return err;
-	}
+	if (err)
+		return error_set(error, err, "there is no group \"%s\" (socket_group)",
+				 c->cfg->socket_group);
 	err = make_parent(c->cfg->socket);
-	if (!err)
-		err = take_lock(c, text, text_len);
-	else
-		snprintf(text, text_len, "cannot make the directory of %s: %s", c->cfg->socket,
-			 strerror(-err));
+	if (err)
+		return error_set(error, err, "cannot make the directory of %s: %s", c->cfg->socket,
+				 strerror(-err));
+	err = take_lock(c, error);
 	if (err)
 		return err;
 	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", c->cfg->socket);
@@ -192,11 +188,11 @@ int listen_open(struct control *c, char *text, size_t text_len)
 	    (gid != (gid_t)-1 && chown(sun.sun_path, (uid_t)-1, gid)) ||
 	    chmod(sun.sun_path, c->cfg->socket_mode) || listen(c->listen.fd, 128)) {
 		err = -errno;
-		snprintf(text, text_len,
-			 "cannot listen on %s: %s; is the directory writable, and the path on a "
-			 "file system that has sockets?",
-			 sun.sun_path, strerror(-err));
-		return err;
+		return error_set(
+			error, err,
+			"cannot listen on %s: %s; is the directory writable, and the path on a "
+			"file system that has sockets?",
+			sun.sun_path, strerror(-err));
 	}
 	return watch_add(c, &c->listen, EPOLLIN);
 }

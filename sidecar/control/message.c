@@ -18,41 +18,30 @@ static const struct {
 };
 
 int message_check(const void *buf, size_t len, bool welcomed, bool observer, uint32_t fds,
-		  char *text, size_t text_len)
+		  struct error *error)
 {
 	struct udplane_msg m;
 
-	if (len < sizeof(m)) {
-		snprintf(text, text_len, "message of %zu bytes; the header alone has %zu", len,
-			 sizeof(m));
-		return 0;
-	}
+	if (len < sizeof(m))
+		return error_set(error, 0, "message of %zu bytes; the header alone has %zu", len,
+				 sizeof(m));
 	memcpy(&m, buf, sizeof(m));
-	if (m.type >= sizeof(kinds) / sizeof(kinds[0]) || !kinds[m.type].name) {
-		snprintf(text, text_len, "message type %u is not one that a client sends", m.type);
-		return 0;
-	}
+	if (m.type >= sizeof(kinds) / sizeof(kinds[0]) || !kinds[m.type].name)
+		return error_set(error, 0, "message type %u is not one that a client sends",
+				 m.type);
 	/* A newer minor may have appended fields: longer is fine, as long as the sender says so. */
-	if (m.len != len || len < kinds[m.type].len || len > UDPLANE_MSG_MAX) {
-		snprintf(text, text_len, "%s of %zu bytes that says %u; expected %u or more",
-			 kinds[m.type].name, len, m.len, kinds[m.type].len);
-		return 0;
-	}
-	if (!m.seq) {
-		snprintf(text, text_len, "%s with seq 0; requests carry a number that is echoed",
-			 kinds[m.type].name);
-		return 0;
-	}
-	if (fds != kinds[m.type].fds) {
-		snprintf(text, text_len, "%s with %u descriptors; expected %u", kinds[m.type].name,
-			 fds, kinds[m.type].fds);
-		return 0;
-	}
-	if (m.type == UDPLANE_MSG_HELLO ? welcomed && !observer : !welcomed || observer) {
-		snprintf(text, text_len, "%s %s", kinds[m.type].name,
-			 m.type == UDPLANE_MSG_HELLO ? "twice"
-						     : "before HELLO, or from an observer");
-		return 0;
-	}
+	if (m.len != len || len < kinds[m.type].len || len > UDPLANE_MSG_MAX)
+		return error_set(error, 0, "%s of %zu bytes that says %u; expected %u or more",
+				 kinds[m.type].name, len, m.len, kinds[m.type].len);
+	if (!m.seq)
+		return error_set(error, 0, "%s with seq 0; requests carry a number that is echoed",
+				 kinds[m.type].name);
+	if (fds != kinds[m.type].fds)
+		return error_set(error, 0, "%s with %u descriptors; expected %u",
+				 kinds[m.type].name, fds, kinds[m.type].fds);
+	if (m.type == UDPLANE_MSG_HELLO ? welcomed && !observer : !welcomed || observer)
+		return error_set(error, 0, "%s %s", kinds[m.type].name,
+				 m.type == UDPLANE_MSG_HELLO ? "twice"
+							     : "before HELLO, or from an observer");
 	return m.type;
 }

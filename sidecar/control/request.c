@@ -79,6 +79,7 @@ static int find_channel(struct control *c)
 
 static int attach(struct control *c, struct session *s, struct udplane_welcome *w)
 {
+	struct error error = {0};
 	int id = find_channel(c);
 	int err;
 
@@ -93,7 +94,8 @@ static int attach(struct control *c, struct session *s, struct udplane_welcome *
 		return -EUSERS;
 	}
 	s->id = (uint32_t)id;
-	err = c->dev ? channel_create(c, s, w, w->text, sizeof(w->text)) : 0;
+	err = c->dev ? channel_create(c, s, w, &error) : 0;
+	error_copy(&error, w->text, sizeof(w->text));
 	if (err)
 		return err;
 	c->session[id] = s;
@@ -245,13 +247,13 @@ static void bad_message(struct control *c, struct session *s, const char *text)
 
 static void on_taken(struct control *c, struct session *s, const struct keeper_reply *r)
 {
-	char text[UDPLANE_TEXT_LEN];
+	struct error error;
 
 	if (r->len <= 0)
 		session_close_later(s, r->len ? strerror(-r->len) : "");
-	else if (message_check(r->msg, (size_t)r->len, s->welcomed, s->observer, r->fd_cnt, text,
-			       sizeof(text)) != UDPLANE_MSG_CLAIM)
-		bad_message(c, s, text);
+	else if (message_check(r->msg, (size_t)r->len, s->welcomed, s->observer, r->fd_cnt,
+			       &error) != UDPLANE_MSG_CLAIM)
+		bad_message(c, s, error.text);
 	else
 		on_claim(c, s, (const void *)r->msg, r);
 	sock_unprepare(c);
@@ -390,8 +392,8 @@ static void on_request(struct control *c, struct session *s, struct udplane_sock
 /* fds: the message carries descriptors; the keeper has to receive it. */
 static void dispatch(struct control *c, struct session *s, void *buf, size_t len, bool fds)
 {
-	char text[UDPLANE_TEXT_LEN];
-	int type = message_check(buf, len, s->welcomed, s->observer, fds, text, sizeof(text));
+	struct error error;
+	int type = message_check(buf, len, s->welcomed, s->observer, fds, &error);
 
 	switch (type) {
 	case UDPLANE_MSG_HELLO: on_hello(c, s, buf); return;
@@ -402,7 +404,7 @@ static void dispatch(struct control *c, struct session *s, void *buf, size_t len
 	case UDPLANE_MSG_UPDATE:
 	case UDPLANE_MSG_RELEASE: on_request(c, s, buf); return;
 	}
-	bad_message(c, s, text);
+	bad_message(c, s, error.text);
 }
 
 /* Peeks first: receiving a message with descriptors would leave it to this thread to close them. */

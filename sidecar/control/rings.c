@@ -66,35 +66,35 @@ static uint32_t at_least(uint32_t a, uint32_t b)
 
 /* A hugepage cannot be split; of ordinary pages only as many as are likely to be used. */
 static int make_segment(const struct ring_pool *p, struct memzone *z, enum memzone_pages pages,
-			int node, uint32_t need, char *text, size_t text_len)
+			int node, uint32_t need, struct error *error)
 {
 	uint32_t doubled = p->seg_cnt - 1 < 4 ? p->seg_cnt - 1 : 4;
 	int err = -ENOMEM;
 
 	if (pages != MEMZONE_SMALL_ONLY)
 		err = memzone_create(z, "udplane-rings", at_least(need, MEMZONE_HUGE_SIZE),
-				     MEMZONE_HUGE_ONLY, node, text, text_len);
+				     MEMZONE_HUGE_ONLY, node, error);
 	if (err && pages != MEMZONE_HUGE_ONLY)
 		err = memzone_create(z, "udplane-rings", at_least(need, SMALL_SEGMENT << doubled),
-				     MEMZONE_SMALL_ONLY, node, text, text_len);
+				     MEMZONE_SMALL_ONLY, node, error);
 	return err;
 }
 
 static int add_segment(struct ring_pool *p, enum memzone_pages pages, int node, uint32_t need,
-		       char *text, size_t text_len)
+		       struct error *error)
 {
 	struct memzone *z;
 	int err;
 
-	snprintf(text, text_len, "this process has %u segments of rings already", p->seg_cnt - 1);
 	if (p->seg_cnt == CONTROL_SEGMENTS)
-		return -ENOSPC;
+		return error_set(error, -ENOSPC, "this process has %u segments of rings already",
+				 p->seg_cnt - 1);
 	z = calloc(1, sizeof(*z));
 	if (!z)
-		return -ENOMEM;
+		return error_set(error, -ENOMEM, "out of memory");
 	z->budget = p->seg[0]->budget;
 	z->owner = p->seg[0]->owner;
-	err = make_segment(p, z, pages, node, need, text, text_len);
+	err = make_segment(p, z, pages, node, need, error);
 	if (err) {
 		free(z);
 		return err;
@@ -107,17 +107,17 @@ static int add_segment(struct ring_pool *p, enum memzone_pages pages, int node, 
 }
 
 static int cut(struct ring_pool *p, enum memzone_pages pages, int node, uint32_t len,
-	       struct ring_place *place, int *segment_fd, char *text, size_t text_len)
+	       struct ring_place *place, int *segment_fd, struct error *error)
 {
 	int err;
 
 	if (p->used + (uint64_t)len > p->seg[p->seg_cnt - 1]->len) {
-		err = add_segment(p, pages, node, len, text, text_len);
+		err = add_segment(p, pages, node, len, error);
 		if (err)
 			return err;
 		*segment_fd = p->seg[p->seg_cnt - 1]->fd;
 	} else {
-		err = memzone_fill(p->seg[p->seg_cnt - 1], text, text_len);
+		err = memzone_fill(p->seg[p->seg_cnt - 1], error);
 		if (err)
 			return err;
 	}
@@ -160,7 +160,7 @@ static void pop_free(struct ring_class *k)
 }
 
 int rings_get(struct ring_pool *p, enum memzone_pages pages, int node, struct ring_place *place,
-	      uint32_t *cls, int *segment_fd, char *text, size_t text_len)
+	      uint32_t *cls, int *segment_fd, struct error *error)
 {
 	uint32_t want = p->rings < CONTROL_BIG_RINGS ? 0 : 1;
 	struct ring_class *k = &p->cls[want];
@@ -170,11 +170,11 @@ int rings_get(struct ring_pool *p, enum memzone_pages pages, int node, struct ri
 	*segment_fd = -1;
 	if (k->free_cnt) {
 		*place = k->free[0];
-		err = memzone_fill(p->seg[place->segment], text, text_len);
+		err = memzone_fill(p->seg[place->segment], error);
 		if (!err)
 			pop_free(k);
 	} else {
-		err = cut(p, pages, node, len, place, segment_fd, text, text_len);
+		err = cut(p, pages, node, len, place, segment_fd, error);
 	}
 	if (err)
 		return err;

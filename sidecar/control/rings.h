@@ -8,6 +8,7 @@
 #ifndef SIDECAR_CONTROL_RINGS_H
 #define SIDECAR_CONTROL_RINGS_H
 
+#include "include/base/error.h"
 #include "sidecar/memory/foreign.h"
 #include "sidecar/memory/memzone.h"
 #include <stdbool.h>
@@ -59,9 +60,9 @@ void rings_free(struct ring_pool *p);
 bool rings_free_some(struct ring_pool *p);
 /* Takes a ring for each worker, with zeroed heads; sets *place and *cls. *segment_fd becomes the
  * descriptor of a segment that had to be made, which the pool keeps, otherwise -1. Returns 0, or
- * -errno with a text. */
+ * -errno with `error` set. */
 int rings_get(struct ring_pool *p, enum memzone_pages pages, int node, struct ring_place *place,
-	      uint32_t *cls, int *segment_fd, char *text, size_t text_len);
+	      uint32_t *cls, int *segment_fd, struct error *error);
 void rings_put(struct ring_pool *p, struct ring_place place, uint32_t cls);
 /* Destroys the last segment, if the client could not be told of it. None of its rings may be in
  * use. */

@@ -32,11 +32,11 @@
 enum udplane_reason sock_found(struct control *c, const struct keeper_reply *found,
 			       struct decision *d)
 {
-	char not_asked[UDPLANE_TEXT_LEN];
+	struct error not_asked;
 	struct decide_found_facts facts = {.reason = found->reason, .text = found->text};
 
-	if (claim_not_asked(&found->claim, &c->cfg->ports, not_asked, sizeof(not_asked)))
-		facts.not_asked = not_asked;
+	if (claim_not_asked(&found->claim, &c->cfg->ports, &not_asked))
+		facts.not_asked = not_asked.text;
 	return decide_found(d, &facts);
 }
 
@@ -59,7 +59,7 @@ static enum udplane_reason check_claim(struct control *c, struct session *s,
 				       const struct udplane_claim *m,
 				       const struct keeper_reply *found, struct decision *d)
 {
-	char not_asked[UDPLANE_TEXT_LEN];
+	struct error not_asked;
 	struct decide_claim_facts facts = {
 		.no_device = c->dev ? NULL : c->stats.z->backend_text,
 		.found = {.reason = found->reason, .text = found->text},
@@ -68,8 +68,8 @@ static enum udplane_reason check_claim(struct control *c, struct session *s,
 		.duplicate = duplicate_of(c, s, found->claim.cookie),
 	};
 
-	if (claim_not_asked(&found->claim, &c->cfg->ports, not_asked, sizeof(not_asked)))
-		facts.found.not_asked = not_asked;
+	if (claim_not_asked(&found->claim, &c->cfg->ports, &not_asked))
+		facts.found.not_asked = not_asked.text;
 	return decide_claim(d, &facts);
 }
 
@@ -158,17 +158,17 @@ static enum udplane_reason take_rings(struct control *c, struct sock *k, int *se
 				      struct decision *d)
 {
 	struct session *s = k->session;
-	char text[UDPLANE_TEXT_LEN];
-	int err = budget_take(&c->budget, &s->memory, KERNEL_BYTES, false, text, sizeof(text));
+	struct error error = {0};
+	int err = budget_take(&c->budget, &s->memory, KERNEL_BYTES, false, &error);
 
 	if (err)
-		return decide(d, UDPLANE_REASON_NO_MEMORY, "no memory: %s", text);
+		return decide(d, UDPLANE_REASON_NO_MEMORY, "no memory: %s", error.text);
 	err = rings_get(&s->rings, c->pages, c->dev->numa_node, &k->place, &k->cls, segment_fd,
-			text, sizeof(text));
+			&error);
 	if (!err)
 		return UDPLANE_REASON_NONE;
 	budget_give(&c->budget, &s->memory, KERNEL_BYTES, false);
-	return decide(d, UDPLANE_REASON_NO_MEMORY, "%s", text);
+	return decide(d, UDPLANE_REASON_NO_MEMORY, "%s", error.text);
 }
 
 static void put_rings(struct control *c, struct sock *k)

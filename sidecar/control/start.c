@@ -140,7 +140,7 @@ static uint32_t queues_per_worker(const struct control *c)
 	return n ? n : 1;
 }
 
-static int start_workers(struct control *c, char *text, size_t text_len)
+static int start_workers(struct control *c, struct error *error)
 {
 	struct worker_options o = {
 		.worker_cnt = c->cfg->workers,
@@ -169,7 +169,7 @@ static int start_workers(struct control *c, char *text, size_t text_len)
 		o.cpu = cpu_of(c, i);
 		o.queue = c->dev->ops->queue(c->dev, i);
 		o.zone = stats_worker(&c->stats, i);
-		err = worker_start(&c->worker[i], &o, text, text_len);
+		err = worker_start(&c->worker[i], &o, error);
 		if (err)
 			return err;
 		c->worker_cnt++;
@@ -182,7 +182,7 @@ static int start_workers(struct control *c, char *text, size_t text_len)
 	return 0;
 }
 
-static int start_device(struct control *c, char *text, size_t text_len)
+static int start_device(struct control *c, struct error *error)
 {
 	struct udplane_stats_zone *z = c->stats.z;
 	int err;
@@ -199,35 +199,30 @@ static int start_device(struct control *c, char *text, size_t text_len)
 	c->rules.ifindex = c->dev->ifindex;
 	c->rules.ports = &c->cfg->ports;
 	err = claim_netns_cookie(&c->rules.netns_cookie);
-	if (err) {
-		snprintf(text, text_len, "SO_NETNS_COOKIE: %s; Linux 5.14 or newer is needed",
-			 strerror(-err));
-		return err;
-	}
+	if (err)
+		return error_set(error, err, "SO_NETNS_COOKIE: %s; Linux 5.14 or newer is needed",
+				 strerror(-err));
 	err = shared_open(c);
-	if (err) {
-		snprintf(text, text_len, "NETLINK_SOCK_DIAG: %s", strerror(-err));
-		return err;
-	}
-	err = start_workers(c, text, text_len);
+	if (err)
+		return error_set(error, err, "NETLINK_SOCK_DIAG: %s", strerror(-err));
+	err = start_workers(c, error);
 	/* before the first claim */
-	return err ? err : control_environment_start(c, text, text_len);
+	return err ? err : control_environment_start(c, error);
 }
 
-static int start_stats(struct control *c, char *text, size_t text_len)
+static int start_stats(struct control *c, struct error *error)
 {
 	struct udplane_stats_zone *z;
 	int err;
 
 	c->workers_wanted = c->cfg->workers;
 	c->stats.zone.budget = &c->budget;
-	err = stats_create(&c->stats, c->cfg->workers, c->cfg->max_sockets, c->pages, text,
-			   text_len);
+	err = stats_create(&c->stats, c->cfg->workers, c->cfg->max_sockets, c->pages, error);
 
 	if (err)
 		return err;
-	if (text[0])
-		log_warn("%s; ordinary pages are used", text);
+	if (error->text[0])
+		log_warn("%s; ordinary pages are used", error->text);
 	z = c->stats.z;
 	z->state = UDPLANE_STATE_STARTING;
 	z->mode = c->cfg->mode;
@@ -266,9 +261,9 @@ static void limit_syscalls(struct control *c)
 		log_warn("system calls are not limited: seccomp: %s", strerror(-err));
 }
 
-static int start_keeper(struct control *c, char *text, size_t text_len)
+static int start_keeper(struct control *c, struct error *error)
 {
-	int err = keeper_start(&c->keeper, text, text_len);
+	int err = keeper_start(&c->keeper, error);
 
 	if (err)
 		return err;
@@ -278,14 +273,14 @@ static int start_keeper(struct control *c, char *text, size_t text_len)
 
 int control_start(struct control *c)
 {
-	char text[UDPLANE_TEXT_LEN * 2] = "";
+	struct error error = {0};
 	int err;
 
 	c->pages = wanted_pages(c->cfg);
 	raise_limits(c->cfg);
-	err = start_keeper(c, text, sizeof(text)); /* first, so that it inherits no descriptor */
+	err = start_keeper(c, &error); /* first, so that it inherits no descriptor */
 	if (err) {
-		log_error("%s", text);
+		log_error("%s", error.text);
 		return err;
 	}
 	budget_init(&c->budget, (uint64_t)c->cfg->memory_max << 20, "/sys/fs/cgroup",
@@ -305,12 +300,11 @@ int control_start(struct control *c)
 			  c->cfg->max_sockets);
 		return -ENOMEM;
 	}
-	err = listen_open(
-		c, text,
-		sizeof(text)); /* before the device: a second udplaned must not disturb the first */
+	/* before the device: a second udplaned must not disturb the first */
+	err = listen_open(c, &error);
 	if (!err) {
 		library_publish(c->cfg->library_dir);
-		err = start_stats(c, text, sizeof(text));
+		err = start_stats(c, &error);
 	}
 	if (!err) {
 		c->ready = device_af_xdp.ready(
@@ -320,10 +314,10 @@ int control_start(struct control *c)
 			return err;
 		c->cgroup_top = environment_cgroup_top();
 		drop_capabilities(c);
-		err = start_device(c, text, sizeof(text));
+		err = start_device(c, &error);
 	}
 	if (err) {
-		log_error("%s", text);
+		log_error("%s", error.text);
 		return err;
 	}
 	limit_syscalls(c);

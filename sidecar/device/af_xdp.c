@@ -25,29 +25,27 @@ static struct af_xdp *to_af_xdp(struct device *dev)
 
 /* --- open --- */
 
-static int device_open(struct device **out, const struct config *cfg, char *text, size_t text_len)
+static int device_open(struct device **out, const struct config *cfg, struct error *error)
 {
 	struct af_xdp *dev = calloc(1, sizeof(*dev));
 	int err;
 
-	if (!dev) {
-		snprintf(text, text_len, "out of memory");
-		return -ENOMEM;
-	}
+	if (!dev)
+		return error_set(error, -ENOMEM, "out of memory");
 	dev->link_fd = -1;
 	dev->mode = cfg->xdp_mode;
 	dev->claim_max = cfg->max_sockets * CLAIMS_PER_SOCKET;
-	err = netif_read(&dev->netif, cfg->interface, text, text_len);
+	err = netif_read(&dev->netif, cfg->interface, error);
 	if (!err)
-		err = af_xdp_check_permission(text, text_len);
+		err = af_xdp_check_permission(error);
 	if (!err)
-		err = af_xdp_check_kernel(text, text_len);
+		err = af_xdp_check_kernel(error);
 	if (!err)
-		err = af_xdp_check_other(&dev->netif, text, text_len);
+		err = af_xdp_check_other(&dev->netif, error);
 	if (!err) {
 		err = xdp_claims_init(&dev->claims, dev->claim_max);
 		if (err)
-			snprintf(text, text_len, "out of memory");
+			error_set(error, err, "out of memory");
 	}
 	if (err) {
 		free(dev);
@@ -125,27 +123,25 @@ static void free_queues(struct af_xdp *dev)
 	dev->hw_cnt = 0;
 }
 
-static int check_memory(const struct af_xdp *dev, char *text, size_t text_len)
+static int check_memory(const struct af_xdp *dev, struct error *error)
 {
 	const struct device_memory *m = &dev->mem;
 
-	if (m->frame_size != 2048 && m->frame_size != 4096) {
-		snprintf(text, text_len, "frame size %u: AF_XDP takes 2048 or 4096", m->frame_size);
-		return -EINVAL;
-	}
+	if (m->frame_size != 2048 && m->frame_size != 4096)
+		return error_set(error, -EINVAL, "frame size %u: AF_XDP takes 2048 or 4096",
+				 m->frame_size);
 	if ((uint64_t)m->frame_cnt * m->frame_size > m->len ||
-	    m->frame_cnt / dev->hw_cnt < DEVICE_BURST) {
-		snprintf(text, text_len,
-			 "%u frames of %u bytes for %u queues: need %u a queue at least, within "
-			 "the zone's %zu bytes",
-			 m->frame_cnt, m->frame_size, dev->hw_cnt, DEVICE_BURST, m->len);
-		return -EINVAL;
-	}
+	    m->frame_cnt / dev->hw_cnt < DEVICE_BURST)
+		return error_set(
+			error, -EINVAL,
+			"%u frames of %u bytes for %u queues: need %u a queue at least, within "
+			"the zone's %zu bytes",
+			m->frame_cnt, m->frame_size, dev->hw_cnt, DEVICE_BURST, m->len);
 	return 0;
 }
 
 static int device_attach(struct device *base, const struct device_memory *mem, uint32_t worker_cnt,
-			 char *text, size_t text_len)
+			 struct error *error)
 {
 	struct af_xdp *dev = to_af_xdp(base);
 	int err;
@@ -155,22 +151,22 @@ static int device_attach(struct device *base, const struct device_memory *mem, u
 	base->queue_used = dev->hw_cnt;
 	dev->worker_cnt = worker_cnt;
 	if (!worker_cnt || worker_cnt > dev->hw_cnt) {
-		snprintf(text, text_len,
-			 "%u workers for %u receive queues of %s: at most one worker a queue "
-			 "(ethtool -L changes their number)",
-			 worker_cnt, dev->hw_cnt, base->ifname);
 		dev->hw_cnt = 0;
-		return -EINVAL;
+		return error_set(
+			error, -EINVAL,
+			"%u workers for %u receive queues of %s: at most one worker a queue "
+			"(ethtool -L changes their number)",
+			worker_cnt, base->queue_cnt, base->ifname);
 	}
-	err = check_memory(dev, text, text_len);
+	err = check_memory(dev, error);
 	if (!err) {
 		err = make_queues(dev);
 		if (err)
-			snprintf(text, text_len, "out of memory");
+			error_set(error, err, "out of memory");
 	}
 	if (!err) {
 		af_xdp_raise_memlock(mem->len);
-		err = af_xdp_bind(dev, text, text_len);
+		err = af_xdp_bind(dev, error);
 	}
 	if (err)
 		free_queues(dev);
@@ -349,13 +345,13 @@ static void facts(struct device *base, struct device_facts *out)
 	}
 }
 
-static int reattach(struct device *base, bool generic, char *text, size_t text_len)
+static int reattach(struct device *base, bool generic, struct error *error)
 {
 	struct af_xdp *dev = to_af_xdp(base);
 	int err;
 
 	hold(dev);
-	err = af_xdp_relink(dev, generic, text, text_len);
+	err = af_xdp_relink(dev, generic, error);
 	unhold(dev);
 	return err;
 }
@@ -363,13 +359,12 @@ static int reattach(struct device *base, bool generic, char *text, size_t text_l
 static bool ready(const struct config *cfg)
 {
 	struct netif netif;
-	char text[256];
+	struct error error;
 
 	/* Not the permission: this process may have given it up; whoever starts anew has it or has
 	 * not, as before. */
-	return !netif_read(&netif, cfg->interface, text, sizeof(text)) &&
-	       !af_xdp_check_kernel(text, sizeof(text)) &&
-	       !af_xdp_name_other(&netif, text, sizeof(text));
+	return !netif_read(&netif, cfg->interface, &error) && !af_xdp_check_kernel(&error) &&
+	       !af_xdp_name_other(&netif, &error);
 }
 
 static struct device_queue *queue(struct device *base, uint32_t worker)

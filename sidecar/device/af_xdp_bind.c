@@ -52,7 +52,7 @@ static int load(struct af_xdp *dev, bool generic, bool frags, bool conntrack)
 	return 0;
 }
 
-int af_xdp_load(struct af_xdp *dev, bool generic, char *text, size_t text_len)
+int af_xdp_load(struct af_xdp *dev, bool generic, struct error *error)
 {
 	/* The first attempts may fail on purpose; what libbpf prints about them would only
 	 * frighten. */
@@ -64,19 +64,17 @@ int af_xdp_load(struct af_xdp *dev, bool generic, char *text, size_t text_len)
 	if (err && err != -EPERM && err != -EACCES)
 		err = load(dev, generic, false, false);
 	libbpf_set_print(print);
-	if (err) {
-		snprintf(text, text_len, "loading the XDP program: %s%s", strerror(-err),
-			 err == -EPERM || err == -EACCES
-				 ? "; the capabilities must be of the host's user namespace"
-				 : "");
-		return err;
-	}
+	if (err)
+		return error_set(error, err, "loading the XDP program: %s%s", strerror(-err),
+				 err == -EPERM || err == -EACCES
+					 ? "; the capabilities must be of the host's user namespace"
+					 : "");
 	err = xdp_claims_use(
 		&dev->claims, &dev->prog->bss->shared, bpf_map__fd(dev->prog->maps.local),
 		bpf_map__fd(dev->prog->maps.claims_addr), bpf_map__fd(dev->prog->maps.claims_conn),
 		bpf_map__fd(dev->prog->maps.sources), bpf_map__fd(dev->prog->maps.excluded6));
 	if (err) {
-		snprintf(text, text_len, "filling the XDP program's maps: %s", strerror(-err));
+		error_set(error, err, "filling the XDP program's maps: %s", strerror(-err));
 		af_xdp_unload(dev);
 	}
 	return err;
@@ -287,22 +285,18 @@ static void describe(struct af_xdp *dev)
 		 dev->hw_cnt, dev->hw_cnt == 1 ? "" : "s", way_name[dev->way]);
 }
 
-int af_xdp_relink(struct af_xdp *dev, bool generic, char *text, size_t text_len)
+int af_xdp_relink(struct af_xdp *dev, bool generic, struct error *error)
 {
 	int err;
 
 	af_xdp_unlink(dev); /* what is left of the old one */
-	if (af_xdp_name_other(&dev->netif, text, text_len))
+	if (af_xdp_name_other(&dev->netif, error))
 		return -EBUSY;
-	if (generic && dev->way != AF_XDP_WAY_GENERIC && !dev->twin) {
-		snprintf(text, text_len, "no program for generic mode was loaded");
-		return -EOPNOTSUPP;
-	}
+	if (generic && dev->way != AF_XDP_WAY_GENERIC && !dev->twin)
+		return error_set(error, -EOPNOTSUPP, "no program for generic mode was loaded");
 	err = link_program(dev, generic || dev->way == AF_XDP_WAY_GENERIC);
-	if (err) {
-		snprintf(text, text_len, "attach: %s", strerror(-err));
-		return err;
-	}
+	if (err)
+		return error_set(error, err, "attach: %s", strerror(-err));
 	if (generic)
 		dev->way = AF_XDP_WAY_GENERIC;
 	describe(dev);
@@ -312,23 +306,22 @@ int af_xdp_relink(struct af_xdp *dev, bool generic, char *text, size_t text_len)
 /* --- ways --- */
 
 /* 0, or -errno with what failed, short. */
-static int try_way(struct af_xdp *dev, enum af_xdp_way way, char *text, size_t text_len)
+static int try_way(struct af_xdp *dev, enum af_xdp_way way, struct error *error)
 {
 	bool generic = way == AF_XDP_WAY_GENERIC;
-	char what[160];
-	int err = af_xdp_load(dev, generic, text, text_len);
+	int err = af_xdp_load(dev, generic, error);
 
 	if (err)
 		return err;
 	err = bind_patiently(dev, way == AF_XDP_WAY_ZEROCOPY);
 	if (err) {
-		af_xdp_explain_bind(-err, dev->mem.len, what, sizeof(what));
-		snprintf(text, text_len, "bind: %s", what);
+		af_xdp_explain_bind(err, dev->mem.len, error);
+		error_prefix(error, err, "bind: ");
 		goto unload;
 	}
 	err = register_all(dev);
 	if (err) {
-		snprintf(text, text_len, "socket map: %s", strerror(-err));
+		error_set(error, err, "socket map: %s", strerror(-err));
 		goto unbind;
 	}
 	af_xdp_write_mac(dev);
@@ -338,7 +331,7 @@ static int try_way(struct af_xdp *dev, enum af_xdp_way way, char *text, size_t t
 	err = link_program(dev, generic);
 	if (!err)
 		return 0;
-	snprintf(text, text_len, "attach: %s", strerror(-err));
+	error_set(error, err, "attach: %s", strerror(-err));
 unbind:
 	af_xdp_unbind(dev);
 unload:
@@ -380,41 +373,38 @@ static bool is_bond(const struct af_xdp *dev)
 	return !strcmp(dev->netif.driver, "bonding");
 }
 
-int af_xdp_bind(struct af_xdp *dev, char *text, size_t text_len)
+int af_xdp_bind(struct af_xdp *dev, struct error *error)
 {
 	enum af_xdp_way way = dev->mode == CONFIG_XDP_AUTO && is_bond(dev) ? AF_XDP_WAY_GENERIC
 									   : first_way[dev->mode];
 	enum af_xdp_way last = dev->mode == CONFIG_XDP_AUTO ? AF_XDP_WAY_GENERIC : way;
-	char *why = dev->base.why, failed[200];
+	char *why = dev->base.why;
+	struct error failed;
 	int err;
 
 	why[0] = '\0';
-	if (is_bond(dev) && way != AF_XDP_WAY_GENERIC) {
-		snprintf(
-			text, text_len,
+	if (is_bond(dev) && way != AF_XDP_WAY_GENERIC)
+		return error_set(
+			error, -EOPNOTSUPP,
 			BOND_TEXT
 			"; use xdp_mode generic or auto, or name one of its ports with --interface",
 			dev->base.ifname);
-		return -EOPNOTSUPP;
-	}
 	if (is_bond(dev))
 		snprintf(why, sizeof(dev->base.why), BOND_TEXT, dev->base.ifname);
 	for (;; way++) {
-		err = try_way(dev, way, failed, sizeof(failed));
+		err = try_way(dev, way, &failed);
 		if (!err)
 			break;
 		append(why, sizeof(dev->base.why), "%s%s: %s", why[0] ? "; " : "", way_name[way],
-		       failed);
+		       failed.text);
 		if (way == last || hopeless(err))
 			break;
 	}
 	if (err) {
 		/* A program may have come since open() looked. */
-		if ((err == -EBUSY || err == -EEXIST) &&
-		    af_xdp_check_other(&dev->netif, text, text_len))
+		if ((err == -EBUSY || err == -EEXIST) && af_xdp_check_other(&dev->netif, error))
 			return -EBUSY;
-		snprintf(text, text_len, "AF_XDP on %s: %s", dev->base.ifname, why);
-		return err;
+		return error_set(error, err, "AF_XDP on %s: %s", dev->base.ifname, why);
 	}
 	if (!why[0])
 		snprintf(why, sizeof(dev->base.why),

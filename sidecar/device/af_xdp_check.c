@@ -25,7 +25,7 @@ static bool has_cap(const struct __user_cap_data_struct *data, int cap)
 	return data[cap / 32].effective >> (cap % 32) & 1;
 }
 
-int af_xdp_check_permission(char *text, size_t text_len)
+int af_xdp_check_permission(struct error *error)
 {
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2];
@@ -48,14 +48,13 @@ int af_xdp_check_permission(char *text, size_t text_len)
 		strcat(missing, " CAP_PERFMON");
 	if (!missing[0])
 		return 0;
-	snprintf(text, text_len,
-		 "no permission for AF_XDP: missing%s; add to the container's "
-		 "securityContext.capabilities, or run as root",
-		 missing);
-	return -EPERM;
+	return error_set(error, -EPERM,
+			 "no permission for AF_XDP: missing%s; add to the container's "
+			 "securityContext.capabilities, or run as root",
+			 missing);
 }
 
-int af_xdp_check_kernel(char *text, size_t text_len)
+int af_xdp_check_kernel(struct error *error)
 {
 	int fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0), err = errno;
 
@@ -64,12 +63,11 @@ int af_xdp_check_kernel(char *text, size_t text_len)
 		return 0;
 	}
 	if (err == EAFNOSUPPORT)
-		snprintf(text, text_len,
-			 "this kernel has no AF_XDP (CONFIG_XDP_SOCKETS): use Linux 5.10 or later "
-			 "built with it, or backend kernel");
-	else
-		snprintf(text, text_len, "AF_XDP socket: %s", strerror(err));
-	return -err;
+		return error_set(
+			error, -err,
+			"this kernel has no AF_XDP (CONFIG_XDP_SOCKETS): use Linux 5.10 or later "
+			"built with it, or backend kernel");
+	return error_set(error, -err, "AF_XDP socket: %s", strerror(err));
 }
 
 static void sleep_ms(uint32_t ms)
@@ -88,14 +86,14 @@ static uint32_t other_program(int ifindex)
 	return q.prog_id ?: q.drv_prog_id ?: q.skb_prog_id ?: q.hw_prog_id;
 }
 
-int af_xdp_check_other(const struct netif *netif, char *text, size_t text_len)
+int af_xdp_check_other(const struct netif *netif, struct error *error)
 {
 	for (uint32_t ms = 0; other_program(netif->ifindex) && ms < OTHER_WAIT_MS; ms += 5)
 		sleep_ms(5);
-	return af_xdp_name_other(netif, text, text_len);
+	return af_xdp_name_other(netif, error);
 }
 
-int af_xdp_name_other(const struct netif *netif, char *text, size_t text_len)
+int af_xdp_name_other(const struct netif *netif, struct error *error)
 {
 	struct bpf_prog_info info = {0};
 	uint32_t id = other_program(netif->ifindex), len = sizeof(info);
@@ -108,12 +106,12 @@ int af_xdp_name_other(const struct netif *netif, char *text, size_t text_len)
 		bpf_obj_get_info_by_fd(fd, &info, &len);
 		close(fd);
 	}
-	snprintf(text, text_len,
-		 "XDP program %u%s%s%s is attached to %s already; end its owner, or `ip link set "
-		 "dev %s xdp off`",
-		 id, info.name[0] ? " (" : "", info.name, info.name[0] ? ")" : "", netif->name,
-		 netif->name);
-	return -EBUSY;
+	return error_set(
+		error, -EBUSY,
+		"XDP program %u%s%s%s is attached to %s already; end its owner, or `ip link set "
+		"dev %s xdp off`",
+		id, info.name[0] ? " (" : "", info.name, info.name[0] ? ")" : "", netif->name,
+		netif->name);
 }
 
 void af_xdp_raise_memlock(size_t len)
@@ -131,23 +129,20 @@ void af_xdp_raise_memlock(size_t len)
 		  &r); /* too little: CAP_IPC_LOCK may make it needless; if not, binding tells */
 }
 
-void af_xdp_explain_bind(int err, size_t len, char *text, size_t text_len)
+int af_xdp_explain_bind(int err, size_t len, struct error *error)
 {
 	struct rlimit r = {0};
 
-	if (err == EBUSY) {
-		snprintf(text, text_len,
-			 "another AF_XDP socket holds one of its queues; end its owner (`ss --xdp "
-			 "-p`)");
-		return;
-	}
-	if (err != ENOBUFS && err != ENOMEM) {
-		snprintf(text, text_len, "%s", strerror(err));
-		return;
-	}
+	if (err == -EBUSY)
+		return error_set(
+			error, err,
+			"another AF_XDP socket holds one of its queues; end its owner (`ss --xdp "
+			"-p`)");
+	if (err != -ENOBUFS && err != -ENOMEM)
+		return error_set(error, err, "%s", strerror(-err));
 	getrlimit(RLIMIT_MEMLOCK, &r);
-	snprintf(text, text_len,
-		 "locked-memory limit of %llu KiB is too low for %zu KiB of frames: raise "
-		 "RLIMIT_MEMLOCK (ulimit -l), or add CAP_IPC_LOCK",
-		 (unsigned long long)r.rlim_cur / 1024, len / 1024);
+	return error_set(error, err,
+			 "locked-memory limit of %llu KiB is too low for %zu KiB of frames: raise "
+			 "RLIMIT_MEMLOCK (ulimit -l), or add CAP_IPC_LOCK",
+			 (unsigned long long)r.rlim_cur / 1024, len / 1024);
 }

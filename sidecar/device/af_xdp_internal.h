@@ -16,6 +16,7 @@
 
 #include <xdp/xsk.h>
 
+#include "include/base/error.h"
 #include "sidecar/config/config.h"
 #include "sidecar/device/device.h"
 #include "sidecar/device/netif.h"
@@ -100,33 +101,34 @@ struct af_xdp {
 
 /* af_xdp_bind.c: binds every hardware queue and attaches the program, in the best way that works.
  * Fills base.text and base.why. */
-int af_xdp_bind(struct af_xdp *dev, char *text, size_t text_len);
+int af_xdp_bind(struct af_xdp *dev, struct error *error);
 /* Detaches the program; returns when the kernel gets every further packet. */
 void af_xdp_unlink(struct af_xdp *dev);
 /* Attaches the program again, which is not; generic: in generic mode from now on. 0 or -errno with
- * text. */
-int af_xdp_relink(struct af_xdp *dev, bool generic, char *text, size_t text_len);
+ * `error` set. */
+int af_xdp_relink(struct af_xdp *dev, bool generic, struct error *error);
 /* Is the program where af_xdp_bind or af_xdp_relink attached it? */
 bool af_xdp_is_linked(const struct af_xdp *dev);
 /* Frees sockets and UMEM. */
 void af_xdp_unbind(struct af_xdp *dev);
 /* Loads the program. generic: its counters are atomic. */
-int af_xdp_load(struct af_xdp *dev, bool generic, char *text, size_t text_len);
+int af_xdp_load(struct af_xdp *dev, bool generic, struct error *error);
 void af_xdp_unload(struct af_xdp *dev);
 
 void af_xdp_write_mac(struct af_xdp *dev);
 
-/* af_xdp_check.c. 0, or -errno with text: something is missing that no retry will bring. */
-int af_xdp_check_permission(char *text, size_t text_len);
-int af_xdp_check_kernel(char *text, size_t text_len);
+/* af_xdp_check.c. 0, or -errno with `error` set: something is missing that no retry will bring. */
+int af_xdp_check_permission(struct error *error);
+int af_xdp_check_kernel(struct error *error);
 /* Another XDP program on the interface; waits a moment for one whose owner has just died. */
-int af_xdp_check_other(const struct netif *netif, char *text, size_t text_len);
+int af_xdp_check_other(const struct netif *netif, struct error *error);
 /* The same, without waiting. */
-int af_xdp_name_other(const struct netif *netif, char *text, size_t text_len);
+int af_xdp_name_other(const struct netif *netif, struct error *error);
 /* Raises RLIMIT_MEMLOCK if it may and must. */
 void af_xdp_raise_memlock(size_t len);
-/* Writes what errno value err from binding an AF_XDP socket means for a zone of len bytes. */
-void af_xdp_explain_bind(int err, size_t len, char *text, size_t text_len);
+/* Sets error to what err (-errno) from binding an AF_XDP socket means for a zone of len bytes, and
+ * returns err. */
+int af_xdp_explain_bind(int err, size_t len, struct error *error);
 
 /* af_xdp_queue.c */
 extern const struct device_queue_ops af_xdp_queue_ops;

@@ -18,6 +18,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "include/base/error.h"
 #include <udplane/abi.h>
 
 struct config;
@@ -75,12 +77,12 @@ struct device_queue; /* the hardware queues of one worker */
 
 struct device_ops {
 	const char *name; /* "af_xdp" */
-	/* Returns 0, or -errno with a message in text: what was wrong, the value, what to do. */
-	int (*open)(struct device **dev, const struct config *cfg, char *text, size_t text_len);
+	/* Returns 0, or -errno with `error` set: what was wrong, the value, what to do. */
+	int (*open)(struct device **dev, const struct config *cfg, struct error *error);
 	/* Called after open, once the facts in struct device have sized the zones. Binds the queues
 	 * and starts diverting. */
 	int (*attach)(struct device *dev, const struct device_memory *mem, uint32_t worker_cnt,
-		      char *text, size_t text_len);
+		      struct error *error);
 	/* Stops diverting: the kernel receives every further packet. Packets that are in the queues
 	 * can still be received. Idempotent. */
 	void (*detach)(struct device *dev);
@@ -117,8 +119,9 @@ struct device_ops {
 	void (*facts)(struct device *dev, struct device_facts *out);
 	/* Diverts again after a detach. generic: use generic mode from now on. Workers may then
 	 * receive datagrams newer than those the kernel holds, so they must have been told
-	 * (WORKER_SWITCHED). Returns 0; or -errno with text, and the kernel receives everything. */
-	int (*reattach)(struct device *dev, bool generic, char *text, size_t text_len);
+	 * (WORKER_SWITCHED). Returns 0; or -errno with `error` set, and the kernel receives
+	 * everything. */
+	int (*reattach)(struct device *dev, bool generic, struct error *error);
 	/* Returns true if open() would succeed, as far as can be told without waiting. */
 	bool (*ready)(const struct config *cfg);
 };

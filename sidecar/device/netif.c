@@ -147,31 +147,26 @@ uint32_t netif_read_queue_cnt(const struct netif *n)
 	return cnt;
 }
 
-static int read_all(struct netif *n, int fd, char *text, size_t text_len)
+static int read_all(struct netif *n, int fd, struct error *error)
 {
 	struct ethtool_drvinfo drv = {.cmd = ETHTOOL_GDRVINFO};
 	struct ifreq ifr = {0};
 	int err = request(fd, n->name, SIOCGIFINDEX, &ifr);
 
-	if (err) {
-		snprintf(text, text_len,
-			 "no interface \"%s\" in this network namespace; `ip link` shows those "
-			 "that exist",
-			 n->name);
-		return -ENODEV;
-	}
+	if (err)
+		return error_set(
+			error, -ENODEV,
+			"no interface \"%s\" in this network namespace; `ip link` shows those "
+			"that exist",
+			n->name);
 	n->ifindex = ifr.ifr_ifindex;
 	err = read_mac(n, fd);
-	if (err) {
-		snprintf(text, text_len, "interface %s is no Ethernet device; choose one that is",
-			 n->name);
-		return err;
-	}
+	if (err)
+		return error_set(error, err,
+				 "interface %s is no Ethernet device; choose one that is", n->name);
 	err = request(fd, n->name, SIOCGIFMTU, &ifr);
-	if (err) {
-		snprintf(text, text_len, "MTU of %s: %s", n->name, strerror(-err));
-		return err;
-	}
+	if (err)
+		return error_set(error, err, "MTU of %s: %s", n->name, strerror(-err));
 	n->mtu = ifr.ifr_mtu;
 	n->queue_cnt = read_queue_cnt(n->name, fd);
 	n->numa_node = read_numa_node(n->name);
@@ -182,24 +177,21 @@ static int read_all(struct netif *n, int fd, char *text, size_t text_len)
 	return 0;
 }
 
-int netif_read(struct netif *n, const char *name, char *text, size_t text_len)
+int netif_read(struct netif *n, const char *name, struct error *error)
 {
 	int fd, err;
 
 	memset(n, 0, sizeof(*n));
-	if (!name[0] && !default_route(n->name)) {
-		snprintf(text, text_len,
-			 "no default route to find the interface by; name one with --interface");
-		return -ENODEV;
-	}
+	if (!name[0] && !default_route(n->name))
+		return error_set(
+			error, -ENODEV,
+			"no default route to find the interface by; name one with --interface");
 	if (name[0])
 		snprintf(n->name, sizeof(n->name), "%s", name);
 	fd = open_socket();
-	if (fd < 0) {
-		snprintf(text, text_len, "socket: %s", strerror(-fd));
-		return fd;
-	}
-	err = read_all(n, fd, text, text_len);
+	if (fd < 0)
+		return error_set(error, fd, "socket: %s", strerror(-fd));
+	err = read_all(n, fd, error);
 	close(fd);
 	return err;
 }

@@ -8,6 +8,8 @@
 #include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "include/base/error.h"
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -27,9 +29,9 @@ struct netif {
 	bool is_virtual;
 };
 
-/* name "": the interface of the default route. -errno with text for people: -ENODEV no such
+/* name "": the interface of the default route. -errno with `error` set: -ENODEV no such
  * interface or no default route, -EOPNOTSUPP no Ethernet. */
-int netif_read(struct netif *netif, const char *name, char *text, size_t text_len);
+int netif_read(struct netif *netif, const char *name, struct error *error);
 
 /* The hardware RX queues that it has now, at least 1; they can be changed while it is up (ethtool
  * -L). */

@@ -613,7 +613,7 @@ static int open_channels(struct environment *e)
 }
 
 int environment_open(struct environment **out, int ifindex, const char *ifname, uint32_t trusted,
-		     bool device_asks, char *text, size_t text_len)
+		     bool device_asks, struct error *error)
 {
 	struct environment *e = calloc(1, sizeof(*e));
 	int err = e ? 0 : -ENOMEM;
@@ -627,8 +627,8 @@ int environment_open(struct environment **out, int ifindex, const char *ifname, 
 		err = open_channels(e);
 	}
 	if (err) {
-		snprintf(text, text_len, "cannot watch the rules of the namespace: netlink: %s",
-			 strerror(-err));
+		error_set(error, err, "cannot watch the rules of the namespace: netlink: %s",
+			  strerror(-err));
 		environment_close(e);
 		return err;
 	}

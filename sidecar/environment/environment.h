@@ -16,6 +16,7 @@
 #ifndef SIDECAR_ENVIRONMENT_ENVIRONMENT_H
 #define SIDECAR_ENVIRONMENT_ENVIRONMENT_H
 
+#include "include/base/error.h"
 #include "sidecar/environment/judge.h"
 
 #ifdef __cplusplus
@@ -26,9 +27,9 @@ struct environment;
 
 /* Reads everything once. trusted: bits 1 << enum judge_kind of kinds that are not looked at,
  * because the administrator has declared that they concern no datagrams. device_asks: as in
- * judge.h. Returns 0, or -errno with text. */
+ * judge.h. Returns 0, or -errno with `error` set. */
 int environment_open(struct environment **out, int ifindex, const char *ifname, uint32_t trusted,
-		     bool device_asks, char *text, size_t text_len);
+		     bool device_asks, struct error *error);
 void environment_close(struct environment *e);
 int environment_fd(const struct environment *e); /* readable: call environment_process() */
 

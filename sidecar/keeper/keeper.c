@@ -28,29 +28,26 @@ static uint32_t files_allowed(void)
 	return (uint32_t)files.rlim_cur;
 }
 
-int keeper_start(struct keeper *k, char *text, size_t text_len)
+int keeper_start(struct keeper *k, struct error *error)
 {
 	uint32_t files = files_allowed();
-	int pair[2];
+	int pair[2], err;
 
 	*k = (struct keeper){.fd = -1, .out_max = files / 4 < OUT_MAX ? files / 4 : OUT_MAX};
 	k->shared = mmap(NULL, sizeof(*k->shared), PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (k->shared == MAP_FAILED ||
-	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
-		snprintf(text, text_len, "no channel to the keeper of descriptors: %s",
-			 strerror(errno));
-		return -errno;
-	}
+	if (k->shared == MAP_FAILED || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		return error_set(error, -errno, "no channel to the keeper of descriptors: %s",
+				 strerror(errno));
 	signal(SIGCHLD, SIG_IGN); /* its end shows in the channel; nobody waits for it */
 	fflush(NULL);
 	k->pid = fork();
 	if (k->pid < 0) {
-		snprintf(text, text_len, "cannot start the keeper of descriptors: %s",
-			 strerror(errno));
+		err = error_set(error, -errno, "cannot start the keeper of descriptors: %s",
+				strerror(errno));
 		close(pair[0]);
 		close(pair[1]);
-		return -errno;
+		return err;
 	}
 	if (!k->pid)
 		keeper_process(pair[1], k->shared,

@@ -31,6 +31,7 @@
 #ifndef SIDECAR_KEEPER_KEEPER_H
 #define SIDECAR_KEEPER_KEEPER_H
 
+#include "include/base/error.h"
 #include "sidecar/claim/claim.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -91,8 +92,8 @@ struct keeper_reply {
 };
 
 /* Forks; before there are threads, and before there is anything that a child should not have. 0 or
- * -errno with text. */
-int keeper_start(struct keeper *k, char *text, size_t text_len);
+ * -errno with `error` set. */
+int keeper_start(struct keeper *k, struct error *error);
 /* The process ends by itself; one that hangs is left alone. */
 void keeper_stop(struct keeper *k);
 

@@ -165,8 +165,10 @@ static enum udplane_reason verify(int fd, const struct keeper_request *q, struct
 	struct claim_rules rules = {.netns_cookie = q->netns_cookie, .ifindex = q->ifindex};
 	uint32_t info[SK_MEMINFO_VARS] = {0};
 	socklen_t len = sizeof(info);
+	struct error error;
 
-	r->reason = claim_verify(fd, &rules, &r->claim, r->text, sizeof(r->text));
+	r->reason = claim_verify(fd, &rules, &r->claim, &error);
+	error_copy(&error, r->text, sizeof(r->text));
 	if (!r->reason && !getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len) &&
 	    len == sizeof(info))
 		r->drops = info[SK_MEMINFO_DROPS];

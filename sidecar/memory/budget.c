@@ -167,24 +167,24 @@ uint64_t budget_left(const struct memory_budget *b, bool huge)
 	return rest(bound.max, bound.used);
 }
 
-static void say(const struct bound *bound, uint64_t owner, size_t len, bool share, char *text,
-		size_t text_len)
+static int refuse(const struct bound *bound, uint64_t owner, size_t len, bool share,
+		  struct error *error)
 {
 	unsigned long long used = bound->used >> 20, max = bound->max >> 20;
 
 	if (share)
-		snprintf(text, text_len,
-			 "this process has %llu MiB already, and may have half of what is left "
-			 "(%llu of %llu MiB are used; %s)",
-			 (unsigned long long)owner >> 20, used, max, bound->advice);
-	else
-		snprintf(text, text_len,
+		return error_set(
+			error, -EDQUOT,
+			"this process has %llu MiB already, and may have half of what is left "
+			"(%llu of %llu MiB are used; %s)",
+			(unsigned long long)owner >> 20, used, max, bound->advice);
+	return error_set(error, -EDQUOT,
 			 "%zu KiB more would be too much: %llu of %llu MiB are used; %s",
 			 (len + 1023) >> 10, used, max, bound->advice);
 }
 
-int budget_take(struct memory_budget *b, uint64_t *owner, size_t len, bool huge, char *text,
-		size_t text_len)
+int budget_take(struct memory_budget *b, uint64_t *owner, size_t len, bool huge,
+		struct error *error)
 {
 	uint64_t left, has = owner ? *owner : 0;
 	struct bound bound;
@@ -194,10 +194,8 @@ int budget_take(struct memory_budget *b, uint64_t *owner, size_t len, bool huge,
 	bound = bound_of(b, huge);
 	left = rest(bound.max, bound.used);
 	if (len > left || (has + len > OWN_MIN && has &&
-			   has + len > (left + has < left ? UINT64_MAX : left + has) / 2)) {
-		say(&bound, has, len, len <= left, text, text_len);
-		return -EDQUOT;
-	}
+			   has + len > (left + has < left ? UINT64_MAX : left + has) / 2))
+		return refuse(&bound, has, len, len <= left, error);
 	*(huge ? &b->huge : &b->small) += len;
 	if (owner)
 		*owner += len;

@@ -23,6 +23,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "include/base/error.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -42,10 +44,10 @@ void budget_init(struct memory_budget *b, uint64_t configured, const char *root,
 uint64_t budget_left(const struct memory_budget *b, bool huge);
 
 /* Takes len bytes, always if b is NULL. owner: counter of the bytes of the session that they are
- * for, or NULL. Returns 0; or -EDQUOT with a text for people: what is used, what the limit is, and
+ * for, or NULL. Returns 0; or -EDQUOT with `error` set: what is used, what the limit is, and
  * what to do. */
-int budget_take(struct memory_budget *b, uint64_t *owner, size_t len, bool huge, char *text,
-		size_t text_len);
+int budget_take(struct memory_budget *b, uint64_t *owner, size_t len, bool huge,
+		struct error *error);
 void budget_give(struct memory_budget *b, uint64_t *owner, size_t len, bool huge);
 
 #ifdef __cplusplus

@@ -92,14 +92,14 @@ out:
 
 /* Makes a zone within the budget. */
 static int create_counted(struct memzone *z, const char *name, size_t len, bool huge, int node,
-			  char *text, size_t text_len)
+			  struct error *error)
 {
 	size_t all = round_up(len, huge ? MEMZONE_HUGE_SIZE : (size_t)sysconf(_SC_PAGESIZE));
-	int err = budget_take(z->budget, z->owner, all, huge, text, text_len);
+	int err = budget_take(z->budget, z->owner, all, huge, error);
 
 	if (err)
 		return err;
-	text[0] = 0;
+	error->text[0] = 0;
 	z->hollow = false;
 	err = try_create(z, name, len, huge, node);
 	if (err)
@@ -108,33 +108,33 @@ static int create_counted(struct memzone *z, const char *name, size_t len, bool 
 }
 
 int memzone_create(struct memzone *z, const char *name, size_t len, enum memzone_pages pages,
-		   int node, char *text, size_t text_len)
+		   int node, struct error *error)
 {
-	char why[160] = "";
-	int err = -ENOMEM;
+	struct error why;
+	int err;
 
-	text[0] = 0;
+	error->text[0] = 0;
 	if (pages != MEMZONE_SMALL_ONLY) {
-		err = create_counted(z, name, len, true, node, why, sizeof(why));
+		err = create_counted(z, name, len, true, node, &why);
 		if (!err)
 			return 0;
-		snprintf(text, text_len,
-			 "no hugepages for the %s zone (%zu x 2 MiB wanted): %s; raise "
-			 "vm.nr_hugepages or the pod's "
-			 "hugepages-2Mi limit",
-			 name, round_up(len, MEMZONE_HUGE_SIZE) / MEMZONE_HUGE_SIZE,
-			 why[0] ? why : strerror(-err));
+		error_set(error, err,
+			  "no hugepages for the %s zone (%zu x 2 MiB wanted): %s; raise "
+			  "vm.nr_hugepages or the pod's "
+			  "hugepages-2Mi limit",
+			  name, round_up(len, MEMZONE_HUGE_SIZE) / MEMZONE_HUGE_SIZE,
+			  why.text[0] ? why.text : strerror(-err));
 		if (pages == MEMZONE_HUGE_ONLY)
 			return err;
 	}
-	err = create_counted(z, name, len, false, node, why, sizeof(why));
-	if (err && why[0])
-		snprintf(text, text_len, "no memory: %s", why);
-	else if (err)
-		snprintf(text, text_len,
+	err = create_counted(z, name, len, false, node, &why);
+	if (!err)
+		return 0;
+	if (why.text[0])
+		return error_set(error, err, "no memory: %s", why.text);
+	return error_set(error, err,
 			 "no memory for the %s zone (%zu bytes): %s; raise the memory limit", name,
 			 len, strerror(-err));
-	return err;
 }
 
 void memzone_empty(struct memzone *z)
@@ -146,13 +146,13 @@ void memzone_empty(struct memzone *z)
 	budget_give(z->budget, z->owner, z->len, is_huge(z));
 }
 
-int memzone_fill(struct memzone *z, char *text, size_t text_len)
+int memzone_fill(struct memzone *z, struct error *error)
 {
 	int err;
 
 	if (!z->hollow)
 		return 0;
-	err = budget_take(z->budget, z->owner, z->len, is_huge(z), text, text_len);
+	err = budget_take(z->budget, z->owner, z->len, is_huge(z), error);
 	if (err)
 		return err;
 	/* Drops what the other side has written since. */
@@ -164,9 +164,8 @@ int memzone_fill(struct memzone *z, char *text, size_t text_len)
 	}
 	(void)fallocate(z->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)z->len);
 	budget_give(z->budget, z->owner, z->len, is_huge(z));
-	snprintf(text, text_len, "no memory for %zu KiB: %s; raise the memory limit", z->len >> 10,
-		 strerror(-err));
-	return err;
+	return error_set(error, err, "no memory for %zu KiB: %s; raise the memory limit",
+			 z->len >> 10, strerror(-err));
 }
 
 int memzone_seal_readonly(struct memzone *z)

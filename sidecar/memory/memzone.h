@@ -11,6 +11,7 @@
 #ifndef SIDECAR_MEMORY_MEMZONE_H
 #define SIDECAR_MEMORY_MEMZONE_H
 
+#include "include/base/error.h"
 #include "sidecar/memory/budget.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,17 +37,17 @@ struct memzone {
 };
 
 /* Makes a zone of len bytes, rounded up to the page size. node: the NUMA node to take it from, or
- * -1 for any. Returns 0, or -errno with a text for people if no zone could be made. If MEMZONE_AUTO
- * used ordinary pages instead, it returns 0, sets page_size accordingly, and text says why there
+ * -1 for any. Returns 0, or -errno with `error` set if no zone could be made. If MEMZONE_AUTO
+ * used ordinary pages instead, it returns 0, sets page_size accordingly, and error says why there
  * were no hugepages. */
 int memzone_create(struct memzone *z, const char *name, size_t len, enum memzone_pages pages,
-		   int node, char *text, size_t text_len);
+		   int node, struct error *error);
 /* Gives the pages back to the system, even if others have them mapped. The zone stays mapped, for
  * memzone_fill. What others write to it until then takes their memory, not ours. We do not access
  * it before memzone_fill, which makes it all zeros. */
 void memzone_empty(struct memzone *z);
-/* Returns 0; or -errno with text, and the zone is still empty. */
-int memzone_fill(struct memzone *z, char *text, size_t text_len);
+/* Returns 0; or -errno with `error` set, and the zone is still empty. */
+int memzone_fill(struct memzone *z, struct error *error);
 int memzone_seal_readonly(struct memzone *z);
 void memzone_destroy(struct memzone *z);
 

@@ -490,33 +490,30 @@ static int open_descriptors(struct route_netlink *nl)
 	return err;
 }
 
-int route_netlink_open(struct route_netlink **out, int ifindex, char *text, uint32_t text_len)
+int route_netlink_open(struct route_netlink **out, int ifindex, struct error *error)
 {
 	struct route_netlink *nl = calloc(1, sizeof(*nl));
 	int err;
 
-	if (!nl) {
-		snprintf(text, text_len, "rtnetlink: out of memory");
-		return -ENOMEM;
-	}
+	if (!nl)
+		return error_set(error, -ENOMEM, "rtnetlink: out of memory");
 	nl->epoll_fd = nl->timer_fd = -1;
 	route_mirror_init(&nl->mirror, ifindex);
 	err = open_descriptors(nl);
 	if (err) {
-		snprintf(text, text_len, "rtnetlink: cannot open its sockets: %s", strerror(-err));
+		error_set(error, err, "rtnetlink: cannot open its sockets: %s", strerror(-err));
 		goto close;
 	}
 	look_at_clock(nl);
 	err = refresh(nl, true);
 	if (err) {
-		snprintf(text, text_len,
-			 "rtnetlink: cannot read links, addresses, routes and neighbours: %s",
-			 strerror(-err));
+		error_set(error, err,
+			  "rtnetlink: cannot read links, addresses, routes and neighbours: %s",
+			  strerror(-err));
 		goto close;
 	}
 	if (nl->mirror.gone) {
-		err = -ENODEV;
-		snprintf(text, text_len, "rtnetlink: no interface has index %d", ifindex);
+		err = error_set(error, -ENODEV, "rtnetlink: no interface has index %d", ifindex);
 		goto close;
 	}
 	look_at_sysctls(nl);

@@ -18,6 +18,7 @@
 #ifndef SIDECAR_ROUTE_ROUTE_NETLINK_H
 #define SIDECAR_ROUTE_ROUTE_NETLINK_H
 
+#include "include/base/error.h"
 #include "sidecar/route/route.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -36,8 +37,8 @@ enum route_change {
 	ROUTE_CHANGE_RESYNC = 16, /* an overrun made us read everything again */
 };
 
-/* Opens, subscribes, dumps everything. 0 or -errno with text. */
-int route_netlink_open(struct route_netlink **nl, int ifindex, char *text, uint32_t text_len);
+/* Opens, subscribes, dumps everything. 0 or -errno with `error` set. */
+int route_netlink_open(struct route_netlink **nl, int ifindex, struct error *error);
 void route_netlink_close(struct route_netlink *nl);
 int route_netlink_fd(const struct route_netlink
 			     *nl); /* watch for EPOLLIN; an epoll descriptor: socket and timer */

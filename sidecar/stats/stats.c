@@ -10,7 +10,7 @@ static uint32_t line_up(size_t off)
 }
 
 int stats_create(struct stats *s, uint32_t worker_cnt, uint32_t socket_max,
-		 enum memzone_pages pages, char *text, size_t text_len)
+		 enum memzone_pages pages, struct error *error)
 {
 	uint32_t ports = line_up(sizeof(struct udplane_stats_zone));
 	uint32_t workers = ports + 8192;
@@ -20,7 +20,7 @@ int stats_create(struct stats *s, uint32_t worker_cnt, uint32_t socket_max,
 	size_t info =
 		counters + (size_t)socket_max * worker_cnt * sizeof(struct udplane_socket_counters);
 	size_t len = info + STATS_INFO_SIZE;
-	int err = memzone_create(&s->zone, "udplane-stats", len, pages, -1, text, text_len);
+	int err = memzone_create(&s->zone, "udplane-stats", len, pages, -1, error);
 
 	if (err)
 		return err;

@@ -9,6 +9,7 @@
 #ifndef SIDECAR_STATS_STATS_H
 #define SIDECAR_STATS_STATS_H
 
+#include "include/base/error.h"
 #include "sidecar/memory/memzone.h"
 #include <stddef.h>
 #include <stdint.h>
@@ -23,9 +24,9 @@ struct stats {
 	uint32_t worker_cnt, socket_max;
 };
 
-/* Returns 0, or -errno with text. */
+/* Returns 0, or -errno with `error` set. */
 int stats_create(struct stats *s, uint32_t worker_cnt, uint32_t socket_max,
-		 enum memzone_pages pages, char *text, size_t text_len);
+		 enum memzone_pages pages, struct error *error);
 void stats_destroy(struct stats *s);
 /* Sets a smaller number of workers than the zone was made for. Call it before anything is
  * counted. */

@@ -179,7 +179,7 @@ static int start_thread(struct worker *w)
 	return -err;
 }
 
-int worker_start(struct worker **out, const struct worker_options *opt, char *text, size_t text_len)
+int worker_start(struct worker **out, const struct worker_options *opt, struct error *error)
 {
 	struct worker *w = aligned_alloc(128, (sizeof(*w) + 127) & ~127ul);
 	int err = -ENOMEM;
@@ -206,11 +206,11 @@ int worker_start(struct worker **out, const struct worker_options *opt, char *te
 	}
 	worker_free(w);
 fail:
-	snprintf(text, text_len,
-		 "worker %u (CPU %d) does not start: %s; check memory, RLIMIT_NOFILE, and that the "
-		 "CPU is in the cpuset",
-		 opt->id, opt->cpu, strerror(-err));
-	return err;
+	return error_set(
+		error, err,
+		"worker %u (CPU %d) does not start: %s; check memory, RLIMIT_NOFILE, and that the "
+		"CPU is in the cpuset",
+		opt->id, opt->cpu, strerror(-err));
 }
 
 void worker_stop(struct worker *w)

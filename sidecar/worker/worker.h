@@ -22,6 +22,7 @@
 #ifndef SIDECAR_WORKER_WORKER_H
 #define SIDECAR_WORKER_WORKER_H
 
+#include "include/base/error.h"
 #include "sidecar/device/device.h"
 #include "sidecar/memory/foreign.h"
 #include "sidecar/packet/packet.h"
@@ -144,8 +145,8 @@ struct worker_options {
 
 struct worker;
 
-/* Creates a worker and starts its thread. Returns 0, or -errno with text. */
-int worker_start(struct worker **w, const struct worker_options *opt, char *text, size_t text_len);
+/* Creates a worker and starts its thread. Returns 0, or -errno with `error` set. */
+int worker_start(struct worker **w, const struct worker_options *opt, struct error *error);
 /* Ends the thread and frees the worker. Its lanes must have been removed. */
 void worker_stop(struct worker *w);
 

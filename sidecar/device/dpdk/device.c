@@ -25,23 +25,23 @@ static void drop_default_routes(struct tap_config *t)
 }
 
 /* What the configuration says replaces what was found. */
-static int apply_config(const struct config *cfg, struct tap_config *t, char *text, size_t text_len)
+static int apply_config(const struct config *cfg, struct tap_config *t, struct error *error)
 {
 	int err = 0;
 
 	if (cfg->address[0]) {
 		t->addr_cnt = 0;
 		snprintf(t->origin, sizeof(t->origin), "the key address");
-		err = tap_source_addresses(cfg->address, t, text, text_len);
+		err = tap_source_addresses(cfg->address, t, error);
 	}
 	if (!err && cfg->gateway[0]) {
 		drop_default_routes(t);
-		err = tap_source_gateways(cfg->gateway, t, text, text_len);
+		err = tap_source_gateways(cfg->gateway, t, error);
 	}
 	return err;
 }
 
-static int collect_tap(struct dpdk *d, struct tap_config *t, char *text, size_t text_len)
+static int collect_tap(struct dpdk *d, struct tap_config *t, struct error *error)
 {
 	char path[320];
 	int err = -ENOENT;
@@ -49,11 +49,11 @@ static int collect_tap(struct dpdk *d, struct tap_config *t, char *text, size_t 
 	memset(t, 0, sizeof(*t));
 	if (d->pci) {
 		snprintf(path, sizeof(path), SAVED_DIR "/%.255s", d->target);
-		err = tap_source_saved(path, t, text, text_len);
+		err = tap_source_saved(path, t, error);
 	}
 	if (err == -ENOENT && d->cfg->annotations[0])
 		err = tap_source_annotation(d->cfg->annotations, d->pci ? d->target : NULL,
-					    d->base.mac, t, text, text_len);
+					    d->base.mac, t, error);
 	if (err && err != -ENOENT)
 		return err;
 	if (rte_is_zero_ether_addr((const struct rte_ether_addr *)t->mac))
@@ -64,20 +64,20 @@ static int collect_tap(struct dpdk *d, struct tap_config *t, char *text, size_t 
 		memcpy(t->name, d->cfg->interface, sizeof(t->name));
 	if (!t->name[0])
 		snprintf(t->name, sizeof(t->name), TAP_NAME);
-	return apply_config(d->cfg, t, text, text_len);
+	return apply_config(d->cfg, t, error);
 }
 
-static int open_tap(struct dpdk *d, char *text, size_t text_len)
+static int open_tap(struct dpdk *d, struct error *error)
 {
 	struct tap_config t;
-	int err = collect_tap(d, &t, text, text_len);
+	int err = collect_tap(d, &t, error);
 
 	if (!err)
-		err = dpdk_port_set_mtu(d, t.mtu, text, text_len);
+		err = dpdk_port_set_mtu(d, t.mtu, error);
 	if (err)
 		return err;
 	t.mtu = d->base.mtu;
-	err = tap_open(&d->tap, &t, text, text_len);
+	err = tap_open(&d->tap, &t, error);
 	if (err) {
 		d->tap = NULL;
 		return err;
@@ -101,31 +101,27 @@ static void free_device(struct dpdk *d)
 	free(d);
 }
 
-int dpdk_open(struct device **out, const struct config *cfg, bool with_tap, char *text,
-	      size_t text_len)
+int dpdk_open(struct device **out, const struct config *cfg, bool with_tap, struct error *error)
 {
 	struct dpdk *d = calloc(1, sizeof(*d));
 	int err;
 
-	if (!d) {
-		snprintf(text, text_len, "out of memory");
-		return -ENOMEM;
-	}
+	if (!d)
+		return error_set(error, -ENOMEM, "out of memory");
 	d->base.ops = &device_dpdk;
 	d->cfg = cfg;
 	d->event_fd = -1;
 	pthread_mutex_init(&d->intr_lock, NULL);
-	err = vfio_target(cfg, d->target, &d->pci, text, text_len);
+	err = vfio_target(cfg, d->target, &d->pci, error);
 	if (!err)
-		err = dpdk_eal_start(cfg, d->target, d->pci, text, text_len);
+		err = dpdk_eal_start(cfg, d->target, d->pci, error);
 	if (err) {
 		free(d);
 		return err;
 	}
-	err = dpdk_port_open(d, text, text_len);
+	err = dpdk_port_open(d, error);
 	if (!err)
-		err = with_tap ? open_tap(d, text, text_len)
-			       : dpdk_port_set_mtu(d, 0, text, text_len);
+		err = with_tap ? open_tap(d, error) : dpdk_port_set_mtu(d, 0, error);
 	if (err) {
 		free_device(d);
 		return err;
@@ -134,9 +130,9 @@ int dpdk_open(struct device **out, const struct config *cfg, bool with_tap, char
 	return 0;
 }
 
-static int device_open(struct device **out, const struct config *cfg, char *text, size_t text_len)
+static int device_open(struct device **out, const struct config *cfg, struct error *error)
 {
-	return dpdk_open(out, cfg, true, text, text_len);
+	return dpdk_open(out, cfg, true, error);
 }
 
 /* --- attach --- */
@@ -168,16 +164,16 @@ static int make_queues(struct dpdk *d)
 }
 
 /* The TAP was made before the NIC could be asked. */
-static int set_tap_mac(struct dpdk *d, char *text, size_t text_len)
+static int set_tap_mac(struct dpdk *d, struct error *error)
 {
 	struct tap_config t = {.mtu = d->base.mtu};
 
 	memcpy(t.mac, d->base.mac, sizeof(t.mac));
 	memcpy(t.name, d->base.ifname, sizeof(t.name));
-	return tap_setup(d->base.ifindex, &t, text, text_len);
+	return tap_setup(d->base.ifindex, &t, error);
 }
 
-static int start_tap(struct dpdk *d, char *text, size_t text_len)
+static int start_tap(struct dpdk *d, struct error *error)
 {
 	struct tap_link link = {
 		.up = dpdk_link_up, .gone = dpdk_is_gone, .event_fd = d->event_fd, .arg = d};
@@ -186,9 +182,9 @@ static int start_tap(struct dpdk *d, char *text, size_t text_len)
 	if (!d->tap)
 		return 0;
 	if (d->mac_refused)
-		err = set_tap_mac(d, text, text_len);
+		err = set_tap_mac(d, error);
 	if (!err)
-		err = tap_start(d->tap, d->worker_cnt, &link, text, text_len);
+		err = tap_start(d->tap, d->worker_cnt, &link, error);
 	for (uint32_t w = 0; w < d->worker_cnt && !err; w++) {
 		d->queue[w].lane = tap_lane(d->tap, w);
 		d->queue[w].takes_tap = w == 0;
@@ -196,56 +192,53 @@ static int start_tap(struct dpdk *d, char *text, size_t text_len)
 	return err;
 }
 
-static int check_request(const struct dpdk *d, char *text, size_t text_len)
+static int check_request(const struct dpdk *d, struct error *error)
 {
 	const struct device_memory *m = &d->mem;
 	uint32_t least = dpdk_port_least_frames(d);
 
-	if (!d->worker_cnt || d->worker_cnt > d->base.queue_cnt) {
-		snprintf(text, text_len,
-			 "%u workers for %u queues of %.80s: at most one worker a queue; lower "
-			 "`workers`",
-			 d->worker_cnt, d->base.queue_cnt, d->target);
-		return -EINVAL;
-	}
-	if (!strcmp(d->info.driver_name, "net_af_packet") && d->worker_cnt < d->base.queue_cnt) {
-		snprintf(text, text_len,
-			 "%.80s: the kernel spreads packets over all of its %u queues, and %u of "
-			 "them would have no worker; set "
-			 "`workers` to %u, or qpairs to %u",
-			 d->target, d->base.queue_cnt, d->base.queue_cnt - d->worker_cnt,
-			 d->base.queue_cnt, d->worker_cnt);
-		return -EINVAL;
-	}
-	if (m->frame_cnt / d->worker_cnt < least) {
-		snprintf(text, text_len,
-			 "%u frames for %u workers: %.40s needs %u a worker at least; raise "
-			 "`frames` to %u",
-			 m->frame_cnt, d->worker_cnt, d->info.driver_name, least,
-			 rte_align32pow2(least * d->worker_cnt));
-		return -EINVAL;
-	}
+	if (!d->worker_cnt || d->worker_cnt > d->base.queue_cnt)
+		return error_set(
+			error, -EINVAL,
+			"%u workers for %u queues of %.80s: at most one worker a queue; lower "
+			"`workers`",
+			d->worker_cnt, d->base.queue_cnt, d->target);
+	if (!strcmp(d->info.driver_name, "net_af_packet") && d->worker_cnt < d->base.queue_cnt)
+		return error_set(
+			error, -EINVAL,
+			"%.80s: the kernel spreads packets over all of its %u queues, and %u of "
+			"them would have no worker; set "
+			"`workers` to %u, or qpairs to %u",
+			d->target, d->base.queue_cnt, d->base.queue_cnt - d->worker_cnt,
+			d->base.queue_cnt, d->worker_cnt);
+	if (m->frame_cnt / d->worker_cnt < least)
+		return error_set(
+			error, -EINVAL,
+			"%u frames for %u workers: %.40s needs %u a worker at least; raise "
+			"`frames` to %u",
+			m->frame_cnt, d->worker_cnt, d->info.driver_name, least,
+			rte_align32pow2(least * d->worker_cnt));
 	return 0;
 }
 
 static int device_attach(struct device *base, const struct device_memory *mem, uint32_t worker_cnt,
-			 char *text, size_t text_len)
+			 struct error *error)
 {
 	struct dpdk *d = to_dpdk(base);
 	int err;
 
 	d->mem = *mem;
 	d->worker_cnt = base->queue_used = worker_cnt;
-	err = check_request(d, text, text_len);
+	err = check_request(d, error);
 	if (!err && (err = make_queues(d)))
-		snprintf(text, text_len, "out of memory");
+		error_set(error, err, "out of memory");
 	if (!err)
-		err = dpdk_pool_open(d, text, text_len);
+		err = dpdk_pool_open(d, error);
 	if (!err && (err = dpdk_event_open(d)))
-		snprintf(text, text_len, "%.80s: no events: %s", d->target, strerror(-err));
+		error_set(error, err, "%.80s: no events: %s", d->target, strerror(-err));
 	if (!err)
-		err = dpdk_port_start(d, text, text_len);
-	return err ? err : start_tap(d, text, text_len);
+		err = dpdk_port_start(d, error);
+	return err ? err : start_tap(d, error);
 }
 
 /* The kernel cannot take the NIC over; what still comes is delivered until the end. */

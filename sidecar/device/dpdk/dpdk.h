@@ -22,6 +22,7 @@
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 
+#include "include/base/error.h"
 #include "sidecar/config/config.h"
 #include "sidecar/device/device.h"
 #include "sidecar/device/tap/tap.h"
@@ -104,9 +105,8 @@ static inline struct dpdk *to_dpdk(struct device *dev)
 
 /* eal.c */
 /* Starts EAL with one device. Once in a process. The calling thread keeps its CPU affinity. 0 or
- * -errno with text. */
-int dpdk_eal_start(const struct config *cfg, const char *target, bool pci, char *text,
-		   size_t text_len);
+ * -errno with `error` set. */
+int dpdk_eal_start(const struct config *cfg, const char *target, bool pci, struct error *error);
 void dpdk_eal_stop(bool pci);
 /* The first thing that DPDK complained of since the last call, "" if nothing: to end a message
  * with. */
@@ -115,7 +115,7 @@ const char *dpdk_eal_complaint(void);
 /* pool.c */
 /* Registers and maps the zone for DMA, and makes one mempool a worker over it. 0 or -errno with
  * text; undone by dpdk_pool_unmap and dpdk_pool_close. */
-int dpdk_pool_open(struct dpdk *d, char *text, size_t text_len);
+int dpdk_pool_open(struct dpdk *d, struct error *error);
 /* Takes the zone from the IOMMU: after the port has stopped (nothing may write to it), before it is
  * closed (and the IOMMU with it). */
 void dpdk_pool_unmap(struct dpdk *d);
@@ -133,12 +133,12 @@ void dpdk_stack_put(struct dpdk_stack *s, struct rte_mbuf *const *in, uint32_t c
 
 /* port.c */
 /* Finds the port and fills base.*. */
-int dpdk_port_open(struct dpdk *d, char *text, size_t text_len);
+int dpdk_port_open(struct dpdk *d, struct error *error);
 /* mtu 0: as it is. Before the frames zone is made: sets base.frame_size. */
-int dpdk_port_set_mtu(struct dpdk *d, uint32_t mtu, char *text, size_t text_len);
+int dpdk_port_set_mtu(struct dpdk *d, uint32_t mtu, struct error *error);
 /* Configures worker_cnt queues and starts. base.mac is set; if the NIC refuses it, base.mac becomes
  * its own, and mac_refused true. */
-int dpdk_port_start(struct dpdk *d, char *text, size_t text_len);
+int dpdk_port_start(struct dpdk *d, struct error *error);
 /* Frames that a worker must have for rings of the driver's least length; a power of two. After
  * dpdk_port_open. */
 uint32_t dpdk_port_least_frames(const struct dpdk *d);
@@ -167,8 +167,7 @@ bool dpdk_is_gone(void *dev);
 /* device.c */
 extern const struct device_ops device_dpdk;
 /* The same as device_dpdk.open; tests do without a TAP. */
-int dpdk_open(struct device **out, const struct config *cfg, bool with_tap, char *text,
-	      size_t text_len);
+int dpdk_open(struct device **out, const struct config *cfg, bool with_tap, struct error *error);
 
 /* queue.c */
 extern const struct device_queue_ops dpdk_queue_ops;

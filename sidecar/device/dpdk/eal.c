@@ -200,17 +200,15 @@ static void make_args(struct args *a, const struct config *cfg, const char *targ
 	}
 }
 
-int dpdk_eal_start(const struct config *cfg, const char *target, bool pci, char *text,
-		   size_t text_len)
+int dpdk_eal_start(const struct config *cfg, const char *target, bool pci, struct error *error)
 {
 	struct args *a = calloc(1, sizeof(*a)); /* EAL keeps pointers into it: never freed */
 	cpu_set_t before;
 	int err;
 
 	if (!a || catch_log()) {
-		snprintf(text, text_len, "out of memory");
 		free(a);
-		return -ENOMEM;
+		return error_set(error, -ENOMEM, "out of memory");
 	}
 	log_init(cfg->log_level); /* this library has a copy of its own */
 	if (sched_getaffinity(0, sizeof(before), &before))
@@ -221,10 +219,10 @@ int dpdk_eal_start(const struct config *cfg, const char *target, bool pci, char 
 	if (CPU_COUNT(&before))
 		sched_setaffinity(0, sizeof(before), &before); /* EAL pins whoever starts it */
 	if (err)
-		snprintf(text, text_len, "DPDK does not start for %.80s: %s%.200s; %s", target,
-			 rte_strerror(-err), dpdk_eal_complaint(),
-			 pci ? "udplaned's log has more"
-			     : "check the virtual device's name and arguments");
+		error_set(error, err, "DPDK does not start for %.80s: %s%.200s; %s", target,
+			  rte_strerror(-err), dpdk_eal_complaint(),
+			  pci ? "udplaned's log has more"
+			      : "check the virtual device's name and arguments");
 	return err;
 }
 

@@ -108,41 +108,38 @@ static int use_ops(void)
 /* --- the zone --- */
 
 /* A refused mapping would show only as packets without data: fatal. Virtual devices do no DMA. */
-static int map_zone(struct dpdk *d, char *text, size_t text_len)
+static int map_zone(struct dpdk *d, struct error *error)
 {
 	const struct device_memory *m = &d->mem;
 	uint64_t iova = rte_eal_iova_mode() == RTE_IOVA_VA ? (uint64_t)(uintptr_t)m->addr : 0;
 
 	/* The kernel moves and swaps ordinary pages, and the device would go on writing to where
 	 * they were. */
-	if (d->pci && rte_eal_iova_mode() != RTE_IOVA_VA && m->page_size < RTE_PGSIZE_2M) {
-		snprintf(text, text_len,
-			 "without an IOMMU the frames zone (%zu bytes) must be in hugepages, and "
-			 "it is in pages of %zu bytes; raise vm.nr_hugepages, "
-			 "or lower `frames`",
-			 m->len, m->page_size);
-		return -EINVAL;
-	}
-	if (rte_extmem_register(m->addr, m->len, NULL, 0, m->page_size)) {
-		snprintf(text, text_len,
-			 "DPDK does not register the frames zone (%zu bytes in pages of %zu): "
-			 "%s%.100s",
-			 m->len, m->page_size, rte_strerror(rte_errno), dpdk_eal_complaint());
-		return -rte_errno;
-	}
+	if (d->pci && rte_eal_iova_mode() != RTE_IOVA_VA && m->page_size < RTE_PGSIZE_2M)
+		return error_set(
+			error, -EINVAL,
+			"without an IOMMU the frames zone (%zu bytes) must be in hugepages, and "
+			"it is in pages of %zu bytes; raise vm.nr_hugepages, "
+			"or lower `frames`",
+			m->len, m->page_size);
+	if (rte_extmem_register(m->addr, m->len, NULL, 0, m->page_size))
+		return error_set(
+			error, -rte_errno,
+			"DPDK does not register the frames zone (%zu bytes in pages of %zu): "
+			"%s%.100s",
+			m->len, m->page_size, rte_strerror(rte_errno), dpdk_eal_complaint());
 	d->mem_registered = true;
 	if (!d->pci || rte_eal_iova_mode() != RTE_IOVA_VA)
 		return 0;
 	if (rte_dev_dma_map(
 		    d->info.device, m->addr, iova,
 		    m->len)) { /* which leaves no errno of any use, but says it in the log */
-		snprintf(text, text_len,
-			 "the IOMMU does not map the frames zone (%zu bytes at %p) for "
-			 "%.60s%.120s; error 12: raise RLIMIT_MEMLOCK (ulimit -l) above "
-			 "it, or give the container CAP_IPC_LOCK; error 28: raise "
-			 "vfio_iommu_type1's parameter dma_entry_limit",
-			 m->len, m->addr, d->target, dpdk_eal_complaint());
-		return -EIO;
+		return error_set(error, -EIO,
+				 "the IOMMU does not map the frames zone (%zu bytes at %p) for "
+				 "%.60s%.120s; error 12: raise RLIMIT_MEMLOCK (ulimit -l) above "
+				 "it, or give the container CAP_IPC_LOCK; error 28: raise "
+				 "vfio_iommu_type1's parameter dma_entry_limit",
+				 m->len, m->addr, d->target, dpdk_eal_complaint());
 	}
 	d->mem_mapped = true;
 	return 0;
@@ -192,49 +189,44 @@ static void note_mbuf(struct rte_mempool *mp, void *arg, void *obj, unsigned int
 	q->mbuf[((uint8_t *)m->buf_addr - q->zone) >> q->frame_shift] = m;
 }
 
-static int make_pool(struct dpdk *d, struct dpdk_queue *q, char *text, size_t text_len)
+static int make_pool(struct dpdk *d, struct dpdk_queue *q, struct error *error)
 {
 	struct rte_pktmbuf_extmem *ext = NULL;
 	char name[RTE_MEMPOOL_NAMESIZE];
 	int n = share_extents(d, q, &ext);
 
-	if (n < 0) {
-		snprintf(text, text_len, "%s",
-			 n == -EFAULT ? "no physical address of the frames zone: without an IOMMU, "
-					"hugepages and CAP_SYS_ADMIN are needed"
-				      : "out of memory");
-		return n;
-	}
+	if (n < 0)
+		return error_set(
+			error, n, "%s",
+			n == -EFAULT ? "no physical address of the frames zone: without an IOMMU, "
+				       "hugepages and CAP_SYS_ADMIN are needed"
+				     : "out of memory");
 	snprintf(name, sizeof(name), "udplane-%u", q->base.worker);
 	q->pool = rte_pktmbuf_pool_create_extbuf(
 		name, q->own_cnt, 0, 0, (uint16_t)q->frame_size,
 		d->base.numa_node >= 0 ? d->base.numa_node : SOCKET_ID_ANY, ext, (uint32_t)n);
 	free(ext);
-	if (!q->pool) {
-		snprintf(
-			text, text_len,
+	if (!q->pool)
+		return error_set(
+			error, -rte_errno,
 			"no memory for %u mbufs: %s%.100s; free hugepages, or set hugepages to off",
 			q->own_cnt, rte_strerror(rte_errno), dpdk_eal_complaint());
-		return -rte_errno;
-	}
 	q->stack = q->pool->pool_data;
 	rte_mempool_obj_iter(q->pool, note_mbuf, q);
 	return 0;
 }
 
-int dpdk_pool_open(struct dpdk *d, char *text, size_t text_len)
+int dpdk_pool_open(struct dpdk *d, struct error *error)
 {
 	int err = use_ops();
 
 	d->mbuf = calloc(d->mem.frame_cnt, sizeof(*d->mbuf));
-	if (err || !d->mbuf) {
-		snprintf(text, text_len, "out of memory");
-		return -ENOMEM;
-	}
-	err = map_zone(d, text, text_len);
+	if (err || !d->mbuf)
+		return error_set(error, -ENOMEM, "out of memory");
+	err = map_zone(d, error);
 	for (uint32_t w = 0; w < d->worker_cnt && !err; w++) {
 		d->queue[w].mbuf = d->mbuf;
-		err = make_pool(d, &d->queue[w], text, text_len);
+		err = make_pool(d, &d->queue[w], error);
 	}
 	return err;
 }

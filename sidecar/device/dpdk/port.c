@@ -43,15 +43,14 @@ static uint32_t room(const struct dpdk *d)
 
 /* --- open --- */
 
-static int find_port(struct dpdk *d, char *text, size_t text_len)
+static int find_port(struct dpdk *d, struct error *error)
 {
-	if (!rte_eth_dev_count_avail()) {
-		snprintf(text, text_len, "%.80s: no driver of DPDK took it%.200s; %s", d->target,
-			 dpdk_eal_complaint(),
-			 d->pci ? "is it a NIC that DPDK 22.11 knows, and bound to vfio-pci?"
-				: "check its name and arguments");
-		return -ENODEV;
-	}
+	if (!rte_eth_dev_count_avail())
+		return error_set(
+			error, -ENODEV, "%.80s: no driver of DPDK took it%.200s; %s", d->target,
+			dpdk_eal_complaint(),
+			d->pci ? "is it a NIC that DPDK 22.11 knows, and bound to vfio-pci?"
+			       : "check its name and arguments");
 	d->port = (uint16_t)rte_eth_find_next(0);
 	d->port_open = true;
 	return 0;
@@ -71,13 +70,12 @@ static void fill_base(struct dpdk *d)
 	d->base.tx_headroom = RTE_PKTMBUF_HEADROOM;
 }
 
-int dpdk_port_set_mtu(struct dpdk *d, uint32_t mtu, char *text, size_t text_len)
+int dpdk_port_set_mtu(struct dpdk *d, uint32_t mtu, struct error *error)
 {
-	if (mtu && (mtu < d->info.min_mtu || mtu > d->info.max_mtu)) {
-		snprintf(text, text_len, "%.80s: MTU %u is wanted, and its driver allows %u..%u",
-			 d->target, mtu, d->info.min_mtu, d->info.max_mtu);
-		return -EINVAL;
-	}
+	if (mtu && (mtu < d->info.min_mtu || mtu > d->info.max_mtu))
+		return error_set(error, -EINVAL,
+				 "%.80s: MTU %u is wanted, and its driver allows %u..%u", d->target,
+				 mtu, d->info.min_mtu, d->info.max_mtu);
 	if (mtu)
 		d->base.mtu = mtu;
 	if (one_of(d->info.driver_name, kib_drivers, RTE_DIM(kib_drivers)) ||
@@ -87,18 +85,16 @@ int dpdk_port_set_mtu(struct dpdk *d, uint32_t mtu, char *text, size_t text_len)
 	return 0;
 }
 
-int dpdk_port_open(struct dpdk *d, char *text, size_t text_len)
+int dpdk_port_open(struct dpdk *d, struct error *error)
 {
-	int err = find_port(d, text, text_len);
+	int err = find_port(d, error);
 
 	if (err)
 		return err;
 	err = rte_eth_dev_info_get(d->port, &d->info);
-	if (err) {
-		snprintf(text, text_len, "%.80s: its driver says nothing about it: %s", d->target,
-			 rte_strerror(-err));
-		return err;
-	}
+	if (err)
+		return error_set(error, err, "%.80s: its driver says nothing about it: %s",
+				 d->target, rte_strerror(-err));
 	fill_base(d);
 	return 0;
 }
@@ -278,30 +274,28 @@ static void describe(struct dpdk *d)
 			 d->target);
 }
 
-int dpdk_port_start(struct dpdk *d, char *text, size_t text_len)
+int dpdk_port_start(struct dpdk *d, struct error *error)
 {
 	int err = try_start(d, true);
 
 	if (err)
 		err = try_start(d, false);
-	if (err) {
-		snprintf(text, text_len,
-			 "%.80s (%s) does not start with %u queues, MTU %u, frames of %u bytes: "
-			 "%s%.100s",
-			 d->target, d->info.driver_name, d->worker_cnt, d->base.mtu,
-			 d->mem.frame_size, rte_strerror(-err), dpdk_eal_complaint());
-		return err;
-	}
+	if (err)
+		return error_set(
+			error, err,
+			"%.80s (%s) does not start with %u queues, MTU %u, frames of %u bytes: "
+			"%s%.100s",
+			d->target, d->info.driver_name, d->worker_cnt, d->base.mtu,
+			d->mem.frame_size, rte_strerror(-err), dpdk_eal_complaint());
 	dpdk_port_open_filters(d);
 	set_mac(d);
 	for (uint32_t w = 0; w < d->worker_cnt && !err; w++)
 		err = dpdk_intr_open(d, &d->queue[w]);
 	if (err)
-		snprintf(text, text_len, "%.80s: no interrupt descriptors: %s", d->target,
-			 strerror(-err));
-	else
-		describe(d);
-	return err;
+		return error_set(error, err, "%.80s: no interrupt descriptors: %s", d->target,
+				 strerror(-err));
+	describe(d);
+	return 0;
 }
 
 void dpdk_port_stop(struct dpdk *d)

@@ -51,7 +51,7 @@ struct tap {
 
 /* --- life cycle --- */
 
-static int open_fd(struct tap *t, char *text, size_t text_len)
+static int open_fd(struct tap *t, struct error *error)
 {
 	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI};
 	int err;
@@ -59,21 +59,21 @@ static int open_fd(struct tap *t, char *text, size_t text_len)
 	t->fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (t->fd < 0) {
 		err = -errno;
-		snprintf(text, text_len,
-			 "/dev/net/tun: %s; load the module tun, and give the container the device",
-			 strerror(-err));
-		return err;
+		return error_set(
+			error, err,
+			"/dev/net/tun: %s; load the module tun, and give the container the device",
+			strerror(-err));
 	}
 	memcpy(ifr.ifr_name, t->name, sizeof(ifr.ifr_name));
 	if (ioctl(t->fd, TUNSETIFF, &ifr)) {
 		err = -errno;
-		snprintf(text, text_len, "TAP %s: %s; %s", t->name, strerror(-err),
-			 err == -EBUSY	  ? "another program has it open: stop that udplaned, or "
-					    "choose another name by --interface"
-			 : err == -EINVAL ? "an interface of that name exists and is no TAP: "
-					    "choose another name by --interface"
-					  : "CAP_NET_ADMIN is needed");
-		return err;
+		return error_set(
+			error, err, "TAP %s: %s; %s", t->name, strerror(-err),
+			err == -EBUSY	 ? "another program has it open: stop that udplaned, or "
+					   "choose another name by --interface"
+			: err == -EINVAL ? "an interface of that name exists and is no TAP: "
+					   "choose another name by --interface"
+					 : "CAP_NET_ADMIN is needed");
 	}
 	memcpy(t->name, ifr.ifr_name, sizeof(t->name));
 	t->ifindex = (int)if_nametoindex(t->name);
@@ -129,26 +129,24 @@ static void remove_others(const struct tap_config *cfg)
 		if_freenameindex(all);
 }
 
-int tap_open(struct tap **out, const struct tap_config *cfg, char *text, size_t text_len)
+int tap_open(struct tap **out, const struct tap_config *cfg, struct error *error)
 {
 	struct tap *t = calloc(1, sizeof(*t));
 	int err;
 
-	if (!t) {
-		snprintf(text, text_len, "out of memory");
-		return -ENOMEM;
-	}
+	if (!t)
+		return error_set(error, -ENOMEM, "out of memory");
 	t->fd = t->epoll_fd = t->bell_fd = t->stop_fd = -1;
 	t->carrier = -1;
 	memcpy(t->name, cfg->name, sizeof(t->name));
 	t->mtu = cfg->mtu;
 	t->slot_size = (cfg->mtu + ETH_SPARE + 1 + 4 + 63) &
 		       ~63u; /* one byte more shows what is too long */
-	err = open_fd(t, text, text_len);
+	err = open_fd(t, error);
 	if (!err)
 		remove_others(cfg);
 	if (!err)
-		err = tap_setup(t->ifindex, cfg, text, text_len);
+		err = tap_setup(t->ifindex, cfg, error);
 	if (err) {
 		tap_close(t);
 		return err;
@@ -429,8 +427,7 @@ static int make_fds(struct tap *t)
 	return err ? err : watch(t, t->link.event_fd, EVENT_LINK);
 }
 
-int tap_start(struct tap *t, uint32_t lane_cnt, const struct tap_link *link, char *text,
-	      size_t text_len)
+int tap_start(struct tap *t, uint32_t lane_cnt, const struct tap_link *link, struct error *error)
 {
 	int err;
 
@@ -445,9 +442,8 @@ int tap_start(struct tap *t, uint32_t lane_cnt, const struct tap_link *link, cha
 	if (!err)
 		err = -pthread_create(&t->thread, NULL, tap_main, t);
 	if (err)
-		snprintf(text, text_len, "TAP %s: its thread does not start: %s", t->name,
-			 strerror(-err));
-	else
-		t->running = true;
-	return err;
+		return error_set(error, err, "TAP %s: its thread does not start: %s", t->name,
+				 strerror(-err));
+	t->running = true;
+	return 0;
 }

@@ -24,6 +24,8 @@
 #include <stdint.h>
 #include <udplane/ring.h>
 
+#include "include/base/error.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -90,11 +92,11 @@ struct tap_counts { /* written by the TAP thread */
 	uint64_t from_kernel_long;
 };
 
-/* Makes the TAP, or takes over the one that a dead udplaned has left. 0 or -errno with text. */
-int tap_open(struct tap **t, const struct tap_config *cfg, char *text, size_t text_len);
+/* Makes the TAP, or takes over the one that a dead udplaned has left. 0 or -errno with
+ * `error` set. */
+int tap_open(struct tap **t, const struct tap_config *cfg, struct error *error);
 /* Makes the lanes and starts the thread. */
-int tap_start(struct tap *t, uint32_t lane_cnt, const struct tap_link *link, char *text,
-	      size_t text_len);
+int tap_start(struct tap *t, uint32_t lane_cnt, const struct tap_link *link, struct error *error);
 /* Ends the thread; the interface stays, without carrier. */
 void tap_close(struct tap *t);
 const char *tap_name(const struct tap *t);
@@ -103,22 +105,22 @@ struct tap_lane *tap_lane(struct tap *t, uint32_t i);
 void tap_counts(const struct tap *t, struct tap_counts *out);
 
 /* ---- tap_setup.c: addresses, MTU, routes, MAC by netlink ---- */
-int tap_setup(int ifindex, const struct tap_config *cfg, char *text, size_t text_len);
+int tap_setup(int ifindex, const struct tap_config *cfg, struct error *error);
 
 /* ---- tap_source.c: where the configuration comes from; pure but for the files ---- */
 /* Lines "key value..." that deploy/bind-vfio has saved: name, mac, mtu, address A/N, route
  * DST|default [via G] [metric M]. A line that is none of these or does not fit is left out, with a
  * warning in the log: the host has given the device away already. 0; -ENOENT: no such file, or
- * another error of fopen(3), with text. */
-int tap_source_saved(const char *path, struct tap_config *out, char *text, size_t text_len);
+ * another error of fopen(3), with `error` set. */
+int tap_source_saved(const char *path, struct tap_config *out, struct error *error);
 /* The annotation k8s.v1.cni.cncf.io/network-status in a downward-API file: the entry whose
  * device-info names the PCI address `pci`, or else whose mac is `mac`. 0; -ENOENT: none; -EINVAL
- * with text. */
+ * with `error` set. */
 int tap_source_annotation(const char *path, const char *pci, const uint8_t mac[6],
-			  struct tap_config *out, char *text, size_t text_len);
+			  struct tap_config *out, struct error *error);
 /* Lists as the keys `address` and `gateway` have them: "192.0.2.5/24,2001:db8::5/64". */
-int tap_source_addresses(const char *list, struct tap_config *out, char *text, size_t text_len);
-int tap_source_gateways(const char *list, struct tap_config *out, char *text, size_t text_len);
+int tap_source_addresses(const char *list, struct tap_config *out, struct error *error);
+int tap_source_gateways(const char *list, struct tap_config *out, struct error *error);
 bool tap_parse_mac(const char *s, uint8_t mac[6]);
 
 /* ---- the worker's side ---- */

@@ -112,56 +112,55 @@ static int add_route(struct mnl_socket *nl, int ifindex, const struct tap_route 
 }
 
 static int explain(int err, const char *what, uint8_t family, const void *addr, uint8_t len,
-		   const struct tap_config *cfg, char *text, size_t text_len)
+		   const struct tap_config *cfg, struct error *error)
 {
 	char ip[INET6_ADDRSTRLEN] = "";
 
 	inet_ntop(family, addr, ip, sizeof(ip));
-	snprintf(text, text_len, "TAP %s: %s %s/%u from %s: %s%s", cfg->name, what, ip, len,
-		 cfg->origin, strerror(-err),
-		 family == AF_INET6 && (err == -EACCES || err == -EPERM)
-			 ? "; IPv6 is disabled here (net.ipv6.conf.*.disable_ipv6)"
-			 : "");
-	return err;
+	return error_set(error, err, "TAP %s: %s %s/%u from %s: %s%s", cfg->name, what, ip, len,
+			 cfg->origin, strerror(-err),
+			 family == AF_INET6 && (err == -EACCES || err == -EPERM)
+				 ? "; IPv6 is disabled here (net.ipv6.conf.*.disable_ipv6)"
+				 : "");
 }
 
-static int set_all(struct mnl_socket *nl, int ifindex, const struct tap_config *cfg, char *text,
-		   size_t text_len)
+static int set_all(struct mnl_socket *nl, int ifindex, const struct tap_config *cfg,
+		   struct error *error)
 {
 	int err = set_link(nl, ifindex, cfg);
 
 	if (err)
-		snprintf(text, text_len, "TAP %s: MAC, MTU %u, up: %s", cfg->name, cfg->mtu,
-			 strerror(-err));
+		return error_set(error, err, "TAP %s: MAC, MTU %u, up: %s", cfg->name, cfg->mtu,
+				 strerror(-err));
 	for (uint32_t i = 0; i < cfg->addr_cnt && !err; i++) {
 		const struct tap_addr *a = &cfg->addr[i];
 
 		err = add_address(nl, ifindex, a);
 		if (err)
-			return explain(err, "address", a->family, a->addr, a->prefix_len, cfg, text,
-				       text_len);
+			return explain(err, "address", a->family, a->addr, a->prefix_len, cfg,
+				       error);
 	}
 	for (uint32_t i = 0; i < cfg->route_cnt && !err; i++) {
 		const struct tap_route *r = &cfg->route[i];
 
 		err = add_route(nl, ifindex, r);
 		if (err)
-			return explain(err, "route to", r->family, r->dst, r->prefix_len, cfg, text,
-				       text_len);
+			return explain(err, "route to", r->family, r->dst, r->prefix_len, cfg,
+				       error);
 	}
 	return err;
 }
 
-int tap_setup(int ifindex, const struct tap_config *cfg, char *text, size_t text_len)
+int tap_setup(int ifindex, const struct tap_config *cfg, struct error *error)
 {
 	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
 	int err;
 
 	if (!nl || mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0) {
 		err = -errno;
-		snprintf(text, text_len, "TAP %s: netlink: %s", cfg->name, strerror(-err));
+		error_set(error, err, "TAP %s: netlink: %s", cfg->name, strerror(-err));
 	} else {
-		err = set_all(nl, ifindex, cfg, text, text_len);
+		err = set_all(nl, ifindex, cfg, error);
 	}
 	if (nl)
 		mnl_socket_close(nl);

@@ -92,7 +92,7 @@ static bool add_gateway(struct tap_config *out, const char *s)
 
 static int each_item(const char *list, struct tap_config *out,
 		     bool (*add)(struct tap_config *, const char *), const char *key,
-		     const char *allowed, char *text, size_t text_len)
+		     const char *allowed, struct error *error)
 {
 	char copy[256], *at = copy, *item;
 
@@ -100,9 +100,8 @@ static int each_item(const char *list, struct tap_config *out,
 	while ((item = strsep(&at, ","))) {
 		if (add(out, item))
 			continue;
-		snprintf(text, text_len, "%s \"%s\": \"%s\" is not what is allowed: %s", key, list,
-			 item, allowed);
-		return -EINVAL;
+		return error_set(error, -EINVAL, "%s \"%s\": \"%s\" is not what is allowed: %s",
+				 key, list, item, allowed);
 	}
 	return 0;
 }
@@ -112,16 +111,16 @@ static bool add_with_len(struct tap_config *out, const char *s)
 	return add_address(out, s, 0, 0);
 }
 
-int tap_source_addresses(const char *list, struct tap_config *out, char *text, size_t text_len)
+int tap_source_addresses(const char *list, struct tap_config *out, struct error *error)
 {
 	return each_item(list, out, add_with_len, "address",
-			 "ADDRESS/LENGTH, comma-separated, at most 16", text, text_len);
+			 "ADDRESS/LENGTH, comma-separated, at most 16", error);
 }
 
-int tap_source_gateways(const char *list, struct tap_config *out, char *text, size_t text_len)
+int tap_source_gateways(const char *list, struct tap_config *out, struct error *error)
 {
 	return each_item(list, out, add_gateway, "gateway",
-			 "addresses without length, comma-separated", text, text_len);
+			 "addresses without length, comma-separated", error);
 }
 
 /* --- saved file --- */
@@ -184,16 +183,14 @@ static bool parse_saved_line(char *line, struct tap_config *out)
 	return !strcmp(key, "driver"); /* bind-vfio's own */
 }
 
-int tap_source_saved(const char *path, struct tap_config *out, char *text, size_t text_len)
+int tap_source_saved(const char *path, struct tap_config *out, struct error *error)
 {
 	FILE *f = fopen(path, "re");
 	char line[256];
 	int number = 0;
 
-	if (!f) {
-		snprintf(text, text_len, "%s: %s", path, strerror(errno));
-		return -errno;
-	}
+	if (!f)
+		return error_set(error, -errno, "%s: %s", path, strerror(errno));
 	while (fgets(line, sizeof(line), f)) {
 		char shown[80];
 
@@ -300,24 +297,24 @@ static char *read_file(const char *path, size_t *len)
 }
 
 int tap_source_annotation(const char *path, const char *pci, const uint8_t mac[6],
-			  struct tap_config *out, char *text, size_t text_len)
+			  struct tap_config *out, struct error *error)
 {
 	struct status_search s = {pci, mac, out, -ENOENT};
-	struct error err = {0};
+	struct error why;
 	size_t len = 0;
 	char *buf = read_file(path, &len);
 	int ret;
 
 	if (!buf)
 		return -ENOENT;
-	ret = annotations_each(path, buf, len, NETWORK_STATUS, search, &s, &err);
+	ret = annotations_each(path, buf, len, NETWORK_STATUS, search, &s, &why);
 	free(buf);
 	if (ret < 0)
 		s.result = ret;
 	if (s.result == -EINVAL)
-		snprintf(text, text_len, "annotation %s in %s: %s", NETWORK_STATUS, path,
-			 ret < 0 ? err.text
-				 : "not a list of networks with addresses as Multus writes it");
+		error_set(error, -EINVAL, "annotation %s in %s: %s", NETWORK_STATUS, path,
+			  ret < 0 ? why.text
+				  : "not a list of networks with addresses as Multus writes it");
 	if (!s.result)
 		snprintf(out->origin, sizeof(out->origin), "annotation %s", NETWORK_STATUS);
 	return s.result;

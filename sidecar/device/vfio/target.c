@@ -45,8 +45,7 @@ static bool is_info(const struct config_pci *p)
 	return n > 5 && !strncmp(p->name + n - 5, "_INFO", 5);
 }
 
-static int from_plugin(const struct config *cfg, char out[VFIO_TARGET_SIZE], char *text,
-		       size_t text_len)
+static int from_plugin(const struct config *cfg, char out[VFIO_TARGET_SIZE], struct error *error)
 {
 	const struct config_pci *hit = NULL;
 	char first[64];
@@ -56,44 +55,40 @@ static int from_plugin(const struct config *cfg, char out[VFIO_TARGET_SIZE], cha
 
 		if (is_info(p) || (cfg->resource[0] && !names_resource(p, cfg->resource)))
 			continue;
-		if (hit) {
-			snprintf(text, text_len,
-				 "both %.*s and %.*s are set: choose one by the key resource or "
-				 "annotation udplane.io/resource",
-				 (int)name_len(hit), hit->name, (int)name_len(p), p->name);
-			return -EINVAL;
-		}
+		if (hit)
+			return error_set(
+				error, -EINVAL,
+				"both %.*s and %.*s are set: choose one by the key resource or "
+				"annotation udplane.io/resource",
+				(int)name_len(hit), hit->name, (int)name_len(p), p->name);
 		hit = p;
 	}
-	if (!hit) {
-		snprintf(text, text_len,
-			 cfg->resource[0] ? "no PCIDEVICE_* variable of resource %.100s: does the "
-					    "container request it?"
-					  : "no VFIO device is given (key device, or PCIDEVICE_* "
-					    "of a device plugin)%s",
-			 cfg->resource[0] ? cfg->resource : "");
-		return -ENOENT;
-	}
+	if (!hit)
+		return error_set(error, -ENOENT,
+				 cfg->resource[0]
+					 ? "no PCIDEVICE_* variable of resource %.100s: does the "
+					   "container request it?"
+					 : "no VFIO device is given (key device, or PCIDEVICE_* "
+					   "of a device plugin)%s",
+				 cfg->resource[0] ? cfg->resource : "");
 	snprintf(first, sizeof(first), "%.*s", (int)strcspn(hit->value, ","), hit->value);
 	if (pci_address_parse(first, out))
 		return 0;
-	snprintf(text, text_len, "%.*s: \"%s\" is no PCI address", (int)name_len(hit), hit->name,
-		 first);
-	return -EINVAL;
+	return error_set(error, -EINVAL, "%.*s: \"%s\" is no PCI address", (int)name_len(hit),
+			 hit->name, first);
 }
 
-int vfio_target(const struct config *cfg, char out[VFIO_TARGET_SIZE], bool *pci, char *text,
-		size_t text_len)
+int vfio_target(const struct config *cfg, char out[VFIO_TARGET_SIZE], bool *pci,
+		struct error *error)
 {
 	*pci = true;
 	if (!cfg->device[0])
-		return from_plugin(cfg, out, text, text_len);
+		return from_plugin(cfg, out, error);
 	if (pci_address_parse(cfg->device, out))
 		return 0;
 	*pci = false;
 	snprintf(out, VFIO_TARGET_SIZE, "%s", cfg->device);
 	if (is_vdev(cfg->device))
 		return 0;
-	snprintf(text, text_len, "device \"%.100s\"; allowed: " ALLOWED, cfg->device);
-	return -EINVAL;
+	return error_set(error, -EINVAL, "device \"%.100s\"; allowed: " ALLOWED, cfg->device);
 }

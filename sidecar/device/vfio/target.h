@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "include/base/error.h"
 #include "sidecar/config/config.h"
 
 #ifdef __cplusplus
@@ -18,11 +19,11 @@ extern "C" {
 /*
  * Takes the key `device`, or otherwise the first address in the PCIDEVICE_* variable of the key
  * `resource` (of the only such variable, if the key is empty). Writes a PCI address as 0000:03:02.1
- * and sets *pci true, or writes a DPDK virtual device with its arguments. Returns 0; -ENOENT with
- * text if none is given; or -EINVAL with text if it is not a valid name.
+ * and sets *pci true, or writes a DPDK virtual device with its arguments. Returns 0; or, with
+ * `error` set, -ENOENT if none is given, -EINVAL if it is not a valid name.
  */
-int vfio_target(const struct config *cfg, char out[VFIO_TARGET_SIZE], bool *pci, char *text,
-		size_t text_len);
+int vfio_target(const struct config *cfg, char out[VFIO_TARGET_SIZE], bool *pci,
+		struct error *error);
 
 #ifdef __cplusplus
 }

@@ -22,13 +22,13 @@ static const char *const places[] = {"../lib/udplane/" VFIO_PLUGIN_FILE,
 
 bool vfio_is_given(const struct config *cfg)
 {
-	char target[VFIO_TARGET_SIZE], text[UDPLANE_TEXT_LEN];
+	char target[VFIO_TARGET_SIZE];
 	bool pci;
 
-	return vfio_target(cfg, target, &pci, text, sizeof(text)) != -ENOENT;
+	return vfio_target(cfg, target, &pci, NULL) != -ENOENT;
 }
 
-static int find_plugin(char out[PATH_MAX], char *text, size_t text_len)
+static int find_plugin(char out[PATH_MAX], struct error *error)
 {
 	char dir[PATH_MAX - 64];
 	ssize_t n = readlink("/proc/self/exe", dir, sizeof(dir) - 1);
@@ -41,45 +41,42 @@ static int find_plugin(char out[PATH_MAX], char *text, size_t text_len)
 		if (!access(out, R_OK))
 			return 0;
 	}
-	snprintf(text, text_len,
-		 "this installation has no VFIO support: there is no %s; install it (the image "
-		 "with DPDK), or use --backend af_xdp",
-		 places[0]);
-	return -ENOENT;
+	return error_set(
+		error, -ENOENT,
+		"this installation has no VFIO support: there is no %s; install it (the image "
+		"with DPDK), or use --backend af_xdp",
+		places[0]);
 }
 
-static int load(const struct device_ops **ops, char *text, size_t text_len)
+static int load(const struct device_ops **ops, struct error *error)
 {
 	static const struct vfio_plugin ours = {UDPLANE_VERSION, VFIO_PLUGIN_SIZES, NULL};
 	const struct vfio_plugin *p;
 	char path[PATH_MAX];
 	void *lib;
-	int err = find_plugin(path, text, text_len);
+	int err = find_plugin(path, error);
 
 	if (err)
 		return err;
 	lib = dlopen(path, RTLD_NOW | RTLD_GLOBAL); /* global: DPDK's drivers need its symbols */
 	p = lib ? dlsym(lib, VFIO_PLUGIN_SYMBOL) : NULL;
-	if (!p) {
-		snprintf(text, text_len,
-			 "%.200s; install DPDK 22.11's libraries, or use --backend af_xdp",
-			 dlerror());
-		return -ELIBACC;
-	}
+	if (!p)
+		return error_set(error, -ELIBACC,
+				 "%.200s; install DPDK 22.11's libraries, or use --backend af_xdp",
+				 dlerror());
 	if (strcmp(p->version, ours.version) || p->config_size != ours.config_size ||
-	    p->device_size != ours.device_size || p->ops_size != ours.ops_size) {
-		snprintf(text, text_len,
-			 "%.200s belongs to another udplaned (%.20s; this is %s): install both "
-			 "from one build",
-			 path, p->version, UDPLANE_VERSION);
-		return -ELIBBAD;
-	}
+	    p->device_size != ours.device_size || p->ops_size != ours.ops_size)
+		return error_set(
+			error, -ELIBBAD,
+			"%.200s belongs to another udplaned (%.20s; this is %s): install both "
+			"from one build",
+			path, p->version, UDPLANE_VERSION);
 	*ops = p->ops;
 	return 0; /* never unloaded, since EAL starts only once in a process */
 }
 
 /* The first fault is the error, with its text. */
-static int check(const struct config *cfg, const char *target, char *text, size_t text_len)
+static int check(const struct config *cfg, const char *target, struct error *error)
 {
 	struct preflight p;
 	int err = 0;
@@ -97,8 +94,7 @@ static int check(const struct config *cfg, const char *target, char *text, size_
 		if (k->verdict == PREFLIGHT_OK)
 			continue;
 		if (k->verdict == PREFLIGHT_BAD && !err) {
-			snprintf(text, text_len, "%s: %s", k->name, k->text);
-			err = -ENODEV;
+			err = error_set(error, -ENODEV, "%s: %s", k->name, k->text);
 		} else {
 			log_warn("preflight: %s: %s", k->name, k->text);
 		}
@@ -106,16 +102,16 @@ static int check(const struct config *cfg, const char *target, char *text, size_
 	return err;
 }
 
-int vfio_open(struct device **dev, const struct config *cfg, char *text, size_t text_len)
+int vfio_open(struct device **dev, const struct config *cfg, struct error *error)
 {
 	const struct device_ops *ops = NULL;
 	char target[VFIO_TARGET_SIZE];
 	bool pci;
-	int err = vfio_target(cfg, target, &pci, text, text_len);
+	int err = vfio_target(cfg, target, &pci, error);
 
 	if (!err && pci)
-		err = check(cfg, target, text, text_len);
+		err = check(cfg, target, error);
 	if (!err)
-		err = load(&ops, text, text_len);
-	return err ? err : ops->open(dev, cfg, text, text_len);
+		err = load(&ops, error);
+	return err ? err : ops->open(dev, cfg, error);
 }

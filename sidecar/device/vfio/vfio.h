@@ -8,6 +8,7 @@
 #ifndef SIDECAR_DEVICE_VFIO_VFIO_H
 #define SIDECAR_DEVICE_VFIO_VFIO_H
 
+#include "include/base/error.h"
 #include "sidecar/config/config.h"
 #include "sidecar/device/device.h"
 
@@ -16,6 +17,6 @@
 bool vfio_is_given(const struct config *cfg);
 /* Checks the machine, loads DPDK and opens the device. Parameters and result as device_ops.open.
  * Logs every warning of the preflight, and every fault but the first. */
-int vfio_open(struct device **dev, const struct config *cfg, char *text, size_t text_len);
+int vfio_open(struct device **dev, const struct config *cfg, struct error *error);
 
 #endif

@@ -172,7 +172,7 @@ int Compare(const char *name, bool rx, uint16_t len)
 			   (rx ? ",copy=1" : ",no-rx=1"); // it does not do both
 	WorkerBed bed(vdev);
 	if (!bed.dev) {
-		fprintf(stderr, "dpdk_bench: %s\n", bed.text);
+		fprintf(stderr, "dpdk_bench: %s\n", bed.error.text);
 		return 1;
 	}
 	MakeTemplates(&bed, len);
@@ -226,7 +226,7 @@ int Own(const char *name, bool rx, uint16_t len)
 	gate.closed = rx ? BareRx : BareTx;
 	WorkerBed bed("net_null0,size=" + std::to_string(len) + (rx ? ",copy=1" : ",no-rx=1"));
 	if (!bed.dev) {
-		fprintf(stderr, "dpdk_bench: %s\n", bed.text);
+		fprintf(stderr, "dpdk_bench: %s\n", bed.error.text);
 		return 1;
 	}
 	own_bed = &bed;

@@ -20,7 +20,7 @@ static size_t least(int type)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char text[UDPLANE_TEXT_LEN];
+	struct error error = {0};
 	void *copy;
 	int type;
 
@@ -28,8 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	copy = malloc(size); /* of the exact size, so that a read beyond is seen */
 	memcpy(copy, data + 1, size - 1);
-	type = message_check(copy, size - 1, data[0] & 1, data[0] & 2, data[0] >> 4, text,
-			     sizeof(text));
+	type = message_check(copy, size - 1, data[0] & 1, data[0] & 2, data[0] >> 4, &error);
 	if (type && (size - 1 < least(type) || size - 1 > UDPLANE_MSG_MAX))
 		abort();
 	free(copy);

@@ -168,7 +168,8 @@ TEST_F(AfXdp, TwoQueuesOneWorker)
 
 TEST_F(AfXdp, TwoQueuesThreeWorkersRefused)
 {
-	ASSERT_EQ(try_open(), 0) << text;
+	ASSERT_EQ(try_open(), 0) << error.text;
 	EXPECT_EQ(try_attach(3), -EINVAL);
-	EXPECT_NE(strstr(text, "3 workers for 2 receive queues of va"), nullptr) << text;
+	EXPECT_NE(strstr(error.text, "3 workers for 2 receive queues of va"), nullptr)
+		<< error.text;
 }

@@ -143,7 +143,7 @@ class AfXdp : public testing::Test
 	config cfg{};
 	device *dev = nullptr;
 	device_memory mem{};
-	char text[UDPLANE_TEXT_LEN + 100] = "";
+	struct error error = {};
 	std::vector<uint64_t> received = std::vector<uint64_t>(UDPLANE_MAX_WORKERS);
 	bool dual_worker = false;
 
@@ -163,7 +163,7 @@ class AfXdp : public testing::Test
 
 	int try_open()
 	{
-		return device_af_xdp.open(&dev, &cfg, text, sizeof(text));
+		return device_af_xdp.open(&dev, &cfg, &error);
 	}
 
 	int try_attach(uint32_t workers = 1, uint32_t frames = 8192, uint32_t frame_size = 2048)
@@ -175,14 +175,14 @@ class AfXdp : public testing::Test
 		mem.addr = mmap(nullptr, mem.len, PROT_READ | PROT_WRITE,
 				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		EXPECT_NE(mem.addr, MAP_FAILED);
-		return device_af_xdp.attach(dev, &mem, workers, text, sizeof(text));
+		return device_af_xdp.attach(dev, &mem, workers, &error);
 	}
 
 	/* Open, attached, diverting claimed_port of both families. */
 	void start(uint32_t workers = 1, uint32_t frames = 8192, uint32_t frame_size = 2048)
 	{
-		ASSERT_EQ(try_open(), 0) << text;
-		ASSERT_EQ(try_attach(workers, frames, frame_size), 0) << text;
+		ASSERT_EQ(try_open(), 0) << error.text;
+		ASSERT_EQ(try_attach(workers, frames, frame_size), 0) << error.text;
 		set_up();
 		for (uint32_t w = 0; w < workers; w++)
 			queue(w)->ops->engage(queue(w));

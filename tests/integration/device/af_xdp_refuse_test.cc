@@ -11,14 +11,14 @@ TEST_F(AfXdp, NoSuchInterface)
 {
 	strcpy(cfg.interface, "nosuch0");
 	EXPECT_EQ(try_open(), -ENODEV);
-	EXPECT_NE(strstr(text, "no interface \"nosuch0\""), nullptr) << text;
+	EXPECT_NE(strstr(error.text, "no interface \"nosuch0\""), nullptr) << error.text;
 }
 
 TEST_F(AfXdp, LoopbackIsNoEthernet)
 {
 	strcpy(cfg.interface, "lo");
 	EXPECT_EQ(try_open(), -EOPNOTSUPP);
-	EXPECT_NE(strstr(text, "lo is no Ethernet"), nullptr) << text;
+	EXPECT_NE(strstr(error.text, "lo is no Ethernet"), nullptr) << error.text;
 }
 
 TEST_F(AfXdp, AnotherProgramIsNamed)
@@ -28,15 +28,15 @@ TEST_F(AfXdp, AnotherProgramIsNamed)
 
 	dev = nullptr;
 	EXPECT_EQ(try_open(), -EBUSY);
-	EXPECT_NE(strstr(text, "(udplane) is attached to va already"), nullptr) << text;
-	EXPECT_NE(strstr(text, "ip link set dev va xdp off"), nullptr) << text;
+	EXPECT_NE(strstr(error.text, "(udplane) is attached to va already"), nullptr) << error.text;
+	EXPECT_NE(strstr(error.text, "ip link set dev va xdp off"), nullptr) << error.text;
 	dev = first;
 }
 
 /* It came between open and attach. */
 TEST_F(AfXdp, AnotherProgramAtAttachIsNamed)
 {
-	ASSERT_EQ(try_open(), 0) << text;
+	ASSERT_EQ(try_open(), 0) << error.text;
 	device *late = dev;
 
 	start();
@@ -45,7 +45,7 @@ TEST_F(AfXdp, AnotherProgramAtAttachIsNamed)
 
 	dev = late;
 	EXPECT_EQ(try_attach(), -EBUSY);
-	EXPECT_NE(strstr(text, "(udplane) is attached to va already"), nullptr) << text;
+	EXPECT_NE(strstr(error.text, "(udplane) is attached to va already"), nullptr) << error.text;
 	munmap(mem.addr, mem.len);
 	device_af_xdp.close(dev);
 	dev = first;
@@ -87,9 +87,9 @@ TEST_F(AfXdp, MissingCapabilityIsNamed)
 			      const char *not_named) {
 		return in_child([&] {
 			drop(caps);
-			if (try_open() != -EPERM || !strstr(text, named) ||
-			    strstr(text, not_named)) {
-				fprintf(stderr, "%s\n", text);
+			if (try_open() != -EPERM || !strstr(error.text, named) ||
+			    strstr(error.text, not_named)) {
+				fprintf(stderr, "%s\n", error.text);
 				return 1;
 			}
 			return 0;
@@ -116,7 +116,7 @@ TEST_F(AfXdp, FewestCapabilitiesSuffice)
 			  data[0].permitted = data[0].effective;
 			  data[1].permitted = data[1].effective;
 			  if (syscall(SYS_capset, &head, data) || try_open() || try_attach()) {
-				  fprintf(stderr, "%s\n", text);
+				  fprintf(stderr, "%s\n", error.text);
 				  return 1;
 			  }
 			  return 0;
@@ -132,8 +132,8 @@ TEST_F(AfXdp, LockedMemoryLimitIsNamed)
 			  setrlimit(RLIMIT_MEMLOCK, &r);
 			  drop({CAP_IPC_LOCK, CAP_SYS_RESOURCE});
 			  if (try_open() || try_attach() != -ENOBUFS ||
-			      !strstr(text, "locked-memory limit of 64 KiB")) {
-				  fprintf(stderr, "%s\n", text);
+			      !strstr(error.text, "locked-memory limit of 64 KiB")) {
+				  fprintf(stderr, "%s\n", error.text);
 				  return 1;
 			  }
 			  return 0;
@@ -143,13 +143,13 @@ TEST_F(AfXdp, LockedMemoryLimitIsNamed)
 
 TEST_F(AfXdp, ImpossibleMemoryIsRefused)
 {
-	ASSERT_EQ(try_open(), 0) << text;
+	ASSERT_EQ(try_open(), 0) << error.text;
 	EXPECT_EQ(try_attach(1, 8192, 1024), -EINVAL);
-	EXPECT_NE(strstr(text, "frame size 1024"), nullptr) << text;
+	EXPECT_NE(strstr(error.text, "frame size 1024"), nullptr) << error.text;
 	munmap(mem.addr, mem.len);
 	EXPECT_EQ(try_attach(1, 32), -EINVAL);
 	munmap(mem.addr, mem.len);
-	EXPECT_EQ(try_attach(), 0) << "attaching may be tried again: " << text;
+	EXPECT_EQ(try_attach(), 0) << "attaching may be tried again: " << error.text;
 }
 
 TEST_F(AfXdp, NewMacIsFollowed)

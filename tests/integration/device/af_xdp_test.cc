@@ -33,10 +33,11 @@ TEST_F(AfXdp, CopyAsConfigured)
 TEST_F(AfXdp, ZerocopyRefused)
 {
 	cfg.xdp_mode = CONFIG_XDP_ZEROCOPY;
-	ASSERT_EQ(try_open(), 0) << text;
+	ASSERT_EQ(try_open(), 0) << error.text;
 	EXPECT_EQ(try_attach(), -EOPNOTSUPP);
-	EXPECT_NE(strstr(text, "va: native, zero-copy: bind: Operation not supported"), nullptr)
-		<< text;
+	EXPECT_NE(strstr(error.text, "va: native, zero-copy: bind: Operation not supported"),
+		  nullptr)
+		<< error.text;
 }
 
 TEST_F(AfXdp, OpenCloseLeavesNothing)
@@ -61,13 +62,13 @@ TEST_F(AfXdp, DefaultRouteInterface)
 {
 	cfg.interface[0] = '\0';
 	EXPECT_EQ(try_open(), -ENODEV);
-	EXPECT_NE(strstr(text, "--interface"), nullptr) << text;
+	EXPECT_NE(strstr(error.text, "--interface"), nullptr) << error.text;
 	ASSERT_EQ(system("ip route add default via 10.99.0.2"), 0);
-	ASSERT_EQ(try_open(), 0) << text;
+	ASSERT_EQ(try_open(), 0) << error.text;
 	EXPECT_STREQ(dev->ifname, "va");
 	device_af_xdp.close(dev);
 	ASSERT_EQ(system("ip route del default; ip -6 route add default via fd99::2"), 0);
-	ASSERT_EQ(try_open(), 0) << text;
+	ASSERT_EQ(try_open(), 0) << error.text;
 	EXPECT_STREQ(dev->ifname, "va");
 }
 
@@ -296,7 +297,7 @@ TEST_F(AfXdp, GenericMode)
 TEST_F(AfXdp, GenericModeTakesThePlaceOfNative)
 {
 	device_facts facts;
-	char text[160];
+	struct error error = {};
 
 	ASSERT_EQ(system("ethtool -K va gro on"), 0);
 	start();
@@ -312,7 +313,7 @@ TEST_F(AfXdp, GenericModeTakesThePlaceOfNative)
 		device_af_xdp.detach(dev);
 		device_af_xdp.facts(dev, &facts);
 		EXPECT_FALSE(facts.attached);
-		ASSERT_EQ(device_af_xdp.reattach(dev, true, text, sizeof(text)), 0) << text;
+		ASSERT_EQ(device_af_xdp.reattach(dev, true, &error), 0) << error.text;
 		device_af_xdp.facts(dev, &facts);
 		EXPECT_TRUE(facts.attached && !facts.can_generic);
 		EXPECT_STREQ(dev->text, "veth, 1 queue, generic, copy");

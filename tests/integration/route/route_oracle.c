@@ -568,13 +568,14 @@ static bool command(struct oracle *o, char *line)
 int main(int argc, char **argv)
 {
 	struct oracle o = {.device = argc == 2 ? argv[1] : ""};
-	char line[256], text[160] = "";
+	struct error error = {0};
+	char line[256];
 
 	o.ifindex = (int)if_nametoindex(o.device);
 	o.kernel = mnl_socket_open(NETLINK_ROUTE);
 	if (!o.ifindex || !o.kernel || mnl_socket_bind(o.kernel, 0, MNL_SOCKET_AUTOPID) < 0 ||
-	    route_netlink_open(&o.nl, o.ifindex, text, sizeof(text))) {
-		fprintf(stderr, "route_oracle: %s\n", text[0] ? text : strerror(errno));
+	    route_netlink_open(&o.nl, o.ifindex, &error)) {
+		fprintf(stderr, "route_oracle: %s\n", error.text[0] ? error.text : strerror(errno));
 		return 1;
 	}
 	rebuild(&o);

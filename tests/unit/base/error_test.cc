@@ -57,6 +57,21 @@ TEST(Error, CutsWhatDoesNotFit)
 	EXPECT_EQ(full, error.text);
 }
 
+TEST(Error, CopiesIntoAField)
+{
+	struct error error;
+	char field[8] = "xxxxxxx";
+
+	error_set(&error, -EIO, "short");
+	error_copy(&error, field, sizeof(field));
+	EXPECT_STREQ("short", field);
+	error_set(&error, -EIO, "too long");
+	error_copy(&error, field, sizeof(field));
+	EXPECT_STREQ("too lon", field);
+	error_copy(&error, field, 1);
+	EXPECT_STREQ("", field);
+}
+
 TEST(Error, NoErrorWantsNoText)
 {
 	EXPECT_EQ(-ENOMEM, error_set(nullptr, -ENOMEM, "lost"));

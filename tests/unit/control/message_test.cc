@@ -22,11 +22,11 @@ struct Packet {
 int Check(const Packet &p, size_t len, bool welcomed, bool observer, uint32_t fds,
 	  std::string *why = nullptr)
 {
-	char text[UDPLANE_TEXT_LEN] = "";
-	int r = message_check(p.bytes, len, welcomed, observer, fds, text, sizeof(text));
-	EXPECT_EQ(r == 0, text[0] != 0); // a refusal always says why
+	struct error error = {};
+	int r = message_check(p.bytes, len, welcomed, observer, fds, &error);
+	EXPECT_EQ(r == 0, error.text[0] != 0); // a refusal always says why
 	if (why)
-		*why = text;
+		*why = error.text;
 	return r;
 }
 

@@ -24,10 +24,8 @@ struct Rings : testing::Test {
 		b.max = b.small_max = b.huge_max = 64 << 20;
 		channel.budget = &b;
 		channel.owner = &owner;
-		ASSERT_EQ(memzone_create(&channel, "test", 4096, MEMZONE_SMALL_ONLY, -1, text,
-					 sizeof(text)),
-			  0)
-			<< text;
+		ASSERT_EQ(memzone_create(&channel, "test", 4096, MEMZONE_SMALL_ONLY, -1, &error), 0)
+			<< error.text;
 		rings_init(&pool, &channel, 4096, 1, 64);
 	}
 	void TearDown() override
@@ -41,10 +39,9 @@ struct Rings : testing::Test {
 	{
 		Place p;
 		int fd;
-		EXPECT_EQ(rings_get(&pool, MEMZONE_SMALL_ONLY, -1, &p.place, &p.cls, &fd, text,
-				    sizeof(text)),
+		EXPECT_EQ(rings_get(&pool, MEMZONE_SMALL_ONLY, -1, &p.place, &p.cls, &fd, &error),
 			  0)
-			<< text;
+			<< error.text;
 		return p;
 	}
 	uint32_t *Word(const Place &p, size_t off)
@@ -80,7 +77,7 @@ struct Rings : testing::Test {
 	uint64_t owner = 0;
 	memzone channel{};
 	ring_pool pool{};
-	char text[160];
+	struct error error = {};
 };
 
 TEST_F(Rings, OneSocketCostsNoTwoMiB)
@@ -169,10 +166,9 @@ TEST_F(Rings, WithoutRoomASegmentStaysEmptyAndTheRefusalSaysWhy)
 	Put(p);
 	Seconds(3);
 	b.max = 64 << 10;
-	EXPECT_EQ(
-		rings_get(&pool, MEMZONE_SMALL_ONLY, -1, &p.place, &p.cls, &fd, text, sizeof(text)),
-		-EDQUOT);
-	EXPECT_NE(std::string(text).find("raise memory_max"), std::string::npos) << text;
+	EXPECT_EQ(rings_get(&pool, MEMZONE_SMALL_ONLY, -1, &p.place, &p.cls, &fd, &error), -EDQUOT);
+	EXPECT_NE(std::string(error.text).find("raise memory_max"), std::string::npos)
+		<< error.text;
 	b.max = 64 << 20;
 	p = Get();
 	EXPECT_EQ(p.place.segment, 1u);

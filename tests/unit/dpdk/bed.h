@@ -19,7 +19,7 @@ struct Bed {
 	device *dev = nullptr;
 	device_queue *q = nullptr;
 	uint8_t *frames = nullptr;
-	char text[512] = "";
+	struct error error = {};
 
 	// With the MAC of a former interface, as if deploy/bind-vfio had saved one.
 	explicit Bed(const std::string &vdev, const uint8_t *former_mac = nullptr)
@@ -30,12 +30,12 @@ struct Bed {
 		frames = (uint8_t *)mmap((void *)(256ull << 30), (size_t)kFrames * kFrameSize,
 					 PROT_READ | PROT_WRITE,
 					 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-		if (dpdk_open(&dev, &cfg, false, text, sizeof(text)))
+		if (dpdk_open(&dev, &cfg, false, &error))
 			return;
 		if (former_mac)
 			memcpy(dev->mac, former_mac, 6);
 		device_memory mem{frames, (size_t)kFrames * kFrameSize, 4096, kFrames, kFrameSize};
-		if (dev->ops->attach(dev, &mem, 1, text, sizeof(text))) {
+		if (dev->ops->attach(dev, &mem, 1, &error)) {
 			dev->ops->close(dev);
 			dev = nullptr;
 			return;
@@ -137,7 +137,7 @@ struct WorkerBed : Bed, BedClient {
 		gated = dpdk_queue_ops;
 		gated.rx_burst = GatedRx;
 		q->ops = &gated;
-		ASSERT_EQ(worker_start(&w, &o, text, sizeof(text)), 0) << text;
+		ASSERT_EQ(worker_start(&w, &o, &error), 0) << error.text;
 		route = BedRoute();
 		port_key key6 = BedKey(5000, AF_INET6);
 		ASSERT_EQ(BedUseRoute(w, route), 0);

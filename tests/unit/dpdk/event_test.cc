@@ -26,7 +26,7 @@ bool Tell(Bed *bed, rte_eth_event_type event)
 TEST(Event, EachIsCountedAndHasItsEffect)
 {
 	Bed bed("net_null0");
-	ASSERT_NE(bed.dev, nullptr) << bed.text;
+	ASSERT_NE(bed.dev, nullptr) << bed.error.text;
 	dpdk *d = bed.d();
 	device_frame f[DEVICE_BURST];
 

@@ -31,7 +31,7 @@ uint16_t Fill(uint16_t, uint16_t, rte_mbuf **m, uint16_t n, uint16_t, void *)
 TEST(Flood, UnclaimedFramesDoNotStopIt)
 {
 	WorkerBed bed("net_null0,size=64");
-	ASSERT_NE(bed.dev, nullptr) << bed.text;
+	ASSERT_NE(bed.dev, nullptr) << bed.error.text;
 	claimed = UdpFrame(bed.dev->mac, 5000, std::string(22, 'c'));
 	stray = UdpFrame(bed.dev->mac, 6000, std::string(22, 's'));
 	ASSERT_EQ(claimed.size(), 64u);

@@ -195,7 +195,7 @@ TEST(Pcap, KnownAnswers)
 	const uint8_t former[6] = {0x02, 0,    0,
 				   0,	 0x0a, 0x0a}; // which this driver cannot set: its own stays
 	WorkerBed bed("net_pcap0,rx_pcap=" + in + ",tx_pcap=" + out, former);
-	ASSERT_NE(bed.dev, nullptr) << bed.text;
+	ASSERT_NE(bed.dev, nullptr) << bed.error.text;
 	ASSERT_EQ(memcmp(bed.dev->mac, kMac, 6), 0);
 
 	std::vector<std::string> payloads; // in order

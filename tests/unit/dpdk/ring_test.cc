@@ -29,7 +29,7 @@ class Ring : public ::testing::Test
       protected:
 	void SetUp() override
 	{
-		ASSERT_NE(bed->dev, nullptr) << bed->text;
+		ASSERT_NE(bed->dev, nullptr) << bed->error.text;
 		wire_ = rte_ring_lookup("ETH_RXTX0_net_ring0");
 		ASSERT_NE(wire_, nullptr);
 	}
@@ -414,10 +414,11 @@ TEST_F(Ring, RingsAreNeverBelowTheDriversLeast)
 	info->driver_name = "net_vmxnet3"; // fills two rings
 	EXPECT_EQ(dpdk_port_least_frames(bed->d()), 8192u);
 	device_memory mem = bed->d()->mem;
-	char text[256];
-	EXPECT_EQ(bed->dev->ops->attach(bed->dev, &mem, 1, text, sizeof(text)), -EINVAL);
-	EXPECT_STREQ(text, "4096 frames for 1 workers: net_vmxnet3 needs 8192 a worker at least; "
-			   "raise `frames` to 8192");
+	struct error error = {};
+	EXPECT_EQ(bed->dev->ops->attach(bed->dev, &mem, 1, &error), -EINVAL);
+	EXPECT_STREQ(error.text,
+		     "4096 frames for 1 workers: net_vmxnet3 needs 8192 a worker at least; "
+		     "raise `frames` to 8192");
 	*info = was;
 }
 

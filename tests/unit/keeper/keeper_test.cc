@@ -22,7 +22,7 @@ constexpr int kDeadlineMs = 10000;
 struct Keeper : testing::Test {
 	void SetUp() override
 	{
-		ASSERT_EQ(keeper_start(&k, text, sizeof(text)), 0) << text;
+		ASSERT_EQ(keeper_start(&k, &error), 0) << error.text;
 		ASSERT_EQ(claim_netns_cookie(&rules.netns_cookie), 0);
 	}
 	void TearDown() override
@@ -100,7 +100,7 @@ struct Keeper : testing::Test {
 
 	struct keeper k = {};
 	claim_rules rules = {};
-	char text[UDPLANE_TEXT_LEN] = "";
+	struct error error = {};
 };
 
 TEST_F(Keeper, HoldsASocketUntilItIsToldToCloseIt)

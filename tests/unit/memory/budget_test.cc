@@ -43,12 +43,12 @@ struct Budget : testing::Test {
 	}
 	int Take(uint64_t len, uint64_t *owner = nullptr)
 	{
-		return budget_take(&b, owner, len, false, text, sizeof(text));
+		return budget_take(&b, owner, len, false, &error);
 	}
 
 	std::string dir;
 	memory_budget b{};
-	char text[160] = "";
+	struct error error = {};
 };
 
 TEST_F(Budget, VersionTwoTheLeastOnTheWayUpCounts)
@@ -106,7 +106,7 @@ TEST_F(Budget, WhatWouldBeTooMuchIsRefusedWithAllThatOneMustKnow)
 	Init(10 * kMiB);
 	EXPECT_EQ(Take(8 * kMiB), 0);
 	EXPECT_EQ(Take(4 * kMiB), -EDQUOT);
-	EXPECT_STREQ(text,
+	EXPECT_STREQ(error.text,
 		     "4096 KiB more would be too much: 8 of 10 MiB are used; raise memory_max");
 	EXPECT_EQ(Take(2 * kMiB), 0);
 	budget_give(&b, nullptr, 8 * kMiB, false);
@@ -114,8 +114,9 @@ TEST_F(Budget, WhatWouldBeTooMuchIsRefusedWithAllThatOneMustKnow)
 	Write("/cgroup/memory.max", "134217728");
 	Init();
 	EXPECT_EQ(Take(105 * kMiB), -EDQUOT);
-	EXPECT_STREQ(text, "107520 KiB more would be too much: 0 of 104 MiB are used; raise the "
-			   "container's memory limit, 128 MiB");
+	EXPECT_STREQ(error.text,
+		     "107520 KiB more would be too much: 0 of 104 MiB are used; raise the "
+		     "container's memory limit, 128 MiB");
 }
 
 TEST_F(Budget, WhatBoundsHugepagesIsNamed)
@@ -124,13 +125,15 @@ TEST_F(Budget, WhatBoundsHugepagesIsNamed)
 	Write("/cgroup/hugetlb.2MB.max", "4194304");
 	Init();
 	b.huge = 4 * kMiB;
-	EXPECT_EQ(budget_take(&b, nullptr, 2 * kMiB, true, text, sizeof(text)), -EDQUOT);
-	EXPECT_STREQ(text, "2048 KiB more would be too much: 4 of 4 MiB are used; the container's "
-			   "hugepages-2Mi limit");
+	EXPECT_EQ(budget_take(&b, nullptr, 2 * kMiB, true, &error), -EDQUOT);
+	EXPECT_STREQ(error.text,
+		     "2048 KiB more would be too much: 4 of 4 MiB are used; the container's "
+		     "hugepages-2Mi limit");
 	b.huge_max = UINT64_MAX;
-	EXPECT_EQ(budget_take(&b, nullptr, 1ull << 50, true, text, sizeof(text)), -EDQUOT)
+	EXPECT_EQ(budget_take(&b, nullptr, 1ull << 50, true, &error), -EDQUOT)
 		<< "no machine has so many";
-	EXPECT_NE(strstr(text, "; the machine has no more free hugepages"), nullptr) << text;
+	EXPECT_NE(strstr(error.text, "; the machine has no more free hugepages"), nullptr)
+		<< error.text;
 }
 
 TEST_F(Budget, ASessionGetsHalfOfWhatIsLeftAtMost)
@@ -143,8 +146,9 @@ TEST_F(Budget, ASessionGetsHalfOfWhatIsLeftAtMost)
 	while (Take(kMiB, &first) == 0)
 		n++;
 	EXPECT_EQ(n, 50);
-	EXPECT_STREQ(text, "this process has 50 MiB already, and may have half of what is left (50 "
-			   "of 100 MiB are used; raise memory_max)");
+	EXPECT_STREQ(error.text,
+		     "this process has 50 MiB already, and may have half of what is left (50 "
+		     "of 100 MiB are used; raise memory_max)");
 	for (n = 0; Take(kMiB, &second) == 0;)
 		n++;
 	EXPECT_EQ(n, 25);
@@ -176,8 +180,8 @@ TEST_F(Budget, AZoneCountsWhileItHasPages)
 	Init(kMiB);
 	z.budget = &b;
 	z.owner = &owner;
-	ASSERT_EQ(memzone_create(&z, "test", 300000, MEMZONE_SMALL_ONLY, -1, text, sizeof(text)), 0)
-		<< text;
+	ASSERT_EQ(memzone_create(&z, "test", 300000, MEMZONE_SMALL_ONLY, -1, &error), 0)
+		<< error.text;
 	EXPECT_EQ(b.small, 303104u);
 	EXPECT_EQ(owner, b.small);
 	memset(z.addr, 7, z.len);
@@ -186,19 +190,16 @@ TEST_F(Budget, AZoneCountsWhileItHasPages)
 	EXPECT_EQ(b.small, 0u);
 	uint64_t other = 0;
 	ASSERT_EQ(Take(900000, &other), 0);
-	EXPECT_EQ(memzone_fill(&z, text, sizeof(text)), -EDQUOT)
-		<< "what it had is somebody else's now";
+	EXPECT_EQ(memzone_fill(&z, &error), -EDQUOT) << "what it had is somebody else's now";
 	budget_give(&b, &other, 900000, false);
-	ASSERT_EQ(memzone_fill(&z, text, sizeof(text)), 0) << text;
+	ASSERT_EQ(memzone_fill(&z, &error), 0) << error.text;
 	EXPECT_EQ(static_cast<char *>(z.addr)[1000], 0);
 	EXPECT_EQ(b.small, 303104u);
 	memzone_destroy(&z);
 	EXPECT_EQ(b.small, 0u);
 	memzone big{};
 	big.budget = &b;
-	EXPECT_EQ(
-		memzone_create(&big, "test", 2 * kMiB, MEMZONE_SMALL_ONLY, -1, text, sizeof(text)),
-		-EDQUOT);
+	EXPECT_EQ(memzone_create(&big, "test", 2 * kMiB, MEMZONE_SMALL_ONLY, -1, &error), -EDQUOT);
 	EXPECT_EQ(big.addr, nullptr);
 }
 

@@ -20,11 +20,11 @@ namespace
 TEST(Memzone, OrdinaryPagesAreSealedAgainstResizing)
 {
 	memzone z{};
-	char text[160];
-	ASSERT_EQ(memzone_create(&z, "test", 5000, MEMZONE_SMALL_ONLY, -1, text, sizeof(text)), 0)
-		<< text;
+	struct error error = {};
+	ASSERT_EQ(memzone_create(&z, "test", 5000, MEMZONE_SMALL_ONLY, -1, &error), 0)
+		<< error.text;
 	EXPECT_EQ(z.len, 8192u);
-	EXPECT_EQ(text[0], 0);
+	EXPECT_EQ(error.text[0], 0);
 	EXPECT_NE(ftruncate(z.fd, 4096), 0);
 	EXPECT_NE(ftruncate(z.fd, 65536), 0);
 	memset(z.addr, 1, z.len);
@@ -36,9 +36,9 @@ TEST(Memzone, OrdinaryPagesAreSealedAgainstResizing)
 TEST(Memzone, AReadOnlyZoneIsReadOnlyForEverybodyElse)
 {
 	memzone z{};
-	char text[160];
-	ASSERT_EQ(memzone_create(&z, "test", 4096, MEMZONE_SMALL_ONLY, -1, text, sizeof(text)), 0)
-		<< text;
+	struct error error = {};
+	ASSERT_EQ(memzone_create(&z, "test", 4096, MEMZONE_SMALL_ONLY, -1, &error), 0)
+		<< error.text;
 	ASSERT_EQ(memzone_seal_readonly(&z), 0);
 	EXPECT_EQ(mmap(nullptr, z.len, PROT_READ | PROT_WRITE, MAP_SHARED, z.fd, 0), MAP_FAILED);
 	std::string path = "/proc/self/fd/" + std::to_string(z.fd);
@@ -93,10 +93,9 @@ TEST(GuardDeathTest, AnotherBusErrorEndsTheProcessAsItShould)
 TEST(Memzone, WithoutHugepagesItSaysSo)
 {
 	memzone z{};
-	char text[160];
-	EXPECT_NE(memzone_create(&z, "big", 1ull << 45, MEMZONE_HUGE_ONLY, -1, text, sizeof(text)),
-		  0);
-	EXPECT_NE(std::string(text).find("vm.nr_hugepages"), std::string::npos) << text;
+	struct error error = {};
+	EXPECT_NE(memzone_create(&z, "big", 1ull << 45, MEMZONE_HUGE_ONLY, -1, &error), 0);
+	EXPECT_NE(std::string(error.text).find("vm.nr_hugepages"), std::string::npos) << error.text;
 	EXPECT_EQ(z.addr, nullptr);
 }
 

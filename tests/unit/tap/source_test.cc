@@ -32,14 +32,14 @@ std::string Ip(uint8_t family, const uint8_t *addr)
 
 struct Result {
 	tap_config cfg{};
-	char text[512] = "";
+	struct error error = {};
 	int err = 0;
 };
 
 Result Saved(const std::string &content)
 {
 	Result r;
-	r.err = tap_source_saved(File(content).c_str(), &r.cfg, r.text, sizeof(r.text));
+	r.err = tap_source_saved(File(content).c_str(), &r.cfg, &r.error);
 	return r;
 }
 
@@ -49,7 +49,7 @@ TEST(Saved, EverythingThatBindVfioWrites)
 			 "10.9.0.1/24\naddress fd09::1/64\n"
 			 "route 0.0.0.0/0 via 10.9.0.2 metric 50\nroute 10.77.0.0/16 via "
 			 "10.9.0.2\nroute ::/0 via fe80::1\nroute 10.88.0.0/16\n");
-	ASSERT_EQ(r.err, 0) << r.text;
+	ASSERT_EQ(r.err, 0) << r.error.text;
 	EXPECT_STREQ(r.cfg.name, "eth0");
 	EXPECT_EQ(memcmp(r.cfg.mac, kMac, 6), 0);
 	EXPECT_EQ(r.cfg.mtu, 1400u);
@@ -102,23 +102,20 @@ TEST(Saved, MoreThanFits)
 TEST(Saved, NoFile)
 {
 	Result r;
-	EXPECT_EQ(tap_source_saved("/does/not/exist", &r.cfg, r.text, sizeof(r.text)), -ENOENT);
+	EXPECT_EQ(tap_source_saved("/does/not/exist", &r.cfg, &r.error), -ENOENT);
 }
 
 TEST(Lists, AddressesAndGateways)
 {
 	Result r;
-	EXPECT_EQ(
-		tap_source_addresses("192.0.2.5/24,2001:db8::5/64", &r.cfg, r.text, sizeof(r.text)),
-		0);
-	EXPECT_EQ(tap_source_gateways("192.0.2.1,fe80::1", &r.cfg, r.text, sizeof(r.text)), 0);
+	EXPECT_EQ(tap_source_addresses("192.0.2.5/24,2001:db8::5/64", &r.cfg, &r.error), 0);
+	EXPECT_EQ(tap_source_gateways("192.0.2.1,fe80::1", &r.cfg, &r.error), 0);
 	EXPECT_EQ(r.cfg.addr_cnt, 2u);
 	EXPECT_EQ(r.cfg.route_cnt, 2u);
 	for (const char *bad : {"192.0.2.5", "192.0.2.5/24,", ",", "x/24", "192.0.2.5/0"})
-		EXPECT_EQ(tap_source_addresses(bad, &r.cfg, r.text, sizeof(r.text)), -EINVAL)
-			<< bad;
+		EXPECT_EQ(tap_source_addresses(bad, &r.cfg, &r.error), -EINVAL) << bad;
 	for (const char *bad : {"192.0.2.0/24", "", "gateway"})
-		EXPECT_EQ(tap_source_gateways(bad, &r.cfg, r.text, sizeof(r.text)), -EINVAL) << bad;
+		EXPECT_EQ(tap_source_gateways(bad, &r.cfg, &r.error), -EINVAL) << bad;
 }
 
 std::string Quoted(const std::string &json)
@@ -132,8 +129,7 @@ std::string Quoted(const std::string &json)
 Result Status(const std::string &file, const char *pci)
 {
 	Result r;
-	r.err = tap_source_annotation(File(file).c_str(), pci, kMac, &r.cfg, r.text,
-				      sizeof(r.text));
+	r.err = tap_source_annotation(File(file).c_str(), pci, kMac, &r.cfg, &r.error);
 	return r;
 }
 
@@ -146,7 +142,7 @@ const char kStatus[] =
 TEST(NetworkStatus, ByPciAddress)
 {
 	Result r = Status("udplane.io/ports=\"1\"\n" + Quoted(kStatus), "0000:03:02.1");
-	ASSERT_EQ(r.err, 0) << r.text;
+	ASSERT_EQ(r.err, 0) << r.error.text;
 	EXPECT_STREQ(r.cfg.name, "net1");
 	EXPECT_EQ(r.cfg.mtu, 9000u);
 	ASSERT_EQ(r.cfg.addr_cnt, 2u);
@@ -159,7 +155,7 @@ TEST(NetworkStatus, ByPciAddress)
 TEST(NetworkStatus, ElseByMac)
 {
 	Result r = Status(Quoted(kStatus), "0000:99:00.0");
-	ASSERT_EQ(r.err, 0) << r.text;
+	ASSERT_EQ(r.err, 0) << r.error.text;
 	EXPECT_STREQ(r.cfg.name, "net2");
 }
 

@@ -13,7 +13,8 @@ namespace
 
 struct Case {
 	config cfg{};
-	char out[VFIO_TARGET_SIZE] = "", text[256] = "";
+	char out[VFIO_TARGET_SIZE] = "";
+	struct error error = {};
 	bool pci = false;
 	explicit Case(const char *device = "", const char *resource = "",
 		      std::vector<const char *> env = {})
@@ -26,7 +27,7 @@ struct Case {
 	}
 	int Run()
 	{
-		return vfio_target(&cfg, out, &pci, text, sizeof(text));
+		return vfio_target(&cfg, out, &pci, &error);
 	}
 };
 
@@ -56,7 +57,7 @@ TEST(Target, WhatIsNeither)
 				"--vdev=net_null0", "eth0"}) {
 		Case c(bad);
 		EXPECT_EQ(c.Run(), -EINVAL) << bad;
-		EXPECT_NE(strstr(c.text, "allowed: a PCI address"), nullptr) << c.text;
+		EXPECT_NE(strstr(c.error.text, "allowed: a PCI address"), nullptr) << c.error.text;
 	}
 }
 
@@ -64,7 +65,7 @@ TEST(Target, NoneIsGiven)
 {
 	Case c;
 	EXPECT_EQ(c.Run(), -ENOENT);
-	EXPECT_NE(strstr(c.text, "PCIDEVICE_"), nullptr);
+	EXPECT_NE(strstr(c.error.text, "PCIDEVICE_"), nullptr);
 }
 
 TEST(Target, FromADevicePlugin)
@@ -72,15 +73,15 @@ TEST(Target, FromADevicePlugin)
 	Case one("", "",
 		 {"PCIDEVICE_INTEL_COM_SRIOV=0000:03:02.1,0000:03:02.2",
 		  "PCIDEVICE_INTEL_COM_SRIOV_INFO={\"0000:03:02.1\":{}}"});
-	ASSERT_EQ(one.Run(), 0) << one.text;
+	ASSERT_EQ(one.Run(), 0) << one.error.text;
 	EXPECT_STREQ(one.out, "0000:03:02.1");
 	std::vector<const char *> two = {"PCIDEVICE_INTEL_COM_SRIOV=0000:03:02.1",
 					 "PCIDEVICE_NVIDIA_COM_BF_2=0000:04:00.1"};
 	Case both("", "", two);
 	EXPECT_EQ(both.Run(), -EINVAL);
-	EXPECT_NE(strstr(both.text, "PCIDEVICE_NVIDIA_COM_BF_2"), nullptr);
+	EXPECT_NE(strstr(both.error.text, "PCIDEVICE_NVIDIA_COM_BF_2"), nullptr);
 	Case named("", "nvidia.com/bf-2", two);
-	ASSERT_EQ(named.Run(), 0) << named.text;
+	ASSERT_EQ(named.Run(), 0) << named.error.text;
 	EXPECT_STREQ(named.out, "0000:04:00.1");
 	EXPECT_EQ(Case("", "nvidia.com/bf", two).Run(), -ENOENT);
 	EXPECT_EQ(Case("", "", {"PCIDEVICE_X=junk"}).Run(), -EINVAL);

@@ -190,8 +190,8 @@ class WorkerTest : public ::testing::Test
 		o.yield = true;
 		o.cpu = -1;
 		o.ttl4 = o.hop_limit6 = 64;
-		char text[160];
-		ASSERT_EQ(worker_start(&w_, &o, text, sizeof(text)), 0) << text;
+		struct error error = {};
+		ASSERT_EQ(worker_start(&w_, &o, &error), 0) << error.text;
 		Route();
 	}
 	void TearDown() override
