@@ -17,10 +17,10 @@
 
 #include "sidecar/base/log.h"
 
-#define LINK_POLL_MS 500    /* for NICs without a link interrupt */
-#define BURST	     64	    /* packets of one ring before the others are looked at */
-#define FULL_WAIT_NS 200000 /* the worker does not take packets: its NIC does not send */
-#define ETH_SPARE    22	    /* Ethernet header, VLAN tag, slack: bytes of a slot beside the MTU */
+#define LINK_POLL_MS 500    /* how often the link of a NIC without a link interrupt is read */
+#define BURST	     64	    /* packets of one ring before the other rings get their turn */
+#define FULL_WAIT_NS 200000 /* the worker takes no packets, since its NIC does not send */
+#define ETH_SPARE    22 /* Ethernet header, VLAN tag, reserve: bytes of a slot besides the MTU */
 
 #ifndef TUNSETCARRIER
 #define TUNSETCARRIER _IOW('T', 226, int) /* Linux 5.0 */
@@ -43,7 +43,7 @@ struct tap {
 	struct tap_link link;
 	int epoll_fd, bell_fd, stop_fd;
 	bool running, removed;
-	int carrier; /* -1: not said yet */
+	int carrier; /* -1 if unknown yet */
 	struct tap_counts n;
 	uint64_t link_asked_ns;
 	pthread_t thread;
@@ -96,7 +96,8 @@ static bool read_sys(const char *ifname, const char *what, char *out, size_t siz
 	return ok;
 }
 
-/* A TAP that nobody holds opens and, no longer persistent, goes with the descriptor. */
+/* A TAP that no process holds can be opened; no longer persistent, it disappears when the
+ * descriptor is closed. */
 static void remove_tap(const char *name)
 {
 	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI};
@@ -111,7 +112,7 @@ static void remove_tap(const char *name)
 		close(fd);
 }
 
-/* A udplaned of another --interface has left its TAP: two interfaces with the NIC's MAC and
+/* A udplaned with another --interface has left its TAP. Two interfaces with the NIC's MAC and
  * addresses would take each other's traffic. */
 static void remove_others(const struct tap_config *cfg)
 {
@@ -141,7 +142,7 @@ int tap_open(struct tap **out, const struct tap_config *cfg, struct error *error
 	memcpy(t->name, cfg->name, sizeof(t->name));
 	t->mtu = cfg->mtu;
 	t->slot_size = (cfg->mtu + ETH_SPARE + 1 + 4 + 63) &
-		       ~63u; /* one byte more shows what is too long */
+		       ~63u; /* one byte more, to detect packets that are too long */
 	err = open_fd(t, error);
 	if (!err)
 		remove_others(cfg);
@@ -164,7 +165,7 @@ static int make_ring(struct tap *t, struct tap_ring *r, struct udplane_ring *pro
 		aligned_alloc(UDPLANE_LINE, (len + UDPLANE_LINE - 1) & ~(size_t)(UDPLANE_LINE - 1));
 	if (!r->head)
 		return -ENOMEM;
-	memset(r->head, 0, len); /* and fault it in: the packet path shall not */
+	memset(r->head, 0, len); /* and fault it in, so that the packet path need not */
 	r->slots = (uint8_t *)(r->head + 1);
 	r->slot_size = t->slot_size;
 	udplane_ring_init(producer, r->head, TAP_SLOTS, 0);
@@ -265,7 +266,8 @@ static uint8_t *slot_of(const struct tap_ring *r, const struct udplane_ring *end
 	return r->slots + (size_t)udplane_ring_slot(end, end->idx) * r->slot_size;
 }
 
-/* A TAP that is down refuses (EIO); a full one cannot be: write() delivers to the stack. */
+/* A TAP that is down refuses packets (EIO). It is never full, since write() delivers to the
+ * stack. */
 static uint32_t to_kernel(struct tap *t, uint32_t i)
 {
 	struct udplane_ring *r = &t->mine[i].to;
@@ -285,7 +287,7 @@ static uint32_t to_kernel(struct tap *t, uint32_t i)
 	return n;
 }
 
-/* Returns packets read. *full: the worker is behind. */
+/* Returns the number of packets read. *full is set if the worker is behind. */
 static uint32_t from_kernel(struct tap *t, bool *full)
 {
 	struct udplane_ring *r = &t->mine[0].from;
@@ -298,7 +300,7 @@ static uint32_t from_kernel(struct tap *t, bool *full)
 
 		if (len <= 0)
 			break;
-		if ((size_t)len > t->mtu + ETH_SPARE) { /* and cut off */
+		if ((size_t)len > t->mtu + ETH_SPARE) { /* and was cut */
 			udplane_count(&t->n.from_kernel_long, 1);
 			continue;
 		}
@@ -315,8 +317,8 @@ static uint32_t from_kernel(struct tap *t, bool *full)
 	return n;
 }
 
-/* The kernel sees the NIC's link as the TAP's carrier, so routes and neighbours follow it as they
- * would with a driver. */
+/* Sets the TAP's carrier to the NIC's link, so that routes and neighbours follow it as with a
+ * kernel driver. */
 static void show_link(struct tap *t)
 {
 	int up;
@@ -336,7 +338,7 @@ static void show_link(struct tap *t)
 	t->carrier = up;
 }
 
-/* Arms every ring; true if there is something after all. */
+/* Arms every ring. Returns true if one is not empty. */
 static bool arm_all(struct tap *t)
 {
 	bool some = false;
@@ -348,7 +350,7 @@ static bool arm_all(struct tap *t)
 	return some;
 }
 
-/* False: to end. */
+/* Returns false if the thread must end. */
 static bool wait_events(struct tap *t)
 {
 	struct epoll_event ev[4];
@@ -396,7 +398,7 @@ static void *tap_main(void *arg)
 		if (work)
 			continue;
 		if (full)
-			nanosleep(&full_wait, NULL); /* its descriptor is readable all the time */
+			nanosleep(&full_wait, NULL); /* its descriptor is always readable */
 		if (!arm_all(t) && !wait_events(t))
 			return NULL;
 	}
@@ -435,8 +437,8 @@ int tap_start(struct tap *t, uint32_t lane_cnt, const struct tap_link *link, str
 	err = make_fds(t);
 	if (!err)
 		err = make_lanes(t, lane_cnt);
-	/* Not before everything else has succeeded: a start that fails leaves no interface with the
-	 * NIC's addresses behind. */
+	/* Done last, so that a start that fails leaves no interface with the NIC's addresses
+	 * behind. */
 	if (!err && ioctl(t->fd, TUNSETPERSIST, 1))
 		err = -errno;
 	if (!err)

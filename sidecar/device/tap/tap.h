@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A TAP beside a NIC that the kernel has lost: the kernel goes on as if it had the NIC, at a TAP's
- * speed. It has the NIC's MAC, MTU, addresses and routes, so sockets bind, netlink reports and
- * neighbours resolve as before.
+ * A TAP that takes the place of a NIC which the kernel no longer has. It has the NIC's MAC, MTU,
+ * addresses and routes, so sockets bind, netlink reports and neighbours resolve as before, at the
+ * speed of a TAP.
  *
- *   worker w: tap_lane_pass, tap_lane_flush --ring--> TAP thread --write--> kernel
- *   worker 0: tap_lane_peek, tap_lane_done <--ring--- TAP thread <--read--- kernel
+ *     worker w: tap_lane_pass, tap_lane_flush --ring--> TAP thread --write--> kernel
+ *     worker 0: tap_lane_peek, tap_lane_done <--ring--- TAP thread <--read--- kernel
  *
- * Packets are copied into the rings' slots, so a worker makes no system call but the signal to a
- * sleeping TAP thread. The TAP is persistent: when udplaned dies its addresses stay and its carrier
- * goes; the next udplaned takes it over. The thread also shows the NIC's link as the TAP's carrier,
- * and takes the TAP away when the NIC is gone.
+ * Packets are copied into the slots of the rings, so the only system call of a worker is the signal
+ * to a sleeping TAP thread. The TAP is persistent: when udplaned dies, the TAP keeps its addresses
+ * and loses its carrier, and the next udplaned takes it over. The thread also sets the TAP's
+ * carrier to the NIC's link, and removes the TAP if the NIC is removed.
  *
- * Limits: no offloads (each packet is one system call on the TAP thread); a full ring drops what
- * goes to the kernel, and leaves what comes from it in the TAP's own queue.
+ * Limits: no offloads (each packet is one system call of the TAP thread). A full ring drops packets
+ * to the kernel; packets from the kernel wait in the TAP's own queue.
  */
 #ifndef SIDECAR_DEVICE_TAP_TAP_H
 #define SIDECAR_DEVICE_TAP_TAP_H
@@ -32,7 +32,7 @@ extern "C" {
 
 #define TAP_ADDRS  16
 #define TAP_ROUTES 32
-#define TAP_SLOTS  1024 /* of each ring: what the kernel's own txqueuelen holds */
+#define TAP_SLOTS  1024 /* slots of each ring, like the kernel's own txqueuelen */
 
 /* Prefixes, as rtnetlink takes them: no struct udplane_addr. */
 struct tap_addr {
@@ -40,23 +40,23 @@ struct tap_addr {
 	uint8_t addr[16];
 };
 
-struct tap_route { /* prefix_len 0: the default route */
+struct tap_route { /* prefix_len 0 for the default route */
 	uint8_t family, prefix_len;
 	bool has_gateway;
 	uint8_t dst[16], gateway[16];
-	uint32_t metric; /* 0: the kernel's choice */
+	uint32_t metric; /* 0 if the kernel chooses */
 };
 
-/* What the TAP shall be like. */
+/* What the TAP should look like. */
 struct tap_config {
 	char name[IFNAMSIZ];
 	uint8_t mac[6];
-	uint32_t mtu; /* 0: not said */
+	uint32_t mtu; /* 0 if not given */
 	struct tap_addr addr[TAP_ADDRS];
 	uint32_t addr_cnt;
 	struct tap_route route[TAP_ROUTES];
 	uint32_t route_cnt;
-	char origin[96]; /* where it was learnt, for people */
+	char origin[96]; /* where this comes from, for people */
 };
 
 /* One ring of packets. */
@@ -66,11 +66,11 @@ struct tap_ring {
 	uint32_t slot_size;
 };
 
-/* A worker's way to and from the TAP thread. */
+/* A worker's rings to and from the TAP thread. */
 struct tap_lane {
 	struct udplane_ring to, from; /* the worker's ends: it produces `to` and consumes `from` */
 	struct tap_ring to_ring, from_ring;
-	uint32_t staged; /* passed, not flushed */
+	uint32_t staged; /* packets that were passed but not flushed */
 	int thread_fd;	 /* eventfd that wakes the TAP thread; shared by the lanes */
 	int worker_fd;	 /* eventfd that wakes the worker */
 };
@@ -78,26 +78,26 @@ struct tap_lane {
 struct tap;
 
 struct tap_link { /* called by the TAP thread */
-	/* the NIC's link; asked at the start, whenever event_fd is readable, and every half
+	/* returns the NIC's link; called at the start, when event_fd is readable, and every half
 	 * second */
 	bool (*up)(void *arg);
-	bool (*gone)(void *arg); /* the NIC was removed: the TAP goes, too */
+	bool (*gone)(
+		void *arg); /* returns true if the NIC was removed; the TAP is then removed, too */
 	int event_fd;
 	void *arg;
 };
 
 struct tap_counts { /* written by the TAP thread */
 	uint64_t to_kernel, from_kernel, to_kernel_failed;
-	/* dropped: somebody has given the TAP a larger MTU than the NIC has */
+	/* dropped, since the TAP was given a larger MTU than the NIC's */
 	uint64_t from_kernel_long;
 };
 
-/* Makes the TAP, or takes over the one that a dead udplaned has left. 0 or -errno with
- * `error` set. */
+/* Makes the TAP, or takes over the TAP of a udplaned that died. Returns 0, or -errno with `error` set. */
 int tap_open(struct tap **t, const struct tap_config *cfg, struct error *error);
 /* Makes the lanes and starts the thread. */
 int tap_start(struct tap *t, uint32_t lane_cnt, const struct tap_link *link, struct error *error);
-/* Ends the thread; the interface stays, without carrier. */
+/* Ends the thread. The interface stays, without carrier. */
 void tap_close(struct tap *t);
 const char *tap_name(const struct tap *t);
 int tap_ifindex(const struct tap *t);
@@ -108,24 +108,25 @@ void tap_counts(const struct tap *t, struct tap_counts *out);
 int tap_setup(int ifindex, const struct tap_config *cfg, struct error *error);
 
 /* ---- tap_source.c: where the configuration comes from; pure but for the files ---- */
-/* Lines "key value..." that deploy/bind-vfio has saved: name, mac, mtu, address A/N, route
- * DST|default [via G] [metric M]. A line that is none of these or does not fit is left out, with a
- * warning in the log: the host has given the device away already. 0; -ENOENT: no such file, or
- * another error of fopen(3), with `error` set. */
+/* Reads the lines "key value..." that deploy/bind-vfio has saved: name, mac, mtu, address A/N,
+ * route DST|default [via G] [metric M]. A line that is none of these, or does not fit, is skipped
+ * with a warning in the log, since the host has given the device away already. Returns 0; -ENOENT
+ * if there is no such file; or another error of fopen(3), with `error` set. */
 int tap_source_saved(const char *path, struct tap_config *out, struct error *error);
-/* The annotation k8s.v1.cni.cncf.io/network-status in a downward-API file: the entry whose
- * device-info names the PCI address `pci`, or else whose mac is `mac`. 0; -ENOENT: none; -EINVAL
- * with `error` set. */
+/* Reads the annotation k8s.v1.cni.cncf.io/network-status in a downward-API file: the entry whose
+ * device-info names the PCI address `pci`, otherwise the entry whose mac is `mac`. Returns 0;
+ * -ENOENT if there is none; or -EINVAL with `error` set. */
 int tap_source_annotation(const char *path, const char *pci, const uint8_t mac[6],
 			  struct tap_config *out, struct error *error);
-/* Lists as the keys `address` and `gateway` have them: "192.0.2.5/24,2001:db8::5/64". */
+/* Read lists in the form of the keys `address` and `gateway`: "192.0.2.5/24,2001:db8::5/64". */
 int tap_source_addresses(const char *list, struct tap_config *out, struct error *error);
 int tap_source_gateways(const char *list, struct tap_config *out, struct error *error);
 bool tap_parse_mac(const char *s, uint8_t mac[6]);
 
 /* ---- the worker's side ---- */
 
-/* Copies a packet's parts in. False: no room. Not visible before the flush. */
+/* Copies a packet's parts into the ring. Returns false if there is no room. The packet is not
+ * visible before the flush. */
 static inline uint8_t *tap_lane_reserve(struct tap_lane *l, uint32_t len)
 {
 	uint8_t *slot;
@@ -139,10 +140,10 @@ static inline uint8_t *tap_lane_reserve(struct tap_lane *l, uint32_t len)
 	return slot + 4;
 }
 
-/* Publishes what was passed and wakes the thread if it sleeps. */
+/* Publishes the packets that were passed, and wakes the thread if it sleeps. */
 void tap_lane_flush(struct tap_lane *l);
 
-/* The oldest packet from the kernel, or NULL. */
+/* Returns the oldest packet from the kernel, or NULL. */
 static inline const uint8_t *tap_lane_peek(struct tap_lane *l, uint32_t *len)
 {
 	const uint8_t *slot;

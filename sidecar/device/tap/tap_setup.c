@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the TAP looks like to the kernel. Everything is "make it so": what is there already is no
- * error, and what others have added stays. */
+/* Sets up the TAP by netlink. What exists already is not an error, and what others have added
+ * stays. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
@@ -29,7 +29,7 @@ static struct nlmsghdr *request(char *buf, uint16_t type, uint16_t flags)
 	return nlh;
 }
 
-/* 0 or -errno as the kernel answers. */
+/* Returns the kernel's answer: 0 or -errno. */
 static int talk(struct mnl_socket *nl, struct nlmsghdr *nlh)
 {
 	char buf[BUF_SIZE * 4];
@@ -81,7 +81,7 @@ static int add_address(struct mnl_socket *nl, int ifindex, const struct tap_addr
 		v |= htonl(0xffffffffu >> a->prefix_len);
 		mnl_attr_put(nlh, IFA_BROADCAST, 4, &v);
 	}
-	if (a->family == AF_INET6) /* it was in use a moment ago: applications may bind at once */
+	if (a->family == AF_INET6) /* no detection of duplicates: it was in use until now */
 		mnl_attr_put_u32(nlh, IFA_FLAGS, IFA_F_NODAD);
 	err = talk(nl, nlh);
 	return err == -EEXIST ? 0 : err;

@@ -34,8 +34,8 @@ bool tap_parse_mac(const char *s, uint8_t mac[6])
 	return true;
 }
 
-/* "ADDR" or "ADDR/LEN"; default_len 0: LEN must be there; 255: must not. Returns false for anything
- * else. */
+/* Parses "ADDR" or "ADDR/LEN". default_len 0: LEN is required; 255: LEN is not allowed. Returns
+ * false for anything else. */
 static bool parse_prefix(const char *s, uint8_t default4, uint8_t default6, uint8_t *family,
 			 uint8_t *len, uint8_t addr[16])
 {
