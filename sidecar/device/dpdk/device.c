@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* device_ops over a DPDK port. */
+/* struct device_ops over a DPDK port. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +24,7 @@ static void drop_default_routes(struct tap_config *t)
 	t->route_cnt = n;
 }
 
-/* What the configuration says replaces what was found. */
+/* What the configuration says overrides what was found. */
 static int apply_config(const struct config *cfg, struct tap_config *t, struct error *error)
 {
 	int err = 0;
@@ -58,7 +58,7 @@ static int collect_tap(struct dpdk *d, struct tap_config *t, struct error *error
 		return err;
 	if (rte_is_zero_ether_addr((const struct rte_ether_addr *)t->mac))
 		memcpy(t->mac, d->base.mac, sizeof(t->mac));
-	/* its former netdev's, which need not be its own: the start sets it */
+	/* the former interface's, which may differ from the NIC's own: the start sets it */
 	memcpy(d->base.mac, t->mac, sizeof(t->mac));
 	if (d->cfg->interface[0])
 		memcpy(t->name, d->cfg->interface, sizeof(t->name));
@@ -241,7 +241,7 @@ static int device_attach(struct device *base, const struct device_memory *mem, u
 	return err ? err : start_tap(d, error);
 }
 
-/* The kernel cannot take the NIC over; what still comes is delivered until the end. */
+/* The kernel cannot take the NIC over; packets that still arrive are delivered until the end. */
 static void device_detach(struct device *base)
 {
 	(void)base;
@@ -258,7 +258,7 @@ static void device_close(struct device *base)
 
 /* --- run time --- */
 
-/* Everything comes to us: the worker's port table decides. */
+/* Every packet comes to us, and the worker's port table decides. */
 static int claim_nothing(struct device *base, const struct device_claim *c)
 {
 	(void)base;

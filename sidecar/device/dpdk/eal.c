@@ -20,11 +20,11 @@
 #include "sidecar/device/vfio/target.h"
 
 #define EAL_ARGS  24
-#define EAL_SPARE (76u << 20) /* without hugepages EAL takes all that it may ever have at once */
+#define EAL_SPARE (76u << 20) /* without hugepages EAL takes at once all that it may ever need */
 #define HUGEPAGE  (2u << 20)
 
-/* EAL is one a process, and so is its log: the first line that it wrote at level error. What
- * follows it is mostly in consequence. */
+/* There is one EAL per process, and one log: this is the first line that it wrote at level error.
+ * Lines after it are mostly consequences. */
 static char complaint[200];
 
 struct args {
@@ -39,7 +39,7 @@ static void add(struct args *a, const char *arg)
 	size_t len = strlen(arg) + 1;
 
 	if (a->cnt == EAL_ARGS || a->used + len > sizeof(a->room))
-		abort(); /* all arguments but the target are ours, and that is at most 255 bytes */
+		abort(); /* the target is at most 255 bytes long */
 	a->v[a->cnt++] = memcpy(a->room + a->used, arg, len);
 	a->used += len;
 }
@@ -50,7 +50,7 @@ static void add2(struct args *a, const char *arg, const char *value)
 	add(a, value);
 }
 
-/* One line may come in pieces; EAL prints "SUBSYSTEM: text\n". */
+/* A line may arrive in pieces; EAL prints "SUBSYSTEM: text\n". */
 static ssize_t on_log(void *cookie, const char *buf, size_t len)
 {
 	size_t n = len;
@@ -66,7 +66,7 @@ static ssize_t on_log(void *cookie, const char *buf, size_t len)
 
 static int catch_log(void)
 {
-	static FILE *stream; /* EAL keeps it */
+	static FILE *stream; /* EAL keeps the pointer */
 
 	if (!stream)
 		stream = fopencookie(NULL, "w", (cookie_io_functions_t){.write = on_log});
@@ -111,8 +111,8 @@ static bool wants_msi(const char *addr)
 	return false;
 }
 
-/* Could we have so much in hugepages, here and now? What is free on the node says little: a
- * container has a limit of its own. */
+/* Returns true if this much can be taken in hugepages now. The node's free count says little, since
+ * a container has a limit of its own. */
 static bool hugepages_for(uint64_t bytes)
 {
 	uint64_t len = RTE_ALIGN_CEIL(bytes, (uint64_t)HUGEPAGE);
@@ -124,9 +124,9 @@ static bool hugepages_for(uint64_t bytes)
 	return ok;
 }
 
-/* With too few hugepages for the frames zone and DPDK, DPDK does without. The zone is made later,
- * of frames that the device may want to be larger, and takes what it finds: so DPDK takes its own
- * at once. Whoever requires hugepages is told by the first that finds none. */
+/* If there are too few hugepages for both the frames zone and DPDK, DPDK uses ordinary pages. The
+ * zone is made later, since the device may want larger frames, and takes what is left; so DPDK
+ * takes its own memory at once. If hugepages are required, the first that finds none reports it. */
 static void add_memory(struct args *a, const struct config *cfg)
 {
 	uint64_t own = RTE_ALIGN_CEIL(memory_need_dpdk(cfg->frames), (uint64_t)HUGEPAGE);
@@ -142,7 +142,7 @@ static void add_memory(struct args *a, const struct config *cfg)
 	if (huge) {
 		add(a, "--in-memory");
 	} else {
-		/* goes with no --in-memory in DPDK 22.11, but leaves no file either */
+		/* cannot be combined with --in-memory in DPDK 22.11, but leaves no file either */
 		add(a, "--no-huge");
 		add(a, "--no-shconf");
 	}
@@ -156,11 +156,11 @@ static void add_lcore(struct args *a, const cpu_set_t *allowed)
 
 	while (cpu < CPU_SETSIZE - 1 && !CPU_ISSET(cpu, allowed))
 		cpu++;
-	snprintf(map, sizeof(map), "0@%d", cpu); /* our threads are none of EAL's lcores */
+	snprintf(map, sizeof(map), "0@%d", cpu); /* our threads are not lcores of EAL */
 	add2(a, "--lcores", map);
 }
 
-/* Where there is an IOMMU it is used, whatever is allowed. */
+/* An IOMMU is used if there is one, even if running without is allowed. */
 static bool without_iommu(const struct config *cfg, const char *addr)
 {
 	char path[160], group[PATH_MAX];
@@ -202,7 +202,7 @@ static void make_args(struct args *a, const struct config *cfg, const char *targ
 
 int dpdk_eal_start(const struct config *cfg, const char *target, bool pci, struct error *error)
 {
-	struct args *a = calloc(1, sizeof(*a)); /* EAL keeps pointers into it: never freed */
+	struct args *a = calloc(1, sizeof(*a)); /* never freed, since EAL keeps pointers into it */
 	cpu_set_t before;
 	int err;
 
@@ -217,7 +217,8 @@ int dpdk_eal_start(const struct config *cfg, const char *target, bool pci, struc
 	complaint[0] = 0;
 	err = rte_eal_init(a->cnt, a->v) < 0 ? -rte_errno : 0;
 	if (CPU_COUNT(&before))
-		sched_setaffinity(0, sizeof(before), &before); /* EAL pins whoever starts it */
+		sched_setaffinity(0, sizeof(before),
+				  &before); /* EAL pins the thread that starts it */
 	if (err)
 		error_set(error, err, "DPDK does not start for %.80s: %s%.200s; %s", target,
 			  rte_strerror(-err), dpdk_eal_complaint(),
@@ -226,9 +227,9 @@ int dpdk_eal_start(const struct config *cfg, const char *target, bool pci, struc
 	return err;
 }
 
-/* The interrupt thread outlives the clean-up, which takes DPDK's memory away, and a virtual device
- * may have left a handle in there that it looks at (DPDK 22.11: a memif server never unregisters
- * its listener). What such a device has is gone with the process. */
+/* The interrupt thread outlives the clean-up, which frees DPDK's memory, and a virtual device may
+ * have left a handle there that the thread reads (DPDK 22.11: a memif server never unregisters its
+ * listener). What such a device holds is freed with the process. */
 void dpdk_eal_stop(bool pci)
 {
 	if (pci)

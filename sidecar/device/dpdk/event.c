@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What DPDK's interrupt thread (the seed's eal_intr_thread_main, which waits in an epoll of its
- * own) tells: link, removal, reset, errors. The callbacks only note it and ring event_fd; the TAP
- * thread does the rest: the link becomes the TAP's carrier, and a NIC that is gone takes the TAP
- * along, which the control thread sees by netlink as it would see any interface go.
+ * Events from DPDK's interrupt thread (eal_intr_thread_main, which waits in an epoll of its own):
+ * link, removal, reset, errors. The callbacks only note them and signal event_fd. The TAP thread
+ * does the rest: it sets the TAP's carrier to the link, and removes the TAP if the NIC was removed.
+ * The control thread then sees by netlink that an interface is gone, as for any other.
  *
- * A reset of a virtual function by its owner (and an error that the driver could not mend) needs
- * the device set up from the start: nobody touches it any more, the TAP stays without a carrier,
- * and udplaned starts itself again (device.restart).
+ * After a reset of a virtual function by its owner, or an error that the driver could not repair,
+ * the device must be set up again from the start: no thread touches it any more, the TAP stays
+ * without a carrier, and udplaned restarts itself (device.restart).
  */
 #include <errno.h>
 #include <rte_dev.h>
@@ -60,7 +60,7 @@ static int on_port(uint16_t port, enum rte_eth_event_type type, void *arg, void 
 		count(&d->events.resets);
 		start_again(d, "was reset by its owner");
 		break;
-	/* its driver has stopped the packet path by itself and sets it going again */
+	/* its driver has stopped the packet path by itself, and starts it again */
 	case RTE_ETH_EVENT_ERR_RECOVERING:
 		count(&d->events.errors);
 		log_warn("%s: the device has failed, its driver recovers it", d->target);
@@ -79,7 +79,7 @@ static int on_port(uint16_t port, enum rte_eth_event_type type, void *arg, void 
 	return 0;
 }
 
-/* VFIO asks for the device back (hot unplug): closing it is the answer. */
+/* VFIO asks for the device back (hot unplug): close it. */
 static void on_device(const char *name, enum rte_dev_event_type type, void *arg)
 {
 	struct dpdk *d = arg;

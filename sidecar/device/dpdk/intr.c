@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sleep. A worker arms, polls once more, then waits in its epoll: a packet that came before the arm
- * raises no interrupt, so without the second poll it would lie there until the next one
- * (tests/unit/dpdk/intr_model_test.cc).
+ * Sleeping. A worker arms the interrupt, polls once more, then waits in its epoll. A packet that
+ * arrived before the arm raises no interrupt, so without the second poll it would stay in the queue
+ * until the next packet (tests/unit/dpdk/intr_model_test.cc).
  *
- * A driver without queue interrupts is looked at by a timer: 100 us after traffic, twice as long
- * after each look in vain, 10 ms at most, which costs an idle worker well below 1 % of a core.
+ * A driver without queue interrupts is polled by a timer: 100 us after traffic, twice as long after
+ * each empty poll, at most 10 ms. That costs an idle worker well below 1 % of a core.
  */
 #include <errno.h>
 #include <poll.h>
@@ -37,7 +37,7 @@ static int set_intr(struct dpdk_queue *q, bool on)
 int dpdk_intr_open(struct dpdk *d, struct dpdk_queue *q)
 {
 	rte_log_set_level_pattern("lib.ethdev",
-				  RTE_LOG_CRIT); /* it calls the lack of an interrupt an error */
+				  RTE_LOG_CRIT); /* it logs the lack of an interrupt as an error */
 	q->intr_fd = d->rxq_intr ? rte_eth_dev_rx_intr_ctl_q_get_fd(d->port, q->id) : -1;
 	rte_log_set_level_pattern("lib.ethdev", RTE_LOG_ERR);
 	q->timer_us = TIMER_MIN_US;
@@ -54,7 +54,7 @@ void dpdk_intr_close(struct dpdk_queue *q)
 {
 	if (q->timer_fd >= 0)
 		close(q->timer_fd);
-	q->timer_fd = q->intr_fd = -1; /* intr_fd is the driver's */
+	q->timer_fd = q->intr_fd = -1; /* intr_fd belongs to the driver */
 }
 
 uint32_t dpdk_wait_fds(struct device_queue *dq, int *fds, uint32_t max)
@@ -84,7 +84,7 @@ int dpdk_arm(struct device_queue *dq)
 	if (q->takes_tap)
 		udplane_ring_arm(&q->lane->from);
 	if (__atomic_load_n(q->removed, __ATOMIC_ACQUIRE))
-		return 0; /* orders and doorbells still wake it */
+		return 0; /* orders and doorbells still wake the worker */
 	if (q->intr_fd >= 0)
 		return set_intr(q, true);
 	rx = q->n.rx + q->n.rx_jumbo + q->n.rx_no_frame;

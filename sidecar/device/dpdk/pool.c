@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One mempool a worker. Its elements are private mbuf headers whose buffers are, for ever, the
- * frames of that worker's share. The mempool's ops are a plain LIFO stack: one thread uses it, and
- * the frame freed last is the one still in the cache (a ring would walk through 2 MiB of headers).
+ * One mempool per worker. Its elements are private mbuf headers, whose buffers are always the
+ * frames of that worker's share. The mempool's ops are a plain LIFO stack: only one thread uses it,
+ * and the frame that was freed last is the one still in the cache (a ring would walk through 2 MiB
+ * of headers).
  */
 #include <errno.h>
 #include <rte_dev.h>
@@ -47,7 +48,7 @@ static int stack_enqueue(struct rte_mempool *mp, void *const *obj, unsigned int 
 	struct dpdk_stack *s = mp->pool_data;
 
 	if (__builtin_expect(n > s->size - s->cnt, 0))
-		abort(); /* a frame was given back twice: our own broken invariant */
+		abort(); /* a frame was given back twice: an invariant of ours is broken */
 	memcpy(s->at + s->cnt, obj, n * sizeof(*obj));
 	s->cnt += n;
 	return 0;
@@ -97,7 +98,7 @@ void dpdk_stack_put(struct dpdk_stack *s, struct rte_mbuf *const *in, uint32_t c
 
 static int use_ops(void)
 {
-	static bool registered; /* DPDK's own table is as global */
+	static bool registered; /* DPDK's own table is global, too */
 
 	if (!registered && rte_mempool_register_ops(&ops) < 0)
 		return -ENOSPC;
@@ -107,14 +108,15 @@ static int use_ops(void)
 
 /* --- the zone --- */
 
-/* A refused mapping would show only as packets without data: fatal. Virtual devices do no DMA. */
+/* A refused mapping is fatal, since packets would arrive without data. Virtual devices do no
+ * DMA. */
 static int map_zone(struct dpdk *d, struct error *error)
 {
 	const struct device_memory *m = &d->mem;
 	uint64_t iova = rte_eal_iova_mode() == RTE_IOVA_VA ? (uint64_t)(uintptr_t)m->addr : 0;
 
-	/* The kernel moves and swaps ordinary pages, and the device would go on writing to where
-	 * they were. */
+	/* The kernel moves and swaps ordinary pages, and the device would still write to their old
+	 * place. */
 	if (d->pci && rte_eal_iova_mode() != RTE_IOVA_VA && m->page_size < RTE_PGSIZE_2M)
 		return error_set(
 			error, -EINVAL,
@@ -131,9 +133,8 @@ static int map_zone(struct dpdk *d, struct error *error)
 	d->mem_registered = true;
 	if (!d->pci || rte_eal_iova_mode() != RTE_IOVA_VA)
 		return 0;
-	if (rte_dev_dma_map(
-		    d->info.device, m->addr, iova,
-		    m->len)) { /* which leaves no errno of any use, but says it in the log */
+	if (rte_dev_dma_map(d->info.device, m->addr, iova,
+			    m->len)) { /* sets no useful errno, but logs the reason */
 		return error_set(error, -EIO,
 				 "the IOMMU does not map the frames zone (%zu bytes at %p) for "
 				 "%.60s%.120s; error 12: raise RLIMIT_MEMLOCK (ulimit -l) above "
@@ -145,8 +146,8 @@ static int map_zone(struct dpdk *d, struct error *error)
 	return 0;
 }
 
-/* The buffers of one worker's share. With an IOMMU their bus address is the virtual one; without,
- * each hugepage has its own. */
+/* The buffers of one worker's share. With an IOMMU their bus address is the virtual address;
+ * without one, each hugepage has its own. */
 static int share_extents(struct dpdk *d, const struct dpdk_queue *q,
 			 struct rte_pktmbuf_extmem **out)
 {
@@ -182,8 +183,8 @@ static void note_mbuf(struct rte_mempool *mp, void *arg, void *obj, unsigned int
 
 	(void)mp;
 	(void)idx;
-	/* It is never attached to anything else. With the flag, DPDK's own code takes it for
-	 * shared: rte_vlan_insert refuses, and af_packet would hand out tagged packets without
+	/* The buffer is never attached to another mbuf. With the flag, DPDK's own code would treat
+	 * it as shared: rte_vlan_insert refuses, and af_packet would deliver tagged packets without
 	 * their tag. */
 	m->ol_flags = 0;
 	q->mbuf[((uint8_t *)m->buf_addr - q->zone) >> q->frame_shift] = m;

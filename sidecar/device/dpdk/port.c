@@ -14,8 +14,8 @@
 #define RSS_WANTED   (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP)
 #define RX_CHECKSUMS (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM)
 
-/* Drivers whose hardware knows receive buffers in whole KiB only (their SRRCTL.BSIZEPACKET): 2048 -
- * 128 bytes become 1024, and every full-sized packet would come in two pieces. */
+/* Drivers whose hardware has receive buffers in whole KiB only (their SRRCTL.BSIZEPACKET): 2048 -
+ * 128 bytes become 1024, and every full-sized packet would arrive in two pieces. */
 static const char *const kib_drivers[] = {"net_e1000_em", "net_e1000_igb", "net_e1000_igb_vf",
 					  "net_ixgbe",	  "net_ixgbe_vf",  "net_igc",
 					  "net_txgbe",	  "net_txgbe_vf",  "net_ngbe"};
@@ -103,9 +103,10 @@ int dpdk_port_open(struct dpdk *d, struct error *error)
 
 static void choose_offloads(struct dpdk *d, struct rte_eth_conf *conf)
 {
-	/* All or nothing. Virtio looks at UDP alone; asked for that, it hands out what a neighbour
-	 * on the same host sent with the checksum left to a NIC that it never passes: neither we
-	 * nor the kernel behind the TAP could tell it from a broken one. */
+	/* Either both checksums or none. Virtio checks UDP only. Asked for that, it delivers
+	 * datagrams that a virtual machine on the same host sent with the checksum left to a NIC
+	 * which they never pass: neither we nor the kernel behind the TAP could tell them from
+	 * broken ones. */
 	d->rx_offloads =
 		(d->info.rx_offload_capa & RX_CHECKSUMS) == RX_CHECKSUMS ? RX_CHECKSUMS : 0;
 	d->scatter = d->base.mtu + DPDK_OVERHEAD > room(d);
@@ -113,8 +114,8 @@ static void choose_offloads(struct dpdk *d, struct rte_eth_conf *conf)
 		d->rx_offloads |= d->info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
 		conf->txmode.offloads |= d->info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 	} else {
-		/* One mempool a queue, reference counts always 1, one segment: what the driver asks
-		 * for. */
+		/* What the driver requires: one mempool per queue, reference counts of 1, one
+		 * segment. */
 		conf->txmode.offloads |=
 			d->info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
 	}
@@ -126,8 +127,8 @@ static void choose_offloads(struct dpdk *d, struct rte_eth_conf *conf)
 	}
 }
 
-/* e1000e has one vector: it is given to the queue, and the link is polled. So it is with vmxnet3,
- * whose link events do not come (DPDK 22.11), while ethdev goes by them once they are asked for. */
+/* e1000e has one vector: the queue gets it, and the link is polled. The same with vmxnet3, whose
+ * link events do not arrive (DPDK 22.11), while ethdev relies on them once they are asked for. */
 static bool link_is_polled(const struct dpdk *d)
 {
 	return is_em(d) || !strcmp(d->info.driver_name, "net_vmxnet3");
@@ -143,16 +144,15 @@ static void choose_interrupts(struct dpdk *d, struct rte_eth_conf *conf, bool rx
 	conf->intr_conf.rmv = d->info.dev_flags && (*d->info.dev_flags & RTE_ETH_DEV_INTR_RMV);
 }
 
-/* Vmxnet3 fills two rings of the length asked for, of which the second waits for packets that do
- * not fit one buffer. */
+/* Vmxnet3 fills two rings of this length; the second is for packets that do not fit one buffer. */
 static uint32_t rx_rings(const struct dpdk *d)
 {
 	return strcmp(d->info.driver_name, "net_vmxnet3") ? 1 : 2;
 }
 
-/* Half of a worker's share for receiving, a quarter for sending at most: many drivers give sent
- * frames back only when they are handed new ones (iavf, mlx5, virtio), so a TX ring that could hold
- * all the rest would stop for good. */
+/* Half of a worker's share for receiving, and at most a quarter for sending. Many drivers return
+ * sent frames only when they get new ones (iavf, mlx5, virtio), so a TX ring that could hold all
+ * the rest would stop for good. */
 static uint32_t rx_share(const struct dpdk *d, uint32_t frames)
 {
 	return rte_align32prevpow2(frames / 2 / rx_rings(d));
@@ -197,8 +197,8 @@ static int setup_queues(struct dpdk *d)
 		err = rte_eth_rx_queue_setup(d->port, w, rx_fit, node, &rxc, d->queue[w].pool);
 		if (!err)
 			err = rte_eth_tx_queue_setup(d->port, w, tx_fit, node, &txc);
-		/* Virtual devices read chains whatever they say; of hardware only what says so
-		 * does. */
+		/* Virtual devices can read chains even if they do not report it; hardware only if
+		 * it does. */
 		d->queue[w].tx_chains = !d->pci || (txc.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS);
 	}
 	return err;
@@ -221,19 +221,20 @@ static int try_start(struct dpdk *d, bool rxq)
 	return err;
 }
 
-/* The kernel joins multicast groups on the TAP, not on the NIC, makes VLAN devices there (virtio
- * drops tags that it was not told of), and the user may give it another MAC: so the NIC is as open
- * as a bridge's port. Where it may not be, as a VF that its host does not trust, it takes at least
- * multicast; neighbour discovery needs that. */
+/* Receives all frames, like a port of a bridge. The kernel joins multicast groups on the TAP, not
+ * on the NIC, and makes VLAN devices there (virtio drops tags that it was not told about), and the
+ * user may give the TAP another MAC. If that is not allowed, as for a VF that its host does not
+ * trust, receives at least multicast, which neighbour discovery needs. */
 void dpdk_port_open_filters(struct dpdk *d)
 {
 	rte_eth_promiscuous_enable(d->port);
 	rte_eth_allmulticast_enable(d->port);
 }
 
-/* The former interface's, which need not be the NIC's own. Where the NIC does not take it (a VF
- * whose host has fixed it), a switch that checks drops what is sent from it, and nothing sent to it
- * arrives: then its own stays. After the start: virtio forgets it at one. */
+/* Sets the former interface's MAC, which may differ from the NIC's own. If the NIC refuses it (a VF
+ * whose host has fixed it), a switch that checks would drop what is sent from it, and nothing sent
+ * to it would arrive: then the NIC's own MAC stays. Done after the start, since virtio forgets the
+ * MAC at a start. */
 static void set_mac(struct dpdk *d)
 {
 	struct rte_ether_addr own, *wanted = (struct rte_ether_addr *)d->base.mac;
@@ -309,8 +310,8 @@ void dpdk_port_stop(struct dpdk *d)
 
 void dpdk_port_close(struct dpdk *d)
 {
-	/* The virtio driver has its interrupts disabled twice, and EAL calls the second time an
-	 * error. */
+	/* The virtio driver's interrupts get disabled twice, and EAL logs an error the second
+	 * time. */
 	rte_log_set_level_pattern("lib.eal", RTE_LOG_CRIT);
 	if (d->port_open)
 		rte_eth_dev_close(d->port);
@@ -356,7 +357,7 @@ static void add_xstats(const struct dpdk *d, struct lines *l)
 	if (v && name && rte_eth_xstats_get(d->port, v, (unsigned)n) == n &&
 	    rte_eth_xstats_get_names(d->port, name, (unsigned)n) == n)
 		for (int i = 0; i < n; i++)
-			if (v[i].value) /* the zeros of some drivers fill pages */
+			if (v[i].value) /* some drivers have pages of zeros */
 				line(l, name[v[i].id].name, "%" PRIu64, v[i].value);
 	free(v);
 	free(name);

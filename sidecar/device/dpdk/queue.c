@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The packet path: frames by index outside, mbufs inside. An mbuf's buffer is its frame for ever,
- * so one is found from the other by a shift or by a table. Drivers clear RTE_MBUF_F_EXTERNAL on
- * receiving; nothing here attaches or clones, so nothing needs it. */
+/* The packet path: frames by index outside, mbufs inside. An mbuf's buffer is always the same
+ * frame, so one is found from the other by a shift or by a table. Drivers clear RTE_MBUF_F_EXTERNAL
+ * when receiving; nothing here attaches or clones mbufs, so nothing needs it. */
 #include <rte_mempool.h>
 #include <string.h>
 
 #include "sidecar/device/dpdk/dpdk.h"
 
-#define TAP_BURST     32 /* packets of the TAP sent in a round */
+#define TAP_BURST     32 /* packets of the TAP that are sent per round */
 #define RX_LOOKS      (DPDK_RING_RX / DEVICE_BURST)
 #define CHECKSUM_GOOD (RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD)
 #define CHECKSUM_MASK (RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK)
@@ -37,8 +37,8 @@ static void copy_segments(uint8_t *to, const struct rte_mbuf *m)
 	}
 }
 
-/* In several buffers: copied into one frame; too long for that, it is the kernel's. Returns the
- * frame's mbuf or NULL. */
+/* Copies a packet that is in several buffers into one frame. If it is too long for that, passes it
+ * to the kernel. Returns the frame's mbuf or NULL. */
 static struct rte_mbuf *join(struct dpdk_queue *q, struct rte_mbuf *m)
 {
 	struct rte_mbuf *one = NULL;
@@ -83,9 +83,9 @@ static inline uint32_t take(struct dpdk_queue *q, struct rte_mbuf **m, uint32_t 
 	return n;
 }
 
-/* Packets of which none is the worker's (too long for a frame) are no reason to say that there is
- * nothing: it would go to sleep over a queue that is not empty, and what lies there when it arms
- * raises no interrupt. So on until as many as the queue holds were taken. */
+/* Do not return 0 only because every packet of the burst was too long for a frame and was passed
+ * on: the worker would sleep with packets still queued, and a packet that is there when it arms
+ * raises no interrupt. So continue until as many packets were taken as the queue holds. */
 static uint32_t rx_burst(struct device_queue *dq, struct device_frame *out, uint32_t max)
 {
 	struct dpdk_queue *q = to_queue(dq);
@@ -115,7 +115,7 @@ static void fill_mbuf(struct rte_mbuf *m, uint32_t off, uint32_t len)
 	m->ol_flags = 0;
 }
 
-/* A frame that no driver could send is taken and counted. */
+/* A frame that no driver could send is taken, dropped and counted. */
 static bool sendable(const struct dpdk_queue *q, const struct device_frame *f)
 {
 	return f->len >= 14 && (uint32_t)f->off + f->len <= q->frame_size;
@@ -152,7 +152,7 @@ static uint32_t tx_burst(struct device_queue *dq, const struct device_frame *in,
 	return n;
 }
 
-/* A packet of the TAP as a chain of frames; NULL: not enough frames. */
+/* Makes a chain of frames of a packet of the TAP. Returns NULL if there are not enough frames. */
 static struct rte_mbuf *chain(struct dpdk_queue *q, const uint8_t *p, uint32_t len)
 {
 	uint32_t room = q->frame_size - RTE_PKTMBUF_HEADROOM, n = (len + room - 1) / room;
@@ -177,7 +177,7 @@ static struct rte_mbuf *chain(struct dpdk_queue *q, const uint8_t *p, uint32_t l
 	return m[0];
 }
 
-/* Returns how many it took, dropped ones among them. */
+/* Returns how many packets it took, including dropped ones. */
 static uint32_t send_tap(struct dpdk_queue *q)
 {
 	const uint8_t *p;
@@ -196,7 +196,7 @@ static uint32_t send_tap(struct dpdk_queue *q)
 			}
 			q->tap_mbuf = chain(q, p, len);
 			if (!q->tap_mbuf)
-				return n; /* it waits for frames to come back */
+				return n; /* the packet waits until frames come back */
 			tap_lane_done(q->lane);
 		}
 		if (!rte_eth_tx_burst(q->port, q->id, &q->tap_mbuf, 1))
@@ -208,7 +208,7 @@ static uint32_t send_tap(struct dpdk_queue *q)
 	return n;
 }
 
-/* The NIC needs no telling; the TAP's two rings do. */
+/* The NIC needs no flush; the TAP's two rings do. */
 static uint32_t tx_flush(struct device_queue *dq)
 {
 	struct dpdk_queue *q = to_queue(dq);
@@ -238,7 +238,7 @@ static uint32_t frames_get(struct device_queue *dq, uint32_t *frames, uint32_t c
 	if (cnt > DEVICE_BURST)
 		cnt = DEVICE_BURST;
 	n = dpdk_stack_get(q->stack, m, cnt);
-	if (n < cnt) { /* sent ones that the driver has not given back yet */
+	if (n < cnt) { /* includes sent frames that the driver has not returned yet */
 		rte_eth_tx_done_cleanup(q->port, q->id, 0);
 		n += dpdk_stack_get(q->stack, m + n, cnt - n);
 	}
@@ -272,7 +272,7 @@ static uint32_t frames_free(struct device_queue *dq)
 	return q->own_cnt - (uint32_t)q->n.out;
 }
 
-/* To the kernel, by the TAP; published with the round's tx_flush. */
+/* Passes a packet to the kernel by the TAP; published by the round's tx_flush. */
 static void pass(struct device_queue *dq, const struct device_frame *f, uint32_t cnt)
 {
 	struct dpdk_queue *q = to_queue(dq);
@@ -295,7 +295,7 @@ static void pass(struct device_queue *dq, const struct device_frame *f, uint32_t
 
 static void engage(struct device_queue *dq)
 {
-	(void)dq; /* a NIC of our own has nobody else to serve it */
+	(void)dq; /* no one else serves a NIC that we drive */
 }
 
 const struct device_queue_ops dpdk_queue_ops = {
