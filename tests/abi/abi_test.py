@@ -150,7 +150,7 @@ def is_refused(net, library, daemon):
         text = app.status()["text"]
         assert "ABI" in text and "upgrade the older" in text, text
         assert sidecar.proc.poll() is None
-        # The refused library keeps asking; it disturbs nobody.
+        # The refused library keeps asking; it disturbs no other client.
         with App(net, daemon, 5062) as own:
             own.runs_fast()
         app.uses_the_kernel("abi_version")

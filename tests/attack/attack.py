@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For the attack scripts: an honest client beside hostile ones, and what must hold for it whatever they do."""
+"""For the attack scripts: an honest client next to hostile ones, and what must hold for it in every case."""
 import json
 import os
 import subprocess

@@ -289,7 +289,7 @@ int main(int argc, char **argv)
 	state = strtoull(argv[1], NULL, 0) * 0x9e3779b97f4a7c15ull + 1;
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_IGN);
-	signal(SIGBUS, SIG_DFL); /* a hole without memory behind it ends us, and nobody else */
+	signal(SIGBUS, SIG_DFL); /* a hole without memory behind it ends only this process */
 	for (int i = 0; i < SOCKETS; i++)
 		held[i].fd = -1;
 	for (end = hostile_now() + atof(argv[2]); hostile_now() < end;) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What whoever takes a process of udplaned's over would get, and who may connect to it."""
+"""What an attacker who takes over a process of udplaned would get, and which users may connect to it."""
 import os
 import stat
 import sys

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * crowd N ADDRESS PORT: claims N SO_REUSEPORT sockets on one port, then goes away without a word.
- * Prints two lines of JSON: how many were claimed, and how long one claim took at the beginning and
- * at the end (microseconds, the median of 100); and how long others waited for an answer at most
- * until udplaned had released all (milliseconds; negative: one got none), and how long that took.
+ * crowd N ADDRESS PORT: claims N SO_REUSEPORT sockets on one port, then exits without releasing
+ * them. Prints two lines of JSON: how many were claimed, and how long one claim took at the
+ * beginning and at the end (microseconds, the median of 100); and how long others waited for an
+ * answer at most until udplaned had released all (milliseconds; negative: one got none), and how
+ * long that took.
  */
 #include "tests/attack/hostile.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * descriptors WHAT ADDRESS PORT: a client that passes descriptors which hurt whoever closes or uses
- * them. It prints "done" when the harm should be under way and stays until its input is closed.
+ * descriptors WHAT ADDRESS PORT: a client that passes descriptors which harm a process that closes
+ * or uses them. It prints "done" when the harm should be under way and stays until its input is
+ * closed.
  *
  *   claim     a TCP socket whose close lingers for hours, claimed
  *   surplus   250 of them with a message that carries one
@@ -19,7 +20,7 @@
 
 #define LINGER_S 30000
 
-/* A TCP socket with unsent data that nobody will read. */
+/* A TCP socket with unsent data that its peer will not read. */
 static int lingering_socket(void)
 {
 	struct sockaddr_in sin = {.sin_family = AF_INET};
@@ -131,7 +132,7 @@ static void empty(void)
 
 /* ---- locked ---- */
 
-/* A page that nobody ever fills. */
+/* A page that is never filled. */
 static void *missing_page(void)
 {
 	struct uffdio_api api = {.api = UFFD_API};
@@ -163,7 +164,7 @@ static bool is_locked(int fd)
 	pid_t pid = fork();
 	int ended = 0;
 
-	if (!pid) { /* waits for the lock, if somebody has it */
+	if (!pid) { /* waits for the lock if another thread has it */
 		struct sockaddr_in sin;
 		socklen_t len = sizeof(sin);
 
@@ -199,7 +200,7 @@ static void locked(struct hostile *h, const char *address, uint16_t port)
 			exit(2);
 		}
 	}
-	/* Nobody has this address: Linux is to send these. */
+	/* No host has this address, so Linux must send these. */
 	hostile_fill_tx(h, s.claimed.sock, "10.99.0.77", 9);
 	hostile_refill_tx(h);
 	hostile_doorbell(h);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Descriptors that hurt whoever closes or uses them (descriptors.c). Beside each an honest client receives, and asks ten times a second
-how long udplaned takes to answer: without a defence it would be hours."""
+"""Descriptors that harm a process that closes or uses them (descriptors.c). During each attack an honest client receives, and asks
+ten times per second how long udplaned takes to answer: without a defence it would be hours."""
 import os
 import sys
 

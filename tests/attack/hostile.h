@@ -68,7 +68,7 @@ static inline void hostile_all_descriptors(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* A connection to udplaned that has said nothing yet. Ends the program where there is no udplaned.
+/* A connection to udplaned on which nothing was sent yet. Ends the program if there is no udplaned.
  */
 static inline int hostile_dial(void)
 {

@@ -123,7 +123,7 @@ def one_session_leaves_half():
 
 @case
 def two_hundred_processes_do_not_end_udplaned():
-    """Honest ones, as a prefork server has them: those for whom there is no memory use the kernel, and know why."""
+    """Honest clients, as a prefork server has them: those for which there is no memory use the kernel, and their stats say why."""
     code = f"""
 import sys
 with Sock(Here, bind=("{A4}", int(sys.argv[1])), fast=False) as s:

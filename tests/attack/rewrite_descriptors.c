@@ -3,8 +3,8 @@
  * rewrite_descriptors SECONDS VALUE: a second thread writes VALUE into the descriptor that the
  * worker writes next, in each of this client's RX rings, while datagrams come. Whatever the worker
  * reads back from there may be VALUE (a frame number 8 GiB behind a table, say). Rings the doorbell
- * all the time, takes everything and returns no frame; attaches anew when udplaned has nothing left
- * for it. Ports 6000 to 6015 of 10.99.0.1.
+ * all the time, takes everything and returns no frame; attaches again when udplaned has nothing
+ * left for it. Ports 6000 to 6015 of 10.99.0.1.
  */
 #include "tests/attack/hostile.h"
 
@@ -43,7 +43,7 @@ static uint64_t take(void)
 	return n;
 }
 
-/* One attachment. False: udplaned has closed it. */
+/* Runs one attachment. Returns false if udplaned has closed it. */
 static bool attack(double end, uint64_t *total)
 {
 	struct hostile h;

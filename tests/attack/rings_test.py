@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A client may write anything into its rings, at any moment, and fill them for ever: nobody else notices."""
+"""A client may write anything into its rings, at any moment, and keep them full: no other client is affected."""
 from attack import *
 
 

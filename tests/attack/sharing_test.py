@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Thousands of sockets on one port: what each costs, who is accelerated, and that others are answered meanwhile."""
+"""Thousands of sockets on one port: what each costs, which are accelerated, and how soon other clients are answered."""
 import os
 import resource
 import subprocess
@@ -193,7 +193,7 @@ def a_plain_socket_with_the_same_peer_is_linuxs_choice():
 
 @case
 def a_newcomer_on_the_listeners_address_is_a_rival_if_it_stays():
-    """Two sockets of ours on one address by SO_REUSEADDR: Linux gives all to the one bound last, so neither is accelerated for long."""
+    """Two udplane sockets on one address by SO_REUSEADDR: Linux gives all to the one bound last, so neither is accelerated for long."""
     with Net() as net, Sidecar(net) as sidecar:
         def make():
             s = Sock(net, fast=False)

@@ -2,7 +2,7 @@
 /*
  * slow_wake SECONDS reader|watchers: makes the signal to a sleeping client slow.
  *   reader    threads read from the wake socket into a page that is missing for ever
- *             (userfaultfd): whoever takes a lock that a reader holds waits for ever
+ *             (userfaultfd): a thread that takes a lock of a reader waits for ever
  *   watchers  20000 watches in epoll instances of the wake socket, each called back at a signal
  * Claims 10.99.0.1:6000, arms its ring all the time and takes what comes. Prints datagrams taken
  * and whether it is still attached.

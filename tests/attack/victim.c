@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * victim SECONDS ADDRESS PORT: an honest client beside the attackers. It attaches, claims
+ * victim SECONDS ADDRESS PORT: an honest client next to the attackers. It attaches, claims
  * ADDRESS:PORT, returns every frame at once, and asks as an observer ten times a second. At the end
  * it prints one line of JSON: datagrams by the ring and by the kernel socket, the longest time
  * without a datagram, the longest wait for an answer (milliseconds; -1: one got none), and whether
@@ -15,7 +15,7 @@ struct victim {
 	uint32_t taken, returned;
 	uint64_t ring_cnt, kernel_cnt;
 	double last, gap, answer;
-	double asked; /* since when it waits for an answer; 0: it does not */
+	double asked; /* time since which it waits for an answer; 0 if it does not wait */
 };
 
 static void take_ring(struct victim *v)

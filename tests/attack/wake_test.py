@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What a client can do to the signal that wakes it: nobody else waits for it."""
+"""What a client can do to the signal that wakes it: no other client waits for it."""
 from attack import *
 
 
 def attack(net, how, expect_attached):
-    """The victim beside a client whose every datagram brings a signal; 2000 of them a second."""
+    """The victim next to a client whose every datagram causes a signal, 2000 per second."""
     victim = Victim(net, 5)
     attacker = start(net, "slow_wake", 3, how)
     assert attacker.stdout.readline() == "ready\n"

@@ -66,7 +66,7 @@ def tag_of(s, data):
 @case
 def vlan_tags_are_kept_both_ways():
     """The kernel's packet socket hands the tag over beside the frame, and the driver must put it back: without it, a datagram of
-    another network would be taken for one of ours."""
+    another network would be taken for one of this one."""
     with Wire() as net, vfio(net, "net_af_packet0,iface=va", "--frame-size", "4096"), Sock(net, bind=(A4, 7000)) as app:
         tap, wire = packet_socket(net, net.a, "tap0"), packet_socket(net, net.b, "vb")
         ours, theirs = mac(net, net.a, "tap0"), mac(net, net.b, "vb")
@@ -172,7 +172,7 @@ def nothing_but_jumbo():
 
 @case
 def small_frames_and_a_large_mtu():
-    """Frames of 2 KiB because somebody wants them so: a full-sized packet is longer than one, and so is what leaves the TAP."""
+    """Frames of 2 KiB because the user asks for them: a full-sized packet is longer than one, and so is what leaves the TAP."""
     with Jumbo(PCAP, "--frame-size", "2048") as (net, sidecar), Sock(net, bind=(A4, 7000)) as app, Echo(app):
         exchange(peers(net, net.b, (A4, 7000), 8), [64, 1400, 2048 - 128 - OVERHEAD, 2048 - 128 - OVERHEAD + 1, 3000, 8000] * 3)
         stats = balanced(sidecar)

@@ -111,7 +111,7 @@ def two_rings_each_way():
 @case
 def the_link_follows_the_other_side():
     with Pair() as (a, b), a.start() as left, app(a.net) as echo:
-        down(a, left)  # nobody there yet
+        down(a, left)  # no peer yet
         with b.start() as right:
             up(a, left)
             exchange(peers(b.net, b.net.a, (A4, 7000), 8), SIZES)

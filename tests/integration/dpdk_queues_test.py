@@ -80,7 +80,7 @@ def more_workers_than_queues_are_not_started():
 
 @case
 def fewer_workers_than_queues_are_refused():
-    """A flow of the queue without a worker would be lost, and nobody would count it."""
+    """A flow of the queue without a worker would be lost, and not be counted."""
     with Wire() as net:
         sidecar = start(net, workers=1, ready=False)
         until(lambda: sidecar.proc.poll() is not None, 10, "its end")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # udplaned with a DPDK device on this machine, without QEMU: net_af_packet on a veth end that the kernel has been made deaf on, the
-# TAP beside it, and a peer in another namespace. What needs a real NIC is tests/vfio.
+# TAP, and a peer in another namespace. What needs a real NIC is tests/vfio.
 . "$(dirname "$0")/../lib/case.sh"
 
 guest=$UDPLANE_BIN/tests/vfio/guest

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""udplane-injector against whoever reaches its ports: the API server's next request and the kubelet's probe are always answered, and
+"""udplane-injector against anyone who reaches its ports: the API server's next request and the kubelet's probe are always answered, and
 memory stays below the chart's limit. Addresses of 127.0.0.0/8 are the different clients."""
 import http.client
 import json
@@ -168,7 +168,7 @@ def one_request_takes_little_memory():
 
 @case
 def many_large_requests_take_little_memory():
-    """At the same time: what is whole is answered or refused, whatever comes first, and nothing piles up."""
+    """At the same time: complete requests are answered or refused in any order, and nothing piles up."""
     bodies = [review(pod(args=["x" * 1900000] * 2)), review(pod(args=[""] * 90000)), "[" + "1," * 1000000]
     counts = {}
 
@@ -193,7 +193,7 @@ def many_large_requests_take_little_memory():
 
 @case
 def bodies_that_never_end():
-    """128 requests that each stop after 300 KiB of 4 MiB, beside an honest one."""
+    """128 requests that each stop after 300 KiB of 4 MiB, and an honest one."""
     with Injector() as injector:
         slow = []
         for i in range(128):
@@ -235,7 +235,7 @@ def answers_that_nobody_reads():
 
 
 def floods(injector, count, sources, tls):
-    """Idle connections; those that are cut meanwhile are no errors."""
+    """Idle connections; it is no error if some are cut."""
     opened = []
     for i in range(count):
         try:
@@ -256,7 +256,7 @@ def idle_connections():
             held = floods(injector, 600, [ATTACKER], tls)
             honest(injector)
             honest(injector, ATTACKER)
-            admitted(before)   # never the connection of who has one
+            admitted(before)   # never the connection of an address that has only one
             held += floods(injector, 600, ["127.0.0.67", "127.0.0.68", "127.0.0.69"], tls)
             honest(injector)
             admitted(before)

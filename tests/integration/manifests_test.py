@@ -23,7 +23,7 @@ spec:
 """
 NULL = "tag:yaml.org,2002:null"
 
-# Each is a document beside a pod that is injected. Those of the second list are refused with a reason.
+# Each is a document next to a pod that is injected. Those of the second list are refused with a reason.
 NASTY = [
     # Scalars that quotes or their absence decide.
     "[1, '1', \"1\", 0x1F, 0o17, 0644, '0644', 1_000, +1, -1, .5, 1., 1e3, 1.5e+3, .inf, -.Inf, .NaN, '.nan']",
@@ -60,7 +60,7 @@ NASTY = [
     "a: &x {b: 1}\nc: *x\nd: {<<: *x, e: 2}\nf: &y [1, *x]\ng: *y\nh: &z\ni: *z\nj: &s 'str'\nk: *s\n",
     "[&a 1, &b '1', *a, *b, &c 2, *c]",
     "&root {a: *root}",
-    # Layout that is nobody's.
+    # Layout that no tool writes.
     "{a: {b: {c: [1, {d: [2,\n 3]}]}}}   # end",
     "\n\n# only a comment before\n\na:    1\nb:\n      c:  2\n",
     "",

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
-/* An XDP program of somebody else, which lets everything pass, for truth_test.py. */
+/* A foreign XDP program that passes every packet, for truth_test.py. */
 #include <linux/bpf.h>
 
 #include <bpf/bpf_helpers.h>

@@ -273,7 +273,7 @@ def flows_of_a_reuseport_group_stay():
 
 
 def jailed(net, sidecar, path, flags, wrap, env):
-    """By which paths datagrams came before and after udplaned was started anew, and the ways out of its root that the program has."""
+    """By which paths datagrams came before and after udplaned was restarted, and the ways out of its root that the program has."""
     with tempfile.TemporaryDirectory() as empty:
         p = program(net, "udplane", "jail", A4, 5060, empty, wrap=wrap, env={**os.environ, "UDPLANE_SOCKET": path, **env})
         peer = net.sock(net.b, bind=(B4, 0))

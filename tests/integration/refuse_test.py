@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Bad input to a running udplaned, and start-ups that cannot work: each is named, with what to do, and harms nobody."""
+"""Bad input to a running udplaned, and start-ups that cannot work: each is named, with what to do, and harms no client."""
 import array
 import random
 import resource

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Whose datagrams may come in, where ours may go out, and what sysctls say about both: a plain socket beside an accelerated one must
+"""Whose datagrams may come in, where ours may go out, and what sysctls say about both: a plain socket next to an accelerated one must
 see exactly the same."""
 import time
 

@@ -8,7 +8,7 @@ import time
 from harness import *
 
 A4, B4 = "10.99.0.1", "10.99.0.2"
-STOP = 1.0  # seconds; what nobody noticed would take at least so long
+STOP = 1.0  # seconds; a stall that was not noticed would last at least this long
 
 
 class Stopped:
@@ -92,7 +92,7 @@ def sending_goes_by_the_kernel_while_udplaned_is_stopped():
 
 @case
 def calls_do_not_wait_for_a_stopped_udplaned():
-    """Those that ask it something are answered by the deadline, once; a process that starts meanwhile waits once, too."""
+    """Clients that ask it something wait until the deadline, once; a process that starts during the stall also waits once."""
     with Net() as net, Sidecar(net, mode="latency") as sidecar, Sock(net, bind=(A4, 5060)) as app:
         with Stopped(sidecar):
             began = time.monotonic()

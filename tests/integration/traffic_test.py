@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Datagrams of every kind between accelerated sockets and ordinary kernel sockets, and what else runs on the interface meanwhile."""
+"""Datagrams of every kind between accelerated sockets and ordinary kernel sockets, and other traffic on the interface at the same time."""
 import os
 import socket
 import threading
@@ -88,7 +88,7 @@ def a_connected_socket_hears_its_peer_only():
             assert app.recvfrom()[0] == b"yes"
             app.send(b"reply")
             assert friend.recvfrom(100)[0] == b"reply"
-            # The stranger's datagram went to the kernel, which has nobody for it and says so.
+            # The stranger's datagram went to the kernel, which has no socket for it and reports that.
             assert settled(sidecar)["device"]["counters"]["rx_passed_unclaimed"] >= 1
             assert app.status().accelerated
 
@@ -320,7 +320,7 @@ def a_close_after_slow_datagrams_harms_nobody():
         for turn in range(5):
             with Sock(net, bind=(A4, 5060)) as app:
                 for i in range(500):
-                    app.sendto(b"x", ("10.99.0.77", 9))  # nobody there: Linux resolves in vain
+                    app.sendto(b"x", ("10.99.0.77", 9))  # no such host: Linux resolves in vain
         stats = sidecar.stats()
         assert stats["control"]["corrupt_clients"] == 0, stats["control"]
         other.timeout(5)
@@ -358,7 +358,7 @@ def a_flood_is_accounted_for_to_the_last_frame():
         thread = threading.Thread(target=drink)
         thread.start()
         out = sh(gen, "--netns-interface", "vb", "--dst-mac", mac, "--src-ip", B4, "--dst-ip", A4, "--dport", "6000-6009",
-                 "--size", "64", "--count", "2000000", ns=net.b)  # two of the ten ports are nobody's
+                 "--size", "64", "--count", "2000000", ns=net.b)  # two of the ten ports have no socket
         stop.set()
         thread.join()
         stats = settled(sidecar)

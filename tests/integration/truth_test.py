@@ -22,7 +22,7 @@ class Stream:
         self.sock, self.sent, self.got, self.lost, self.turned = sock, 0, 0, 0, 0
         self.rate, self.size, self.to = rate, size, to
         self.out = net.sock(net.b)
-        # While a verb runs nothing is read: the kernel's queue must hold what comes meanwhile, as the ring does.
+        # While a verb runs nothing is read: the kernel's queue must hold what arrives until then, as the ring does.
         room = ctypes.c_int(8 << 20)
         assert not libc.setsockopt(sock.kernel_fd(), socket.SOL_SOCKET, 33, ctypes.byref(room), 4)  # SO_RCVBUFFORCE
         self.stopped, self.paused, self.pausing = threading.Event(), threading.Event(), False
@@ -66,7 +66,7 @@ class Stream:
             self.got += 1
 
     def until(self, ok, seconds=20.0, what="a condition"):
-        """As until(), and receives meanwhile."""
+        """As until(), but also receives while it waits."""
         end = time.monotonic() + seconds
         while True:
             self.receive()

@@ -35,7 +35,7 @@ def lines_of(path):
 
 
 def resolve(path, name):
-    """The file of ours that an #include means, or None."""
+    """Returns the file of this tree that an #include names, or None."""
     for found in (name, os.path.join("include", name), os.path.join(os.path.dirname(path), name)):
         found = os.path.normpath(found)
         if os.path.isfile(os.path.join(ROOT, found)):
@@ -44,7 +44,7 @@ def resolve(path, name):
 
 
 def includes():
-    """{file: [(line, included file of ours)]}"""
+    """{file: [(line, included file of this tree)]}"""
     graph = {}
     for path in files("c"):
         graph[path] = []

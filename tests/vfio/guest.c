@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What runs in the QEMU guest beside udplaned (tests/vfio/init):
+ * What runs in the QEMU guest next to udplaned (tests/vfio/init):
  *   guest echo PORT                       an application of libudplane: IPv4 and IPv6 sockets,
  *                                         sends everything back; runs for ever.
  *                                         SIGUSR1: writes "fast_rx kernel_rx" to /run/echo, if

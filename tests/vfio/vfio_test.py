@@ -106,7 +106,7 @@ def monitor(path, line):
 
 
 def run_guest(work, name, log):
-    """Boots, prints the cases. Returns (passed, failed); (0, 0) if it ended before its init said anything."""
+    """Boots, prints the cases. Returns (passed, failed); (0, 0) if it ended before its init printed anything."""
     start = time.monotonic()
     passed = failed = 0
     done = False

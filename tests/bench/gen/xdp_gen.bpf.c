@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sends each test frame out of the interface it is said to have come from, with the next pair of
- * ports: destination ports in turn, and the next source port when all have had one. Pages are
+ * Sends each test frame out of the interface that it appears to have come from, with the next pair
+ * of ports: destination ports in turn, and the next source port when all have had one. Pages are
  * recycled, so ports and checksum are written, not updated.
  */
 #include <linux/bpf.h>

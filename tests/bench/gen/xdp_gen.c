@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * xdp_gen: floods the peer of a veth interface with valid UDP datagrams, millions a second from one
- * core.
+ * xdp_gen: floods the peer of a veth interface with valid UDP datagrams, millions per second from
+ * one core.
  *
  * The kernel's BPF_PROG_TEST_RUN with live frames (Linux 5.18) runs a small XDP program over frames
  * of its own and sends them out by XDP_TX; the program gives each the next pair of ports. The peer
@@ -37,7 +37,7 @@
 #include "tests/bench/gen/xdp_gen_program.skel.h"
 
 #define BATCH 64
-/* frames a call: setting one up costs as much as some thousand frames */
+/* frames per call; setting up a call costs as much as some thousand frames */
 #define CHUNK_MIN   1000000u
 #define PAYLOAD_MAX 3300 /* one page, less headroom and the kernel's tail */
 

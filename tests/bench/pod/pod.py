@@ -73,7 +73,7 @@ class Pod:
         try:
             for pid in cluster.until(lambda: cluster.processes("bench", "sink", "--spin"), 10, "the sink"):
                 os.sched_setaffinity(pid, {self.app_cpu})
-            # Ends by itself soon after the sink: nobody outside could end a process in the node's namespace for processes.
+            # It ends by itself soon after the sink, since no process outside can end one in the node's PID namespace.
             flood = subprocess.Popen([*cluster.ENTER, generator, "--netns-interface", self.device, "--dst-mac", self.mac, "--src-ip",
                                       SOURCE,
                                       "--dst-ip", self.address, "--dport", str(PORT), "--size", str(size), "--seconds", str(seconds + 1),

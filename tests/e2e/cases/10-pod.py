@@ -42,7 +42,7 @@ def accelerated_and_conserved():
     assert s["backend"] == "af_xdp" and s["device"]["interface"] == "eth0", s
     device, worker, k = s["device"]["counters"], s["workers"][0]["counters"], socket_of(s, PORT)
     assert k["state"] == "active" and k["client"]["kernel_rx"] == 0, k
-    # To the last one, beside what the veth pair may drop before it reaches us, on a machine that is busy otherwise.
+    # All of them, except what the veth pair may drop before it reaches udplaned on a busy machine.
     taken = k["counters"]["rx_delivered"] + k["counters"]["rx_drop_ring_full"] + k["counters"]["rx_drop_quota"]
     print(f"{count} sent: {device['rx_diverted']} diverted, {k['counters']['rx_delivered']} delivered, "
           f"{k['counters']['rx_drop_ring_full']} dropped as the application's ring was full")

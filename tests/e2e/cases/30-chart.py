@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What the chart makes beside the injection, on an API server that has the kinds of cert-manager and of the Prometheus operator, though
+"""What the chart makes besides the injection, on an API server that has the kinds of cert-manager and of the Prometheus operator, though
 nobody who acts on them: the cases do here what those would do.
 """
 import base64

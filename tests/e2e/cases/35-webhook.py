@@ -117,7 +117,7 @@ def served():
 
 @case
 def certificate_rotated():
-    """helm upgrade with another `rotation`: a new certificate is served without a restart, and no admission fails meanwhile."""
+    """helm upgrade with another `rotation`: a new certificate is served without a restart, and no admission fails during the change."""
     pods = {pod["metadata"]["uid"] for pod in injectors()}
     old = certificate()
     helm("upgrade", "udplane", CHART, "-n", SYSTEM, "--reuse-values", "--set", "webhook.certificates.rotation=two")
@@ -145,7 +145,7 @@ def certificate_kept_over_upgrades():
 
 @case
 def webhook_down():
-    """Pods without annotation start as ever and are not delayed; an annotated one is refused, and told by whom."""
+    """Pods without annotation start as usual, without delay; an annotated one is refused, and the message names the webhook."""
     name = system("get", "deployments", "-l", "app.kubernetes.io/component=injector", "-o", "name").strip()
     system("scale", name, "--replicas=0")
     until(lambda: not system("get", "pods", "-l", "app.kubernetes.io/component=injector", "-o", "name").strip(), 60, "injectors gone")

@@ -55,7 +55,7 @@ def balanced(ok):
 
 @case
 def two_pods_share_a_node():
-    """Both are fast beside kube-proxy, each through a channel of its own; neither got a sidecar, neither restarts."""
+    """Both are fast on a node with kube-proxy, each through a channel of its own; neither got a sidecar, neither restarts."""
     create(application("first", 6000), application("second", 6001))
     for name in ("first", "second"):
         assert "initContainers" not in get("pod", name)["spec"], name
@@ -86,7 +86,7 @@ def one_pod_goes():
 
 @case
 def daemon_set_restarted():
-    """A rolled DaemonSet: pods go on through the kernel meanwhile, and are fast again after, by themselves."""
+    """While the DaemonSet is rolled, pods use the kernel; afterwards they are fast again by themselves."""
     start = node_stats()["start_ns"]
     call([*KUBECTL, "-n", SYSTEM, "rollout", "restart", "ds/udplane-node"])
     call([*KUBECTL, "-n", SYSTEM, "rollout", "status", "ds/udplane-node", "--timeout=60s"])

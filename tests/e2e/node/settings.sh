@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash disable=SC2034
-# Sourced by the scripts beside it: where a node's programs and its state are, and which versions.
+# Sourced by the scripts in this folder: where a node's programs and its state are, and which versions.
 
 : "${UDPLANE_K8S_VERSION:=1.37.2}"   # 1.34 or newer
 containerd_version=2.3.7

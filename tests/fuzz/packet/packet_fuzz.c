@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 // Any bytes as a received frame. The first input byte chooses the alignment and the checksum mode;
 // the rest is the frame, in memory of just that size, so that ASan sees a read behind it. A
-// datagram that passes is built anew and must come out the same.
+// datagram that passes is built again and must come out the same.
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Mirrors the routes of a device as udplaned does and compares with what the kernel answers to
- * RTM_GETROUTE and RTM_GETNEIGH. `route_oracle DEVICE` reads commands, one a line, and answers each
- * with one line, "ok ..." or "bad ...":
+ * RTM_GETROUTE and RTM_GETNEIGH. `route_oracle DEVICE` reads commands, one per line, and answers
+ * each with one line, "ok ..." or "bad ...":
  *
  *   await TEXT DST [SRC]   until the table says TEXT (a verdict; for fast:
  *                          "fast/NEXT-HOP-MAC/SRC/MTU"; * at the end: anything)
@@ -314,7 +314,7 @@ static void random_bits(uint8_t *addr, uint32_t from, uint32_t to)
 			addr[from / 8] ^= (uint8_t)(0x80 >> from % 8);
 }
 
-/* A destination inside or beside something that is known. */
+/* A destination inside or next to a known prefix. */
 static uint8_t pick(const struct route_input *in, uint8_t dst[16])
 {
 	const struct route_route *r;

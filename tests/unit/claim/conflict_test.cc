@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sockets on one port as Linux lists them, and whom it gives a datagram: with real sockets on the
-// loopback interface.
+// Sockets on one port as Linux lists them, and which of them gets a datagram: with real sockets on
+// the loopback interface.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <gtest/gtest.h>

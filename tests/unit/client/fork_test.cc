@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // After fork() a socket is as Linux has it: one queue for all processes that have it open, and the
-// fast path only for who has it alone.
+// fast path only for a process that has it alone.
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
@@ -79,7 +79,7 @@ TEST_F(ForkTest, TheLengthOfWhatIsUnreadShows)
 	udplane_release(fd, &pkt, 1);
 }
 
-// While two have it, it is as Linux has it; who is alone claims it.
+// While two processes have it, it behaves as on Linux; a process that has it alone claims it.
 TEST_F(ForkTest, WhoIsLeftAloneClaims)
 {
 	Peer *p = Start();
@@ -166,7 +166,7 @@ TEST_F(ForkTest, AGrandchildCountsAndExecveEndsIt)
 			  return write(hold[1], &pid, 0) == 0 ? 0 : 1;
 		  }),
 		  0);
-	// The child is gone, the grandchild holds the socket until it executes another program.
+	// The child has ended; the grandchild holds the socket until it executes another program.
 	for (int i = 0; i < 30; i++) {
 		ASSERT_EQ(Recv(fd), "!EAGAIN");
 		ASSERT_FALSE(Status(fd).accelerated);

@@ -182,7 +182,7 @@ TEST_F(OptionTest, SoErrorIsTaken)
 
 volatile sig_atomic_t signals;
 
-// SIGIO comes for each datagram, whatever was read meanwhile: the kernel sends it.
+// The kernel sends SIGIO for each datagram, even if earlier ones were not read.
 TEST_F(OptionTest, SignalsComeForEachDatagram)
 {
 	Peer *p = Start();

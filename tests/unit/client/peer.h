@@ -97,11 +97,11 @@ class Peer
 	void Disengage(uint32_t worker);      /* this one alone, and asleep */
 	bool IsAwake() const;
 	/* Puts a datagram into the ring of (sock, worker); src is "1.2.3.4:5" or "[fe80::1]:5".
-	 * False: the ring is full. */
+	 * Returns false if the ring is full. */
 	bool Deliver(uint32_t sock, const std::string &payload,
 		     const std::string &src = "10.9.9.9:999", uint16_t flags = 0,
 		     uint32_t worker = 0);
-	/* The same in two steps: fill the ring and publish, then signal those who are armed. */
+	/* The same in two steps: fill the ring and publish, then signal the armed ones. */
 	bool Put(uint32_t sock, const std::string &payload, const std::string &src, uint16_t flags,
 		 uint32_t worker);
 	void Signal(uint32_t sock, uint32_t worker = 0);
@@ -130,7 +130,7 @@ class Peer
 	void ClearPrefixes();
 	void AskPort(uint16_t port, bool asked);
 	void Goodbye();
-	void Die(); /* all descriptors close, no word is said; memory stays */
+	void Die(); /* closes all descriptors without a message; memory stays */
 
 	/* --- what has been asked --- */
 	struct Request {

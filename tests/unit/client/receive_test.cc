@@ -431,7 +431,8 @@ TEST_F(ReceiveTest, AnErrorAfterTheFirstDatagramIsKeptForTheNextCall)
 		vec[i].msg_hdr.msg_iovlen = 1;
 	}
 	ASSERT_EQ(udplane_connect(fd, reinterpret_cast<struct sockaddr *>(&ss), len), 0);
-	ASSERT_EQ(udplane_send(fd, "x", 1, 0), 1); // nobody there: ECONNREFUSED is on its way back
+	ASSERT_EQ(udplane_send(fd, "x", 1, 0),
+		  1); // no socket there: ECONNREFUSED is on its way back
 	ASSERT_TRUE(Readable(fd, 5000));
 	p->Deliver(Id(fd), "1");
 	EXPECT_EQ(udplane_recvmmsg(fd, vec, 4, 0, nullptr), 1);
@@ -504,7 +505,7 @@ TEST_F(ReceiveTest, OddArgumentsGetTheKernelsAnswer)
 	EXPECT_EQ(Recv(fd), "kept");
 }
 
-/* The same with a plain socket: results, errno, and whether the datagram is gone. */
+/* The same with a plain socket: results, errno, and whether the datagram was taken. */
 TEST_F(ReceiveTest, PointersThatCannotBe)
 {
 	Peer *p = Start();

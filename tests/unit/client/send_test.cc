@@ -323,7 +323,7 @@ TEST_F(SendTest, AFullRingIsWaitedForThenTheKernelSends)
 	for (int i = 0; i < 8; i++)
 		ASSERT_EQ(SendTo(fd, std::to_string(i), "10.1.2.3:1"), 1);
 	uint64_t start = clock_now_ns();
-	SendTo(fd, "8", "10.1.2.3:1"); // whatever the kernel makes of it
+	SendTo(fd, "8", "10.1.2.3:1"); // the kernel's result does not matter
 	EXPECT_GE(clock_now_ns() - start, static_cast<uint64_t>(TX_FULL_WAIT_NONBLOCK_NS));
 	EXPECT_EQ(Sock(fd)->tx.kernel_tx_full, 1u);
 	EXPECT_EQ(p->Ring(Id(fd))->kernel_tx_full, 1u);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a claimed socket must know of the others: who is the same, who is a rival; compared with a
-// walk over all of them.
+// What a claimed socket must know of the others: which are the same, which are rivals; compared
+// with a walk over all of them.
 #include "sidecar/control/index.h"
 
 #include <gtest/gtest.h>

@@ -145,7 +145,7 @@ struct WorkerBed : Bed, BedClient {
 		ASSERT_EQ(BedCall(w, WORKER_KEY_INSERT, kSock, nullptr, nullptr, &key6), 0);
 		__atomic_store_n(&gate.open, true, __ATOMIC_RELEASE);
 	}
-	// Takes a datagram and gives its frame back. False: none.
+	// Takes a datagram and returns its frame. Returns false if there is none.
 	bool Receive(std::string *out)
 	{
 		udplane_rx_desc d;

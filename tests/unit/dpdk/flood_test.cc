@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A hundred million frames that nobody claims, and a few that somebody does: nothing stops, nothing
+// A hundred million unclaimed frames, and a few claimed ones: nothing stops, nothing
 // slows, nothing leaks.
 #include "tests/unit/dpdk/bed.h"
 

@@ -50,7 +50,7 @@ struct Model {
 		s->packet = s->request = s->frame = false;
 	}
 
-	// False: it sleeps.
+	// Returns false if it sleeps.
 	bool Worker(State *s)
 	{
 		switch (s->step) {
@@ -95,7 +95,7 @@ struct Model {
 		bool runs = Worker(&t);
 		if (runs)
 			Explore(t);
-		// Asleep, something is there, and nobody owes a signal any more.
+		// It sleeps, something is there, and no signal is owed any more.
 		if (!runs && (s.packet || s.request || s.frame) && !s.bell_due && !s.tap_due)
 			lost = true;
 		if (s.packets) { // a NIC raises its interrupt only when armed, and only once an arm

@@ -70,7 +70,7 @@ TEST(Bounds, StopsBehindALimit)
 	EXPECT_EQ(Measure("[1,2,3]", 4).values, 4u);
 }
 
-/* Behind the end there is a page that nobody may read, or ASan's. */
+/* Behind the end there is an unreadable page, or ASan's. */
 TEST(Bounds, StaysWithinTheText)
 {
 	for (const char *text : {"", "\"", "\"\\", "[\"a\\", "\"\\\\", "[\"a\\\"", "{\"a\":"}) {

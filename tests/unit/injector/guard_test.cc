@@ -181,7 +181,7 @@ TEST_F(Guard, TheLargestRequestOfTheHeaviestAddressMakesRoom)
 	EXPECT_TRUE(guard_reserve(guard_, other, 250));
 	EXPECT_TRUE(guard_reserve(guard_, more, 200));
 	EXPECT_EQ(cut_fds, Fds{1});
-	/* It has not gone yet. */
+	/* It still exists. */
 	EXPECT_FALSE(guard_reserve(guard_, more, 300));
 	guard_close(guard_, large);
 	EXPECT_EQ(guard_counts(guard_).bytes, 550u);

@@ -30,7 +30,7 @@ struct Keeper : testing::Test {
 		keeper_stop(&k);
 	}
 
-	/* The next reply; op 0: none within the deadline. */
+	/* The next reply; op 0 if there was none within the deadline. */
 	keeper_reply Reply()
 	{
 		pollfd p = {k.fd, POLLIN, 0};
@@ -147,7 +147,7 @@ TEST_F(Keeper, HearsEveryRequestWheneverItComes)
 	}
 }
 
-/* Replies that nobody reads make the thread that sends them wait, as a client's socket may do.
+/* Unread replies make the thread that sends them wait, as a client's socket may do.
  * Requests of others are heard. */
 TEST_F(Keeper, HearsOthersWhileARequestHangs)
 {

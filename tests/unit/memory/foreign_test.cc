@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory that a client can write is no pointer: whoever forgets that gets no program. And a load is
-// one load.
+// Memory that a client can write is not a pointer: code that forgets that does not compile. And a
+// load is one load.
 #include <gtest/gtest.h>
 
 #include <cstring>

@@ -116,7 +116,7 @@ inline Bytes Frame6(const Bytes &payload)
 
 // clang-format on
 
-// Memory between two pages that nobody may touch: AtEnd(n) ends at the one behind, Begin() begins
+// Memory between two inaccessible pages: AtEnd(n) ends at the one behind, Begin() begins
 // behind the one in front.
 class Fenced
 {

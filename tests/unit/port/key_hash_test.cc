@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The key hash against std::map, and how long its probes become for keys in sequence (port ranges,
-// subnets), whatever the secret.
+// subnets), for any secret.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -134,7 +134,7 @@ class Kernel
 	{
 	}
 
-	// False: this machine has no such address.
+	// Returns false if this machine has no such address.
 	bool Run()
 	{
 		size_t cnt = 1 + Pick(8);
@@ -184,7 +184,7 @@ class Kernel
 			if (bind(fd.get(), &name.sa, Len(name)))
 				return false;
 			getsockname(fd.get(), &name.sa, &len);
-			// An error of a datagram that nobody got reaches an unconnected socket,
+			// An error of a datagram that no socket got reaches an unconnected socket,
 			// too.
 			SetOption(fd.get(), family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
 				  family == AF_INET ? int{IP_RECVERR} : int{IPV6_RECVERR}, 1);

@@ -119,7 +119,7 @@ TEST(Ring, LooksAtSharedMemoryOnlyWhenItMust)
 	Pair p(8, 0xfffffffc);
 
 	udplane_ring_publish(&p.prod, 6);
-	p.head.cons_idx = 0x12345678; // impossible: whoever looks says so
+	p.head.cons_idx = 0x12345678; // impossible: each reader reports it
 	EXPECT_EQ(udplane_ring_free(&p.prod, 0), 2u);
 	EXPECT_EQ(udplane_ring_free(&p.prod, 2), 2u);
 	EXPECT_EQ(udplane_ring_free(&p.prod, 3), UDPLANE_RING_CORRUPT);

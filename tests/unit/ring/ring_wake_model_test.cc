@@ -13,7 +13,7 @@
 //     swap 0: was 1? signal    /                wait for the signal that comes; take it
 //                                           else sleep until the signal
 //
-// Bad ends, searched for exhaustively: the consumer sleeps though entries are there and nobody will
+// Bad ends, searched for exhaustively: the consumer sleeps though entries are there and no one will
 // signal (a lost wake-up), and a signal that nobody waits for is left over (wrong accounting). Each
 // ingredient is then taken away to see that it is needed and that the model would find its loss.
 #include <gtest/gtest.h>
@@ -85,7 +85,7 @@ class Cpu
 		return s_->memory[w];
 	}
 
-	// False: not now, the buffer is full.
+	// Returns false if the buffer is full.
 	bool Store(Word w, uint8_t value)
 	{
 		if (t_->buffered == kBuffer)
@@ -343,7 +343,7 @@ bool WorkerStep(const Protocol &p, State *s)
 struct Result {
 	size_t states = 0;
 	bool lost_wakeup = false; // the consumer waits for a signal for ever
-	bool left_over = false;	  // a signal or an arm that nobody accounts for
+	bool left_over = false;	  // a signal or an arm that is not accounted for
 	bool slept = false;	  // some way led through a sleep that ended
 };
 

@@ -44,7 +44,7 @@ template <class F> void EverySecretSpreads(const char *what, F key)
 	}
 }
 
-/* The factor that wyhash's constant made 0, whatever the other one was. */
+/* The factor that wyhash's constant made 0, for any other factor. */
 TEST(RouteHash, AddressesThatMadeAFactorZero)
 {
 	constexpr uint64_t kZero = 0xa0761d6478bd642full ^ 128;

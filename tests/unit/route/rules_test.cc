@@ -242,7 +242,7 @@ TEST_F(Rules, SourcesWithRpFilter)
 		  Origins(t));
 }
 
-// ip route add local 172.16.0.0/12 dev lo: a source in there is our own, whatever its table.
+// ip route add local 172.16.0.0/12 dev lo: a source within it is our own, whichever table it is in.
 TEST_F(Rules, SourcesInLocalPrefixes)
 {
 	struct route_route &any = w_.Route("172.16.0.0/12", "", 0, kOther);

@@ -62,7 +62,7 @@ TEST(Source4, SubnetOfTheGateway)
 	w.Address("192.168.0.1/32");
 	memcpy(w.addrs.back().peer, Addr("192.168.0.2").data(), 4); // point to point
 	w.Route("0.0.0.0/0", "10.0.1.1");
-	w.Route("8.0.0.0/8", "10.0.9.1"); // in nobody's
+	w.Route("8.0.0.0/8", "10.0.9.1"); // in no table
 	w.Route("9.0.0.0/8", "192.168.0.2");
 	w.Route("11.0.0.0/8", "fe80::1");
 	w.Route("10.0.1.0/24"); // no prefsrc: the first, though another address lies in it

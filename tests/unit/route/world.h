@@ -55,7 +55,7 @@ struct World {
 	std::vector<struct route_addr> addrs;
 	std::vector<struct route_route> routes;
 	std::vector<struct route_neigh> neighs;
-	std::vector<struct route_rule> rules; // none: the kernel's own
+	std::vector<struct route_rule> rules; // if empty, the kernel's own
 
 	World()
 	{

@@ -92,7 +92,7 @@ struct BedClient {
 		uint64_t one = 1;
 		EXPECT_EQ(write(lane.doorbell_fd, &one, 8), 8);
 	}
-	// `len` is what the descriptor says, whatever the data is.
+	// `len` is what the descriptor says, for any data.
 	void Send(uint32_t sock, const std::string &data, uint16_t len, uint32_t dst_be,
 		  uint16_t port)
 	{

@@ -8,7 +8,7 @@ namespace
 class Liar : public WorkerTest
 {
       protected:
-	// The liar is found out, reported once, and its neighbour is served as before.
+	// The misbehaving client is detected, reported once, and its neighbour is served as before.
 	void ExpectCaught(Client *victim, uint16_t victim_port)
 	{
 		ASSERT_TRUE(Until([&] { return Count(UDPLANE_WORKER_CORRUPT) == 1; }));

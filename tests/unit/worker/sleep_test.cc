@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// When a worker sleeps, and who receives meanwhile.
+// When a worker sleeps, and who receives then.
 #include "tests/unit/worker/fixture.h"
 
 namespace
@@ -181,8 +181,8 @@ TEST_F(Reader, FindsTheFastPathEngagedUntilEverythingIsRead)
 	}
 }
 
-// Nobody rings for a client that has gone: the worker looks by itself, or it would stay engaged for
-// good.
+// No doorbell rings for a client that has ended: the worker looks by itself, or it would stay
+// engaged for good.
 TEST_F(Sleeper, LiesDownWhenTheClientThatHadNotReadIsGone)
 {
 	Client *c = Attach(0, 7);
@@ -222,9 +222,9 @@ TEST_F(WorkerTest, AfterASwitchTheFirstDatagramOfEachSocketSaysSo)
 	}
 }
 
-// The control thread carries orders out itself while the worker sleeps: nobody is woken for them.
-// Linux would give the flows of a SO_REUSEPORT group to other sockets than the worker does: it
-// keeps them while there is a group.
+// The control thread carries out orders itself while the worker sleeps: no thread is woken for
+// them. Linux would give the flows of a SO_REUSEPORT group to other sockets than the worker does:
+// it keeps them while there is a group.
 TEST_F(Sleeper, AGroupKeepsTheFastPathEngaged)
 {
 	Attach(0, 7);

@@ -170,7 +170,7 @@ class PassingTest : public WorkerTest
 		return Inject(7, data, [src](uint8_t *p, uint32_t *) {
 			uint32_t sum = 0, addr = inet_addr(src);
 			memcpy(p + 26, &addr, 4);
-			memset(p + 24, 0, 2); // header checksum anew; none of UDP
+			memset(p + 24, 0, 2); // header checksum again; no UDP checksum
 			memset(p + 40, 0, 2);
 			for (int i = 14; i < 34; i += 2)
 				sum += (uint32_t)(p[i] << 8 | p[i + 1]);

@@ -311,7 +311,7 @@ TEST_F(XdpClaims, SourcesThatAreOurOwnAreTheKernels)
 		EXPECT_EQ(probe("192.0.2.1", 5060, own), XDP_COUNT_SOURCE) << own;
 	EXPECT_EQ(probe("2001:db8::1", 5060, "2001:db8::77"), XDP_COUNT_DIVERTED)
 		<< "Linux does not mind";
-	/* Strangers with the same bit in the filter as one of ours are looked up. */
+	/* Foreign addresses with the same filter bit as one of ours are looked up. */
 	for (uint32_t i = 1; i < 60000; i++) {
 		std::string stranger =
 			"10.0." + std::to_string(i >> 8) + "." + std::to_string(i & 255);

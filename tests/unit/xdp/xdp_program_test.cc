@@ -414,7 +414,8 @@ class XdpStall : public XdpState
 	{
 		queue()->answered_ns = queue()->asked_ns;
 	}
-	/* Until the program has looked once more, which it does once a tick. What it said then. */
+	/* Waits until the program has checked again, which it does once per tick. Returns its
+	 * verdict. */
 	int look()
 	{
 		uint64_t before = __atomic_load_n(&queue()->tick, __ATOMIC_RELAXED);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The XDP program beside connection tracking: entries made by ctnetlink in a namespace of the
+/* The XDP program with connection tracking: entries made by ctnetlink in a namespace of the
  * test's own. */
 #include <libmnl/libmnl.h>
 #include <linux/netfilter/nf_conntrack_common.h>
@@ -65,7 +65,8 @@ class XdpTranslated : public XdpProgram
 		mnl_attr_nest_end(m, nat);
 	}
 
-	/* A flow from src to dst; type: CTA_NAT_SRC or CTA_NAT_DST to `to`; 0: not translated. */
+	/* A flow from src to dst; type: CTA_NAT_SRC or CTA_NAT_DST to `to`, or 0 if not translated.
+	 * */
 	static void track(const End &src, const End &dst, uint16_t type = 0, const End &to = {})
 	{
 		alignas(nlmsghdr) char buf[1024] = {};
