@@ -50,9 +50,9 @@ def remove(path):
         return False
 
 
-class Hoarder:
+class ExhaustMemory:
     def __init__(self, net, sessions, sockets, how):
-        self.p = subprocess.Popen(["ip", "netns", "exec", net.a, os.path.join(BIN, "tests/attack/hoarder"), str(sessions),
+        self.p = subprocess.Popen(["ip", "netns", "exec", net.a, os.path.join(BIN, "tests/attack/exhaust_memory"), str(sessions),
                                    str(sockets), A4, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.said = []
         while not self.said or "sessions" not in self.said[-1]:
@@ -83,7 +83,7 @@ def serves(net, sidecar):
 def sessions_that_give_back_keep_nothing_beyond_the_peak_of_one():
     """oom.c of old: each session uses many sockets, releases them and keeps the segments mapped."""
     with Net() as net, memory_limit(96 * MIB) as (enter, used), Sidecar(net, *SMALL, wrap=enter) as sidecar:
-        with Hoarder(net, 12, 1000, "return") as h:
+        with ExhaustMemory(net, 12, 1000, "return") as h:
             print(h.said)
             assert h.said[-1]["answer_ms"] > 0, "udplaned is gone:\n" + sidecar.output()
             attached = h.said[-1]["sessions"]
@@ -99,7 +99,7 @@ def sessions_that_give_back_keep_nothing_beyond_the_peak_of_one():
 @case
 def who_keeps_all_is_refused_with_a_reason_and_leaves_room_for_others():
     with Net() as net, memory_limit(96 * MIB) as (enter, used), Sidecar(net, *SMALL, wrap=enter) as sidecar:
-        with Hoarder(net, 60, 300, "keep") as h:
+        with ExhaustMemory(net, 60, 300, "keep") as h:
             print(h.said)
             assert h.said[-1]["answer_ms"] > 0, "udplaned is gone:\n" + sidecar.output()
             assert any("memory limit" in t for t in h.texts()), h.texts()
@@ -113,7 +113,7 @@ def who_keeps_all_is_refused_with_a_reason_and_leaves_room_for_others():
 @case
 def one_session_leaves_half():
     with Net() as net, Sidecar(net, *SMALL, "--memory-max", "48") as sidecar:
-        with Hoarder(net, 1, 4000, "keep") as h:
+        with ExhaustMemory(net, 1, 4000, "keep") as h:
             assert h.said[0]["claimed"] > 500 and "half of what is left" in h.said[0]["claim"], h.said
             assert "raise memory_max" in h.said[0]["claim"], h.said
             serves(net, sidecar)
@@ -132,7 +132,7 @@ with Sock(Here, bind=("{A4}", int(sys.argv[1])), fast=False) as s:
     sys.stdin.read()
 """
     with Net() as net, memory_limit(64 * MIB) as (enter, used), Sidecar(net, *SMALL, "--max-clients", "300", wrap=enter) as sidecar:
-        with Hoarder(net, 200, 1, "keep") as h:
+        with ExhaustMemory(net, 200, 1, "keep") as h:
             print(h.said)
             assert h.said[-1]["answer_ms"] > 0, "udplaned is gone:\n" + sidecar.output()
             assert h.said[-1]["sessions"] >= 15 and "memory limit" in h.said[-2]["attach"], h.said

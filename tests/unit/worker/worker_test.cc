@@ -60,7 +60,7 @@ TEST_F(WorkerTest, AFullRingDropsAndCounts)
 	EXPECT_EQ(c->counters.counter[UDPLANE_SOCKET_RX_DROP_RING_FULL], 10u);
 }
 
-TEST_F(WorkerTest, AHoarderLeavesFramesForOthers)
+TEST_F(WorkerTest, AClientThatKeepsFramesLeavesSomeForOthers)
 {
 	Client *hog = Attach(0, 7), *other = Attach(1, 8);
 	uint32_t dropped_before = 0;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hoarder SESSIONS SOCKETS ADDRESS keep|return: in each session claims SOCKETS ports from 5000 on,
- * and keeps them, or releases all and keeps only the memory mapped that came with them. Prints a
- * line of JSON for each session that says something new (sockets claimed, why no more), and one at
- * the end: sessions attached, sockets claimed in all, whether udplaned is still there. Then it
- * waits for the end of its input with everything in its hands.
+ * exhaust_memory SESSIONS SOCKETS ADDRESS keep|return: in each session claims SOCKETS ports from
+ * 5000 on, and keeps them, or releases all and keeps only the memory mapped that came with them.
+ * Prints a line of JSON for each session whose result is new (sockets claimed, why no more), and
+ * one at the end: sessions attached, sockets claimed in all, whether udplaned still runs. Then it
+ * waits for the end of its input and keeps everything.
  */
 #include "tests/attack/hostile.h"
 
-struct hoard {
+struct taken {
 	uint32_t *id;
 	int *fd, *wake;
 	int cnt;
@@ -16,7 +16,7 @@ struct hoard {
 	int status;
 };
 
-static void claim_many(struct hostile *h, struct hoard *o, int cnt, const char *ip)
+static void claim_many(struct hostile *h, struct taken *o, int cnt, const char *ip)
 {
 	static struct hostile_socket s;
 
@@ -35,7 +35,7 @@ static void claim_many(struct hostile *h, struct hoard *o, int cnt, const char *
 	}
 }
 
-static int release_many(struct hostile *h, const struct hoard *o)
+static int release_many(struct hostile *h, const struct taken *o)
 {
 	for (int i = 0; i < o->cnt; i++) {
 		if (hostile_request(h, UDPLANE_MSG_RELEASE, o->id[i], 0, 5000))
@@ -56,7 +56,7 @@ int main(int argc, char **argv)
 
 	hostile_all_descriptors();
 	for (; attached < sessions; attached++) {
-		struct hoard o = {.id = calloc((size_t)cnt, 4),
+		struct taken o = {.id = calloc((size_t)cnt, 4),
 				  .fd = calloc((size_t)cnt, 4),
 				  .wake = calloc((size_t)cnt, 4),
 				  .why = ""};

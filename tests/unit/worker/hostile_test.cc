@@ -5,7 +5,7 @@
 namespace
 {
 
-class Liar : public WorkerTest
+class Hostile : public WorkerTest
 {
       protected:
 	// The misbehaving client is detected, reported once, and its neighbour is served as before.
@@ -28,14 +28,14 @@ class Liar : public WorkerTest
 	}
 };
 
-TEST_F(Liar, TxProducerIndexBeyondTheRing)
+TEST_F(Hostile, TxProducerIndexBeyondTheRing)
 {
 	Client *c = Attach(0, 7), *v = Attach(1, 8);
 	__atomic_store_n(&c->tx->head.prod_idx, kTxSlots + 1, __ATOMIC_RELEASE);
 	c->Bell();
 	ExpectCaught(v, 8);
 }
-TEST_F(Liar, RxConsumerIndexAheadOfTheProducer)
+TEST_F(Hostile, RxConsumerIndexAheadOfTheProducer)
 {
 	Client *c = Attach(0, 7), *v = Attach(1, 8);
 	__atomic_store_n(&c->ring->head.cons_idx, 1000, __ATOMIC_RELEASE);
@@ -43,19 +43,19 @@ TEST_F(Liar, RxConsumerIndexAheadOfTheProducer)
 		ASSERT_TRUE(Inject(7, "x"));
 	ExpectCaught(v, 8);
 }
-TEST_F(Liar, ReturnsAFrameItNeverHad)
+TEST_F(Hostile, ReturnsAFrameItNeverHad)
 {
 	Client *c = Attach(0, 7), *v = Attach(1, 8);
 	c->Return(17);
 	ExpectCaught(v, 8);
 }
-TEST_F(Liar, ReturnsAFrameOutOfRange)
+TEST_F(Hostile, ReturnsAFrameOutOfRange)
 {
 	Client *c = Attach(0, 7), *v = Attach(1, 8);
 	c->Return(UINT32_MAX);
 	ExpectCaught(v, 8);
 }
-TEST_F(Liar, ReturnsTwice)
+TEST_F(Hostile, ReturnsTwice)
 {
 	Client *c = Attach(0, 7), *v = Attach(1, 8);
 	udplane_rx_desc d;
@@ -65,7 +65,7 @@ TEST_F(Liar, ReturnsTwice)
 	c->Return(d.frame);
 	ExpectCaught(v, 8);
 }
-TEST_F(Liar, ReturnsItsNeighboursFrame)
+TEST_F(Hostile, ReturnsItsNeighboursFrame)
 {
 	Client *c = Attach(0, 7), *v = Attach(1, 8);
 	udplane_rx_desc d;
@@ -74,19 +74,19 @@ TEST_F(Liar, ReturnsItsNeighboursFrame)
 	c->Return(d.frame);
 	ExpectCaught(v, 8);
 }
-TEST_F(Liar, SendsFromItsNeighboursSocket)
+TEST_F(Hostile, SendsFromItsNeighboursSocket)
 {
 	Client *c = Attach(0, 7), *v = Attach(1, 8);
 	c->Send(1, "spoof", 5, inet_addr("192.0.2.2"), 1);
 	ExpectCaught(v, 8);
 }
-TEST_F(Liar, SendsFromASocketOutOfRange)
+TEST_F(Hostile, SendsFromASocketOutOfRange)
 {
 	Client *c = Attach(0, 7), *v = Attach(1, 8);
 	c->Send(UINT32_MAX, "x", 1, inet_addr("192.0.2.2"), 1);
 	ExpectCaught(v, 8);
 }
-TEST_F(Liar, SendsMoreThanASlot)
+TEST_F(Hostile, SendsMoreThanASlot)
 {
 	Client *c = Attach(0, 7), *v = Attach(1, 8);
 	c->Send(0, "x", kFrameSize + 1, inet_addr("192.0.2.2"), 1);
@@ -102,7 +102,7 @@ __attribute__((noinline, no_sanitize_thread)) void Scribble(volatile uint32_t *w
 
 // Any value in any word: seeds print themselves on failure; the invariants in TearDown hold after
 // each.
-TEST_F(Liar, RandomWordsEverywhere)
+TEST_F(Hostile, RandomWordsEverywhere)
 {
 	Client *v = Attach(0, 8);
 	for (uint32_t seed = 1; seed <= 200; seed++) {
@@ -139,7 +139,7 @@ TEST_F(Liar, RandomWordsEverywhere)
 }
 
 // A ring that is full again at once: what counts is what stood in it when the order came.
-class Refiller : public Liar
+class Refiller : public Hostile
 {
       protected:
 	void Fill(Client *c, uint32_t sock, const char *dst)
@@ -243,13 +243,13 @@ TEST_F(Refiller, OfSlowDatagramsLeavesRoomForItsNeighboursFlush)
 // A second thread of the client writes every descriptor while the worker does: whatever the worker
 // reads back may be that. The frame number is 8 GiB behind owner[], or one that the client does not
 // have.
-TEST_F(Liar, RewritesDescriptorsBetweenStageAndPublish)
+TEST_F(Hostile, RewritesDescriptorsBetweenStageAndPublish)
 {
 	for (uint32_t value : {0xf0000000u, kFrames - 1}) {
 		SCOPED_TRACE(value);
 		Client *c = Attach(0, 7);
 		bool stop = false;
-		std::thread liar([&] {
+		std::thread writer([&] {
 			while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
 				for (uint32_t i = 0; i < kRing; i++)
 					Scribble(&c->ring->desc[i].frame, value);
@@ -279,7 +279,7 @@ TEST_F(Liar, RewritesDescriptorsBetweenStageAndPublish)
 			}
 		}
 		__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
-		liar.join();
+		writer.join();
 		port_key key = BedKey(7);
 		ASSERT_EQ(Call(WORKER_KEY_REMOVE, 0, nullptr, nullptr, &key), 0);
 		ASSERT_EQ(Call(WORKER_SOCKET_REMOVE, 0), 0);
