@@ -79,7 +79,7 @@ static const void *bound_to(const struct judge_socket *s, uint8_t family)
 										 : NULL;
 }
 
-/* The class of what a socket sends. s NULL, here and below, means any socket of ours. */
+/* The class of what a socket sends. s NULL, here and below, means any of our sockets. */
 static void sending(const struct judge_world *w, const struct judge_socket *s, uint8_t family,
 		    const struct own *own, struct rules_class *c)
 {
@@ -116,8 +116,8 @@ static void receiving(const struct judge_world *w, const struct judge_socket *s,
 	c->hooks = RECEIVING;
 }
 
-/* The class of what arrives for any destination and may be redirected to a socket of ours. port_be
- * 0 means any port. */
+/* The class of what arrives for any destination and may be redirected to one of our sockets.
+ * port_be 0 means any port. */
 static void redirected(const struct judge_world *w, uint8_t family, uint16_t port_be,
 		       struct rules_class *c)
 {

@@ -8,7 +8,7 @@
  * both. Address translation concerns the answers as well:
  *   - source translation of any datagrams (masquerading) can make any of our ports the target of
  *     answers that are not for us;
- *   - destination translation of arriving datagrams can make a socket of ours answer for another
+ *   - destination translation of arriving datagrams can make one of our sockets answer for another
  *     port or address;
  *   - translation of what a socket sends must be undone in the answers.
  * A device that asks connection tracking (device_asks) leaves the answers of the first and the
@@ -75,12 +75,12 @@ struct judge_world {
 	uint32_t excluded_cnt;
 	char excluded_text[UDPLANE_TEXT_LEN];
 	bool translates; /* some rule translates UDP, for any sender */
-	/* The judgement for any socket of ours, by kind, family and direction (sending, receiving).
+	/* The judgement for any of our sockets, by kind, family and direction (sending, receiving).
 	 * What does not depend on the socket, or has no effect at all, is not asked again for each
 	 * socket: there may be many thousands of rules, and of sockets. */
 	struct rules_result any[JUDGE_RULES][2][2];
-	/* A socket of ours, at any port or at those with a bit set, may have to answer for another
-	 * port or address. */
+	/* One of our sockets, at any port or at those with a bit set, may have to answer for
+	 * another port or address. */
 	bool redirects[2];
 	uint64_t redirect_port[2][65536 / 64];
 	struct {

@@ -241,7 +241,7 @@ struct rules_class {
 	bool nat_only;			 /* ask chains of type nat only */
 	bool by_destination; /* gather destinations instead of saying "all" where rules name them */
 	bool by_source;	     /* or sources, for rules that do not look at the own port */
-	/* own addresses, IPv4 mapped; a DNAT to another address concerns no socket of ours */
+	/* own addresses, IPv4 mapped; a DNAT to another address concerns none of our sockets */
 	const uint8_t (*ours)[16];
 	uint32_t ours_cnt;
 	bool to_ours;	     /* count a DNAT only if it may lead to one of ours and to the port */

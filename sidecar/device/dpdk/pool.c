@@ -48,7 +48,7 @@ static int stack_enqueue(struct rte_mempool *mp, void *const *obj, unsigned int 
 	struct dpdk_stack *s = mp->pool_data;
 
 	if (__builtin_expect(n > s->size - s->cnt, 0))
-		abort(); /* a frame was given back twice: an invariant of ours is broken */
+		abort(); /* a frame was given back twice: our own invariant is broken */
 	memcpy(s->at + s->cnt, obj, n * sizeof(*obj));
 	s->cnt += n;
 	return 0;

@@ -123,9 +123,9 @@ static __always_inline __u32 local_other(const struct xdp_addr *addr)
 /* Returns 0 if the address is not local, otherwise the port flag that claims this very address, or
  * LOCAL_OTHER.
  *
- * The control thread may change a slot meanwhile. An IPv4 address is a single store. Half of an old
- * IPv6 address with half of a new one could match a datagram to that mixture for some nanoseconds;
- * the worker's own lookup then drops it. */
+ * The control thread may change a slot during the lookup. An IPv4 address is a single store. Half
+ * of an old IPv6 address with half of a new one could match a datagram to that mixture for some
+ * nanoseconds; the worker's own lookup then drops it. */
 static __always_inline __u32 is_local4(__be32 addr)
 {
 	if (!addr)
@@ -397,7 +397,7 @@ extern struct nf_conn *bpf_xdp_ct_lookup(struct xdp_md *ctx, struct bpf_sock_tup
 extern void bpf_ct_release(struct nf_conn *ct) __ksym __weak;
 
 /* Returns true if the datagram belongs to a flow that this namespace translates: an answer to a
- * masqueraded datagram of somebody else, or to what a socket has sent to the address of a Service.
+ * masqueraded datagram of another sender, or to what a socket has sent to the address of a Service.
  * The kernel must receive it to undo the translation. */
 static __noinline int is_translated(struct xdp_md *ctx)
 {
