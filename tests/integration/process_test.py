@@ -264,7 +264,7 @@ def flows_of_a_reuseport_group_stay():
                 for _ in range(60):
                     flow.sendto(b"%d" % n, (A4, 5060))
                 look()
-            select.select([], [], [], 0.2)  # time to lie down
+            select.select([], [], [], 0.2)  # time to go to sleep
             look()
         for app in apps:
             app.close()

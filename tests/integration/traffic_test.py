@@ -398,7 +398,7 @@ def a_sleeping_reader_is_woken_in_every_mode():
 
 
 def order_holds(mode):
-    """In bursts, so that the worker lies down between them and is woken by the next; from a process of its own, and in turns from a
+    """In bursts, so that the worker sleeps between them and is woken by the next; from a process of its own, and in turns from a
     thread, which the interpreter's lock makes uneven company: then threads are preempted at the oddest places."""
     with Net() as net, Sidecar(net, mode=mode) as sidecar, Sock(net, bind=(A4, 5060)) as app:
         peer = net.sock(net.b, bind=(B4, 0))

@@ -84,7 +84,7 @@ TEST_F(Sleeper, WhatComesAfterTheNoticeKeepsItEngaged)
 	}
 }
 
-// After a burst it lies down engaged, and disengages when no other has come for a while. What is a
+// After a burst it sleeps engaged, and disengages when no other has come for a while. What is a
 // burst depends on time, so in each of these tests there are as many as it takes.
 class Bursts : public WorkerTest
 {
@@ -167,7 +167,7 @@ TEST_F(Reader, FindsTheFastPathEngagedUntilEverythingIsRead)
 		ASSERT_TRUE(Inject(7, "x"));
 		ASSERT_TRUE(Until([&] { return udplane_ring_avail(&c->my_rx, 1) != 0; }));
 		uint64_t sleeps = Count(UDPLANE_WORKER_SLEEPS);
-		c->Bell(); // one more spin, and it lies down again
+		c->Bell(); // one more spin, and it sleeps again
 		ASSERT_TRUE(Until([&] {
 			return Count(UDPLANE_WORKER_SLEEPS) > sleeps &&
 			       !udplane_load32(&zone_->awake);
