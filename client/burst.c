@@ -8,7 +8,6 @@
 #include "client/dest.h"
 #include "client/life.h"
 #include "client/lock.h"
-#include "client/name.h"
 #include "client/pktbuf.h"
 #include "client/public.h"
 #include "client/raw.h"
@@ -121,14 +120,13 @@ int udplane_reserve(int fd, struct udplane_buf *bufs, unsigned int cnt)
 	return err ? set_errno(err) : (int)n;
 }
 
-static socklen_t name_of(const struct sock *s, const struct udplane_peer *peer,
+static socklen_t name_of(const struct sock *s, const struct udplane_addr *peer,
 			 struct sockaddr_storage *ss)
 {
 	if (!peer->family)
 		return 0;
 	/* An IPv6 destination on an IPv4 socket: the kernel returns the error. */
-	return peer_to_name(s->domain == AF_INET && peer->family == AF_INET6 ? AF_INET6 : s->domain,
-			    peer, ss);
+	return udplane_addr_to_sockaddr(peer, s->domain, ss);
 }
 
 /* Returns true if there may be room in the kernel socket's send buffer now. It can be full for
@@ -182,7 +180,8 @@ static int submit_kernel(struct sock *s, const struct udplane_buf *bufs, uint32_
 	return (int)done;
 }
 
-static bool buf_fast(struct sock *s, struct lane *l, const struct udplane_buf *b, struct dest *d)
+static bool buf_fast(struct sock *s, struct lane *l, const struct udplane_buf *b,
+		     struct udplane_addr *d)
 {
 	if (b->peer.family) {
 		if (!dest_of_peer(s, &b->peer, d))
@@ -200,7 +199,7 @@ static bool buf_fast(struct sock *s, struct lane *l, const struct udplane_buf *b
 static int submit_ring(struct sock *s, struct lane *l, const struct udplane_buf *bufs, uint32_t cnt)
 {
 	uint32_t ready = 0, i;
-	struct dest d;
+	struct udplane_addr d;
 	int n = 1;
 
 	for (i = 0; i < cnt && n > 0; i++) {

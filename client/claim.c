@@ -7,7 +7,6 @@
 #include "client/control.h"
 #include "client/dest.h"
 #include "client/lock.h"
-#include "client/name.h"
 #include "client/own.h"
 #include "client/public.h"
 #include "client/ready.h"
@@ -39,53 +38,34 @@ void sock_set_reason(struct sock *s, uint32_t reason, const char *text)
 
 /* --- addresses --- */
 
-/* Converts ss to a struct dest, in the form of the TX descriptor. Returns false if it is no
- * address. */
-static bool dest_of_kernel(const struct sockaddr_storage *ss, struct dest *d)
-{
-	struct udplane_peer p;
-
-	memset(d, 0, sizeof(*d));
-	peer_of_name(ss, &p);
-	memcpy(d->addr, p.addr, sizeof(d->addr));
-	d->port_be = p.port_be;
-	d->ipv6 = p.family == AF_INET6;
-	d->scope_id = p.scope_id;
-	return p.family != 0;
-}
-
 bool sock_read_names(struct sock *s)
 {
-	static const uint8_t zero[16];
 	struct sockaddr_storage local = {0}, peer = {0};
 	socklen_t len = sizeof(local), v_len = sizeof(int);
-	struct dest here, there;
+	struct udplane_addr here, there;
 	int v6only = 0;
 	bool connected;
 
 	getsockname(s->kfd, (struct sockaddr *)&local, &len);
 	len = sizeof(peer);
 	connected = getpeername(s->kfd, (struct sockaddr *)&peer, &len) == 0 &&
-		    dest_of_kernel(&peer, &there);
+		    udplane_addr_from_sockaddr(&there, &peer, len);
 	if (s->domain == AF_INET6)
 		getsockopt(s->kfd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &v_len);
-	dest_of_kernel(&local, &here);
+	udplane_addr_from_sockaddr(&here, &local, sizeof(local));
 	if (!lock_insist(&s->tx.lock))
 		return false;
 	s->tx.connected = connected;
 	s->tx.v6only = v6only;
-	s->tx.local_any = !memcmp(here.addr, zero, 16);
-	s->tx.local_v4 = s->domain == AF_INET6 && !here.ipv6;
-	memcpy(s->tx.local, here.addr, 16);
+	s->tx.local = here;
 	if (connected) {
 		const struct sockaddr_in6 *in6 = (const void *)&peer;
 
 		s->tx.peer = there;
 		s->tx.peer_fast = dest_unicast(&there) && there.port_be &&
-				  (!there.ipv6 || !in6->sin6_flowinfo);
+				  (there.family == AF_INET || !in6->sin6_flowinfo);
 	}
 	s->tx.seen_seq = 1;
-	s->tx.local_port_be = here.port_be;
 	lock_drop(&s->tx.lock);
 	__atomic_store_n(&s->life.bound, here.port_be != 0, __ATOMIC_RELAXED);
 	return true;
@@ -301,9 +281,7 @@ static void claim_ask(struct sock *s, struct attach *a)
 	claim_drop_row(s, a);
 	if (!lock_insist(&s->tx.lock))
 		return;
-	memcpy(req.local.addr, s->tx.local, 16);
-	req.local.port_be = s->tx.local_port_be;
-	req.local.family = s->domain == AF_INET6 && !s->tx.local_v4 ? AF_INET6 : AF_INET;
+	req.local = s->tx.local;
 	lock_drop(&s->tx.lock);
 	err = control_request(&a->control, &req, sizeof(req), s->kfd, UDPLANE_MSG_CLAIMED,
 			      sizeof(struct udplane_claimed), &ans);
@@ -352,7 +330,7 @@ void claim_try(struct sock *s)
 		return;
 	}
 	/* saves a request for each client socket */
-	if (!attach_port_asked(a, s->tx.local_port_be)) {
+	if (!attach_port_asked(a, s->tx.local.port_be)) {
 		claim_refused(s, UDPLANE_REASON_NOT_ASKED,
 			      "the port is not among those that udplaned was asked to accelerate");
 		return;

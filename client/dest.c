@@ -5,7 +5,6 @@
 #include "client/dest.h"
 #include "client/attach.h"
 #include "client/base.h"
-#include "client/name.h"
 #include "client/public.h"
 #include "client/sock.h"
 #include <netinet/in.h>
@@ -14,78 +13,46 @@
 #include <udplane/abi.h>
 #include <udplane/ring.h>
 
-static bool dest_is_link_local(const struct dest *d)
+bool dest_unicast(const struct udplane_addr *d)
 {
-	return d->ipv6 && d->addr[0] == 0xfe && (d->addr[1] & 0xc0) == 0x80;
-}
-
-bool dest_unicast(const struct dest *d)
-{
-	static const uint8_t loopback[16] = {[15] = 1}, zero[16];
-
-	if (!d->ipv6)
-		return d->addr[0] != 0 && d->addr[0] != 127 && d->addr[0] < 224;
-	return d->addr[0] != 0xff && memcmp(d->addr, loopback, 16) && memcmp(d->addr, zero, 16);
+	if (d->family == AF_INET && (d->addr[0] == 0 || d->addr[0] >= 240))
+		return false; /* this network; reserved, and broadcast */
+	return !udplane_addr_is_any(d) && !udplane_addr_is_loopback(d) &&
+	       !udplane_addr_is_multicast(d);
 }
 
 /* Returns true if the socket can send to d's address family. A socket bound to an address of one
  * family cannot send to the other. */
-static bool family_fits(const struct sock *s, const struct dest *d)
+static bool family_fits(const struct sock *s, const struct udplane_addr *d)
 {
 	if (s->domain == AF_INET)
-		return !d->ipv6;
-	if (d->ipv6)
-		return !s->tx.local_v4;
-	return !s->tx.v6only && (s->tx.local_any || s->tx.local_v4);
+		return d->family == AF_INET;
+	if (d->family == AF_INET6)
+		return s->tx.local.family != AF_INET;
+	return !s->tx.v6only &&
+	       (s->tx.local.family == AF_INET || udplane_addr_is_any(&s->tx.local));
 }
 
-bool dest_of_name(const struct sock *s, const void *name, socklen_t len, struct dest *d)
+bool dest_of_name(const struct sock *s, const void *name, socklen_t len, struct udplane_addr *d)
 {
-	const struct sockaddr_in *in = name;
 	const struct sockaddr_in6 *in6 = name;
 
-	memset(d, 0, sizeof(*d));
-	if (s->domain == AF_INET) {
-		if (len < sizeof(*in) || in->sin_family != AF_INET)
-			return false;
-		memcpy(d->addr, &in->sin_addr, 4);
-		d->port_be = in->sin_port;
-		return d->port_be != 0;
-	}
-	if (len < sizeof(*in6) || in6->sin6_family != AF_INET6 || in6->sin6_flowinfo ||
-	    !in6->sin6_port)
+	if (!udplane_addr_from_sockaddr(d, name, len) || !d->port_be)
 		return false;
-	d->port_be = in6->sin6_port;
-	d->ipv6 = !IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
-	if (d->ipv6) {
-		memcpy(d->addr, &in6->sin6_addr, 16);
-		d->scope_id = in6->sin6_scope_id;
-	} else {
-		memcpy(d->addr, in6->sin6_addr.s6_addr + 12, 4);
-	}
+	if (in6->sin6_family != s->domain || (s->domain == AF_INET6 && in6->sin6_flowinfo))
+		return false;
 	return family_fits(s, d);
 }
 
-bool dest_of_peer(const struct sock *s, const struct udplane_peer *p, struct dest *d)
+bool dest_of_peer(const struct sock *s, const struct udplane_addr *p, struct udplane_addr *d)
 {
-	memset(d, 0, sizeof(*d));
 	if ((p->family != AF_INET && p->family != AF_INET6) || !p->port_be)
 		return false;
-	d->ipv6 = p->family == AF_INET6;
-	memcpy(d->addr, p->addr, d->ipv6 ? 16 : 4);
-	d->port_be = p->port_be;
-	d->scope_id = p->scope_id;
+	*d = *p;
+	d->pad = 0;
+	if (d->family == AF_INET) /* so that whole addresses can be compared */
+		memset(d->addr + 4, 0, 12);
 	return family_fits(s, d);
-}
-
-socklen_t dest_to_name(int domain, const struct dest *d, struct sockaddr_storage *ss)
-{
-	struct udplane_peer p = {.port_be = d->port_be,
-				 .family = d->ipv6 ? AF_INET6 : AF_INET,
-				 .scope_id = d->scope_id};
-
-	memcpy(p.addr, d->addr, 16);
-	return peer_to_name(domain, &p, ss);
 }
 
 /* --- prefixes --- */
@@ -128,15 +95,14 @@ static bool is_network_or_broadcast(const uint8_t *addr, uint32_t len)
 	return host && ((a & host) == 0 || (a & host) == host);
 }
 
-static bool prefixes_allow(const struct prefix_set *set, const struct dest *d)
+static bool prefixes_allow(const struct prefix_set *set, const struct udplane_addr *d)
 {
-	uint8_t family = d->ipv6 ? AF_INET6 : AF_INET;
 	const struct udplane_prefix *best = NULL;
 
 	for (uint32_t i = 0; i < set->cnt; i++) {
 		const struct udplane_prefix *p = &set->prefix[i];
 
-		if (p->family == family && p->len <= (d->ipv6 ? 128 : 32) &&
+		if (p->family == d->family && p->len <= (d->family == AF_INET6 ? 128 : 32) &&
 		    (!best || p->len > best->len) && same_prefix(p->addr, d->addr, p->len))
 			best = p;
 	}
@@ -144,26 +110,27 @@ static bool prefixes_allow(const struct prefix_set *set, const struct dest *d)
 	       !(best->on_link && is_network_or_broadcast(d->addr, best->len));
 }
 
-static bool dest_judge(struct sock *s, struct lane *l, const struct dest *d)
+static bool dest_judge(struct sock *s, struct lane *l, const struct udplane_addr *d)
 {
 	if (!dest_unicast(d) || !family_fits(s, d) || !prefixes_allow(&l->prefixes, d))
 		return false;
-	if (dest_is_link_local(d) && d->scope_id != (uint32_t)s->att->stats->ifindex)
+	if (udplane_addr_is_link_local(d) && d->scope_id != (uint32_t)s->att->stats->ifindex)
 		return false;
 	/* rules or programs that only the kernel applies; prefix_seq changes when this does */
 	if (udplane_load32(&s->tx.zone->tx_reason))
 		return false;
-	return s->tx.local_any || memcmp(s->tx.local, d->addr, 16); /* to itself */
+	return udplane_addr_is_any(&s->tx.local) ||
+	       memcmp(s->tx.local.addr, d->addr, 16); /* to itself */
 }
 
-bool dest_fast(struct sock *s, struct lane *l, const struct dest *d)
+bool dest_fast(struct sock *s, struct lane *l, const struct udplane_addr *d)
 {
 	uint32_t seq = udplane_seq_read(&s->att->stats->prefix_seq);
 
 	if (unlikely(l->prefixes.seq != seq) && !prefixes_copy(&l->prefixes, s->att->stats))
 		return false;
-	if (likely(s->tx.seen_seq == l->prefixes.seq && s->tx.seen.ipv6 == d->ipv6 &&
-		   !memcmp(s->tx.seen.addr, d->addr, 16) && s->tx.seen.scope_id == d->scope_id))
+	if (likely(s->tx.seen_seq == l->prefixes.seq && udplane_addr_same_ip(&s->tx.seen, d) &&
+		   s->tx.seen.scope_id == d->scope_id))
 		return s->tx.seen_fast;
 	s->tx.seen = *d;
 	s->tx.seen_seq = l->prefixes.seq;

@@ -3,7 +3,6 @@
 #ifndef UDPLANE_CLIENT_DEST_H
 #define UDPLANE_CLIENT_DEST_H
 
-#include "client/name.h"
 #include "client/sock.h"
 #include <stdbool.h>
 #include <sys/socket.h>
@@ -14,13 +13,12 @@ extern "C" {
 
 /* Return false if only the kernel can send there, or say why not: another family, port 0, too
  * short a name, ... */
-bool dest_of_name(const struct sock *s, const void *name, socklen_t len, struct dest *d);
-bool dest_of_peer(const struct sock *s, const struct udplane_peer *p, struct dest *d);
+bool dest_of_name(const struct sock *s, const void *name, socklen_t len, struct udplane_addr *d);
+bool dest_of_peer(const struct sock *s, const struct udplane_addr *p, struct udplane_addr *d);
 /* Returns true if d is neither multicast, broadcast, loopback nor unspecified. */
-bool dest_unicast(const struct dest *d);
+bool dest_unicast(const struct udplane_addr *d);
 /* Returns true if datagrams to d leave by udplaned's device as plain unicast. Lane locked. */
-bool dest_fast(struct sock *s, struct lane *l, const struct dest *d);
-socklen_t dest_to_name(int domain, const struct dest *d, struct sockaddr_storage *ss);
+bool dest_fast(struct sock *s, struct lane *l, const struct udplane_addr *d);
 
 #ifdef __cplusplus
 }

@@ -15,7 +15,7 @@ extern "C" {
  * went away. */
 struct pktbuf {
 	struct pktbuf *next;
-	struct udplane_peer peer;
+	struct udplane_addr peer;
 	uint32_t len;
 	bool small; /* not of the pool */
 	/* it came with UDPLANE_RX_SWITCHED: the kernel socket is to be emptied before */

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 struct record {
-	struct udplane_peer peer;
+	struct udplane_addr peer;
 	uint32_t len;
 	uint32_t off; /* of the payload, from the queue's start */
 };

@@ -10,7 +10,6 @@
 #include "client/detach.h"
 #include "client/life.h"
 #include "client/lock.h"
-#include "client/name.h"
 #include "client/pktbuf.h"
 #include "client/public.h"
 #include "client/queue.h"
@@ -87,7 +86,7 @@ static size_t msg_scatter(const struct msghdr *h, const uint8_t *data, size_t le
 }
 
 static inline void rx_deliver(const struct sock *s, struct mmsghdr *m, int flags,
-			      const uint8_t *data, uint32_t len, const struct udplane_peer *peer)
+			      const uint8_t *data, uint32_t len, const struct udplane_addr *peer)
 {
 	struct msghdr *h = &m->msg_hdr;
 	size_t n;
@@ -104,7 +103,7 @@ static inline void rx_deliver(const struct sock *s, struct mmsghdr *m, int flags
 	h->msg_controllen = 0;
 	if (h->msg_name) {
 		struct sockaddr_storage ss;
-		socklen_t name_len = peer_to_name(s->domain, peer, &ss);
+		socklen_t name_len = udplane_addr_to_sockaddr(peer, s->domain, &ss);
 
 		memcpy(h->msg_name, &ss, h->msg_namelen < name_len ? h->msg_namelen : name_len);
 		h->msg_namelen = name_len;
@@ -152,7 +151,7 @@ static uint32_t rx_queue(struct sock *s, struct rx_sink *k)
 static inline void rx_one(struct sock *s, struct rxq *q, const struct udplane_rx_desc *d,
 			  struct rx_sink *k, uint32_t at)
 {
-	struct udplane_peer peer;
+	struct udplane_addr peer;
 	struct mmsghdr *m;
 
 	if (!k->vec) {

@@ -7,7 +7,6 @@
 #include "client/control.h"
 #include "client/dest.h"
 #include "client/lock.h"
-#include "client/name.h"
 #include "client/sock.h"
 #include <errno.h>
 #include <poll.h>
@@ -20,15 +19,16 @@
 
 static void tx_resend_one(struct sock *s, const struct udplane_tx_desc *t, const uint8_t *payload)
 {
-	struct dest d = {.port_be = t->dst_port_be, .ipv6 = t->flags & UDPLANE_TX_IPV6};
+	struct udplane_addr d = {.port_be = t->dst_port_be,
+				 .family = t->flags & UDPLANE_TX_IPV6 ? AF_INET6 : AF_INET};
 	struct pollfd p = {.fd = s->kfd, .events = POLLOUT};
 	struct sockaddr_storage ss;
 	socklen_t len;
 
 	memcpy(d.addr, t->dst, 16);
-	if (d.ipv6 && d.addr[0] == 0xfe && (d.addr[1] & 0xc0) == 0x80)
+	if (udplane_addr_is_link_local(&d))
 		d.scope_id = (uint32_t)s->att->stats->ifindex;
-	len = dest_to_name(s->domain, &d, &ss);
+	len = udplane_addr_to_sockaddr(&d, s->domain, &ss);
 	for (int i = 0; i < 10; i++) {
 		if (sendto(s->kfd, payload, t->len, MSG_DONTWAIT | MSG_NOSIGNAL,
 			   (struct sockaddr *)&ss, len) >= 0) {

@@ -9,7 +9,6 @@
 #include "client/rx_inplace.h"
 #include "client/attach.h"
 #include "client/base.h"
-#include "client/name.h"
 #include "client/pktbuf.h"
 #include "client/public.h"
 #include "client/raw.h"
@@ -73,7 +72,7 @@ int rx_kernel_pkts(struct sock *s, struct udplane_pkt *pkts, uint32_t cnt)
 			continue;
 		}
 		buf[i]->len = vec[i].msg_len;
-		peer_of_name(&name[i], &buf[i]->peer);
+		udplane_addr_from_sockaddr(&buf[i]->peer, &name[i], sizeof(name[i]));
 		rx_saved_pkt(buf[i], &pkts[i]);
 	}
 	rx_kernel_looked(s, n, have, 0);

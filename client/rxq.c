@@ -49,7 +49,7 @@ void rx_taken(struct sock *s, struct rxq *q, uint32_t cnt)
 	udplane_ring_consume(&q->ring, cnt);
 }
 
-void rx_source(const struct attach *a, const struct udplane_rx_desc *d, struct udplane_peer *peer)
+void rx_source(const struct attach *a, const struct udplane_rx_desc *d, struct udplane_addr *peer)
 {
 	memset(peer, 0, sizeof(*peer));
 	peer->port_be = d->src_port_be;
@@ -61,7 +61,7 @@ void rx_source(const struct attach *a, const struct udplane_rx_desc *d, struct u
 	peer->family = AF_INET6;
 	memcpy(peer->addr, rx_payload(a, d) - 40,
 	       16); /* IPv6 header at -48, source 8 bytes in it */
-	if (peer->addr[0] == 0xfe && (peer->addr[1] & 0xc0) == 0x80)
+	if (udplane_addr_is_link_local(peer))
 		peer->scope_id = (uint32_t)a->stats->ifindex;
 }
 

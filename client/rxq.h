@@ -40,7 +40,7 @@ static inline void rx_prefetch(const struct sock *s, const struct rxq *q, uint32
 	__builtin_prefetch(
 		rx_payload(s->att, &q->desc[udplane_ring_slot(&q->ring, q->ring.idx + i)]));
 }
-void rx_source(const struct attach *a, const struct udplane_rx_desc *d, struct udplane_peer *peer);
+void rx_source(const struct attach *a, const struct udplane_rx_desc *d, struct udplane_addr *peer);
 /* Gives cnt entries back to the producer. */
 void rx_taken(struct sock *s, struct rxq *q, uint32_t cnt);
 /* Returns false if this thread is returning frames in a call that a handler has interrupted: try

@@ -4,7 +4,6 @@
 #include "client/saved.h"
 #include "client/attach.h"
 #include "client/base.h"
-#include "client/name.h"
 #include "client/pktbuf.h"
 #include "client/raw.h"
 #include "client/rxq.h"
@@ -56,7 +55,7 @@ static struct pktbuf *saved_take_kernel_one(struct sock *s, struct pktbuf *room)
 	if (!b)
 		return NULL;
 	b->len = (uint32_t)n;
-	peer_of_name(&name, &b->peer);
+	udplane_addr_from_sockaddr(&b->peer, &name, sizeof(name));
 	memcpy(b->data, room->data, (size_t)n);
 	__atomic_fetch_add(&s->rx.kernel_rx, 1, __ATOMIC_RELAXED);
 	return b;

@@ -12,7 +12,6 @@
 #include "client/detach.h"
 #include "client/life.h"
 #include "client/lock.h"
-#include "client/name.h"
 #include "client/public.h"
 #include "client/raw.h"
 #include "client/sock.h"
@@ -66,7 +65,7 @@ static bool bad_buffers(const struct msghdr *h)
 }
 
 /* Returns true if this message may go through the ring; sets *d and *len. */
-static bool msg_fast(struct sock *s, struct lane *l, const struct msghdr *h, struct dest *d,
+static bool msg_fast(struct sock *s, struct lane *l, const struct msghdr *h, struct udplane_addr *d,
 		     uint32_t *len)
 {
 	size_t max, n;
@@ -97,7 +96,7 @@ static uint32_t tx_ring_msgs(struct sock *s, struct mmsghdr *vec, uint32_t cnt, 
 {
 	struct lane *l = tx_open(s, cnt);
 	uint32_t n = 0, room, len;
-	struct dest d;
+	struct udplane_addr d;
 
 	*slow = cnt;
 	if (!l)

@@ -6,7 +6,6 @@
 #include "client/attach.h"
 #include "client/base.h"
 #include "client/lock.h"
-#include "client/name.h"
 #include "client/pktbuf.h"
 #include "client/visitor.h"
 #include <pthread.h>
@@ -91,13 +90,13 @@ struct sock_tx {
 	/* RX ring of worker 0, whose head has counters; valid while lane is set */
 	struct udplane_rx_ring *counters;
 	const struct udplane_socket_zone *zone;
-	bool connected, v6only, local_any, local_v4;
-	bool more;	  /* MSG_MORE: the kernel holds part of a datagram */
-	struct dest peer; /* the destination, if connected */
-	bool peer_fast;	  /* the fast path may be used, as far as is known without prefixes */
-	uint16_t local_port_be;
-	uint8_t local[16]; /* as in struct dest */
-	struct dest seen;  /* last destination judged, with prefixes of seen_seq */
+	bool connected, v6only;
+	bool more;		  /* MSG_MORE: the kernel holds part of a datagram */
+	struct udplane_addr peer; /* the destination, if connected */
+	bool peer_fast; /* the fast path may be used, as far as is known without prefixes */
+	/* where it is bound; AF_INET also if an AF_INET6 socket is bound to a v4-mapped address */
+	struct udplane_addr local;
+	struct udplane_addr seen; /* last destination judged, with prefixes of seen_seq */
 	uint32_t seen_seq;
 	bool seen_fast;
 	uint32_t end; /* index behind the last entry in the lane's TX ring */

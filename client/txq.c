@@ -5,7 +5,6 @@
 #include "client/base.h"
 #include "client/control.h"
 #include "client/lock.h"
-#include "client/name.h"
 #include "client/pktbuf.h"
 #include "client/raw.h"
 #include "client/sock.h"
@@ -200,14 +199,14 @@ uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want, int flags)
 	return n < want ? n : want;
 }
 
-void tx_fill(struct sock *s, struct lane *l, uint32_t i, const struct dest *d, uint32_t len)
+void tx_fill(struct sock *s, struct lane *l, uint32_t i, const struct udplane_addr *d, uint32_t len)
 {
 	struct udplane_tx_desc *t = &l->desc[udplane_ring_slot(&l->tx, l->tx.idx + i)];
 
 	t->sock = s->tx.id;
 	t->len = (uint16_t)len;
 	t->dst_port_be = d->port_be;
-	t->flags = d->ipv6 ? UDPLANE_TX_IPV6 : 0;
+	t->flags = d->family == AF_INET6 ? UDPLANE_TX_IPV6 : 0;
 	memcpy(t->dst, d->addr, 16);
 }
 

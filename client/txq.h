@@ -3,7 +3,6 @@
 #ifndef UDPLANE_CLIENT_TXQ_H
 #define UDPLANE_CLIENT_TXQ_H
 
-#include "client/name.h"
 #include "client/sock.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,7 +19,8 @@ uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want, int flags);
 /* returns true if udplaned still takes what s, which has a lane, sends */
 bool tx_alive(const struct sock *s);
 /* Fills entry i behind the last published one; its payload is in its slot. */
-void tx_fill(struct sock *s, struct lane *l, uint32_t i, const struct dest *d, uint32_t len);
+void tx_fill(struct sock *s, struct lane *l, uint32_t i, const struct udplane_addr *d,
+	     uint32_t len);
 /* Publishes cnt entries, and rings the doorbell if the worker sleeps. The lane stays locked. */
 void tx_publish(struct sock *s, struct lane *l, uint32_t cnt);
 /* Returns true if a connected socket has an error to report, which a send through the kernel
@@ -30,9 +30,9 @@ static inline uint8_t *tx_slot(const struct attach *a, const struct lane *l, uin
 {
 	return l->payload + ((size_t)udplane_ring_slot(&l->tx, l->tx.idx + i) << a->tx_slot_shift);
 }
-static inline uint32_t tx_max_len(const struct attach *a, const struct dest *d)
+static inline uint32_t tx_max_len(const struct attach *a, const struct udplane_addr *d)
 {
-	uint32_t mtu = udplane_load32(&a->stats->mtu), header = d->ipv6 ? 48 : 28;
+	uint32_t mtu = udplane_load32(&a->stats->mtu), header = d->family == AF_INET6 ? 48 : 28;
 	uint32_t max = mtu > header ? mtu - header : 0;
 
 	return max < a->tx_slot_size ? max : a->tx_slot_size;

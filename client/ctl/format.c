@@ -20,13 +20,6 @@ char *format_host(char out[FORMAT_ADDR_SIZE], const struct udplane_addr *a)
 	return out;
 }
 
-static bool is_wildcard(const struct udplane_addr *a)
-{
-	static const uint8_t zero[16];
-
-	return !memcmp(a->addr, zero, a->family == AF_INET ? 4 : 16);
-}
-
 char *format_addr(char out[FORMAT_ADDR_SIZE], const struct udplane_addr *a)
 {
 	char host[FORMAT_ADDR_SIZE];
@@ -35,7 +28,7 @@ char *format_addr(char out[FORMAT_ADDR_SIZE], const struct udplane_addr *a)
 	format_host(host, a);
 	if (!host[0])
 		snprintf(out, FORMAT_ADDR_SIZE, "-");
-	else if (is_wildcard(a))
+	else if (udplane_addr_is_any(a))
 		snprintf(out, FORMAT_ADDR_SIZE, "%s:%u", a->family == AF_INET ? "*" : "[*]", port);
 	else if (a->family == AF_INET)
 		snprintf(out, FORMAT_ADDR_SIZE, "%.15s:%u", host, port);

@@ -246,13 +246,6 @@ static void not_claimed(struct verdict *v, const struct snapshot *s, const struc
 		     "already, set UDPLANE_LOG=1 for it: its log then says why the claim failed");
 }
 
-static bool is_loopback(const struct udplane_addr *a)
-{
-	static const uint8_t one[16] = {[15] = 1};
-
-	return a->family == AF_INET ? a->addr[0] == 127 : !memcmp(a->addr, one, sizeof(one));
-}
-
 static void on_loopback(struct verdict *v, const struct plain_socket *k)
 {
 	char local[FORMAT_ADDR_SIZE];
@@ -295,7 +288,7 @@ void verdict_decide(struct verdict *v, const struct verdict_input *in)
 		not_asked(v, s);
 	else if (f.first_inactive)
 		on_kernel_path(v, f.first_inactive);
-	else if (in->plain->cnt && is_loopback(&in->plain->socket[0].local))
+	else if (in->plain->cnt && udplane_addr_is_loopback(&in->plain->socket[0].local))
 		on_loopback(v, &in->plain->socket[0]);
 	else if (in->plain->cnt)
 		not_claimed(v, s, in->plain);

@@ -134,18 +134,11 @@ uint16_t get_port(const struct address *a)
 	return ntohs(((const struct sockaddr_in6 *)&a->sa)->sin6_port);
 }
 
-struct udplane_peer to_peer(const struct address *a)
+struct udplane_addr to_peer(const struct address *a)
 {
-	struct udplane_peer p = {.family = a->sa.ss_family, .port_be = htons(get_port(a))};
+	struct udplane_addr p;
 
-	if (p.family == AF_INET) {
-		memcpy(p.addr, &((const struct sockaddr_in *)&a->sa)->sin_addr, 4);
-	} else {
-		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&a->sa;
-
-		memcpy(p.addr, &in6->sin6_addr, 16);
-		p.scope_id = in6->sin6_scope_id;
-	}
+	udplane_addr_from_sockaddr(&p, &a->sa, a->len);
 	return p;
 }
 

@@ -40,7 +40,7 @@ const char *format_address(const struct address *a, char out[80]);
 void set_port(struct address *a, uint16_t port);
 uint16_t get_port(const struct address *a);
 /* The same address as the burst calls take it. */
-struct udplane_peer to_peer(const struct address *a);
+struct udplane_addr to_peer(const struct address *a);
 
 uint64_t now_ns(void);
 void sleep_until(uint64_t ns);

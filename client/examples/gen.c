@@ -34,7 +34,7 @@ static struct {
 } opt = {.size = 64};
 
 static uint64_t sent, full, failed; /* datagrams; calls that found no room; errors */
-static struct udplane_peer peer;
+static struct udplane_addr peer;
 static unsigned int port_cnt;
 
 /* Datagram number n goes to port n % port_cnt and is the n / port_cnt-th of it. */

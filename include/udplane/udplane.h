@@ -37,6 +37,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <time.h>
+#include <udplane/addr.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -84,22 +85,14 @@ ssize_t udplane_recvmsg(int fd, struct msghdr *msg, int flags);
 int udplane_recvmmsg(int fd, struct mmsghdr *vec, unsigned int cnt, int flags,
 		     struct timespec *timeout);
 
-/* ---- burst calls ---- */
-
-/* An address of either family. Avoids copying sockaddrs. */
-struct udplane_peer {
-	uint8_t addr[16]; /* IPv6, or IPv4 in the first four bytes; network byte order */
-	uint16_t port_be;
-	uint16_t family;   /* AF_INET or AF_INET6 */
-	uint32_t scope_id; /* IPv6 link-local: interface index; else 0 */
-};
+/* ---- burst calls: addresses are struct udplane_addr, see addr.h ---- */
 
 /* A received datagram in place. data is valid and read-only until udplane_release(). */
 struct udplane_pkt {
 	const void *data;
 	uint32_t len;		  /* bytes */
 	uint32_t flags;		  /* UDPLANE_PKT_* */
-	struct udplane_peer peer; /* sender */
+	struct udplane_addr peer; /* sender */
 	uint64_t cookie;	  /* private to the library */
 };
 #define UDPLANE_PKT_KERNEL 0x1 /* received by the kernel path */
@@ -125,7 +118,7 @@ struct udplane_buf {
 	void *data;    /* buffer provided by the library */
 	uint32_t size; /* bytes of that buffer, at least 1472 */
 	uint32_t len;  /* set by the caller: bytes to send; 0 is allowed */
-	struct udplane_peer
+	struct udplane_addr
 		peer;	 /* set by the caller: destination; family 0 means the connected peer */
 	uint64_t cookie; /* private to the library */
 };

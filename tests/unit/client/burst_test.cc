@@ -7,13 +7,13 @@ namespace
 class BurstTest : public ClientTest
 {
       protected:
-	struct udplane_peer To(const std::string &text)
+	struct udplane_addr To(const std::string &text)
 	{
 		struct sockaddr_storage ss;
-		struct udplane_peer p;
+		struct udplane_addr p;
 
 		Address(text, &ss);
-		peer_of_name(&ss, &p);
+		udplane_addr_from_sockaddr(&p, &ss, sizeof(ss));
 		return p;
 	}
 	void Fill(struct udplane_buf *b, const std::string &payload, const std::string &to)

@@ -24,7 +24,6 @@
 #include "client/dest.h"
 #include "client/init.h"
 #include "client/lock.h"
-#include "client/name.h"
 #include "client/own.h"
 #include "client/pktbuf.h"
 #include "client/public.h"

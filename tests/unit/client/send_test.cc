@@ -145,7 +145,7 @@ TEST_F(SendTest, NotToItself)
 	p->SetPrefix("0.0.0.0/0");
 	int fd = Claimed(); // bound to 127.0.0.1
 
-	memcpy(Sock(fd)->tx.local, "\x0a\x01\x02\x03", 4); // as if bound to 10.1.2.3
+	memcpy(Sock(fd)->tx.local.addr, "\x0a\x01\x02\x03", 4); // as if bound to 10.1.2.3
 	EXPECT_FALSE(Fast(fd, "10.1.2.3:1"));
 	EXPECT_TRUE(Fast(fd, "10.1.2.4:1"));
 }

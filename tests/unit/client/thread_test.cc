@@ -106,7 +106,7 @@ TEST_F(ThreadTest, WritersShareALane)
 					continue;
 				memcpy(b.data, s.data(), s.size());
 				b.len = static_cast<uint32_t>(s.size());
-				peer_of_name(&ss, &b.peer);
+				udplane_addr_from_sockaddr(&b.peer, &ss, sizeof(ss));
 				udplane_submit(fd[i % 2], &b, 1);
 			}
 		});
