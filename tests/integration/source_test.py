@@ -334,7 +334,8 @@ def bursts_do_not_wait_for_a_neighbour():
 
 class Buf(ctypes.Structure):
     class Peer(ctypes.Structure):
-        _fields_ = [("addr", ctypes.c_uint8 * 16), ("port_be", ctypes.c_uint16), ("family", ctypes.c_uint8), ("pad", ctypes.c_uint8), ("scope_id", ctypes.c_uint32)]
+        _fields_ = [("addr", ctypes.c_uint8 * 16), ("port_be", ctypes.c_uint16), ("family", ctypes.c_uint8), ("pad", ctypes.c_uint8),
+                    ("scope_id", ctypes.c_uint32)]
 
     _fields_ = [("data", ctypes.c_void_p), ("size", ctypes.c_uint32), ("len", ctypes.c_uint32), ("peer", Peer),
                 ("cookie", ctypes.c_uint64)]

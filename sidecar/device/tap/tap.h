@@ -93,7 +93,8 @@ struct tap_counts { /* written by the TAP thread */
 	uint64_t from_kernel_long;
 };
 
-/* Makes the TAP, or takes over the TAP of a udplaned that died. Returns 0, or -errno with `error` set. */
+/* Makes the TAP, or takes over the TAP of a udplaned that died. Returns 0, or -errno with `error`
+ * set. */
 int tap_open(struct tap **t, const struct tap_config *cfg, struct error *error);
 /* Makes the lanes and starts the thread. */
 int tap_start(struct tap *t, uint32_t lane_cnt, const struct tap_link *link, struct error *error);
