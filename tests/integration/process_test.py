@@ -272,8 +272,9 @@ def flows_of_a_reuseport_group_stay():
         assert len(set.union(*owners)) > 1, owners
 
 
-def jailed(net, sidecar, path, flags, wrap, env):
-    """By which paths datagrams came before and after udplaned was restarted, and the ways out of its root that the program has."""
+def jailed(net, sidecar, path, flags, wrap, env, comes_back=True):
+    """A program that has changed its root and its user, and a udplaned that is restarted: is it accelerated again, or (not comes_back)
+    does it stay on the kernel path, undisturbed? Returns the ways out of its root that the program has."""
     with tempfile.TemporaryDirectory() as empty:
         p = program(net, "udplane", "jail", A4, 5060, empty, wrap=wrap, env={**os.environ, "UDPLANE_SOCKET": path, **env})
         peer = net.sock(net.b, bind=(B4, 0))
@@ -289,9 +290,13 @@ def jailed(net, sidecar, path, flags, wrap, env):
             sidecar.stop()
             until(lambda: sent(b"x") == "kernel", what="the kernel path")
             with Sidecar(net, *flags, path=path) as again:
-                until(lambda: sent(b"x") == "fast", 10, "the fast path again")
+                if comes_back:
+                    until(lambda: sent(b"x") == "fast", 10, "the fast path again")
+                end = time.monotonic() + (0 if comes_back else 2.5)  # it tries once a second
+                while time.monotonic() < end:
+                    assert sent(b"x") == "kernel"
                 pids = [row["pid"] for row in again.stats()["sockets"]]
-                assert pids == [p.pid], (pids, p.pid)
+                assert pids == ([p.pid] if comes_back else []), (pids, p.pid)
                 peer.sendto(b"e", (A4, 5060))
                 ended(p)
         finally:
@@ -310,6 +315,17 @@ def a_program_in_another_root_is_accelerated_again():
             path = os.path.join(folder, "udplane.sock")
             with Sidecar(net, *flags, path=path) as sidecar:
                 assert jailed(net, sidecar, path, flags, wrap, env) == ways_out
+
+
+@case
+def a_user_that_may_not_connect_any_more_stays_on_the_kernel_path():
+    """The socket of a host has mode 0660: who has become another user is not let in again."""
+    flags = ["--socket-mode", "0660"]
+    with Net() as net, tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        path = os.path.join(folder, "udplane.sock")
+        with Sidecar(net, *flags, path=path) as sidecar:
+            jailed(net, sidecar, path, flags, (), {}, comes_back=False)
 
 
 if __name__ == "__main__":
