@@ -319,7 +319,7 @@ def a_program_in_another_root_is_accelerated_again():
 
 @case
 def a_user_that_may_not_connect_any_more_stays_on_the_kernel_path():
-    """The socket of a host has mode 0660: who has become another user is not let in again."""
+    """The socket of a host has mode 0660: a program that has changed its user may not connect again."""
     flags = ["--socket-mode", "0660"]
     with Net() as net, tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
