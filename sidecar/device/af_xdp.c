@@ -10,8 +10,8 @@
 #include "sidecar/device/af_xdp_internal.h"
 #include "sidecar/device/xdp/udplane_xdp.skel.h"
 
-#define CLAIMS_PER_SOCKET 2u /* a dual-stack wildcard is two */
-/* each how many looks the number of queues is read: that takes the rtnl lock */
+#define CLAIMS_PER_SOCKET 2u /* a dual-stack wildcard socket makes two claims */
+/* facts() reads the number of queues in one of so many calls, as reading it takes the rtnl lock */
 #define QUEUE_LOOKS 2u
 
 #ifndef SOL_XDP
@@ -85,7 +85,7 @@ static int make_queue(struct af_xdp *dev, uint32_t w)
 		return -ENOMEM;
 	for (uint32_t i = w; i < dev->hw_cnt; i += dev->worker_cnt)
 		q->hw[q->hw_cnt++] = &dev->hw[i];
-	share = q->own_cnt / 2 / q->hw_cnt; /* the other half: with clients, and for sending */
+	share = q->own_cnt / 2 / q->hw_cnt; /* the other half is for clients and for sending */
 	for (uint32_t i = 0; i < q->hw_cnt; i++)
 		q->hw[i]->target = share < AF_XDP_FILL_TARGET ? share : AF_XDP_FILL_TARGET;
 	af_xdp_queue_reset(q);
@@ -193,8 +193,8 @@ static void device_close(struct device *base)
 
 /* --- run time --- */
 
-/* Diverts no less, but workers wait before they deliver: what the kernel has had of the new claim's
- * datagrams shall reach its socket before the worker's share does. */
+/* Keeps diverting, but makes workers wait before they deliver: datagrams of the new claim that the
+ * kernel already has must reach the socket before those that the worker gets. */
 static void hold(struct af_xdp *dev)
 {
 	for (uint32_t i = 0; i < dev->hw_cnt && dev->prog; i++) {
@@ -280,10 +280,11 @@ static const uint8_t counter_of[XDP_COUNT_CNT] = {
 	[XDP_COUNT_TRANSLATED] = UDPLANE_DEVICE_RX_PASSED_TRANSLATED,
 };
 
-/* What the kernel dropped between the program's redirect and us. rx_dropped: no frame in the fill
- * ring (or longer than one, which the program does not divert); rx_ring_full: no room in the RX
- * ring. Each lost frame counts in just one of them (net/xdp/xsk.c); rx_fill_ring_empty_descs counts
- * the first kind again. */
+/* Adds the frames that the kernel dropped after the program redirected them. rx_dropped counts
+ * those for which the fill ring held no frame (or that were longer than a frame; the program does
+ * not divert such). rx_ring_full counts those for which the RX ring had no room. Each lost frame
+ * counts in only one of the two (net/xdp/xsk.c); rx_fill_ring_empty_descs counts the first kind
+ * again. */
 static void add_losses(const struct af_xdp *dev, uint64_t *out)
 {
 	for (uint32_t i = 0; i < dev->hw_cnt; i++) {
@@ -361,8 +362,8 @@ static bool ready(const struct config *cfg)
 	struct netif netif;
 	struct error error;
 
-	/* Not the permission: this process may have given it up; whoever starts anew has it or has
-	 * not, as before. */
+	/* Does not check permission: this process may have given it up, and a restarted udplaned
+	 * has the same permissions as at its last start. */
 	return !netif_read(&netif, cfg->interface, &error) && !af_xdp_check_kernel(&error) &&
 	       !af_xdp_name_other(&netif, &error);
 }

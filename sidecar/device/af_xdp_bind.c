@@ -16,9 +16,10 @@
 #include "sidecar/device/af_xdp_internal.h"
 #include "sidecar/device/xdp/udplane_xdp.skel.h"
 
-/* XDP_PACKET_HEADROOM: the kernel keeps it free in front of each received packet */
+/* XDP_PACKET_HEADROOM: bytes that the kernel keeps free in front of each received packet */
 #define UMEM_HEADROOM 256
-/* the kernel frees a dead process's sockets late: EBUSY for 15 to 27 ms (docs/measurements.md) */
+/* The kernel frees a dead process's sockets late, so that binding fails with EBUSY for 15 to 27 ms
+ * (docs/measurements.md). */
 #define RETRY_MS 500
 
 static const char *const way_name[] = {"native, zero-copy", "native, copy", "generic, copy"};
@@ -54,8 +55,8 @@ static int load(struct af_xdp *dev, bool generic, bool frags, bool conntrack)
 
 int af_xdp_load(struct af_xdp *dev, bool generic, struct error *error)
 {
-	/* The first attempts may fail on purpose; what libbpf prints about them would only
-	 * frighten. */
+	/* The first attempts are expected to fail on some kernels; libbpf's messages about them
+	 * would only alarm the user. */
 	libbpf_print_fn_t print = libbpf_set_print(NULL);
 	int err = load(dev, generic, true, true);
 
@@ -216,12 +217,12 @@ void af_xdp_unlink(struct af_xdp *dev)
 {
 	if (dev->link_fd < 0)
 		return;
-	bpf_link_detach(dev->link_fd); /* synchronous, which close() need not be */
+	bpf_link_detach(dev->link_fd); /* synchronous, unlike close() */
 	close(dev->link_fd);
 	dev->link_fd = -1;
 }
 
-/* Others may detach a link by its number, or put another program into it. */
+/* Another process may detach a link by its number, or replace the program in it. */
 bool af_xdp_is_linked(const struct af_xdp *dev)
 {
 	struct bpf_link_info info = {0};
@@ -230,14 +231,13 @@ bool af_xdp_is_linked(const struct af_xdp *dev)
 	if (dev->link_fd < 0)
 		return false;
 	if (bpf_obj_get_info_by_fd(dev->link_fd, &info, &len))
-		return true; /* cannot be told */
+		return true; /* cannot be determined */
 	return info.xdp.ifindex == (uint32_t)dev->base.ifindex &&
 	       (!dev->prog_id || info.prog_id == dev->prog_id);
 }
 
 /* The program is compiled for one mode (`generic` is constant to the verifier), but its maps and
- * global data serve both: neither the workers nor the claims notice when one takes the other's
- * place. */
+ * global data serve both: workers and claims are not affected when one replaces the other. */
 static int load_twin(struct af_xdp *dev)
 {
 	struct udplane_xdp *twin = udplane_xdp__open();
@@ -289,7 +289,7 @@ int af_xdp_relink(struct af_xdp *dev, bool generic, struct error *error)
 {
 	int err;
 
-	af_xdp_unlink(dev); /* what is left of the old one */
+	af_xdp_unlink(dev); /* remove what is left of the old link */
 	if (af_xdp_name_other(&dev->netif, error))
 		return -EBUSY;
 	if (generic && dev->way != AF_XDP_WAY_GENERIC && !dev->twin)
@@ -305,7 +305,8 @@ int af_xdp_relink(struct af_xdp *dev, bool generic, struct error *error)
 
 /* --- ways --- */
 
-/* 0, or -errno with what failed, short. */
+/* Attaches in this way. Returns 0, or -errno with a short text in `error` that says which step
+ * failed. */
 static int try_way(struct af_xdp *dev, enum af_xdp_way way, struct error *error)
 {
 	bool generic = way == AF_XDP_WAY_GENERIC;
@@ -349,7 +350,7 @@ static void append(char *text, size_t len, const char *format, ...)
 	va_end(ap);
 }
 
-/* Whether a worse way may work where this error came up. */
+/* Returns true if a worse way cannot work either after this error. */
 static bool hopeless(int err)
 {
 	return err == -EPERM || err == -EACCES || err == -ENOBUFS || err == -ENOMEM ||
@@ -363,9 +364,9 @@ static const enum af_xdp_way first_way[] = {
 	[CONFIG_XDP_GENERIC] = AF_XDP_WAY_GENERIC,
 };
 
-/* Its native XDP runs on the ports, whose frames an AF_XDP socket of the bond does not take
- * (xsk_rcv_check): they would vanish. Generic mode comes after the frames have become the bond's.
- */
+/* A bond's native XDP runs on its ports, and an AF_XDP socket of the bond does not accept frames of
+ * the ports (xsk_rcv_check), so they would be lost. Generic mode runs after the frames have been
+ * assigned to the bond. */
 #define BOND_TEXT "%s is a bond, whose ports deliver past an AF_XDP socket in native mode"
 
 static bool is_bond(const struct af_xdp *dev)
@@ -401,7 +402,7 @@ int af_xdp_bind(struct af_xdp *dev, struct error *error)
 			break;
 	}
 	if (err) {
-		/* A program may have come since open() looked. */
+		/* Another program may have been attached since open() checked. */
 		if ((err == -EBUSY || err == -EEXIST) && af_xdp_check_other(&dev->netif, error))
 			return -EBUSY;
 		return error_set(error, err, "AF_XDP on %s: %s", dev->base.ifname, why);
@@ -411,7 +412,8 @@ int af_xdp_bind(struct af_xdp *dev, struct error *error)
 			 dev->mode == CONFIG_XDP_AUTO ? "the best there is" : "as configured");
 	dev->way = way;
 	describe(dev);
-	/* Loaded now, as the right to load is given up later. A failure costs the way out only. */
+	/* Load the twin now, because the permission to load is given up later. If this fails, only
+	 * the later switch to generic mode is lost. */
 	if (dev->mode == CONFIG_XDP_AUTO && way == AF_XDP_WAY_COPY && load_twin(dev))
 		dev->twin = NULL;
 	for (uint32_t w = 0; w < dev->worker_cnt; w++)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What may be in AF_XDP's way, in words for people: permissions, kernel, other programs, limits. */
+/* Checks what may prevent AF_XDP, and explains it to the user: permissions, kernel, other programs,
+ * limits. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -17,7 +18,7 @@
 #ifndef AF_XDP
 #define AF_XDP 44
 #endif
-/* a program's owner that was killed: its link is gone within 50 ms (docs/measurements.md) */
+/* When a program's owner is killed, its link is gone within 50 ms (docs/measurements.md). */
 #define OTHER_WAIT_MS 500
 
 static bool has_cap(const struct __user_cap_data_struct *data, int cap)
@@ -33,8 +34,9 @@ int af_xdp_check_permission(struct error *error)
 	bool admin;
 
 	if (syscall(SYS_capget, &head, data))
-		return 0; /* then the calls that need them will tell */
-	/* stands for CAP_BPF and CAP_PERFMON, and was them before Linux 5.8 */
+		return 0; /* the calls that need the capabilities report it then */
+	/* CAP_SYS_ADMIN includes CAP_BPF and CAP_PERFMON, and was needed in their place before
+	 * Linux 5.8. */
 	admin = has_cap(data, CAP_SYS_ADMIN);
 	if (!has_cap(data, CAP_NET_ADMIN))
 		strcat(missing, " CAP_NET_ADMIN");
@@ -42,8 +44,8 @@ int af_xdp_check_permission(struct error *error)
 		strcat(missing, " CAP_NET_RAW");
 	if (!has_cap(data, CAP_BPF) && !admin)
 		strcat(missing, " CAP_BPF");
-	/* Without it the verifier forbids the program to subtract packet pointers, and slows it
-	 * against speculation. */
+	/* Without CAP_PERFMON the verifier does not allow the program to subtract packet pointers,
+	 * and slows it down with mitigations against speculative execution. */
 	if (!has_cap(data, CAP_PERFMON) && !admin)
 		strcat(missing, " CAP_PERFMON");
 	if (!missing[0])
@@ -125,8 +127,9 @@ void af_xdp_raise_memlock(size_t len)
 	if (!setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){RLIM_INFINITY, RLIM_INFINITY}))
 		return;
 	r.rlim_cur = r.rlim_max;
-	setrlimit(RLIMIT_MEMLOCK,
-		  &r); /* too little: CAP_IPC_LOCK may make it needless; if not, binding tells */
+	/* If this is too little, CAP_IPC_LOCK may make it unnecessary; if not, binding fails with
+	 * an explanation. */
+	setrlimit(RLIMIT_MEMLOCK, &r);
 }
 
 int af_xdp_explain_bind(int err, size_t len, struct error *error)

@@ -9,21 +9,23 @@
 
 #include "sidecar/device/af_xdp_internal.h"
 
-/* longer than any run of the receive soft interrupt should be (net.core.netdev_budget frames) */
+/* longer than a run of the receive soft interrupt should take (net.core.netdev_budget frames) */
 #define SETTLE_NS 1000000ull
-/* What was diverted before a stall that lasted longer is dropped, to keep the order. After a
- * shorter one it is delivered, if late: a worker that only waited for its core shall lose nothing.
- */
-#define STALE_NS    200000000ull
-#define KICK_BUDGET 32u /* frames that one kick is sure to look at: the kernel's TX_BATCH_SIZE */
+/* If a stall lasted longer than this, frames diverted before it are dropped to keep the order.
+ * After a shorter one they are delivered late, so that a worker that only waited for its core loses
+ * nothing. */
+#define STALE_NS 200000000ull
+/* A kick that does not stop early takes at least so many frames: the kernel's TX_BATCH_SIZE. */
+#define KICK_BUDGET 32u
 
 static struct af_xdp_queue *to_queue(struct device_queue *q)
 {
 	return (struct af_xdp_queue *)q;
 }
 
-/* A sum that leaves the stack means that a frame was given back twice or never was ours: our own
- * broken invariant. */
+/* Makes room for cnt frames on the free stack and returns the place to write them. Overflowing the
+ * stack means that a frame was given back twice or never belonged to this worker: our own invariant
+ * is broken. */
 static uint32_t *push(struct af_xdp_queue *q, uint32_t cnt)
 {
 	uint32_t *at = q->free + q->free_cnt;
@@ -36,13 +38,14 @@ static uint32_t *push(struct af_xdp_queue *q, uint32_t cnt)
 
 /* --- receive --- */
 
-/* Gives the kernel free frames to receive into. */
+/* Gives the kernel free frames to receive into. Returns false if there was nothing to give or no
+ * room. */
 static bool refill(struct af_xdp_queue *q, struct af_xdp_hw *hw)
 {
 	uint32_t lack = hw->target - hw->filled, idx;
 
-	/* Whole batches, but the last frames go as they come back: without them nothing is
-	 * received. */
+	/* Give whole batches while there are enough frames. Give the last frames one by one as they
+	 * come back: without them nothing is received. */
 	if (lack > AF_XDP_REFILL)
 		lack = AF_XDP_REFILL;
 	if (lack > q->free_cnt)
@@ -78,9 +81,10 @@ void af_xdp_queue_prime(struct af_xdp_queue *q)
 			;
 }
 
-/* The ring is ahead of the kernel's sockets: waits until they have caught up (enum xdp_state),
- * which takes what is left of one run of the kernel's receive soft interrupt. On this core it is
- * over before we run, but for what was left to ksoftirqd. */
+/* Waits while the ring holds datagrams newer than some that the kernel has not delivered to its
+ * sockets yet (enum xdp_state). That takes the rest of one run of the kernel's receive soft
+ * interrupt. A run on this core ends before the worker runs, except for what was left to
+ * ksoftirqd. */
 static void settle(struct af_xdp_hw *hw)
 {
 	uint64_t end = clock_now_ns() + SETTLE_NS;
@@ -95,7 +99,7 @@ static void settle(struct af_xdp_hw *hw)
 	}
 }
 
-/* Answers the program's question whether we run (enum xdp_state). */
+/* Answers the program's question whether the worker runs (enum xdp_state). */
 static void answer(struct af_xdp_hw *hw)
 {
 	__u64 asked = __atomic_load_n(hw->asked_ns, __ATOMIC_RELAXED);
@@ -106,8 +110,8 @@ static void answer(struct af_xdp_hw *hw)
 	__atomic_store_n(hw->answered_ns, asked, __ATOMIC_RELAXED);
 }
 
-/* The kernel has taken over because we did not run. n: frames that were diverted before. Flags for
- * them. */
+/* Called after the kernel took over because the worker did not run. n: frames received that were
+ * diverted before that. Returns the flags for them. */
 static uint32_t after_stall(struct af_xdp_queue *q, struct af_xdp_hw *hw, uint32_t n)
 {
 	if (n)
@@ -162,7 +166,8 @@ static uint32_t rx_burst(struct device_queue *dq, struct device_frame *out, uint
 
 /* --- send --- */
 
-/* All sending is on the worker's first hardware queue: one ring to fill, one kick. */
+/* A worker sends all its frames on its first hardware queue, so that it has one ring to fill and
+ * needs one kick. */
 
 static void reap(struct af_xdp_queue *q, struct af_xdp_hw *hw)
 {
@@ -186,7 +191,7 @@ static uint32_t tx_burst(struct device_queue *dq, const struct device_frame *in,
 	uint32_t idx, n, used = 0;
 
 	reap(q, hw);
-	n = AF_XDP_RING - hw->tx_out; /* so the completion ring never overflows */
+	n = AF_XDP_RING - hw->tx_out; /* so that the completion ring never overflows */
 	if (n > cnt)
 		n = cnt;
 	if (!n || !xsk_ring_prod__reserve(&hw->tx, n, &idx))
@@ -194,7 +199,7 @@ static uint32_t tx_burst(struct device_queue *dq, const struct device_frame *in,
 	for (uint32_t i = 0; i < n; i++) {
 		struct xdp_desc *d;
 
-		/* The kernel would skip it and never give the frame back. */
+		/* The kernel would skip such a descriptor and never give its frame back. */
 		if (__builtin_expect(
 			    in[i].len < 14 || in[i].off + (uint32_t)in[i].len > q->frame_size, 0)) {
 			*push(q, 1) = in[i].frame;
@@ -212,15 +217,16 @@ static uint32_t tx_burst(struct device_queue *dq, const struct device_frame *in,
 	return n;
 }
 
-/* Frames that the kernel has not taken from the TX ring yet. */
+/* Returns the number of frames that the kernel has not taken from the TX ring yet. */
 static uint32_t tx_queued(const struct af_xdp_hw *hw)
 {
 	return *hw->tx.producer - __atomic_load_n(hw->tx.consumer, __ATOMIC_ACQUIRE);
 }
 
-/* A kick sends up to its budget, then says EAGAIN; ENOBUFS, EBUSY, or EAGAIN without progress: the
- * device is behind, next round. Raising the budget (XDP_MAX_TX_SKB_BUDGET, Linux 6.18) gained about
- * 1 % on veth with 64-byte frames, less than runs differ. */
+/* A kick sends up to its budget and then returns EAGAIN. After ENOBUFS, EBUSY, or EAGAIN without
+ * progress the device is behind, and the next round tries again. Raising the budget
+ * (XDP_MAX_TX_SKB_BUDGET, Linux 6.18) gained about 1 % on veth with 64-byte frames, less than runs
+ * differ. */
 static uint32_t tx_flush(struct device_queue *dq)
 {
 	struct af_xdp_queue *q = to_queue(dq);
@@ -248,7 +254,8 @@ static bool tx_pending(struct device_queue *dq)
 
 	if (!hw->tx_out)
 		return false;
-	/* Copied frames are the kernel's business; with zero copy the device still reads ours. */
+	/* In copy mode the kernel has its own copy of a frame once it has taken it; with zero copy
+	 * the device still reads our frames. */
 	if (!q->zerocopy)
 		return tx_queued(hw) != 0;
 	reap(q, hw);
@@ -299,8 +306,8 @@ static uint32_t wait_fds(struct device_queue *dq, int *fds, uint32_t max)
 	return n;
 }
 
-/* The descriptor is readable whenever the RX ring holds something, so nothing needs arming; a
- * driver that waits for frames to receive into must be told that they are there. */
+/* The descriptor is readable whenever the RX ring holds something, so nothing needs to be armed. A
+ * driver that waits for frames to receive into must be told that there are some. */
 static int arm(struct device_queue *dq)
 {
 	struct af_xdp_queue *q = to_queue(dq);
@@ -316,7 +323,7 @@ static void disarm(struct device_queue *dq)
 	(void)dq;
 }
 
-/* --- who gets what: enum xdp_state --- */
+/* --- engagement: enum xdp_state --- */
 
 static void engage(struct device_queue *dq)
 {

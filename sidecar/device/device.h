@@ -33,7 +33,7 @@ struct device_frame {
 };
 
 #define DEVICE_FRAME_VERIFIED 0x1 /* the NIC has verified the IP and UDP checksums */
-/* received before the worker stalled; the kernel has delivered newer * ones */
+/* received before the worker stalled; the kernel has delivered newer ones since */
 #define DEVICE_FRAME_STALE 0x2
 #define DEVICE_BURST	   64
 
@@ -48,8 +48,9 @@ struct device_memory { /* the frames zone, mapped writable until close */
 /* Datagrams to divert from the kernel (AF_XDP only; a NIC bound to vfio-pci delivers everything to
  * us). Mirrors the port table. */
 struct device_claim {
-	struct udplane_addr local; /* 0.0.0.0 or ::, any local address of that family */
-	struct udplane_addr peer;  /* must match, too, and local is specific; family 0: any peer */
+	struct udplane_addr local; /* 0.0.0.0 or :: for any local address of that family */
+	/* must match as well, and local must be specific; family 0 for any peer */
+	struct udplane_addr peer;
 };
 
 /* State of the device, by which the control thread supervises it. */
@@ -68,7 +69,7 @@ struct device_source { /* a prefix of IPv4 source addresses */
 	bool valid;
 };
 
-struct device_prefix6 { /* of IPv6 addresses; bits behind len are 0 */
+struct device_prefix6 { /* a prefix of IPv6 addresses; bits after the first len are 0 */
 	uint8_t addr[16], len;
 };
 
@@ -88,7 +89,8 @@ struct device_ops {
 	void (*detach)(struct device *dev);
 	void (*close)(struct device *dev);
 
-	/* Return 0, or -EEXIST, -ENOSPC, ...; and 0 or -ENOENT. */
+	/* claim_insert returns 0, or a negative errno such as -EEXIST or -ENOSPC. claim_remove
+	 * returns 0 or -ENOENT. */
 	int (*claim_insert)(struct device *dev, const struct device_claim *c);
 	int (*claim_remove)(struct device *dev, const struct device_claim *c);
 	/* Replaces the set of unicast addresses that are local to this host. addrs: IPv6, and IPv4
@@ -115,14 +117,14 @@ struct device_ops {
 	/* Writes facts as lines "name\tvalue\n" and a terminating NUL; returns the length. May be
 	 * NULL. */
 	size_t (*info)(struct device *dev, char *out, size_t size);
-	/* NULL if nobody else can interfere with the device. */
+	/* Fills *out. NULL if no other process can interfere with the device. */
 	void (*facts)(struct device *dev, struct device_facts *out);
 	/* Diverts again after a detach. generic: use generic mode from now on. Workers may then
 	 * receive datagrams newer than those the kernel holds, so they must have been told
 	 * (WORKER_SWITCHED). Returns 0; or -errno with `error` set, and the kernel receives
 	 * everything. */
 	int (*reattach)(struct device *dev, bool generic, struct error *error);
-	/* Returns true if open() would succeed, as far as can be told without waiting. */
+	/* Returns true if open() would succeed, as far as can be determined without waiting. */
 	bool (*ready)(const struct config *cfg);
 };
 
@@ -139,7 +141,7 @@ struct device_queue_ops {
 	 * while it takes any, the worker does not sleep. */
 	uint32_t (*tx_flush)(struct device_queue *q);
 	uint32_t (*frames_get)(struct device_queue *q, uint32_t *frames,
-			       uint32_t cnt); /* returns the number */
+			       uint32_t cnt); /* returns how many */
 	void (*frames_put)(struct device_queue *q, const uint32_t *frames, uint32_t cnt);
 	/* Gauge: frames that are free or held by the device for receiving or sending. */
 	uint32_t (*frames_free)(struct device_queue *q);

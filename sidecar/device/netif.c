@@ -14,7 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* The IPv4 default route of lowest metric, else the IPv6 one. */
+/* Writes the interface of the IPv4 default route of the lowest metric to name; if there is none,
+ * that of the IPv6 one. Returns false if there is neither. */
 static bool default_route(char *name)
 {
 	unsigned long dest, flags, mask, metric, best = ~0ul;
@@ -67,8 +68,8 @@ static int read_mac(struct netif *n, int fd)
 	return 0;
 }
 
-/* What the driver says it uses now; else the directories of sysfs, which may be those of another
- * network namespace. */
+/* Returns the number of RX queues that the driver reports as in use; if it reports none, the number
+ * of directories in sysfs, which may be those of another network namespace. */
 static uint32_t read_queue_cnt(const char *name, int fd)
 {
 	struct ethtool_channels ch = {.cmd = ETHTOOL_GCHANNELS};

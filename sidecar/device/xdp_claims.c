@@ -12,9 +12,10 @@
 _Static_assert(sizeof(struct xdp_conn_key) == KEY_WORDS * sizeof(uint32_t), "a key of key_hash");
 
 /*
- * What is counted, by keys of one form. A specific or connected claim counts twice: itself, and as
- * a reason to look into the map on its port. Such a reason, like a wildcard, is a flag of a port:
- * its key has no address, and the flag in the place of the peer's.
+ * References are counted in one table with keys of one form. A specific or connected claim has two
+ * references: to its own key, and to the flag that makes the program search the map for its port.
+ * This flag, like that of a wildcard claim, belongs to a port: its key has no address, and holds
+ * the flag in place of the peer's address.
  */
 static struct xdp_conn_key flag_key(uint16_t port_be, uint32_t flag)
 {
@@ -73,7 +74,7 @@ static void set_flag(struct xdp_claims *c, uint16_t port_be, uint16_t flag, bool
 	__atomic_store_n(port, on ? *port | flag : *port & ~flag, __ATOMIC_RELEASE);
 }
 
-/* The flag of an address that has a slot; 0 if it has none. */
+/* Returns the flag of the address's slot, or 0 if it has none. */
 static uint16_t slot_flag(const struct xdp_shared *s, const struct xdp_addr *a)
 {
 	for (int i = 0; i < XDP_LOCAL_FAST; i++) {
@@ -92,7 +93,7 @@ static int write_map(int fd, const void *key, bool on)
 	return err == -E2BIG ? -ENOSPC : err; /* a full hash map */
 }
 
-/* Makes the program see, or no longer see, one key. */
+/* Adds one key to what the program diverts, or removes it. Returns 0 or -errno. */
 static int publish(struct xdp_claims *c, const struct xdp_conn_key *key, bool on)
 {
 	struct xdp_addr_key addr = {.addr = key->addr, .port_be = key->port_be};
@@ -107,7 +108,7 @@ static int publish(struct xdp_claims *c, const struct xdp_conn_key *key, bool on
 	if (!is_addr(key))
 		return write_map(c->conn_fd, key, on);
 	err = write_map(c->addr_fd, &addr, on);
-	if (!err || !on) /* diverting what the worker will not be told of would be a black hole */
+	if (!err || !on) /* diverting datagrams of which the worker is not told would lose them */
 		set_flag(c, key->port_be, slot_flag(c->shared, &key->addr), on);
 	return err;
 }
@@ -147,8 +148,8 @@ static struct xdp_addr to_addr(uint8_t family, const void *ip)
 	return to;
 }
 
-/* The keys of a claim: the thing itself, then what makes the program look for it. Returns how many,
- * or -EINVAL. */
+/* Writes the keys of a claim: first its own, then the flag that makes the program look for it.
+ * Returns how many, or -EINVAL. */
 static int to_keys(const struct device_claim *claim, struct xdp_conn_key key[2])
 {
 	const struct udplane_addr *local = &claim->local, *peer = &claim->peer;
@@ -213,7 +214,7 @@ static bool is_unicast(const struct xdp_addr *a)
 	if (is_v4(a))
 		return v4 >> 24 != 0 && v4 >> 24 != 127 && v4 >> 28 < 0xe;
 	if (!a->word_be[0] && !a->word_be[1] && !a->word_be[2])
-		return false; /* ::, ::1, and the long dead ::a.b.c.d */
+		return false; /* ::, ::1, and the obsolete ::a.b.c.d */
 	return ((const uint8_t *)a)[0] != 0xff;
 }
 
@@ -225,8 +226,8 @@ static bool contains(const struct xdp_addr *set, uint32_t cnt, const struct xdp_
 	return false;
 }
 
-/* Empties the slots whose address is gone, and their flags on all ports before that; an address
- * that stays keeps its slot. */
+/* Clears the slots of addresses that are not in the set. Clears their flags on all ports first. An
+ * address that stays keeps its slot. */
 static void clear_slots(struct xdp_shared *s, const struct xdp_addr *set, uint32_t cnt)
 {
 	uint16_t gone = 0;
@@ -250,7 +251,7 @@ static void clear_slots(struct xdp_shared *s, const struct xdp_addr *set, uint32
 	}
 }
 
-/* Gives new addresses the free slots. Returns whether every address has one. */
+/* Gives new addresses the free slots. Returns true if every address has a slot. */
 static bool fill_slots(struct xdp_shared *s, const struct xdp_addr *set, uint32_t cnt)
 {
 	bool all = true;
@@ -284,8 +285,8 @@ static void flag_slots(struct xdp_claims *c)
 			set_flag(c, key->port_be, slot_flag(c->shared, &key->addr), true);
 }
 
-/* The map holds all addresses, those in slots, too: what it holds then depends on nothing but the
- * set. */
+/* The map holds all addresses, including those in slots, so that its contents depend on the set
+ * alone. */
 static int publish_local(struct xdp_claims *c, const struct xdp_addr *set, uint32_t cnt)
 {
 	bool all;
@@ -336,7 +337,8 @@ static struct xdp_source_key source_key(const struct device_source *s)
 	return (struct xdp_source_key){.len = s->len, .addr_be = s->addr_be};
 }
 
-/* Are all valid but single addresses? Then the filter tells most strangers apart. */
+/* Returns true if all sources are valid except single addresses. Then the filter separates them
+ * from most other sources. */
 static bool few_sources(const struct device_source *s, uint32_t cnt)
 {
 	for (uint32_t i = 0; i < cnt; i++)
@@ -347,7 +349,7 @@ static bool few_sources(const struct device_source *s, uint32_t cnt)
 	return cnt && s[cnt - 1].len == 0;
 }
 
-/* The bits of single addresses; `clear`: and no others. */
+/* Sets the filter's bits of single addresses. clear: clears all other bits. */
 static void write_filter(struct xdp_shared *shared, const struct device_source *s, uint32_t cnt,
 			 bool clear)
 {
@@ -363,7 +365,8 @@ static void write_filter(struct xdp_shared *shared, const struct device_source *
 				 __ATOMIC_RELEASE);
 }
 
-/* Longer prefixes first: what a shorter one decides otherwise is there before it is. */
+/* Longer prefixes come first: an exception from a shorter prefix is in the map before that prefix
+ * is. */
 static int publish_sources(struct xdp_claims *c, const struct device_source *s, uint32_t cnt)
 {
 	bool all = !few_sources(s, cnt);
@@ -426,7 +429,7 @@ int xdp_claims_set_sources(struct xdp_claims *c, const struct device_source *s, 
 	if (same_sources(c, s, cnt))
 		return fits ? 0 : -ENOSPC;
 	err = publish_sources(c, s, cnt);
-	if (err) { /* from the start with the next call; until then nobody is valid */
+	if (err) { /* the next call starts from scratch; until then no source is valid */
 		delete_sources(c, s, cnt);
 		delete_sources(c, c->source, c->source_cnt);
 		c->source_cnt = 0;
@@ -477,7 +480,7 @@ static int publish_excluded(struct xdp_claims *c, const struct device_prefix6 *p
 	return err;
 }
 
-/* Deletes the first set but for what is in the second, too. */
+/* Deletes the first set except for prefixes that are also in the second. */
 static void delete_excluded(struct xdp_claims *c, const struct device_prefix6 *p, uint32_t cnt,
 			    const struct device_prefix6 *keep, uint32_t keep_cnt)
 {
@@ -537,7 +540,7 @@ int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd
 		err = publish_sources(c, c->source, c->source_cnt);
 	if (!err)
 		err = publish_excluded(c, c->excluded, c->excluded_cnt);
-	for (int pass = 0; pass < 2; pass++) /* the flags last */
+	for (int pass = 0; pass < 2; pass++) /* publish the flags last */
 		for (uint32_t i = 0; !err && (key = key_hash_next(&c->ref, &i, KEY_WORDS));)
 			if (is_flag(key) == (pass == 1))
 				err = publish(c, key, true);
