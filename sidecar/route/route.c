@@ -25,7 +25,7 @@ const char *route_verdict_name(enum route_verdict v)
 	return (unsigned int)v < ROUTE_VERDICT_CNT ? name[v] : "unknown";
 }
 
-/* Destinations that need no table. ROUTE_FAST: look it up. */
+/* Judges destinations that need no table. Returns ROUTE_FAST if the table must be searched. */
 static enum route_verdict classify4(uint32_t dst)
 {
 	switch (dst >> 24) {
@@ -47,7 +47,8 @@ static enum route_verdict classify6(struct route_key dst)
 	return ROUTE_FAST;
 }
 
-/* Common leading bits, at most the address's prefix, as ipv6_get_saddr_eval counts them. */
+/* Returns the number of leading bits that a and b have in common, at most max (the address's prefix
+ * length), as ipv6_get_saddr_eval counts them. */
 static uint32_t match_len(struct route_key a, struct route_key b, uint32_t max)
 {
 	uint64_t hi = a.hi ^ b.hi, lo = a.lo ^ b.lo;
@@ -65,7 +66,7 @@ static const uint8_t *source6(const struct route_table *t, struct route_key dst)
 
 	if (route_is_link_local(dst))
 		s = &t->src_link;
-	else if (dst.hi >> 54 == 0xfec0 >> 6) /* site-local: a scope of its own */
+	else if (dst.hi >> 54 == 0xfec0 >> 6) /* site-local addresses are a separate scope */
 		return NULL;
 	if (s->cnt < 2)
 		return s->cnt ? s->a[0].addr : NULL;
@@ -95,7 +96,7 @@ static bool source_is_ours(const struct route_table *t, uint8_t family, struct r
 	return src.hi || src.lo != 1;
 }
 
-/* Does a policy rule name the source? */
+/* Returns true if a policy rule names the source. */
 static bool is_selected(const struct route_table *t, bool six, struct route_key src)
 {
 	uint32_t i;
@@ -180,8 +181,8 @@ bool route_is_local(const struct route_table *t, uint8_t family, const void *add
 	return route_map_find(&t->own[six], route_key(family, addr), six ? 128 : 32) != ROUTE_NONE;
 }
 
-/* Relaxed: nothing else is published with a mark, and one that is lost is set again by the next
- * datagram. Reading first leaves the line shared between workers. */
+/* Relaxed order is enough: nothing else is published with a mark, and the next datagram sets a lost
+ * mark again. Reading before writing keeps the cache line shared between workers. */
 void route_table_mark_used(const struct route_table *t, uint32_t neigh)
 {
 	if (neigh < t->neigh_cnt && !__atomic_load_n(&t->used[neigh], __ATOMIC_RELAXED))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// Turns what the kernel has told (struct route_input) into an immutable table.
+/* Builds an immutable table from what the kernel has reported (struct route_input). */
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
@@ -18,12 +18,13 @@
 struct group {
 	struct route_key key;
 	uint32_t len;
-	const struct route_route *best; /* the lowest metric */
-	/* one of them is: Linux orders and combines such by rules that are not mirrored */
+	const struct route_route *best; /* the one with the lowest metric */
+	/* one of them is odd: Linux orders and combines such routes by rules that are not
+	 * mirrored */
 	bool odd;
-	bool tie; /* several, and different, have the lowest metric */
-	/* one of them makes sources ours, a broadcast, or what Linux takes for neither route nor
-	 * hole */
+	bool tie; /* several routes that differ have the lowest metric */
+	/* for one of them Linux treats sources inside the prefix as its own or as broadcast
+	 * addresses, or otherwise neither as routed nor as unreachable */
 	bool special;
 };
 
@@ -33,8 +34,9 @@ struct build {
 	struct route_map by_prefix; /* value: index of a group */
 	struct group *groups;
 	uint32_t group_cnt;
-	struct route_policy policy; /* of the family at hand */
-	bool odd_default;	    /* its default route is more than a next hop */
+	struct route_policy policy; /* of the family that is being built */
+	/* the family's default route has several next hops, or is otherwise odd */
+	bool odd_default;
 };
 
 static void map_clear(struct route_map *m)
@@ -61,8 +63,8 @@ static int map_create(struct route_map *m, uint32_t room, const struct route_sec
 	return 0;
 }
 
-/* The value's place, for a new prefix ROUTE_NONE. There is room: map_create was told how many may
- * come. */
+/* Returns the place of the prefix's value; a new prefix is added with the value ROUTE_NONE. There
+ * is always room: map_create was told how many may come. */
 static uint32_t *map_put(struct route_map *m, struct route_key key, uint32_t len)
 {
 	uint32_t i;
@@ -149,8 +151,8 @@ static void fill_neighbours(struct build *b)
 	}
 }
 
-/* Own and broadcast addresses, also where the local table lacks them. Own addresses win: put_local
- * is called for them first. */
+/* Adds an own or broadcast address, even if the local table lacks it. Own addresses take
+ * precedence, because put_local is called for them first. */
 static void put_local(struct build *b, uint8_t family, struct route_key key, uint32_t len,
 		      int verdict)
 {
@@ -172,8 +174,8 @@ static void put_broadcasts(struct build *b, const struct route_addr *a)
 		return;
 	net = route_key_and(route_key(AF_INET, memcmp(a->peer, zero, 4) ? a->peer : a->addr), mask);
 	last = (struct route_key){net.hi | (~mask.hi & route_mask(32).hi), 0};
-	/* Linux before 5.14 broadcasts to the network address, too; later it is an ordinary one.
-	 * Slow is right for both. */
+	/* Linux before 5.14 also broadcasts to the network address; since then it is an ordinary
+	 * one. Slow is right in both cases. */
 	put_local(b, AF_INET, net, 32, ROUTE_SLOW_BROADCAST);
 	put_local(b, AF_INET, last, 32, ROUTE_SLOW_BROADCAST);
 }
@@ -207,8 +209,8 @@ static void fill_local(struct build *b)
 	for (i = 0; i < in->addr_cnt; i++)
 		if (in->addrs[i].family == AF_INET)
 			put_broadcasts(b, &in->addrs[i]);
-	/* As if they were of the local table: whatever other tables have inside of them is hidden.
-	 */
+	/* Treat them as prefixes of the local table, so that they hide whatever other tables have
+	 * inside them. */
 	for (i = 0; i < in->excluded_cnt; i++) {
 		put_local(b, in->excluded[i].family,
 			  route_key(in->excluded[i].family, in->excluded[i].addr),
@@ -217,7 +219,8 @@ static void fill_local(struct build *b)
 	}
 }
 
-/* Prefixes that policy rules lead to other tables: what these say of them is not known. */
+/* Makes prefixes slow that policy rules lead to other tables: what these tables say about them is
+ * not known. */
 static void fill_selected(struct build *b, uint8_t family)
 {
 	const bool six = family == AF_INET6, origin = !b->in->rp_filter;
@@ -245,7 +248,8 @@ static void fill_selected(struct build *b, uint8_t family)
 	b->t->src_slow_cnt[six] = p->src_cnt;
 }
 
-/* Lead to the same next hop in the same way: it does not matter which one Linux takes. */
+/* Returns true if both lead to the same next hop in the same way, so that it does not matter which
+ * one Linux takes. */
 static bool are_alike(const struct route_route *a, const struct route_route *b)
 {
 	return a->type == b->type && a->ifindex == b->ifindex && a->scope == b->scope &&
@@ -269,9 +273,10 @@ static void group_add(struct group *g, const struct route_route *r)
 	}
 }
 
-/* Is the prefix inside one of the local table, which Linux asks first? (Since 4.1 it keeps local
- * and main in one trie until the first policy rule comes, and a longer prefix of main wins. Which
- * of the two holds cannot be seen; local is slow anyway.) */
+/* Returns true if the prefix is inside one of the local table, which Linux asks first. (Since 4.1
+ * Linux keeps local and main in one trie until the first policy rule is added, and then a longer
+ * prefix of main wins. Which of the two applies cannot be seen; prefixes of local are slow
+ * anyway.) */
 static bool is_hidden(const struct route_fib *local, struct route_key key, uint32_t len)
 {
 	uint32_t i;
@@ -284,7 +289,7 @@ static bool is_hidden(const struct route_fib *local, struct route_key key, uint3
 	return false;
 }
 
-/* Gathers the routes of a table by prefix. */
+/* Groups the routes of a table by prefix. local: skip prefixes that it hides, unless NULL. */
 static void fill_groups(struct build *b, const struct route_fib *local, uint8_t family,
 			uint32_t table)
 {
@@ -321,7 +326,7 @@ static int unicast_verdict(struct build *b, const struct group *g)
 	}
 	if (r->ifindex != b->in->ifindex || !b->in->up)
 		return ROUTE_SLOW_DEVICE;
-	/* Linux takes such a destination for on-link; a rarity. */
+	/* Linux treats such a destination as on-link; this is rare. */
 	if (r->has_gateway && route_is_local(b->t, r->gateway_family, r->gateway))
 		return ROUTE_SLOW_POLICY;
 	return ROUTE_FAST;
@@ -354,7 +359,7 @@ static uint16_t entry_mtu(const struct build *b, const struct route_route *r)
 
 	if (r->family == AF_INET6 && b->in->mtu6 && b->in->mtu6 < mtu)
 		mtu = b->in->mtu6;
-	if (r->mtu && r->mtu < mtu) /* a larger one cannot be sent */
+	if (r->mtu && r->mtu < mtu) /* a larger packet cannot be sent */
 		mtu = r->mtu;
 	return mtu < UINT16_MAX ? (uint16_t)mtu : UINT16_MAX;
 }
@@ -374,7 +379,8 @@ static void entry_source(const struct build *b, const struct route_route *r, str
 		e->has_src = true;
 		memcpy(e->src, r->prefsrc, full / 8);
 	} else if (r->family == AF_INET6) {
-		e->verdict = ROUTE_SLOW_SOURCE; /* without it, the lookup would choose one */
+		/* otherwise the lookup would choose a source itself */
+		e->verdict = ROUTE_SLOW_SOURCE;
 	}
 }
 
@@ -385,7 +391,7 @@ static uint32_t group_entry(struct build *b, const struct group *g)
 
 	if (e.verdict != ROUTE_FAST)
 		return entry_slow(b->t, e.verdict, !b->in->rp_filter && !g->special);
-	e.origin = true; /* it leads back by our device, too */
+	e.origin = true; /* it also leads back by our device */
 	e.mtu = entry_mtu(b, r);
 	e.hop_limit = (uint8_t)(r->hop_limit <= 255 ? r->hop_limit : 0);
 	if (!e.hop_limit)
@@ -404,7 +410,7 @@ static uint32_t group_entry(struct build *b, const struct group *g)
 	return entry_add(b->t, &e);
 }
 
-/* Turns the groups into entries of the fib, and forgets them. */
+/* Turns the groups into entries of the fib, then clears them. */
 static void resolve(struct build *b, struct route_fib *f)
 {
 	uint32_t i;
@@ -418,7 +424,8 @@ static void resolve(struct build *b, struct route_fib *f)
 	fib_index(f);
 }
 
-/* A path MTU narrows the route that it belongs to; anything else (a redirect) is left to Linux. */
+/* A path MTU lowers the MTU of the route that it belongs to; anything else (a redirect) is left to
+ * Linux. */
 static void fill_exceptions(struct build *b, uint8_t family)
 {
 	struct route_fib *f = &b->t->fib[family == AF_INET6];
@@ -445,8 +452,8 @@ static void fill_exceptions(struct build *b, uint8_t family)
 		else if (r->mtu < e.mtu)
 			e.mtu = (uint16_t)r->mtu;
 		*map_put(&f->map, key, full) = entry_add(b->t, &e);
-		/* No fib_index for each: the length must be there before the next one of the same
-		 * destination looks. */
+		/* Calls fib_index only if the full length is not listed yet: it must be listed
+		 * before another exception for the same destination is looked up. */
 		if (!f->mask_cnt || f->mask[0].len != full)
 			fib_index(f);
 	}
@@ -458,20 +465,20 @@ static void fill_family(struct build *b, uint8_t family)
 
 	route_policy_judge(b->in, family, &b->policy);
 	fill_selected(b, family);
-	fib_index(f); /* what hides main */
+	fib_index(f); /* index the prefixes that hide those of main */
 	if (b->policy.slow) {
 		if (f->root == ROUTE_NONE)
 			f->root = entry_slow(b->t, ROUTE_SLOW_POLICY, !b->in->rp_filter);
 		return;
 	}
-	if (f->root == ROUTE_NONE) { /* else a local 0/0 hides everything */
+	if (f->root == ROUTE_NONE) { /* otherwise a local 0/0 hides everything */
 		fill_groups(b, f, family, RT_TABLE_MAIN);
 		resolve(b, f);
 	}
 	if (family == AF_INET && b->policy.fallback) {
 		fill_groups(b, NULL, family, RT_TABLE_DEFAULT);
 		resolve(b, &b->t->fallback);
-		if (f->root == 0) /* main knows nothing: ask default */
+		if (f->root == 0) /* main has no default route: ask table default */
 			f->root = entry_slow(b->t, ROUTE_THROW, !b->in->rp_filter);
 	} else if (family == AF_INET && f->root == 0) {
 		f->root = entry_slow(b->t, ROUTE_SLOW_POLICY, !b->in->rp_filter);
@@ -479,16 +486,17 @@ static void fill_family(struct build *b, uint8_t family)
 	fill_exceptions(b, family);
 }
 
-/* Which sources to look up: single addresses by the filter; all of them once a wider prefix, or
- * what no route leads to, may be refused. Loopback's is refused anyway. */
+/* Determines which sources need a lookup: those whose bit is set in the filter, as long as only
+ * single addresses may be refused; all sources if a wider prefix, or sources without a route, may
+ * be refused. Loopback sources are refused anyway. */
 static void fill_filter(struct build *b)
 {
 	struct route_table *t = b->t;
 	const struct route_fib *f = &t->fib[0];
 	uint32_t i;
 
-	if (b->in->rp_filter &&
-	    t->src_slow_cnt[0]) /* a rule for our address decides where its peers may be */
+	/* A rule for one of our addresses decides where the peers of that address may be. */
+	if (b->in->rp_filter && t->src_slow_cnt[0])
 		for (i = 0; i < t->entry_cnt; i++)
 			t->entries[i].origin = false;
 	t->origin_all = !t->entries[f->root].origin;
@@ -523,18 +531,18 @@ static bool is_valid(const struct route_input *in)
 	return true;
 }
 
-/* A table is built seldom enough for a system call. */
+/* Makes a system call, as tables are built rarely. */
 static void make_secret(struct route_secret *s)
 {
 	int i;
 
 	if (getrandom(s, sizeof(*s), GRND_NONBLOCK) == sizeof(*s))
 		return;
-	for (i = 0; i < 4; i++) /* early at boot: differs between runs and tables */
+	for (i = 0; i < 4; i++) /* early at boot; this still differs between runs and tables */
 		s->word[i] = ((uint64_t)(uintptr_t)s + (uint64_t)i) * 0x9e3779b97f4a7c15ull;
 }
 
-/* The first reason that is worth a word. */
+/* Writes the note, unless there is one already: the first reason that the user should know. */
 static void note(struct build *b, const char *family)
 {
 	struct route_table *t = b->t;
@@ -557,8 +565,8 @@ static int allocate(struct build *b)
 {
 	const struct route_input *in = b->in;
 	struct route_table *t = b->t;
-	/* An address makes at most its own entry and three broadcast ones; no route, policy,
-	 * THROW and the rules' prefixes come on top. */
+	/* An address adds at most its own entry and three broadcast ones. The entries for no route,
+	 * policy and THROW and the rules' prefixes are added to that. */
 	const uint32_t more = 4 + ROUTE_MAX_SELECTED + in->excluded_cnt;
 	uint32_t room[2] = {4 * in->addr_cnt + more, in->addr_cnt + more}, fallback_room = 0, i;
 	int six, err = 0;
@@ -568,7 +576,7 @@ static int allocate(struct build *b)
 		const struct route_route *r = &in->routes[i];
 
 		if (r->table != RT_TABLE_LOCAL && in->policy_rules[r->family == AF_INET6])
-			continue; /* not looked at: such a table is cheap */
+			continue; /* not looked at, so that such a table is cheap */
 		room[r->family == AF_INET6]++;
 		fallback_room += r->table == RT_TABLE_DEFAULT;
 	}
@@ -589,8 +597,8 @@ static int allocate(struct build *b)
 
 struct route_table *route_table_build(const struct route_input *in)
 {
-	/* Mutable, yes: workers tell tables apart by it, and a number that callers hand in would be
-	 * handed in twice one day. */
+	/* A static variable on purpose: workers tell tables apart by this number, and if callers
+	 * passed it in, one would sooner or later pass the same number twice. */
 	static uint64_t generation;
 	struct build b = {.in = in, .t = calloc(1, sizeof(*b.t))};
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a table says, as short lists for others: destinations for the library, sources for the
- * device. */
+/* Writes what a table says as short lists: destinations for the library, sources for the device. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +16,7 @@ struct listed {
 	bool broadcast;
 };
 
-/* The widest first: what holds a prefix comes before it. */
+/* Sorts the widest prefixes first, so that a prefix comes after those that contain it. */
 static int compare_listed(const void *a, const void *b)
 {
 	const struct listed *x = a, *y = b;
@@ -31,8 +30,8 @@ static int compare_listed(const void *a, const void *b)
 	return x->key.lo < y->key.lo ? -1 : x->key.lo > y->key.lo;
 }
 
-/* What the worker finds to be slow without an error coming of it need not be known to the library.
- */
+/* Returns true if the library need not know that the destination is slow, because the worker sends
+ * it by the slow path without an error. */
 static bool is_harmless(uint8_t verdict)
 {
 	return verdict == ROUTE_SLOW_LOCAL || verdict == ROUTE_SLOW_DEVICE ||
@@ -42,8 +41,8 @@ static bool is_harmless(uint8_t verdict)
 static uint32_t list_one(struct listed *out, const struct route_entry *e, uint8_t family,
 			 struct route_key key, uint32_t len)
 {
-	if (is_harmless(e->verdict) ||
-	    (family == AF_INET && key.hi >> 56 == 127)) /* loopback: the library knows */
+	/* The library recognizes loopback itself. */
+	if (is_harmless(e->verdict) || (family == AF_INET && key.hi >> 56 == 127))
 		return 0;
 	*out = (struct listed){
 		.key = key,
@@ -57,7 +56,7 @@ static uint32_t list_one(struct listed *out, const struct route_entry *e, uint8_
 	return 1;
 }
 
-/* What the narrowest prefix of at most that length says about key. */
+/* Returns the entry of the narrowest prefix that contains key and is at most len bits long. */
 static const struct route_entry *find_within(const struct route_table *t, const struct route_fib *f,
 					     struct route_key key, uint32_t len)
 {
@@ -73,7 +72,7 @@ static const struct route_entry *find_within(const struct route_table *t, const 
 	return &t->entries[f->root];
 }
 
-/* What main leaves to table default is what that says. */
+/* Lists one prefix; if main leaves it to table default, with what that table says. */
 static uint32_t list_resolved(const struct route_table *t, const struct route_entry *e,
 			      uint8_t family, struct route_key key, uint32_t len,
 			      struct listed *out)
@@ -99,7 +98,7 @@ static uint32_t list_fib(const struct route_table *t, uint8_t family, struct lis
 	return cnt;
 }
 
-/* The prefixes of table default that main leaves to it. */
+/* Lists the prefixes of table default that main leaves to it. */
 static uint32_t list_fallback(const struct route_table *t, struct listed *out)
 {
 	const struct route_fib *f = &t->fallback;
@@ -115,7 +114,7 @@ static uint32_t list_fallback(const struct route_table *t, struct listed *out)
 	return cnt;
 }
 
-/* The narrowest of the prefixes that holds p, or ROUTE_NONE. */
+/* Returns the index of the narrowest of the prefixes that contains p, or ROUTE_NONE. */
 static uint32_t holder(const struct listed *p, const struct listed *of, uint32_t cnt)
 {
 	while (cnt--)
@@ -133,7 +132,7 @@ static bool is_edge(const struct listed *p, const struct listed *of)
 	       ((p->key.hi & host) == 0 || (p->key.hi & host) == host);
 }
 
-/* Does p say nothing that its holder does not say? */
+/* Returns true if p says nothing that the prefix around it does not say already. */
 static bool is_redundant(const struct listed *p, const struct listed *of, uint32_t cnt)
 {
 	const uint32_t h = holder(p, of, cnt);
@@ -157,8 +156,8 @@ static void note_lack(struct route_table *t, const struct listed *p, uint32_t ma
 			 max, inet_ntop(p->family, &wire, text, sizeof(text)), p->len);
 }
 
-/* Keeps the first max of what is not redundant. A hole that does not fit takes what holds it along.
- */
+/* Keeps the first max prefixes that are not redundant, and returns how many. If a hole does not
+ * fit, the prefix around it becomes slow. */
 static uint32_t keep(struct route_table *t, struct listed *list, uint32_t cnt, uint32_t max)
 {
 	uint32_t i, kept = 0, h;

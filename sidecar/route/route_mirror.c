@@ -12,8 +12,8 @@
 
 #include "sidecar/route/route_netlink.h"
 
-/* A notification searches the list, a dump reads all of it: more of them than this a round, and the
- * dump is cheaper. */
+/* Route notifications to apply between two dumps. Each one searches the list, while a dump reads
+ * all of it once; with more of them the dump is cheaper. */
 #define MAX_APPLIED 64
 
 #define BIT(kind)		  (1u << (kind))
@@ -70,7 +70,7 @@ void route_mirror_free(struct route_mirror *m)
 	free(m->staged.items);
 }
 
-/* What cannot be stored is asked for again later. */
+/* Adds an item; if memory is short, marks its kinds to be read again later. */
 static void add_or_redo(struct route_mirror *m, struct mirror_list *l, const void *what,
 			uint32_t kinds)
 {
@@ -91,12 +91,12 @@ static uint32_t link_event(struct route_mirror *m, const struct nlmsghdr *nlh)
 		return MIRROR_ALL;
 	}
 	if (link.ifindex == m->ifindex)
-		/* ask for all of it: a message may show one family's part only */
+		/* read all of it again, as a message may show only one family's part */
 		m->dirty |= BIT(MIRROR_LINK);
 	if (link.family != AF_UNSPEC)
-		/* a bridge's port or IPv6's settings; when they go the link stays */
+		/* a bridge port or the IPv6 settings; when they are removed the link stays */
 		return BIT(MIRROR_LINK);
-	/* Routes and addresses go with a link, some without a word. */
+	/* Routes and addresses are removed with a link, some of them without a notification. */
 	if (nlh->nlmsg_type == RTM_DELLINK ||
 	    (link.changed != UINT32_MAX && (link.changed & IFF_UP)))
 		m->dirty |= BIT_BOTH(MIRROR_ADDRS4) | BIT_BOTH(MIRROR_ROUTES4);
@@ -115,7 +115,7 @@ static uint32_t addr_event(struct route_mirror *m, const struct nlmsghdr *nlh)
 		return BIT_BOTH(MIRROR_ADDRS4);
 	}
 	m->dirty |= BIT_FAMILY(MIRROR_ADDRS4, a.family);
-	if (nlh->nlmsg_type == RTM_DELADDR) /* takes routes that prefer it as source along */
+	if (nlh->nlmsg_type == RTM_DELADDR) /* also removes routes that prefer it as source */
 		m->dirty |= BIT_FAMILY(MIRROR_ROUTES4, a.family);
 	return BIT_FAMILY(MIRROR_ADDRS4, a.family);
 }
@@ -132,8 +132,8 @@ static uint32_t rule_event(struct route_mirror *m, const struct nlmsghdr *nlh)
 	return kinds;
 }
 
-/* Of other tables only routes that make a source one of ours, or a broadcast: they matter to checks
- * of sources. */
+/* Returns true if the route is to be kept. Of other tables these are only routes that make a source
+ * one of our own or a broadcast address, since they matter to source checks. */
 static bool is_wanted(struct route_route *r)
 {
 	r->foreign = r->table != RT_TABLE_LOCAL && r->table != RT_TABLE_MAIN &&
@@ -143,8 +143,8 @@ static bool is_wanted(struct route_route *r)
 				r->type == RTN_ANYCAST || r->type == RTN_MULTICAST));
 }
 
-/* What the kernel replaces by: one route at most per table, prefix and metric (and tos, which is
- * odd). */
+/* Returns true if the kernel would replace one by the other: it keeps at most one route per table,
+ * prefix and metric (and TOS; routes with a TOS are odd). */
 static bool same_place(const struct route_route *a, const struct route_route *b)
 {
 	return a->family == b->family && a->prefix_len == b->prefix_len && a->table == b->table &&
@@ -152,8 +152,9 @@ static bool same_place(const struct route_route *a, const struct route_route *b)
 	       !memcmp(a->dst, b->dst, 16);
 }
 
-/* Looks at the routes in r's place: how many, the index of the one equal to r, whether any is odd.
- */
+/* Examines the routes in the same place as r. Returns how many there are; *equal: the index of the
+ * one equal to r; *other: of a different one; UINT32_MAX if there is none; *odd: whether any of
+ * them, or r, is odd. */
 static uint32_t search(const struct route_mirror *m, const struct route_route *r, uint32_t *equal,
 		       uint32_t *other, bool *odd)
 {
@@ -176,7 +177,8 @@ static uint32_t search(const struct route_mirror *m, const struct route_route *r
 	return cnt;
 }
 
-/* Applies the message if it leaves no doubt; false: dump. */
+/* Applies the message if its effect is certain. Returns false if the routes must be dumped
+ * instead. */
 static bool apply_route(struct route_mirror *m, const struct nlmsghdr *nlh,
 			const struct route_route *r)
 {
@@ -267,7 +269,8 @@ static uint32_t neigh_event(struct route_mirror *m, const struct nlmsghdr *nlh)
 	}
 	if (i < m->neighs.cnt) {
 		have = item(&m->neighs, i);
-		/* Not for each step of its states: workers only care whether, and where to. */
+		/* Do not build a new table for each change of state: to workers it only matters
+		 * whether the neighbour is usable, and its MAC. */
 		if (nlh->nlmsg_type == RTM_DELNEIGH) {
 			m->changes |= is_usable(have) ? ROUTE_CHANGE_TABLE : 0;
 			list_remove(&m->neighs, i);
@@ -300,7 +303,7 @@ uint32_t route_mirror_event(struct route_mirror *m, const struct nlmsghdr *nlh)
 	case RTM_NEWNEIGH:
 	case RTM_DELNEIGH: return neigh_event(m, nlh);
 	case RTM_NEWNETCONF: m->sysctl_told = true; return 0;
-	case RTM_DELNEXTHOP: /* its routes go without a word */
+	case RTM_DELNEXTHOP: /* its routes are removed without a notification */
 		m->dirty |= BIT_BOTH(MIRROR_ROUTES4);
 		return BIT_BOTH(MIRROR_ROUTES4);
 	default: return 0;
@@ -343,7 +346,7 @@ static bool is_exceptions(enum mirror_kind kind)
 	return kind == MIRROR_EXCEPTIONS4 || kind == MIRROR_EXCEPTIONS6;
 }
 
-/* Does the item of kind's list belong to kind? */
+/* Returns true if an item of kind's list belongs to kind. */
 static bool belongs(enum mirror_kind kind, const void *what)
 {
 	switch (kind) {
@@ -394,7 +397,7 @@ static void link_set(struct route_mirror *m, const struct route_link *link)
 	    old->has_master == link->has_master &&
 	    !memcmp(old->name, link->name, sizeof(link->name)))
 		return;
-	/* A new MTU or hop limit changes IPv6 routes without a word (rt6_mtu_change,
+	/* A new MTU or hop limit changes IPv6 routes without a notification (rt6_mtu_change,
 	 * ndisc_router_discovery). */
 	m->dirty |=
 		BIT_BOTH(MIRROR_ADDRS4) | BIT_BOTH(MIRROR_ROUTES4) | BIT_BOTH(MIRROR_EXCEPTIONS4);
@@ -465,7 +468,7 @@ void route_mirror_dump_add(struct route_mirror *m, enum mirror_kind kind,
 		m->staged_bad = true;
 }
 
-/* Replaces what l holds of the kind by what was staged; true: something changed. */
+/* Replaces the kind's items in the list by the staged ones. Returns true if something changed. */
 static bool list_commit(struct route_mirror *m, enum mirror_kind kind)
 {
 	struct mirror_list *l = kind_list(m, kind);
@@ -518,7 +521,7 @@ void route_mirror_gone(struct route_mirror *m)
 	m->changes |= ROUTE_CHANGE_GONE | ROUTE_CHANGE_TABLE;
 }
 
-/* --- what is known --- */
+/* --- queries --- */
 
 uint32_t route_mirror_stale(const struct route_mirror *m)
 {
@@ -561,8 +564,8 @@ void route_mirror_input(const struct route_mirror *m, struct route_input *in)
 	in->neigh_cnt = m->neighs.cnt;
 }
 
-/* A route by which Linux accepts packets to one address; for lack of it, a tentative address is
- * none yet. */
+/* Returns true if this is a route by which Linux accepts packets to a single address. A tentative
+ * address has no such route yet. */
 static bool accepts(const struct route_route *r)
 {
 	static const uint8_t one[16] = {[15] = 1};
@@ -574,7 +577,8 @@ static bool accepts(const struct route_route *r)
 	return r->prefix_len == 128 && memcmp(r->dst, one, 16);
 }
 
-/* Some device has it; a link-local one, ours. */
+/* Returns true if a device has the route's destination as an address; a link-local one must be on
+ * our device. */
 static bool has_address(const struct route_mirror *m, const struct route_route *r)
 {
 	struct udplane_addr dst;
@@ -598,7 +602,7 @@ static int compare_addresses(const void *a, const void *b)
 	return memcmp(a, b, 16);
 }
 
-/* Adds it, if it is not there. Returns the count, as if there were room. */
+/* Adds the address if it is not there yet. Returns the new count, even if there was no room. */
 static uint32_t add_address(uint8_t (*out)[16], uint32_t cnt, uint32_t max,
 			    const uint8_t mapped[16])
 {
@@ -652,7 +656,8 @@ uint32_t route_mirror_locals(const struct route_mirror *m, uint8_t (*out)[16], u
 		if (!first[r->family == AF_INET6] || !accepts(r) || !has_address(m, r))
 			continue;
 		udplane_addr_to_mapped(mapped, r->family, r->dst);
-		cnt = add_address(out, cnt, max, mapped); /* it may be on two devices */
+		/* the same address may be on two devices */
+		cnt = add_address(out, cnt, max, mapped);
 	}
 	if (cnt && max)
 		qsort(out, cnt < max ? cnt : max, 16,

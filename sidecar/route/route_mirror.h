@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside sidecar/route: what is known of the kernel's links, addresses, rules, routes and
- * neighbours, and what has to be read again. Pure; route_netlink.c brings messages and carries out
- * the dumps.
+ * Private to sidecar/route: a copy of the kernel's links, addresses, rules, routes and neighbours,
+ * and a record of what must be read again. Makes no system calls; route_netlink.c delivers messages
+ * and carries out the dumps.
  *
  * Small changes are taken from the notification itself. Where that would not be exact, the kind is
- * marked dirty, and a dump is the answer:
+ * marked dirty and dumped again:
  *   - addresses and rules: always (their order matters, and there are few);
- *   - routes: replacing among several, multipath, a message about something unknown, too many at
- *     once;
- *   - IPv4 routes also when an address or link goes, for Linux removes them then without a word.
- * While something is dirty the family it concerns is wholly slow.
+ *   - routes: if one of several is replaced, for multipath, for a message about an unknown route,
+ *     and if there are too many messages at once;
+ *   - IPv4 routes also when an address or link is removed, because Linux then removes them without
+ *     a notification.
+ * While something is dirty, its whole family is slow.
  */
 #ifndef SIDECAR_ROUTE_ROUTE_MIRROR_H
 #define SIDECAR_ROUTE_ROUTE_MIRROR_H
@@ -51,38 +52,47 @@ struct route_mirror {
 	struct route_link link;
 	bool gone;
 	struct mirror_list addrs, routes, neighs; /* struct route_addr, route_route, route_neigh */
-	struct mirror_list staged;		  /* of the dump under way */
-	struct mirror_list rules; /* struct route_rule, of a family in the kernel's order */
+	struct mirror_list staged;		  /* items of the dump that is in progress */
+	/* struct route_rule; those of a family are in the kernel's order */
+	struct mirror_list rules;
 	struct route_sysctl sysctl;
-	bool sysctl_told; /* one of them has changed; the caller clears it and reads them again */
+	/* one of the sysctls may have changed; the caller clears this and reads them again */
+	bool sysctl_told;
 	bool staged_bad;
-	bool failed;	  /* an allocation failed since it was last cleared */
-	uint32_t bad;	  /* 1 << kind: the last dump had a message that could not be read */
-	uint32_t dirty;	  /* 1 << kind: to be read again */
-	uint32_t changes; /* enum route_change, gathered until the caller clears them */
-	/* a new table would make more fast (neighbours), but the last one is not wrong */
+	bool failed; /* an allocation has failed since this was last cleared */
+	/* 1 << kind for kinds whose last dump had a message that could not be parsed */
+	uint32_t bad;
+	uint32_t dirty;	  /* 1 << kind for kinds to be read again */
+	uint32_t changes; /* enum route_change, collected until the caller clears them */
+	/* a new table would make more destinations fast (neighbours), but the last one is not
+	 * wrong */
 	bool better;
-	uint32_t applied[2]; /* route notifications taken since the last dump, by family */
-	uint64_t now_ms;     /* set by the caller before messages are brought; any steady clock */
-	uint64_t expiry_ms;  /* when the first IPv6 route runs out; UINT64_MAX: none */
+	uint32_t applied[2]; /* route notifications applied since the last dump, by family */
+	/* set by the caller before it delivers messages; from any monotonic clock */
+	uint64_t now_ms;
+	uint64_t expiry_ms; /* when the first IPv6 route expires; UINT64_MAX if none does */
 };
 
+/* Starts with nothing known, and everything to be read. ifindex: of our device. */
 void route_mirror_init(struct route_mirror *m, int ifindex);
 void route_mirror_free(struct route_mirror *m);
 
-/* Takes a notification. Returns the kinds (1 << kind) that it is about. */
+/* Processes a notification. Returns the kinds (1 << kind) that it concerns. */
 uint32_t route_mirror_event(struct route_mirror *m, const struct nlmsghdr *nlh);
 
-/* A dump: begin, add each message, commit (or begin another one: the first then never was). */
+/* A dump: call begin, add for each message, then commit. Calling begin again discards what was
+ * added. */
 void route_mirror_dump_begin(struct route_mirror *m);
 void route_mirror_dump_add(struct route_mirror *m, enum mirror_kind kind,
 			   const struct nlmsghdr *nlh);
 void route_mirror_dump_commit(struct route_mirror *m, enum mirror_kind kind);
-void route_mirror_gone(struct route_mirror *m); /* the kernel does not know our device any more */
+void route_mirror_gone(struct route_mirror *m); /* our device no longer exists */
 
-/* Families (1 IPv4, 2 IPv6) about which not everything is known. */
+/* Returns the families (1 for IPv4, 2 for IPv6, or both) about which not everything is known. */
 uint32_t route_mirror_stale(const struct route_mirror *m);
+/* Fills *in, which points into the mirror and is valid until the mirror changes. */
 void route_mirror_input(const struct route_mirror *m, struct route_input *in);
+/* As route_netlink_sources() and route_netlink_locals(). */
 uint32_t route_mirror_sources(const struct route_mirror *m, uint8_t (*out)[16], uint32_t max);
 uint32_t route_mirror_locals(const struct route_mirror *m, uint8_t (*out)[16], uint32_t max);
 

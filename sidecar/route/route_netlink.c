@@ -21,16 +21,17 @@
 #include "sidecar/base/log.h"
 #include "sidecar/route/route_mirror.h"
 
-/* bytes: some 4000 notifications; the kernel charges each skb about a KiB */
+/* bytes; enough for some 4000 notifications, as the kernel charges about a KiB per skb */
 #define EVENTS_BUFFER (4 << 20)
-#define CHUNK_SIZE    (64 << 10) /* the kernel fills at most 32 KiB a read */
-#define MAX_READS     256	 /* a round; the rest stays for the next one */
-#define MAX_TRIES     5		 /* of a dump that changes interrupt, a round */
-#define MAX_ROUNDS    4		 /* of dumps that cause dumps, a call */
-#define DUMP_SHARE    20	 /* a kind's dumps take at most one part in this many of the time */
-/* a route between two tables: DUMP_SHARE times what building costs (docs/measurements.md) */
+#define CHUNK_SIZE    (64 << 10) /* bytes; the kernel fills at most 32 KiB per read */
+#define MAX_READS     256	 /* per round; the rest waits for the next one */
+#define MAX_TRIES     5		 /* per round, of a dump that is interrupted by changes */
+#define MAX_ROUNDS    4		 /* per call, of dumps that cause further dumps */
+#define DUMP_SHARE    20	 /* dumps of a kind take at most 1/20 of the time */
+/* Time between two tables per route: DUMP_SHARE times the cost of building
+ * (docs/measurements.md). */
 #define TABLE_NS	2400
-#define REGULAR_MS	1000 /* between looks at what the kernel does not report */
+#define REGULAR_MS	1000 /* between reads of what the kernel does not report */
 #define EXPIRY_SLACK_MS 20   /* the kernel rounds lifetimes to 10 ms */
 #define REPLY_TIMEOUT_S 5
 #define RETRY_MS	100 /* after an error */
@@ -43,11 +44,11 @@ struct route_netlink {
 	int epoll_fd, timer_fd;
 	uint32_t seq;
 	uint64_t next_ns[MIRROR_KIND_CNT]; /* earliest time of the next dump */
-	uint64_t regular_ns;		   /* of the next regular look */
+	uint64_t regular_ns;		   /* of the next regular read */
 	uint64_t table_ns;		   /* earliest time of the next complete table */
-	uint64_t armed_ns;		   /* when the timer goes off */
-	bool pending;			   /* such a table is due then */
-	bool held;			   /* until then all is reported as slow */
+	uint64_t armed_ns;		   /* when the timer expires */
+	bool pending;			   /* a complete table is due at table_ns */
+	bool held;			   /* until then everything is reported as slow */
 	uint32_t stale;			   /* as last reported */
 	uint8_t (*locals)[16];		   /* as last reported */
 	uint32_t local_cnt;
@@ -135,13 +136,13 @@ static int error_of(const struct nlmsghdr *nlh)
 	return mnl_nlmsg_get_payload_len(nlh) >= sizeof(e->error) ? e->error : -EBADMSG;
 }
 
-/* One read into nl->chunk: its bytes, 0 if another process sent it (with CAP_NET_ADMIN it can), or
- * -errno. */
+/* Reads once into nl->chunk. Returns the number of bytes, 0 if another process sent them (one with
+ * CAP_NET_ADMIN can), or -errno. */
 static ssize_t receive(struct route_netlink *nl, struct mnl_socket *s)
 {
 	struct sockaddr_nl from = {0};
 	socklen_t from_len = sizeof(from);
-	/* MSG_TRUNC: the whole length, should it not have fitted. */
+	/* MSG_TRUNC makes recvfrom return the whole length even if it did not fit. */
 	ssize_t len = recvfrom(mnl_socket_get_fd(s), nl->chunk, sizeof(nl->chunk), MSG_TRUNC,
 			       (struct sockaddr *)&from, &from_len);
 
@@ -153,14 +154,15 @@ static ssize_t receive(struct route_netlink *nl, struct mnl_socket *s)
 }
 
 struct reply {
-	/* reads with contents: a change between two of them may have hidden something */
+	/* number of reads that had contents; a change between two reads may have hidden an entry */
 	uint32_t chunks;
 	bool interrupted;
 	bool done;
 	int err;
 };
 
-/* One read's messages. Those of earlier requests (late answers to NTF_USE) have another seq. */
+/* Processes the messages of one read. Those of earlier requests (late answers to NTF_USE) have a
+ * different sequence number. */
 static void take_chunk(struct route_netlink *nl, enum mirror_kind kind, uint32_t len,
 		       struct reply *r)
 {
@@ -174,7 +176,7 @@ static void take_chunk(struct route_netlink *nl, enum mirror_kind kind, uint32_t
 		r->interrupted |= !!(nlh->nlmsg_flags & NLM_F_DUMP_INTR);
 		if (nlh->nlmsg_type == NLMSG_ERROR || nlh->nlmsg_type == NLMSG_DONE) {
 			r->done = true;
-			/* NLMSG_DONE carries an error, too, since 4.14. */
+			/* Since 4.14 NLMSG_DONE carries an error as well. */
 			r->err = nlh->nlmsg_type == NLMSG_ERROR ||
 						 mnl_nlmsg_get_payload_len(nlh) >= sizeof(int)
 					 ? error_of(nlh)
@@ -212,8 +214,8 @@ static int dump_once(struct route_netlink *nl, enum mirror_kind kind, struct rep
 	return r->err;
 }
 
-/* Reads a kind again. 0 or -errno; dirty tells whether it succeeded, for changes may interrupt it
- * too often. */
+/* Reads a kind again. Returns 0 or -errno. Changes may interrupt it too often; the kind then stays
+ * dirty although 0 is returned. */
 static int dump(struct route_netlink *nl, enum mirror_kind kind, uint32_t *chunked)
 {
 	uint64_t start = clock_now_ns(), end;
@@ -232,7 +234,7 @@ static int dump(struct route_netlink *nl, enum mirror_kind kind, uint32_t *chunk
 		return 0;
 	}
 	if (err == -EOPNOTSUPP || err == -EAFNOSUPPORT)
-		err = 0; /* a kernel without IPv6, or without policy rules: there are none */
+		err = 0; /* a kernel without IPv6 or policy rules has no entries of this kind */
 	if (err)
 		nl->next_ns[kind] = end + RETRY_MS * 1000000ull;
 	if (err || r.interrupted) {
@@ -247,9 +249,9 @@ static int dump(struct route_netlink *nl, enum mirror_kind kind, uint32_t *chunk
 
 /* --- notifications --- */
 
-/* Reads what is there. Kinds in chunked were just dumped in several reads; whatever is told about
- * them now may have happened in between and shifted the dump past an entry that it did not concern:
- * once more. */
+/* Reads all pending notifications. Kinds in chunked were just dumped in several reads. A change
+ * that is reported about them now may have happened between two of these reads and made the dump
+ * skip an unrelated entry, so they are dumped again. */
 static int drain(struct route_netlink *nl, uint32_t chunked)
 {
 	int reads;
@@ -285,7 +287,8 @@ static int refresh(struct route_netlink *nl, bool at_once)
 		uint32_t kind, chunked = 0, done = 0;
 
 		for (kind = 0; kind < MIRROR_KIND_CNT; kind++) {
-			/* Anew for each: the link's dump makes others dirty. */
+			/* Check dirty again for each kind, because the link's dump makes others
+			 * dirty. */
 			if (!(nl->mirror.dirty & (1u << kind)) ||
 			    (!at_once && clock_now_ns() < nl->next_ns[kind]))
 				continue;
@@ -303,7 +306,8 @@ static int refresh(struct route_netlink *nl, bool at_once)
 	return 0;
 }
 
-/* For the next thing that time brings: a dump that waits, a route's end, the regular look. */
+/* Sets the timer to the next event that is due by time: a delayed dump or table, the expiry of a
+ * route, the regular read. */
 static void arm_timer(struct route_netlink *nl)
 {
 	struct itimerspec when = {0};
@@ -319,8 +323,9 @@ static void arm_timer(struct route_netlink *nl)
 		next = expiry * 1000000;
 	if (!next)
 		next = 1; /* 0 would disarm */
-	/* Setting it costs a microsecond or more on virtual machines: if it goes off too early, so
-	 * be it. Once it has gone off, setting it is also what makes it unreadable. */
+	/* Setting the timer costs a microsecond or more on virtual machines, so a timer that
+	 * expires too early is left as it is. After it has expired, setting it also makes it
+	 * unreadable again. */
 	if (nl->armed_ns <= next && nl->armed_ns > clock_now_ns())
 		return;
 	nl->armed_ns = next;
@@ -329,7 +334,7 @@ static void arm_timer(struct route_netlink *nl)
 	timerfd_settime(nl->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
-/* What is due by time becomes dirty. */
+/* Marks as dirty what is due to be read again. */
 static void look_at_clock(struct route_netlink *nl)
 {
 	uint64_t now = clock_now_ns();
@@ -341,7 +346,7 @@ static void look_at_clock(struct route_netlink *nl)
 	}
 	if (now >= nl->regular_ns) {
 		nl->mirror.dirty |= nl->mirror.gone ? 0 : REGULAR;
-		nl->mirror.sysctl_told = true; /* not all of them are told */
+		nl->mirror.sysctl_told = true; /* not every change of them is reported */
 		nl->regular_ns = now + REGULAR_MS * 1000000ull;
 	}
 }
@@ -371,9 +376,9 @@ static void compare_locals(struct route_netlink *nl)
 	nl->local_cnt = got;
 }
 
-/* With many routes a table is dear, and changes may come by the thousand. A change that comes too
- * early for a complete table makes one in which all is slow, which costs little; the complete one
- * follows when its time has come. New neighbours just wait. */
+/* With many routes a table is expensive, and thousands of changes may come at once. If a change
+ * comes too early for a complete table, a table in which everything is slow is built, which costs
+ * little; the complete one follows when it is due. New neighbours wait for that. */
 static void pace_tables(struct route_netlink *nl)
 {
 	uint64_t now = clock_now_ns();
@@ -415,7 +420,7 @@ int route_netlink_process(struct route_netlink *nl)
 		err = -ENOMEM;
 	}
 	if (err)
-		return err; /* the changes stay for the next call */
+		return err; /* the changes are kept for the next call */
 	changes = nl->mirror.changes;
 	nl->mirror.changes = 0;
 	return (int)changes;
@@ -435,14 +440,14 @@ static int subscribe(struct mnl_socket *s)
 
 	if (setsockopt(mnl_socket_get_fd(s), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)))
 		setsockopt(mnl_socket_get_fd(s), SOL_SOCKET, SO_RCVBUF, &size,
-			   sizeof(size)); /* less: more resyncs */
+			   sizeof(size)); /* a smaller buffer means more resyncs */
 	if (mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0)
 		return -errno;
 	for (i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
 		int group = groups[i];
 
-		/* A kernel without IPv6 or policy rules has no such events, but the group numbers
-		 * all the same. */
+		/* A kernel without IPv6 or policy rules still accepts the group numbers, but sends
+		 * no such events. */
 		if (mnl_socket_setsockopt(s, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
 			return -errno;
 	}
@@ -455,8 +460,8 @@ static int open_requests(struct mnl_socket *s)
 	const struct timeval timeout = {.tv_sec = REPLY_TIMEOUT_S};
 	int on = 1;
 
-	/* Filters of dumps count (exceptions apart from routes, one device's neighbours)
-	 * since 4.20; else all is filtered here. */
+	/* Since 4.20 the kernel applies filters to dumps (exceptions separate from routes, one
+	 * device's neighbours); otherwise everything is filtered here. */
 	mnl_socket_setsockopt(s, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
 	if (setsockopt(mnl_socket_get_fd(s), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)))
 		return -errno;
@@ -563,16 +568,17 @@ bool route_netlink_use(struct route_netlink *nl, const struct route_neigh *n)
 	struct nlmsghdr *nlh;
 	struct ndmsg *ndm;
 
-	/* Only what ages: from Linux 6.18 on it takes a permanent entry's permanence away. */
+	/* Only for entries that age: since Linux 6.18 NTF_USE makes a permanent entry lose its
+	 * permanence. */
 	if (n->state & (NUD_PERMANENT | NUD_NOARP))
 		return false;
-	/* Answers to earlier ones: only errors come (the neighbour has gone), and a notification
-	 * has told that. */
+	/* Discard the answers to earlier requests: they are errors only (the neighbour is gone),
+	 * and a notification has already reported that. */
 	while (recv(mnl_socket_get_fd(nl->requests), nl->chunk, sizeof(nl->chunk), MSG_DONTWAIT) >
 	       0)
 		;
-	/* Without NLM_F_CREATE: what the kernel has dropped it resolves when a datagram takes the
-	 * slow path. */
+	/* No NLM_F_CREATE: if the kernel has dropped the neighbour, it resolves it again when a
+	 * datagram takes the slow path. */
 	nlh = request_begin(nl, buf, RTM_NEWNEIGH, 0);
 	ndm = mnl_nlmsg_put_extra_header(nlh, sizeof(*ndm));
 	ndm->ndm_family = n->family;

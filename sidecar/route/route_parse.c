@@ -42,7 +42,8 @@ const struct nlmsghdr *route_next_message(const void **buf, uint32_t *len)
 	return nlh;
 }
 
-/* Walks over the attributes behind the fixed header; false: a length is wrong. */
+/* Advances *attr to the next attribute after the fixed header, or to NULL after the last one.
+ * Returns false if a length is wrong. */
 static bool next_attr(const struct nlmsghdr *nlh, uint32_t header_len, const struct nlattr **attr)
 {
 	const char *end = (const char *)nlh + nlh->nlmsg_len;
@@ -89,7 +90,8 @@ static int get_name(const struct nlattr *attr, char name[16])
 	return 0;
 }
 
-/* IFLA_INET6_CONF inside a nest: an array of enum DEVCONF_*, which newer kernels lengthen. */
+/* Reads IFLA_INET6_CONF inside a nest: an array indexed by enum DEVCONF_*, which newer kernels
+ * extend. */
 static int parse_conf6(const struct nlattr *nest, struct route_link *out)
 {
 	const struct nlattr *attr;
@@ -132,7 +134,7 @@ static int parse_link_attr(const struct nlattr *attr, struct route_link *out)
 			memcpy(out->mac, mnl_attr_get_payload(attr), 6);
 		return 0;
 	case IFLA_AF_SPEC:
-		/* AF_BRIDGE has another layout under the same number. */
+		/* AF_BRIDGE uses another layout under the same number. */
 		return out->family == AF_UNSPEC ? parse_af_spec(attr, out) : 0;
 	case IFLA_PROTINFO: return out->family == AF_INET6 ? parse_conf6(attr, out) : 0;
 	default: return 0;
@@ -200,7 +202,7 @@ int route_parse_addr(const struct nlmsghdr *nlh, struct route_addr *out)
 		if (parse_addr_attr(attr, out, local, address))
 			return -EBADMSG;
 	}
-	/* IFA_LOCAL is missing for IPv6 without a peer. */
+	/* IPv6 addresses without a peer have no IFA_LOCAL. */
 	memcpy(out->addr, is_zero(local, 16) ? address : local, 16);
 	if (memcmp(out->addr, address, 16))
 		memcpy(out->peer, address, 16);
@@ -224,7 +226,7 @@ static int parse_metrics(const struct nlattr *nest, struct route_route *out)
 			return err;
 	}
 	if (lock & (1u << RTAX_MTU))
-		out->odd = true; /* datagrams go out without DF */
+		out->odd = true; /* Linux then sends datagrams without DF */
 	return 0;
 }
 
@@ -268,7 +270,7 @@ static int parse_cacheinfo(const struct nlattr *attr, struct route_route *out, u
 	memcpy(&info, mnl_attr_get_payload(attr), sizeof(info));
 	ticks = (int32_t)info.rta_expires; /* USER_HZ */
 	if (ticks < 0 && !out->exception)
-		out->odd = true; /* over, but not collected yet: Linux passes over it */
+		out->odd = true; /* expired, but not removed yet: Linux skips it */
 	else if (ticks > 0)
 		*expires_ms = (uint32_t)ticks < UINT32_MAX / 10 ? (uint32_t)ticks * 10 : UINT32_MAX;
 	return 0;
@@ -320,8 +322,8 @@ int route_parse_route(const struct nlmsghdr *nlh, struct route_route *out, uint3
 	out->scope = rtm->rtm_scope;
 	out->table = rtm->rtm_table;
 	out->exception = rtm->rtm_flags & RTM_F_CLONED;
-	/* RTNH_F_LINKDOWN is not odd: IPv4 does not tell when it goes, and without carrier no route
-	 * of ours is fast. */
+	/* RTNH_F_LINKDOWN does not make a route odd: IPv4 does not report when it is cleared, and
+	 * without a carrier none of our routes is fast. */
 	out->odd = rtm->rtm_src_len || rtm->rtm_tos ||
 		   (rtm->rtm_flags & (RTNH_F_DEAD | RTNH_F_UNRESOLVED));
 	if (out->prefix_len > 8 * address_len(out->family))

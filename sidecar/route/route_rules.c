@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What policy rules (ip rule) mean: nothing, certain destinations or sources, or a whole family. */
+/* Determines what policy rules (ip rule) affect: nothing, certain destinations or sources, or a
+ * whole family. */
 #include <arpa/inet.h>
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
@@ -9,7 +10,7 @@
 
 #include "sidecar/route/route_table.h"
 
-/* Does a rule match datagrams of ours (fib_rule_match)? */
+/* Whether a rule matches our datagrams (fib_rule_match). */
 enum match {
 	MATCH_NEVER,
 	MATCH_SOME, /* those whose source or destination it names */
@@ -17,9 +18,9 @@ enum match {
 	MATCH_DOUBT,
 };
 
-/* What is asked about: datagrams that sockets send, or those that come in by our device. Neither
- * has a mark: a socket with SO_MARK is the kernel's, and so are ports where netfilter or tc may set
- * one. */
+/* The datagrams in question: those that sockets send, or those that arrive on our device. Neither
+ * has a mark: a socket with SO_MARK takes the kernel path, and so do ports for which netfilter or
+ * tc may set one. */
 enum direction { SENDING, COMING };
 
 static bool is_own(const struct route_input *in, uint8_t family, const uint8_t *net, uint32_t len)
@@ -35,8 +36,8 @@ static bool is_own(const struct route_input *in, uint8_t family, const uint8_t *
 	return false;
 }
 
-/* By the interfaces of the flow: what we send has loopback as input, and our device as output if
- * the socket asks for it; what comes in has our device as input. */
+/* Matches by the interfaces of the flow. Datagrams that we send have loopback as input, and our
+ * device as output if the socket asks for it. Datagrams that arrive have our device as input. */
 static enum match match_interfaces(const struct route_input *in, const struct route_rule *r,
 				   enum direction way)
 {
@@ -63,7 +64,7 @@ static enum match match_addresses(const struct route_input *in, const struct rou
 		       : r->src_len || r->dst_len ? MATCH_DOUBT
 						  : MATCH_ALL;
 	if (r->src_len && !is_own(in, r->family, r->src, r->src_len))
-		return MATCH_NEVER; /* we send from addresses of this host only */
+		return MATCH_NEVER; /* we send only from addresses of this host */
 	return r->src_len || r->dst_len ? MATCH_SOME : MATCH_ALL;
 }
 
@@ -129,14 +130,16 @@ static void add_table(struct route_policy *p, const struct route_rule *r)
 		p->table[p->table_cnt++] = r->table;
 }
 
-/* A rule for some destinations or sources. False: more of them than there is room for. */
+/* Records the destinations or sources that a rule names. Returns false if there is no room for
+ * more, or if an IPv6 rule names only sources. */
 static bool select_by(struct route_policy *p, const struct route_rule *r)
 {
 	const bool by_dst = r->dst_len;
 	uint32_t *cnt = by_dst ? &p->dst_cnt : &p->src_cnt;
 	struct route_selected *to = by_dst ? p->dst : p->src;
 
-	/* IPv6 chooses a source by looking the destination up first, and may look again. */
+	/* To choose a source, IPv6 first looks the destination up, and may look it up again with
+	 * the chosen source. */
 	if ((!by_dst && r->family == AF_INET6) || *cnt == ROUTE_MAX_SELECTED)
 		return false;
 	to += (*cnt)++;
@@ -149,7 +152,8 @@ struct progress {
 	bool local, main;
 };
 
-/* One rule that may match. False: it, and what follows, is not evaluated. */
+/* Evaluates one rule that may match. Returns false if this rule and those that follow are not
+ * evaluated. */
 static bool step(struct route_policy *p, struct progress *at, const struct route_rule *r,
 		 enum match m)
 {
@@ -160,7 +164,7 @@ static bool step(struct route_policy *p, struct progress *at, const struct route
 	if (!at->local)
 		return false;
 	if (m != MATCH_ALL && asks_plainly(r, RT_TABLE_MAIN))
-		return true; /* asked a little sooner than it would be anyway */
+		return true; /* main is asked a little earlier than it would be anyway */
 	if (m == MATCH_SOME || (m == MATCH_DOUBT && !r->invert && (r->dst_len || r->src_len))) {
 		blame(p, r);
 		return select_by(p, r);
@@ -199,10 +203,10 @@ void route_policy_judge(const struct route_input *in, uint8_t family, struct rou
 		if (m == MATCH_NEVER || r->action == FR_ACT_NOP)
 			continue;
 		add_table(p, r);
-		if (at.main && !done) /* for what main does not know */
+		if (at.main && !done) /* for destinations without a route in main */
 			p->fallback = m == MATCH_ALL && asks_plainly(r, RT_TABLE_DEFAULT);
 		if (at.main || done) {
-			done = true; /* the rest only lends its tables */
+			done = true; /* of the remaining rules only the tables matter */
 			continue;
 		}
 		done = !step(p, &at, r, m);

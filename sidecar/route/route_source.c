@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// Which source address Linux chooses where a route does not say.
+/* Determines which source address Linux chooses if a route does not name one. */
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 
 static const uint8_t zero[16];
 
-/* inet_ifa_match */
+/* As inet_ifa_match. */
 static bool is_on_link(const struct route_addr *a, const uint8_t *gateway)
 {
 	const uint8_t *around = memcmp(a->peer, zero, 4) ? a->peer : a->addr;
@@ -32,8 +32,8 @@ bool route_source4(const struct route_input *in, const struct route_route *r, ui
 		if (a->family != AF_INET || a->ifindex != in->ifindex ||
 		    (a->flags & IFA_F_SECONDARY))
 			continue;
-		/* Whether Linux takes one of host scope depends on route_localnet, which is not
-		 * mirrored. */
+		/* Whether Linux uses an address of host scope depends on route_localnet, which is
+		 * not mirrored. */
 		if (a->scope >= RT_SCOPE_HOST && r->scope >= RT_SCOPE_LINK)
 			return false;
 		if (a->scope > r->scope)
@@ -47,15 +47,16 @@ bool route_source4(const struct route_input *in, const struct route_route *r, ui
 			break;
 		}
 	}
-	/* None on our device: Linux searches the others in the order of their creation, which is
-	 * not mirrored. */
+	/* If our device has none, Linux searches the other devices in the order of their creation,
+	 * which is not mirrored. */
 	if (!found)
 		return false;
 	memcpy(src, found->addr, 4);
 	return true;
 }
 
-/* Classes that the kernel's default address label table (net/ipv6/addrlabel.c) tells apart. */
+/* Returns the address's class in the kernel's default address label table
+ * (net/ipv6/addrlabel.c). */
 static int label(struct route_key k)
 {
 	if (!k.hi)
@@ -82,16 +83,16 @@ static bool has_scope(struct route_key k, bool link)
 	return route_is_link_local(k) == link;
 }
 
-/* Candidates differ in what rules between scope and longest prefix look at: labels, home addresses,
- * privacy. */
+/* Returns true if two candidates differ in something that the rules between scope and longest
+ * prefix compare: labels, home addresses, privacy. */
 static bool differ(const struct route_addr *a, const struct route_addr *b)
 {
 	return (a->flags ^ b->flags) & (IFA_F_TEMPORARY | IFA_F_HOMEADDRESS) ||
 	       label(route_key(AF_INET6, a->addr)) != label(route_key(AF_INET6, b->addr));
 }
 
-/* ipv6_dev_get_saddr, rules 2 (scope), 3 (deprecated), 5 (device); where 4, 6 or 7 would decide,
- * the set is left empty. */
+/* Applies rules 2 (scope), 3 (deprecated) and 5 (device) of ipv6_dev_get_saddr. If rule 4, 6 or 7
+ * would decide, leaves the set empty. */
 static void collect(const struct route_input *in, bool link, struct route_sources *out)
 {
 	const struct route_addr *first = NULL;
@@ -106,10 +107,11 @@ static void collect(const struct route_input *in, bool link, struct route_source
 
 			if (a->family != AF_INET6 || !has_scope(k, link))
 				continue;
+			/* Only the device's own addresses reach link-local destinations. */
 			if (link && a->ifindex != in->ifindex)
-				continue; /* only the device's own reach link-local destinations */
+				continue;
 			if (a->flags & IFA_F_OPTIMISTIC)
-				return; /* may or may not be used yet */
+				return; /* it may or may not be in use already */
 			if (a->flags & IFA_F_TENTATIVE)
 				continue;
 			if (pass == 0) {

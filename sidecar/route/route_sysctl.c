@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* A number from 0 to 255, or -1. */
+/* Returns the number in the file, from 0 to 255, or -1 if it cannot be read or is another one. */
 static int read_number(const char *root, const char *name)
 {
 	char path[256], text[16];

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside sidecar/route: what route_build.c makes and route.c reads.
+ * Private to sidecar/route: the table that route_build.c makes and route.c reads.
  *
  * Addresses are 128-bit keys (hi, lo) in host order; IPv4 fills the upper 32 bits of hi. A fib is
- * one hash table of prefixes of every length and the list of lengths present, longest first: a
- * lookup probes once for each. The local table is folded in: Linux asks it first, so main's
- * prefixes inside one of its prefixes are left out.
+ * one hash table of prefixes of every length, and a list of the lengths present, longest first. A
+ * lookup probes once per length. The local table is merged in: Linux asks it first, so prefixes of
+ * main that lie inside one of its prefixes are left out.
  */
 #ifndef SIDECAR_ROUTE_ROUTE_TABLE_H
 #define SIDECAR_ROUTE_ROUTE_TABLE_H
@@ -16,14 +16,14 @@
 
 #define ROUTE_NONE UINT32_MAX
 
-/* Two words, so that masking and comparing are two operations each. */
+/* Two words, so that masking and comparing take two operations each. */
 struct route_key {
 	uint64_t hi, lo;
 };
 
 struct route_slot {
 	struct route_key key;
-	uint32_t len; /* bits; ROUTE_NONE: free */
+	uint32_t len; /* bits; ROUTE_NONE if the slot is free */
 	uint32_t value;
 };
 
@@ -57,8 +57,8 @@ struct route_entry {	 /* what a prefix leads to */
 	uint8_t verdict; /* enum route_verdict, or ROUTE_THROW */
 	uint8_t hop_limit;
 	uint16_t mtu;
-	uint32_t neigh; /* index, ROUTE_NEIGH_DST, or ROUTE_NONE: gateway not resolved */
-	bool has_src;	/* else IPv4: no source; IPv6: see route_sources */
+	uint32_t neigh; /* index; ROUTE_NEIGH_DST; or ROUTE_NONE if the gateway is not resolved */
+	bool has_src;	/* if false: for IPv4 no source fits, for IPv6 see route_sources */
 	bool has_gateway;
 	bool origin; /* IPv4: Linux accepts sources inside the prefix */
 	uint8_t gateway_family;
@@ -66,8 +66,8 @@ struct route_entry {	 /* what a prefix leads to */
 	uint8_t gateway[16];
 };
 
-/* IPv6 source addresses between which only the longest common prefix with the destination decides.
- * None: doubtful. */
+/* IPv6 source addresses from which only the longest common prefix with the destination selects.
+ * Empty if the selection is uncertain. */
 struct route_sources {
 	uint32_t cnt;
 	struct {
@@ -83,20 +83,23 @@ struct route_selected { /* a prefix that a policy rule names */
 	uint8_t len, addr[16];
 };
 
-/* What the policy rules of a family come to for datagrams of ours: no mark, no interface asked for.
- * route_rules.c */
+/* Effect of a family's policy rules on our datagrams, which have no mark and no requested
+ * interface. See route_rules.c. */
 struct route_policy {
-	bool slow;	  /* every destination */
-	bool fallback;	  /* what main does not know is looked up in table default, then nowhere */
-	uint32_t min_len; /* shorter routes of main are passed over */
+	bool slow; /* every destination is slow */
+	/* destinations without a route in main are looked up in table default, and then nowhere */
+	bool fallback;
+	uint32_t min_len; /* shorter routes of main are skipped */
 	uint32_t dst_cnt, src_cnt, table_cnt;
-	struct route_selected dst[ROUTE_MAX_SELECTED]; /* destinations that are another table's */
-	struct route_selected src[ROUTE_MAX_SELECTED]; /* sockets with such an address are */
-	uint32_t table[ROUTE_MAX_SELECTED];	       /* tables that are asked, too */
-	const struct route_rule *why; /* the first rule that makes something slow, or NULL */
+	/* destinations that another table may decide */
+	struct route_selected dst[ROUTE_MAX_SELECTED];
+	/* source addresses for which another table may decide */
+	struct route_selected src[ROUTE_MAX_SELECTED];
+	uint32_t table[ROUTE_MAX_SELECTED]; /* other tables that are asked */
+	const struct route_rule *why;	    /* the first rule that makes something slow, or NULL */
 };
 void route_policy_judge(const struct route_input *in, uint8_t family, struct route_policy *out);
-/* As ip-rule(8) shows it. */
+/* Writes the rule as ip-rule(8) shows it. */
 void route_rule_text(const struct route_rule *r, char *text, size_t len);
 
 #define ROUTE_FILTER_BITS 4096
@@ -108,7 +111,7 @@ void route_rule_text(const struct route_rule *r, char *text, size_t len);
 struct route_table {
 	struct route_fib fib[2];     /* local and main; IPv4, IPv6 */
 	struct route_fib fallback;   /* IPv4, table default */
-	struct route_entry *entries; /* [0]: no route */
+	struct route_entry *entries; /* [0] means no route */
 	uint32_t entry_cnt;
 	struct route_map own[2]; /* value: ROUTE_OWN_* */
 	struct route_map neigh_map[2];
@@ -119,7 +122,7 @@ struct route_table {
 	struct route_selected src_slow[2]
 				      [ROUTE_MAX_SELECTED]; /* sources that a policy rule names */
 	uint32_t src_slow_cnt[2];
-	bool origin_all; /* any source may be invalid; else those whose bit is set */
+	bool origin_all; /* any source may be invalid; otherwise only those whose bit is set */
 	uint64_t origin_filter[ROUTE_FILTER_BITS / 64];
 	bool excludes6; /* some IPv6 sources are excluded: entries with ROUTE_SLOW_RULES */
 	char note[ROUTE_NOTE_LEN];
@@ -174,8 +177,8 @@ static inline uint64_t route_mix(uint64_t a, uint64_t b)
 	return (uint64_t)p ^ (uint64_t)(p >> 64);
 }
 
-/* As key_hash_of() (sidecar/port): both factors are secret, or whoever chooses a neighbour's
- * address could make one of them 0, and all such addresses collide. */
+/* Like key_hash_of() (sidecar/port). Both factors are secret: otherwise somebody who chooses a
+ * neighbour's address could make one factor 0, and all such addresses would collide. */
 static inline uint32_t route_map_hash(const struct route_map *m, struct route_key key, uint32_t len)
 {
 	const uint64_t *secret = m->secret->word;
@@ -198,7 +201,7 @@ static inline uint32_t route_map_find(const struct route_map *m, struct route_ke
 	}
 }
 
-/* The filter's bit for an IPv4 source, host order. */
+/* Returns the filter's bit for an IPv4 source in host order. */
 static inline uint32_t route_filter_bit(uint32_t addr)
 {
 	return (addr * 0x9e3779b1u) >> 20;
@@ -218,10 +221,10 @@ static inline uint32_t route_fib_find(const struct route_fib *f, struct route_ke
 
 /* route_source.c */
 
-/* The IPv4 source that Linux takes for a route without prefsrc (inet_select_addr); false: none, or
- * doubtful. */
+/* Writes the IPv4 source that Linux uses for a route without prefsrc (inet_select_addr). Returns
+ * false if there is none or it is uncertain. */
 bool route_source4(const struct route_input *in, const struct route_route *r, uint8_t src[16]);
-/* The IPv6 sources for destinations of global and of link-local scope. */
+/* Writes the IPv6 sources for destinations of global and of link-local scope. */
 void route_source6(const struct route_input *in, struct route_sources *global,
 		   struct route_sources *link);
 
