@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside sidecar/packet and its tests: unaligned loads, summing of short pieces, and the variants
- * behind checksum_partial and checksum_copy.
+ * Private to sidecar/packet and its tests: unaligned loads, sums of short pieces, and the variants
+ * that implement checksum_partial and checksum_copy.
  *
- * How it sums: a 64-bit accumulator takes 32-bit halves and cannot overflow below 2^32 of them;
- * folding it is exact.
+ * Summing: 32-bit halves are added to a 64-bit accumulator, which cannot overflow with fewer than
+ * 2^32 of them; folding it is exact.
  *
- * How it copies from memory that another process may change: each value is loaded once
- * (CHECKSUM_ONCE keeps the compiler from loading again), and the very register that is summed is
- * stored. Where two loads overlap, to avoid loops over the last bytes, the one that is stored last
- * is the one whose bytes are summed.
+ * Copying from memory that another process may change: each value is loaded once (CHECKSUM_ONCE
+ * keeps the compiler from loading it again), and the same register is summed and stored. Where two
+ * loads overlap, to avoid loops over the last bytes, the sum uses the bytes of the one that is
+ * stored last.
  */
 #ifndef SIDECAR_PACKET_CHECKSUM_INTERNAL_H
 #define SIDECAR_PACKET_CHECKSUM_INTERNAL_H
@@ -26,7 +26,8 @@
 extern "C" {
 #endif
 
-/* The value now in the register is the value: not to be loaded from memory again. Costs nothing. */
+/* Makes the compiler use the value that is in the register now, and not load it from memory again.
+ * Costs nothing. */
 #define CHECKSUM_ONCE(x) __asm__ volatile("" : "+r"(x))
 
 static inline uint16_t checksum_load16(const void *p)
@@ -73,7 +74,7 @@ static inline uint64_t checksum_add64(uint64_t sum, uint64_t x)
 	return sum + (uint32_t)x + (x >> 32);
 }
 
-/* 64 to 32 bits, twice because the first round may carry. */
+/* Folds 64 to 32 bits, in two rounds because the first may carry. */
 static inline uint32_t checksum_fold64(uint64_t sum)
 {
 	sum = (uint32_t)sum + (sum >> 32);
@@ -82,7 +83,8 @@ static inline uint32_t checksum_fold64(uint64_t sum)
 
 #define CHECKSUM_SHORT_MAX 32u
 
-/* n < 8 bytes and zeros behind. Overlapping bytes are equal, so or-ing them is harmless. */
+/* Returns n < 8 bytes followed by zeros. Overlapping bytes are equal, so or-ing them is
+ * harmless. */
 static inline uint64_t checksum_gather7(const uint8_t *p, size_t n)
 {
 	if (n >= 4)
@@ -93,8 +95,8 @@ static inline uint64_t checksum_gather7(const uint8_t *p, size_t n)
 	return 0;
 }
 
-/* Where the overlapping bytes differ (the source changed), the or-ed value is neither; so that is
- * what is stored. */
+/* The same while copying. Where overlapping bytes differ because the source has changed, the or-ed
+ * value equals neither of them; therefore the or-ed value is stored. */
 static inline uint64_t checksum_gather7_copy(uint8_t *d, const uint8_t *p, size_t n)
 {
 	uint64_t v;
@@ -121,8 +123,8 @@ static inline uint64_t checksum_gather7_copy(uint8_t *d, const uint8_t *p, size_
 	return 0;
 }
 
-/* n <= CHECKSUM_SHORT_MAX. The last 1 to 8 bytes come as the top of the last 8, shifted to where a
- * word would begin. */
+/* n <= CHECKSUM_SHORT_MAX. The last 1 to 8 bytes are the top of the last 8, shifted down to the
+ * start of a word. */
 static inline uint64_t checksum_short(const uint8_t *p, size_t n)
 {
 	uint64_t sum;
@@ -148,8 +150,8 @@ static inline uint64_t checksum_copy8(uint8_t *d, const uint8_t *p)
 	return x;
 }
 
-/* The last 8 bytes are stored first, so that the whole words overwrite what overlaps and is not in
- * the last one's sum. */
+/* The last 8 bytes are stored first. The whole words then overwrite the overlapping bytes, which
+ * the sum of the last ones does not include. */
 static inline uint64_t checksum_short_copy(uint8_t *d, const uint8_t *p, size_t n)
 {
 	uint64_t sum;
@@ -166,8 +168,8 @@ static inline uint64_t checksum_short_copy(uint8_t *d, const uint8_t *p, size_t 
 	return sum;
 }
 
-/* n >= CHECKSUM_SHORT_MAX. The baseline's are 16-byte vectors (SSE2, NEON); the others need the CPU
- * that they name. */
+/* n >= CHECKSUM_SHORT_MAX. The baseline variant uses 16-byte vectors (SSE2, NEON); the others need
+ * the CPU feature that they name. */
 uint64_t checksum_long_baseline(const uint8_t *p, size_t n);
 uint64_t checksum_long_copy_baseline(uint8_t *d, const uint8_t *p, size_t n);
 #ifdef __x86_64__
@@ -175,8 +177,8 @@ uint64_t checksum_long_avx2(const uint8_t *p, size_t n);
 uint64_t checksum_long_copy_avx2(uint8_t *d, const uint8_t *p, size_t n);
 #endif
 
-/* Any n: the whole job but for the start value, in line so that a short piece costs its caller no
- * call. */
+/* Sums any n bytes, without a start value. Inline, so that a short piece costs its caller no
+ * function call. */
 static inline uint64_t checksum_sum64(const uint8_t *p, size_t n)
 {
 	if (n <= CHECKSUM_SHORT_MAX)

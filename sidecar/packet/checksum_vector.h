@@ -6,9 +6,9 @@
  *   VECTOR_NAME(x)   x with the variant's suffix
  *   VECTOR_ONCE(v)   CHECKSUM_ONCE for a vector register
  *
- * The trick: per 64-bit lane, `all` is the sum of the words modulo 2^64 and `high` that of their
- * upper halves, which is exact. The sum of the lower halves is then all - (high << 32), exact again
- * since it is below 2^64: three operations a vector instead of four.
+ * In each 64-bit lane, `all` is the sum of the words modulo 2^64, and `high` is the sum of their
+ * upper halves, which is exact. The sum of the lower halves is then all - (high << 32), which is
+ * exact since it is below 2^64. This takes three operations per vector instead of four.
  */
 
 typedef uint64_t VECTOR_NAME(vec) __attribute__((vector_size(VECTOR_SIZE)));
@@ -36,9 +36,9 @@ VECTOR_INLINE void VECTOR_NAME(take)(VECTOR_NAME(vec) * v, uint8_t *d, const uin
 }
 
 /*
- * The last vector of n bytes reaches back over bytes that belong to whole vectors: mask those. If n
- * is odd, its even bytes sit in odd places; multiplying the sum by 256 puts that right modulo
- * 65535.
+ * Sums the last vector of n bytes. It reaches back over bytes that belong to whole vectors, which
+ * are masked. If n is odd, its even bytes are in odd places; multiplying the sum by 256 corrects
+ * that modulo 65535.
  */
 VECTOR_INLINE void VECTOR_NAME(last)(VECTOR_NAME(vec) * sum, const VECTOR_NAME(vec) * v, size_t n)
 {
@@ -51,7 +51,8 @@ VECTOR_INLINE void VECTOR_NAME(last)(VECTOR_NAME(vec) * sum, const VECTOR_NAME(v
 	*sum = ((mask & 0xffffffff) + (mask >> 32)) << (8 * (n & 1));
 }
 
-/* The last vector goes first: in a copy the whole ones overwrite what it holds of theirs. */
+/* The last vector is stored first: in a copy the whole vectors then overwrite the bytes that belong
+ * to them. */
 VECTOR_INLINE uint64_t VECTOR_NAME(sum)(uint8_t *d, const uint8_t *p, size_t n)
 {
 	const size_t end = (n - 1) / VECTOR_SIZE * VECTOR_SIZE;

@@ -75,9 +75,9 @@ static uint16_t load_be16(const uint8_t *p)
 }
 
 /*
- * The UDP header at l4, with ip_payload bytes of IP payload. The kernel's __udp4_lib_rcv and
- * __udp6_lib_rcv trim to the UDP length, and the latter takes a length of 0 for a jumbogram's, even
- * where there is no jumbo option.
+ * Checks the UDP header at l4 and fills the rest of *out. ip_payload: bytes of IP payload. The
+ * kernel's __udp4_lib_rcv and __udp6_lib_rcv trim to the UDP length, and the latter treats a length
+ * of 0 as that of a jumbogram, even if there is no jumbo option.
  */
 static inline enum packet_verdict parse_udp(const uint8_t *l4, uint32_t ip_payload, uint16_t l4_off,
 					    struct packet_info *out)
@@ -98,15 +98,17 @@ static inline enum packet_verdict parse_udp(const uint8_t *l4, uint32_t ip_paylo
 	out->payload_off = (uint16_t)(l4_off + UDP_LEN);
 	out->payload_len = (uint16_t)(udp_len - UDP_LEN);
 	out->zero = 0;
-	/* One store: two could not be forwarded to the one load of whoever hashes them. */
+	/* One store: the CPU could not forward two stores to the single load that hashes the
+	 * ports. */
 	out->ports_be = checksum_load32(l4);
 	return PACKET_UDP;
 }
 
-/* What ip_route_input_slow looks at twice; of 240/4 that is the last address alone. */
+/* Judges addresses that ip_route_input_slow treats specially; of 240/4 that is only the last
+ * address. */
 static inline enum packet_verdict judge_addrs4(uint32_t src, uint32_t dst)
 {
-	/* 1.0.0.0 to 223.255.255.255 without 127/8 is what there is but for curiosities. */
+	/* Almost all datagrams have addresses from 1.0.0.0 to 223.255.255.255 without 127/8. */
 	if (likely(src - 0x01000000u < 0xdf000000u && src >> 24 != 127 &&
 		   dst - 0x01000000u < 0xdf000000u && dst >> 24 != 127))
 		return PACKET_UDP;
@@ -128,7 +130,7 @@ static inline bool ip4_checksum_good(const uint8_t *ip)
 	return checksum_fold(checksum_fold64(sum)) == 0xffff;
 }
 
-/* What is wrong with the first byte: the version, or a header length other than 20. */
+/* Returns what is wrong with the first byte: the version, or a header length other than 20. */
 static enum packet_verdict judge_version4(uint8_t version_ihl)
 {
 	if (version_ihl >> 4 != 4)
@@ -172,7 +174,8 @@ static enum packet_verdict parse4(const uint8_t *ip, uint32_t avail, struct pack
 	return parse_udp(ip + IP4_LEN, total_len - IP4_LEN, ETH_LEN + IP4_LEN, out);
 }
 
-/* ::, ::1 and v4-mapped, which a dual-stack socket could not tell from an IPv4 peer. */
+/* Returns true for ::, ::1 and v4-mapped addresses, which a dual-stack socket could not distinguish
+ * from an IPv4 peer. */
 static inline bool is_martian6(const union packet_addr *addr)
 {
 	uint32_t high, low;
@@ -242,8 +245,8 @@ enum packet_verdict packet_parse(const void *frame, uint32_t len, struct packet_
 	return parse6(eth + ETH_LEN, len - ETH_LEN, out);
 }
 
-/* Pseudo-header, from the very addresses that info holds: IPv4's are followed by zeros, which add
- * nothing. */
+/* Sums the pseudo-header from the addresses in info. IPv4 addresses are followed by zeros, which
+ * add nothing. */
 static inline uint64_t pseudo_sum(const struct packet_info *info)
 {
 	uint64_t sum =
@@ -274,7 +277,7 @@ enum packet_verdict packet_verify(const void *frame, struct packet_info *info,
 								     : PACKET_DROP_UDP_CHECKSUM;
 }
 
-/* 64 x 64 to 128 bits, folded: what wyhash is made of. */
+/* Multiplies 64 x 64 to 128 bits and folds the product, as in wyhash. */
 static inline uint64_t mix(uint64_t a, uint64_t b)
 {
 	unsigned __int128 product = (unsigned __int128)a * b;
