@@ -12,7 +12,7 @@ static uint32_t *slot_at(const struct key_hash *h, uint32_t i, unsigned int word
 	return h->slot + (size_t)i * (words + 1);
 }
 
-/* The key's slot, or the empty one where it belongs. */
+/* Returns the key's slot, or the empty slot where it belongs. */
 static uint32_t find_slot(const struct key_hash *h, const uint64_t *secret, const uint32_t *key,
 			  unsigned int words)
 {
@@ -28,7 +28,7 @@ static int resize(struct key_hash *h, const uint64_t *secret, unsigned int words
 	size_t slot_size = (words + 1) * sizeof(*h->slot);
 	struct key_hash to = {.mask = slots - 1, .cnt = h->cnt};
 
-	/* A line for each four IPv4 slots. */
+	/* Aligned so that four IPv4 slots share a cache line. */
 	if (posix_memalign((void **)&to.slot, 64, slots * slot_size))
 		return -ENOMEM;
 	memset(to.slot, 0, slots * slot_size);
@@ -85,7 +85,7 @@ void key_hash_delete(struct key_hash *h, const uint64_t *secret, const uint32_t 
 		if (!next[words])
 			break;
 		home = key_hash_of(secret, next, words) & h->mask;
-		/* It may move back to the hole unless its home lies after the hole. */
+		/* The entry may move back to the hole unless its home slot comes after the hole. */
 		if (((i - home) & h->mask) < ((i - hole) & h->mask))
 			continue;
 		memcpy(slot_at(h, hole, words), next, (words + 1) * sizeof(*next));
@@ -93,7 +93,7 @@ void key_hash_delete(struct key_hash *h, const uint64_t *secret, const uint32_t 
 	}
 	slot_at(h, hole, words)[words] = 0;
 	h->cnt--;
-	/* Without memory for the smaller table the larger one does as well. */
+	/* If there is no memory for the smaller table, the larger one stays. */
 	if (h->mask + 1 > MIN_SLOTS && h->cnt < (h->mask + 1) / 8)
 		(void)resize(h, secret, words, (h->mask + 1) / 2);
 }

@@ -13,18 +13,19 @@
 
 #define PORTS 65536
 
-/* A value: what one key leads to. 0: nothing. */
-#define VALUE_NUMBER	 (PORT_SOCK_MAX - 1) /* of the socket, or of the group */
+/* A value says where a key leads: the number of a socket or group, and flags. 0 if it leads
+ * nowhere. */
+#define VALUE_NUMBER	 (PORT_SOCK_MAX - 1) /* number of the socket, or of the group */
 #define VALUE_GROUP	 (1u << 24)
 #define VALUE_USED	 (1u << 25)
 #define VALUE_RANK_SHIFT 26
 #define VALUE_RANK	 (3u << VALUE_RANK_SHIFT)
 #define VALUE_ALL	 (VALUE_NUMBER | VALUE_GROUP | VALUE_USED | VALUE_RANK)
-/* An entry of the port array: the wildcard's value, and: */
+/* An entry of the port array holds the wildcard's value and these flags. */
 #define ENTRY_SPECIFIC	(1u << 28)
 #define ENTRY_CONNECTED (1u << 29)
 
-/* What Linux's score adds within a step of the lookup. */
+/* What a property adds to Linux's score within a step of the lookup. */
 #define RANK_DEVICE 2
 #define RANK_FAMILY 1
 #define RANKS	    4
@@ -33,26 +34,28 @@ enum { V4, V6, FAMILIES };
 enum kind { SPECIFIC, CONNECTED, WILDCARD };
 
 struct port_table {
-	/* By host order, so that neighbouring ports share lines. */
+	/* Indexed by the port in host order, so that neighbouring ports share cache lines. */
 	uint32_t entry[FAMILIES][PORTS];
 	struct key_hash keys[FAMILIES]; /* specific and connected */
 	struct share_set shares;
 	uint64_t secret[KEY_HASH_SECRETS];
 	uint32_t size;
-	/* What lookups do not touch. */
-	uint32_t *key_cnt[FAMILIES][WILDCARD]; /* [port]: distinct keys; NULL until there is one */
-	struct key_hash standby[FAMILIES][RANKS - 1]; /* values that a higher rank hides */
+	/* Lookups do not use the fields below. */
+	/* [port], number of distinct keys; NULL until there is one */
+	uint32_t *key_cnt[FAMILIES][WILDCARD];
+	/* values that are hidden by one of a higher rank */
+	struct key_hash standby[FAMILIES][RANKS - 1];
 };
 
 /* --- where a key goes --- */
 
-/* One place where a key is looked up: a dual-stack wildcard has two. */
+/* A place where a key is looked up. A dual-stack wildcard has two. */
 struct place {
 	int family;
 	enum kind kind;
 	unsigned int rank;
 	uint16_t port;
-	/* as lookup_4 and lookup_6 build them; wildcard: addresses 0 */
+	/* as lookup_4 and lookup_6 build them; the addresses of a wildcard are 0 */
 	uint32_t word[KEY_HASH_WORDS_MAX];
 };
 
@@ -102,7 +105,8 @@ static struct place place_of(const struct port_key *key)
 	return p;
 }
 
-/* A dual-stack wildcard's second place: behind AF_INET ones. */
+/* Writes a dual-stack wildcard's second place, which ranks after AF_INET ones. Returns false if the
+ * key has no second place. */
 static bool dual_place_of(const struct port_key *key, struct place *p)
 {
 	if (key->local.family != AF_INET6 || key->v6only || port_key_connected(key) ||
@@ -118,7 +122,7 @@ static bool dual_place_of(const struct port_key *key, struct place *p)
 	return true;
 }
 
-/* --- values at a place: the one in front ... --- */
+/* --- values at a place: the one in front --- */
 
 static unsigned int rank_of(uint32_t value)
 {
@@ -152,8 +156,8 @@ static int front_reserve(struct port_table *t, const struct place *p)
 	return key_hash_reserve(&t->keys[p->family], t->secret, words_of[p->family]);
 }
 
-/* A value where there was one or where front_reserve made room; or 0, the last of this key has
- * gone. */
+/* Sets the value in front. There must have been one, or front_reserve must have made room. value 0:
+ * the last socket of this key is gone. */
 static void front_set(struct port_table *t, const struct place *p, uint32_t value)
 {
 	uint32_t *entry = &t->entry[p->family][p->port];
@@ -174,7 +178,7 @@ static void front_set(struct port_table *t, const struct place *p, uint32_t valu
 	}
 }
 
-/* --- ... and those that it hides --- */
+/* --- values at a place: those that the one in front hides --- */
 
 static uint32_t standby_get(const struct port_table *t, const struct place *p, unsigned int rank)
 {
@@ -197,7 +201,8 @@ static void standby_set(struct port_table *t, const struct place *p, unsigned in
 		key_hash_delete(h, t->secret, p->word, words_of[p->family]);
 }
 
-/* Takes out the highest that was hidden behind `rank`; 0: none. */
+/* Removes and returns the highest value that was hidden behind `rank`; returns 0 if there is
+ * none. */
 static uint32_t standby_pop(struct port_table *t, const struct place *p, unsigned int rank)
 {
 	while (rank-- > 0) {
@@ -257,7 +262,7 @@ static int value_remove(struct port_table *t, uint32_t *value, uint32_t sock)
 	return ret;
 }
 
-/* The first socket of its rank at this place, which has value `front` in front. */
+/* Adds the first socket of its rank at this place. front: the value that is in front now. */
 static int place_open(struct port_table *t, const struct place *p, uint32_t front, uint32_t sock)
 {
 	uint32_t value = value_of(sock, 0, p->rank);
@@ -325,7 +330,8 @@ struct port_table *port_table_create(void)
 		return NULL;
 	memset(t, 0, sizeof(*t));
 	share_set_init(&t->shares);
-	/* 64 bytes are never cut short, and fail only where the kernel has no getrandom. */
+	/* getrandom never returns fewer than 64 bytes, and fails only if the kernel does not
+	 * support it. */
 	if (getrandom(t->secret, sizeof(t->secret), 0) != sizeof(t->secret)) {
 		free(t);
 		return NULL;
@@ -384,7 +390,8 @@ int port_table_remove(struct port_table *t, const struct port_key *key, uint32_t
 	return 0;
 }
 
-/* The value of the connected key, else of the specific one; 0: neither. */
+/* Returns the value of the connected key, otherwise that of the specific one, or 0 if there is
+ * neither. */
 static uint32_t lookup_4(const struct port_table *t, const struct port_tuple *d, uint32_t entry)
 {
 	uint32_t word[KEY_HASH_WORDS_4] = {0};
@@ -430,7 +437,7 @@ static inline uint32_t pick_sock(const struct port_table *t, uint32_t value, uin
 	return value & VALUE_USED ? value & VALUE_NUMBER : PORT_NONE;
 }
 
-/* Not inline: the common case, a wildcard alone, then has no registers to save. */
+/* Not inline, so that the common case, a single wildcard, has no registers to save. */
 static __attribute__((noinline)) uint32_t lookup_keyed(const struct port_table *t,
 						       const struct port_tuple *d, uint32_t entry)
 {

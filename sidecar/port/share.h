@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Groups: several sockets under one key, which share its datagrams by flow hash as Linux does it
- * (net/core/sock_reuseport.c): the members are an array, a flow's place in it is
+ * Groups of several sockets under one key, which share its datagrams by flow hash as in Linux
+ * (net/core/sock_reuseport.c): the members are an array, a flow's index in it is
  * reciprocal_scale(hash, member_cnt), and the last member takes the place of one that leaves. As in
  * Linux, about half of the flows move when a member joins.
  *
- * Choosing costs one array access; adding and removing are linear in the size of the group.
- * Threads: one owner.
+ * Choosing a member costs one array access; adding and removing take time linear in the size of the
+ * group. A set belongs to one thread.
  */
 #ifndef SIDECAR_PORT_SHARE_H
 #define SIDECAR_PORT_SHARE_H
@@ -20,7 +20,8 @@ extern "C" {
 struct share {
 	uint32_t *member; /* sockets; NULL if this number is free */
 	uint32_t member_cnt;
-	uint32_t room; /* in member[]; of a free number: the next free one, or UINT32_MAX */
+	/* room in member[]; if this number is free, the next free number, or UINT32_MAX */
+	uint32_t room;
 };
 
 struct share_set {
@@ -35,9 +36,10 @@ void share_set_init(struct share_set *set);
 void share_set_free(struct share_set *set);
 /* Makes a group of one. Returns 0 with its number, below 2^24, in *group, or -ENOMEM. */
 int share_create(struct share_set *set, uint32_t sock, uint32_t *group);
-/* Returns 0; or -EEXIST or -ENOMEM, and nothing has changed. */
+/* Adds a member. Returns 0; or -EEXIST or -ENOMEM, and then nothing has changed. */
 int share_add(struct share_set *set, uint32_t group, uint32_t sock);
-/* Returns 0 or -ENOENT. The last member cannot be removed: destroy the group. */
+/* Removes a member. Returns 0 or -ENOENT. The last member must not be removed: destroy the
+ * group. */
 int share_remove(struct share_set *set, uint32_t group, uint32_t sock);
 void share_destroy(struct share_set *set, uint32_t group);
 
