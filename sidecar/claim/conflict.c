@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Linux lets several sockets share a port (SO_REUSEADDR, SO_REUSEPORT). If one of them does not use
- * udplane, datagrams that are its by Linux's lookup must reach it: then ours stay with the kernel,
- * too, until it is gone.
+ * Linux allows several sockets to share a port (SO_REUSEADDR, SO_REUSEPORT). If one of them does
+ * not use udplane, datagrams that Linux's lookup assigns to it must reach it. Our sockets that
+ * share the port with it then take the kernel path as well, until it is gone.
  */
 #include "sidecar/claim/claim.h"
 #include <arpa/inet.h>
@@ -16,8 +16,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define DIAG_ESTABLISHED 1     /* TCP_ESTABLISHED: a connected UDP socket */
-#define ANSWER_LEN	 32768 /* netlink fills no more in one go of a dump */
+#define DIAG_ESTABLISHED 1     /* TCP_ESTABLISHED, the state of a connected UDP socket */
+#define ANSWER_LEN	 32768 /* bytes; netlink fills no more per read of a dump */
 
 int claim_diag_open(struct claim_diag *d)
 {
@@ -89,16 +89,18 @@ bool claim_overlaps(const struct claim_other *o, const struct claim *c, int ifin
 		return false;
 	if (!((c4 && o4) || (c6 && o6)))
 		return false;
+	/* Among wildcards an AF_INET socket takes precedence over a dual-stack one. */
 	if (o_wild)
-		return c_wild && !(cl->family == AF_INET &&
-				   ol->family == AF_INET6); /* AF_INET beats a dual-stack socket */
+		return c_wild && !(cl->family == AF_INET && ol->family == AF_INET6);
 	if (c_wild)
-		return true; /* a specific address beats a wildcard */
+		return true; /* a specific address takes precedence over a wildcard */
 	if (!udplane_addr_same_ip(ol, cl))
 		return false;
+	/* With the same address, ours takes precedence only if it is connected, and o is not
+	 * connected to the same peer. */
 	if (!port_key_connected(&c->key))
-		return true; /* same address: only our being connected beats it, */
-	return udplane_addr_equal(&o->peer, &c->key.peer); /* but with one's own peer */
+		return true;
+	return udplane_addr_equal(&o->peer, &c->key.peer);
 }
 
 void claim_other_text(const struct claim_other *o, char *out, size_t size)
@@ -125,7 +127,7 @@ void claim_to_other(const struct claim *c, struct claim_other *o)
 
 static int ask_for_list(struct claim_scan *s)
 {
-	/* udp_dump() filters by the port; 0: all */
+	/* udp_dump() filters by the port; 0 means all ports */
 	const struct inet_diag_sockid id = {.idiag_sport = s->port_be};
 
 	return ask(s->diag, s->family, NLM_F_DUMP, &id);
@@ -141,7 +143,8 @@ int claim_scan_begin(struct claim_scan *s, struct claim_diag *diag, uint16_t por
 	return err;
 }
 
-/* The dump of one family has ended: the next, if there is one. */
+/* Called when the dump of one family has ended: starts that of the next. Returns 1, 0 if there is
+ * none, or -errno. */
 static int next_family(struct claim_scan *s)
 {
 	int err;
@@ -189,7 +192,7 @@ int claim_scan_step(struct claim_scan *s, void (*found)(void *arg, const struct 
 	}
 	s->messages++;
 	if (!mnl_nlmsg_ok(nlh, (int)n) || nlh->nlmsg_seq != s->diag->seq)
-		return 1; /* the rest of an answer that was given up */
+		return 1; /* the rest of an answer to an abandoned scan */
 	ret = mnl_cb_run(buf, (size_t)n, s->diag->seq, 0, list_one, &l);
 	if (ret == MNL_CB_OK)
 		return 1;
@@ -199,7 +202,7 @@ int claim_scan_step(struct claim_scan *s, void (*found)(void *arg, const struct 
 	return errno == ENOENT && s->family == AF_INET6 ? 0 : -errno; /* a kernel without IPv6 */
 }
 
-/* --- just one --- */
+/* --- one socket --- */
 
 static int take_winner(const struct nlmsghdr *nlh, void *winner)
 {
@@ -210,7 +213,7 @@ int claim_winner(struct claim_diag *diag, const struct port_key *key, int ifinde
 		 struct claim_other *winner)
 {
 	char buf[4096] __attribute__((aligned(8)));
-	/* udp_dump_one() takes source and destination as the datagram has them. */
+	/* udp_dump_one() expects source and destination as in the datagram. */
 	struct inet_diag_sockid id = {
 		.idiag_sport = key->peer.port_be,
 		.idiag_dport = key->local.port_be,
@@ -227,7 +230,8 @@ int claim_winner(struct claim_diag *diag, const struct port_key *key, int ifinde
 	err = ask(diag, key->local.family, 0, &id);
 	if (err)
 		return err;
-	n = mnl_socket_recvfrom(diag->nl, buf, sizeof(buf)); /* answered within the sending */
+	/* the kernel has already answered during the send */
+	n = mnl_socket_recvfrom(diag->nl, buf, sizeof(buf));
 	if (n < 0)
 		return -errno;
 	ret = mnl_cb_run(buf, (size_t)n, diag->seq, 0, take_winner, winner);

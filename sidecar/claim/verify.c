@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a socket's options and addresses say about a claim, asked of the kernel. */
+/* Asks the kernel for a socket's options and addresses, and judges a claim by them. */
 #include "sidecar/claim/claim.h"
 #include <errno.h>
 #include <linux/filter.h>
@@ -40,7 +40,7 @@ int claim_netns_cookie(uint64_t *cookie)
 
 static bool never_ours(const struct udplane_addr *a)
 {
-	if (a->family == AF_INET && a->addr[0] >= 240) /* reserved, and broadcast */
+	if (a->family == AF_INET && a->addr[0] >= 240) /* reserved addresses and broadcast */
 		return true;
 	return udplane_addr_is_loopback(a) || udplane_addr_is_multicast(a);
 }
@@ -72,7 +72,7 @@ static enum udplane_reason check_kind(int fd, uint64_t netns_cookie, int *domain
 	return UDPLANE_REASON_NONE;
 }
 
-/* Options that change who receives, and that only the kernel applies. */
+/* Checks options that affect which socket receives, and that only the kernel can apply. */
 static enum udplane_reason check_options(int fd, const struct claim_rules *rules, struct claim *c,
 					 struct error *error)
 {
@@ -91,8 +91,8 @@ static enum udplane_reason check_options(int fd, const struct claim_rules *rules
 		return error_set(error, UDPLANE_REASON_OTHER_DEVICE,
 				 "SO_BINDTODEVICE names interface %d, udplaned's is %d", bound_if,
 				 rules->ifindex);
-	/* EACCES is how Linux says that there is one that it cannot show (sk_get_filter()). Any
-	 * other error is not understood. */
+	/* Linux returns EACCES if there is a filter that it cannot show (sk_get_filter()). Any
+	 * other error is unexpected. */
 	if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, NULL, &filter_len))
 		return error_set(error, UDPLANE_REASON_FILTER,
 				 errno == EACCES ? "the socket has an eBPF filter (SO_ATTACH_BPF)"
@@ -155,8 +155,8 @@ static void make_key(struct claim *c)
 	k->mapped = c->local.family == AF_INET && c->domain == AF_INET6;
 	k->device = c->bound_device;
 	k->v6only = c->local.family == AF_INET6 && !c->dual_stack;
-	/* A connected socket whose local address is still the wildcard does not exist: connect()
-	 * chooses one. */
+	/* There are no connected sockets whose local address is still the wildcard, because
+	 * connect() chooses an address. */
 	if (c->peer.family == c->local.family && !udplane_addr_is_any(&c->local)) {
 		k->peer = c->peer;
 		k->peer.scope_id = 0;
