@@ -88,7 +88,7 @@ void stats_set_info(struct stats *s, const char *text)
 	udplane_seq_end(&s->z->info_seq);
 }
 
-/* Nothing in it changes, but its readers read it again. */
+/* Changes nothing but the sequence number, so that readers read the prefixes again. */
 void stats_touch_prefixes(struct stats *s)
 {
 	udplane_seq_begin(&s->z->prefix_seq);

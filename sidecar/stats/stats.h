@@ -32,16 +32,20 @@ void stats_destroy(struct stats *s);
  * counted. */
 void stats_set_workers(struct stats *s, uint32_t worker_cnt);
 
+/* Return the entry of a worker, of a socket, and of a socket's counters for one worker. The numbers
+ * are not checked. */
 struct udplane_worker_zone *stats_worker(const struct stats *s, uint32_t worker);
 struct udplane_socket_zone *stats_socket(const struct stats *s, uint32_t sock);
 struct udplane_socket_counters *stats_counters(const struct stats *s, uint32_t sock,
 					       uint32_t worker);
+/* Publishes the ports to accelerate: port p is bit p & 7 of byte p >> 3. */
 void stats_set_ports(struct stats *s, const uint8_t bitmap[8192]);
-/* Facts about the device: lines of "name\tvalue\n". */
+/* Publishes facts about the device: lines of "name\tvalue\n". */
 void stats_set_info(struct stats *s, const char *text);
 /* Makes clients that hold a copy read the prefixes, and their sockets' tx_reason, again. */
 void stats_touch_prefixes(struct stats *s);
-/* note: see udplane_stats_zone.route_note. */
+/* Publishes the first UDPLANE_MAX_PREFIXES of cnt prefixes. note: see
+ * udplane_stats_zone.route_note. */
 void stats_set_prefixes(struct stats *s, const struct udplane_prefix *p, uint32_t cnt,
 			const char *note);
 static inline void stats_count(struct stats *s, enum udplane_control_counter c, uint64_t n)
