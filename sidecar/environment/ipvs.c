@@ -43,7 +43,7 @@ static bool parse_end(const char *text, struct ipvs_end *e)
 	unsigned addr, port;
 	uint32_t be;
 
-	memset(e, 0, sizeof(*e)); /* the padding, too: they are compared as bytes */
+	memset(e, 0, sizeof(*e)); /* including padding, as entries are compared as bytes */
 	if (sscanf(text, "[%45[0-9a-fA-F:]]:%4x", six, &port) == 2) {
 		e->family = AF_INET6;
 		if (inet_pton(AF_INET6, six, e->addr) != 1)
@@ -59,7 +59,8 @@ static bool parse_end(const char *text, struct ipvs_end *e)
 	return true;
 }
 
-/* *udp: whether the service that was read last takes UDP; its servers follow it. */
+/* *udp: true if the last service that was read receives UDP; its servers are on the lines after
+ * it. */
 static int read_line(struct ipvs *v, const char *line, bool *udp)
 {
 	const bool server = !strncmp(line, "  -> ", 5);

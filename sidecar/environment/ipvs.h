@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The UDP services that IPVS balances in this namespace, as /proc/net/ip_vs lists them. IPVS
- * translates without marking connection tracking's entries, so the XDP program cannot tell its
- * flows from others. Of a service that is chosen by firewall mark only the servers are known: the
- * rule that sets the mark is found among those of netfilter.
+ * translates without marking the entries of connection tracking, so the XDP program cannot
+ * distinguish its flows from others. For a service that is selected by firewall mark only the
+ * servers are known; the rule that sets the mark is found among netfilter's rules.
  */
 #ifndef SIDECAR_ENVIRONMENT_IPVS_H
 #define SIDECAR_ENVIRONMENT_IPVS_H
@@ -21,7 +21,7 @@ struct ipvs_end {
 	uint8_t addr[16]; /* IPv4 in the first four bytes */
 	uint8_t family;
 	bool server;
-	uint16_t port_be; /* of a service; 0: all ports */
+	uint16_t port_be; /* a service's port may be 0, for all ports */
 };
 
 struct ipvs {
@@ -29,8 +29,8 @@ struct ipvs {
 	uint32_t end_cnt, room;
 };
 
-/* Replaces *v by what f lists. f NULL: there is no IPVS. Returns 0, or -EPROTO if a line is not
- * understood, or -ENOMEM; *v is then empty. */
+/* Replaces *v by what f lists. f is NULL if there is no IPVS. Returns 0; or -EPROTO if a line is
+ * not understood, or -ENOMEM, and then *v is empty. */
 int ipvs_read(struct ipvs *v, FILE *f);
 bool ipvs_equal(const struct ipvs *a, const struct ipvs *b);
 void ipvs_free(struct ipvs *v);
