@@ -14,11 +14,11 @@
 #include <unistd.h>
 
 #define STOP_WAIT_MS 100
-#define OURS	     16u  /* the channel, standard error, and what libraries open */
-#define OUT_MAX	     512u /* enough for every client at once */
+#define OURS	     16u  /* for the channel, standard error, and what libraries open */
+#define OUT_MAX	     512u /* enough for all clients at once */
 
-/* Descriptors that a process of ours may have; a quarter of them, at most OUT_MAX, is for what is
- * being closed. */
+/* Returns how many descriptors one of our processes may have. A quarter of them, at most OUT_MAX,
+ * is for descriptors that are being closed. */
 static uint32_t files_allowed(void)
 {
 	struct rlimit files;
@@ -39,7 +39,7 @@ int keeper_start(struct keeper *k, struct error *error)
 	if (k->shared == MAP_FAILED || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return error_set(error, -errno, "no channel to the keeper of descriptors: %s",
 				 strerror(errno));
-	signal(SIGCHLD, SIG_IGN); /* its end shows in the channel; nobody waits for it */
+	signal(SIGCHLD, SIG_IGN); /* the channel shows when the process ends; nobody waits for it */
 	fflush(NULL);
 	k->pid = fork();
 	if (k->pid < 0) {
@@ -83,7 +83,7 @@ int keeper_read(struct keeper *k, struct keeper_reply *r)
 	}
 }
 
-/* After a message: does somebody hear it? */
+/* Called after a message has been sent: makes sure that a thread of the process reads it. */
 static void make_heard(struct keeper *k)
 {
 	uint32_t deaf = KEEPER_DEAF;
@@ -95,8 +95,8 @@ static void make_heard(struct keeper *k)
 		keeper_call(k->shared);
 }
 
-/* 0 or -errno. Waits, unless flags say otherwise, for the process to read what came before, which
- * it does whatever clients do. */
+/* Sends a request. Unless flags contain MSG_DONTWAIT, waits until the process has read enough
+ * earlier requests, which it does whatever clients do. Returns 0 or -errno. */
 static int request(struct keeper *k, const struct keeper_request *q, const void *payload, int flags)
 {
 	struct iovec iov[2] = {{(void *)q, sizeof(*q)}, {(void *)payload, q->len}};
@@ -128,8 +128,9 @@ static int request_fds(struct keeper *k, const struct keeper_request *q, const i
 	struct cmsghdr *cm;
 	ssize_t n;
 
+	/* A client that closes many descriptors must not prevent others from claiming. */
 	if (k->out + cnt > (q->op == KEEPER_TAKE ? k->out_max : k->out_max / 4 * 3))
-		return -EAGAIN; /* who closes much does not keep others from claiming */
+		return -EAGAIN;
 	memset(&control, 0, sizeof(control));
 	cm = CMSG_FIRSTHDR(&mh);
 	cm->cmsg_level = SOL_SOCKET;

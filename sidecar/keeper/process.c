@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside the keeper process. One thread reads requests and puts them into the queue of their
- * client. Others take one client at a time, and carry out what is in its queue until it is empty.
- * Nobody who may wait for a client is the only one who could listen.
+ * Code that runs in the keeper process. One thread reads requests and puts each into the queue of
+ * its client. Other threads take one client at a time, and carry out the jobs in its queue until it
+ * is empty. A thread that may wait for a client is never the only one that could listen.
  */
 #include "sidecar/keeper/process.h"
 
@@ -24,56 +24,60 @@
 #include <udplane/clock.h>
 #include <unistd.h>
 
-#define CHANNEL	    3	 /* its descriptor here; above it is what clients passed */
-#define MESSAGE_FDS 253	 /* SCM_MAX_FD: no message has more */
-#define HANDS_MAX   1024 /* threads; further clients wait for one */
-#define HANDS_IDLE  4	 /* of these, so many stay when there is nothing to do */
-/* payload that waits in a client's queue: what comes beyond it is lost */
+/* descriptor of the channel in this process; those above it were passed by clients */
+#define CHANNEL	    3
+#define MESSAGE_FDS 253	 /* SCM_MAX_FD, the largest number in one message */
+#define HANDS_MAX   1024 /* threads; clients beyond that wait for one */
+#define HANDS_IDLE  4	 /* threads that stay when there is nothing to do */
+/* Bytes of payload that may wait in a client's queue; datagrams beyond that are lost. */
 #define QUEUE_BYTES 262144
-/* messages that are looked for in a socket that ends: what is left there does no harm but to its
- * closer */
-#define UNREAD_MAX  4096
-#define STACK	    131072
-#define LOOK_NS	    100000 /* after an answer: a claim and what follows it come at less than this */
-#define LOST_CPU_NS 20000  /* a sched_yield() that takes longer has let somebody else run */
+/* Unread messages to receive from a socket before it is closed. Any that are left harm only the
+ * thread that closes it. */
+#define UNREAD_MAX 4096
+#define STACK	   131072
+/* Time to look for requests after an answer; a claim and the requests after it come at shorter
+ * intervals. */
+#define LOOK_NS	    100000
+#define LOST_CPU_NS 20000 /* if a sched_yield() takes longer, something else has run */
 #define BUCKETS	    256
 
 struct job {
 	STAILQ_ENTRY(job) link;
 	struct keeper_request q;
 	uint32_t fd_cnt;
-	int fd[KEEPER_BURY_MAX]; /* that came with it */
+	int fd[KEEPER_BURY_MAX]; /* descriptors that came with the request */
 	uint8_t payload[];
 };
 
 struct customer {
-	LIST_ENTRY(customer) link; /* in its bucket */
+	LIST_ENTRY(customer) link; /* in the bucket of its session */
 	STAILQ_ENTRY(customer) turn;
-	uint64_t session; /* 0: of one BURY only, in no bucket */
+	uint64_t session; /* 0 for a single BURY; then in no bucket */
 	STAILQ_HEAD(, job) jobs;
 	uint32_t bytes; /* payload in jobs */
-	bool busy;	/* in `waiting`, or with a thread */
-	int *fd;	/* kept; the thread's that carries out its jobs */
+	bool busy;	/* in `waiting`, or served by a thread */
+	/* the kept descriptors; used only by the thread that carries out its jobs */
+	int *fd;
 	uint32_t fd_cnt, fd_room;
 };
 
 static struct {
 	struct keeper_shared *shared;
-	uint32_t files;		/* descriptors that all of them may have, */
-	uint32_t used;		/* and do have: kept, or being looked at. Atomic */
+	uint32_t files;		/* descriptors that all customers together may have */
+	uint32_t used;		/* descriptors that they do have, kept or being examined; atomic */
 	uint64_t look_until_ns; /* atomic */
 	bool may_look;		/* there is more than one CPU */
-	pthread_mutex_t lock;	/* of all below, and of struct customer but fd */
+	pthread_mutex_t lock;	/* protects all fields below, and struct customer except fd */
 	LIST_HEAD(, customer) bucket[BUCKETS];
 	STAILQ_HEAD(, customer) waiting;
-	uint32_t hands, idle; /* threads; idle: of these, that wait to be called */
-	bool listening;	      /* one reads the channel */
+	uint32_t hands, idle; /* threads; idle: those of them that wait to be called */
+	bool listening;	      /* a thread reads the channel */
 } keeper = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* ---- what may wait ---- */
+/* ---- calls that may wait for a client ---- */
 
-/* For what is not kept. A socket that lingers would hold this thread up for as long as its owner
- * likes. */
+/* Closes a descriptor that is not kept. Turns SO_LINGER off, because a socket that lingers would
+ * block this thread for as long as its owner chose. */
 static void let_go(int fd)
 {
 	struct linger off = {0};
@@ -90,15 +94,15 @@ static void reply(struct keeper_reply *r, const struct keeper_request *q)
 	(void)!send(CHANNEL, r, sizeof(*r), MSG_NOSIGNAL);
 }
 
-/* A client has got the answer that it waited for. */
+/* Sends the reply for which a client is waiting. */
 static void answered(struct keeper_reply *r, const struct keeper_request *q)
 {
 	reply(r, q);
 	__atomic_store_n(&keeper.look_until_ns, clock_now_ns() + LOOK_NS, __ATOMIC_RELAXED);
 }
 
-/* Up to room descriptors of one message; *cut: there were more, which the kernel has closed here
- * and now. Returns recvmsg's. */
+/* Receives one message with up to room descriptors. *cut: there were more, which the kernel has
+ * closed during the call. Returns what recvmsg() returned. */
 static ssize_t receive(int from, void *buf, size_t len, int flags, int *fds, uint32_t room,
 		       uint32_t *cnt, bool *cut)
 {
@@ -119,14 +123,14 @@ static ssize_t receive(int from, void *buf, size_t len, int flags, int *fds, uin
 	     cm = CMSG_NXTHDR(&mh, cm)) {
 		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
 			continue;
-		*cnt = (uint32_t)((cm->cmsg_len - CMSG_LEN(0)) /
-				  sizeof(int)); /* Linux makes one of all */
+		/* Linux puts all descriptors into one control message. */
+		*cnt = (uint32_t)((cm->cmsg_len - CMSG_LEN(0)) / sizeof(int));
 		memcpy(fds, CMSG_DATA(cm), *cnt * sizeof(int));
 	}
 	return n;
 }
 
-/* Room for so many descriptors, at most; 0: the table is full. */
+/* Reserves room for up to want descriptors. Returns for how many, 0 if the table is full. */
 static uint32_t reserve(uint32_t want)
 {
 	uint32_t used = __atomic_load_n(&keeper.used, __ATOMIC_RELAXED), n;
@@ -175,7 +179,8 @@ static enum udplane_reason verify(int fd, const struct keeper_request *q, struct
 	return r->reason;
 }
 
-/* What it receives is one socket or is not kept. */
+/* Receives one message. Keeps the descriptor that came with it if it is a single one and a valid
+ * socket, and closes all others. */
 static void take(struct customer *c, struct job *j)
 {
 	struct keeper_reply r = {.fd = -1};
@@ -196,7 +201,8 @@ static void take(struct customer *c, struct job *j)
 		r.reason = kept ? UDPLANE_REASON_NONE : UDPLANE_REASON_NO_MEMORY;
 	}
 	close(j->fd[0]);
-	answered(&r, &j->q); /* before what may wait: the client shall hear that it was refused */
+	/* Reply before calls that may wait, so that the client learns of a refusal. */
+	answered(&r, &j->q);
 	for (uint32_t i = kept; i < cnt; i++)
 		let_go(fds[i]);
 	unreserve(room - kept);
@@ -223,8 +229,8 @@ static void send_one(const struct job *j)
 			   __ATOMIC_RELAXED);
 }
 
-/* One message of a UNIX socket with SO_PASSCRED: credentials tell an empty one from the end, where
- * this returns false. */
+/* Receives one message from a UNIX socket with SO_PASSCRED. Returns false at the end; the
+ * credentials distinguish an empty message from the end. */
 static bool receive_unread(int fd, int *fds, uint32_t room, uint32_t *cnt)
 {
 	union {
@@ -252,8 +258,9 @@ static bool receive_unread(int fd, int *fds, uint32_t room, uint32_t *cnt)
 	return true;
 }
 
-/* A descriptor that waits to be received would linger, so all are received. No more come: its owner
- * has shut it down. */
+/* Closes a descriptor. If it is a UNIX socket, first receives all descriptors in unread messages,
+ * as these could linger when they are closed with it. No more messages come: the owner has shut the
+ * socket down. */
 static void bury(int fd)
 {
 	int domain = 0, one = 1, fds[MESSAGE_FDS];
@@ -270,7 +277,7 @@ static void bury(int fd)
 	unreserve(room);
 }
 
-/* True: it was the last job of this client. */
+/* Carries out a job. Returns true if it was the last one of this client. */
 static bool carry_out(struct customer *c, struct job *j)
 {
 	struct keeper_reply r = {.fd = j->q.fd};
@@ -305,7 +312,7 @@ static bool carry_out(struct customer *c, struct job *j)
 
 static void *hand_main(void *arg);
 
-/* With the lock, which it drops meanwhile. */
+/* Called with the lock held; releases it while it carries out a job. */
 static void serve(struct customer *c)
 {
 	bool last = false;
@@ -328,7 +335,8 @@ static void serve(struct customer *c)
 	free(c);
 }
 
-/* With the lock: a thread that will look for something to do. False: no more may be made. */
+/* Called with the lock held. Creates a thread that will look for work. Returns false if no more
+ * threads can be created. */
 static bool make_hand(void)
 {
 	pthread_attr_t attr;
@@ -364,7 +372,8 @@ static struct customer *find(uint64_t session)
 	return c;
 }
 
-/* With the lock. */
+/* Called with the lock held. Adds the job to its client's queue. Returns false if memory is short
+ * or the queue is full; the job then still belongs to the caller. */
 static bool enqueue(struct job *j)
 {
 	struct customer *c = find(j->q.session);
@@ -379,8 +388,9 @@ static bool enqueue(struct job *j)
 	return true;
 }
 
-/* Until it is time to sleep, or somebody else wants this CPU. A request that comes meanwhile wakes
- * nobody: with a CPU that is idle, that is most of what a claim takes. Returns receive()'s. */
+/* Polls for a request until it is time to sleep, or something else needs this CPU, and then waits
+ * for one. A request that comes while it polls need not wake a thread; with an idle CPU, that
+ * wake-up is most of the time that a claim takes. Returns what receive() returned. */
 static ssize_t look_for_request(void *buf, size_t len, int *fds, uint32_t *cnt, bool *cut)
 {
 	uint64_t end =
@@ -400,11 +410,11 @@ static ssize_t look_for_request(void *buf, size_t len, int *fds, uint32_t *cnt, 
 	return receive(CHANNEL, buf, len, 0, fds, KEEPER_BURY_MAX, cnt, cut);
 }
 
-/* Waits for a request. NULL: no memory. */
+/* Waits for a request. Returns NULL if memory is short. */
 static struct job *read_request(void)
 {
 	static uint8_t buf[sizeof(struct keeper_request) + KEEPER_PAYLOAD_MAX]
-		__attribute__((aligned(8))); /* one thread at a time */
+		__attribute__((aligned(8))); /* used by one thread at a time */
 	const struct keeper_request *q = (const void *)buf;
 	int fds[MESSAGE_FDS];
 	uint32_t cnt;
@@ -416,7 +426,7 @@ static struct job *read_request(void)
 		n = look_for_request(buf, sizeof(buf), fds, &cnt, &cut);
 	} while (n < 0 && errno == EINTR);
 	if (n < (ssize_t)sizeof(*q) || n > (ssize_t)sizeof(buf))
-		_exit(0); /* udplaned has gone */
+		_exit(0); /* udplaned is gone */
 	j = malloc(sizeof(*j) + (size_t)n - sizeof(*q));
 	if (!j)
 		return NULL;
@@ -428,7 +438,7 @@ static struct job *read_request(void)
 	return j;
 }
 
-/* With the lock, which it drops while it waits. */
+/* Called with the lock held; releases it while it waits for a request. */
 static void listen_once(void)
 {
 	struct job *j;
@@ -452,8 +462,9 @@ static bool heard_nothing(void)
 	return recv(CHANNEL, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0;
 }
 
-/* With the lock: whoever was the one to listen may do something else. Another thread will listen at
- * the next request, or does now. False: there is none, and no more may be made. */
+/* Called with the lock held by the thread that listened, so that it can do something else. Another
+ * thread listens now, or will be called at the next request. Returns false if there is no other
+ * thread and no more can be created. */
 static bool stop_listening(void)
 {
 	if (!keeper.idle)
@@ -465,8 +476,8 @@ static bool stop_listening(void)
 	return true;
 }
 
-/* With the lock, which it drops meanwhile. `calls` is read under the lock, under which a listener
- * goes deaf: what is called after that changes it. */
+/* Called with the lock held; releases it while it waits. `calls` is read with the lock held,
+ * because a listener sets KEEPER_DEAF with the lock held: any call after that changes `calls`. */
 static void wait_for_call(void)
 {
 	uint32_t calls = __atomic_load_n(&keeper.shared->calls, __ATOMIC_SEQ_CST);
@@ -478,8 +489,8 @@ static void wait_for_call(void)
 	keeper.idle--;
 }
 
-/* One thread listens at any time, or will be called when there is something to hear; so whoever
- * listened may carry out what it heard. */
+/* At any time one thread listens, or one will be called when there is something to read; so a
+ * thread that has read a request may carry it out. */
 static void *hand_main(void *arg)
 {
 	struct customer *c;
@@ -508,10 +519,9 @@ static void drop_privileges(void)
 {
 	int err = confine_no_capabilities();
 
-	mallopt(M_ARENA_MAX,
-		/* a thread's arena that shrinks reads /proc/sys/vm/overcommit_memory, and this
-		 * process opens nothing */
-		1);
+	/* When a thread's arena shrinks, it reads /proc/sys/vm/overcommit_memory, and this process
+	 * may not open files */
+	mallopt(M_ARENA_MAX, 1);
 	if (!err)
 		err = confine_syscalls(CONFINE_KEEPER);
 	if (err)
@@ -524,8 +534,8 @@ void keeper_process(int channel, struct keeper_shared *shared, uint32_t files)
 	sigset_t all;
 	cpu_set_t cpus;
 
-	/* A signal to the group or the unit is the other process's: this one goes when that one has
-	 * gone. */
+	/* A signal to the process group or the unit is meant for udplaned itself: this process ends
+	 * when that one has ended. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_NAME, "udplane-keeper", 0, 0, 0);
@@ -538,8 +548,8 @@ void keeper_process(int channel, struct keeper_shared *shared, uint32_t files)
 	STAILQ_INIT(&keeper.waiting);
 	keeper.hands = 1;
 	hand_main(NULL);
-	/* this thread; others go on. pthread_exit() would unwind frames that are the other
-	 * process's */
+	/* End only this thread; others continue. pthread_exit() would unwind stack frames inherited
+	 * from the other process. */
 	syscall(SYS_exit, 0);
 	__builtin_unreachable();
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to sidecar/keeper: the channel, and the other process. */
+/* Private to sidecar/keeper: the channel, and the keeper process. */
 #ifndef SIDECAR_KEEPER_PROCESS_H
 #define SIDECAR_KEEPER_PROCESS_H
 
@@ -12,22 +12,24 @@
 
 enum keeper_listener {
 	KEEPER_LISTENS,
-	/* who listened carries out a request: a thread is to be called after the next one, */
+	/* no thread listens, because the last one carries out a request: call one after the next
+	 * request */
 	KEEPER_DEAF,
-	KEEPER_CALLED, /* and has been */
+	KEEPER_CALLED, /* likewise, and a thread has been called */
 };
 
 struct keeper_shared {
-	struct keeper_counts counts; /* atomic; the process's */
+	/* atomic; written by the process, `failed` also by the control thread */
+	struct keeper_counts counts;
 	/*
 	 * Dekker's pattern:  process: listener = DEAF; fence; look into the channel: call
 	 *                    control: send; fence; listener == DEAF: call
 	 */
 	uint32_t listener; /* enum keeper_listener */
-	uint32_t calls;	   /* futex: threads with nothing to do wait for it to change */
+	uint32_t calls;	   /* futex: idle threads wait for it to change */
 };
 
-/* Wakes one of the threads that wait. */
+/* Wakes one of the waiting threads. */
 static inline void keeper_call(struct keeper_shared *shared)
 {
 	__atomic_fetch_add(&shared->calls, 1, __ATOMIC_SEQ_CST);
@@ -37,17 +39,17 @@ static inline void keeper_call(struct keeper_shared *shared)
 /* A request on the channel; a SEND's payload follows. */
 struct keeper_request {
 	uint32_t op; /* enum keeper_op */
-	int32_t fd;  /* the keeper's number */
+	int32_t fd;  /* the keeper's number for the socket */
 	uint64_t session, tag;
-	uint64_t netns_cookie; /* TAKE, VERIFY: of struct claim_rules */
+	uint64_t netns_cookie; /* TAKE, VERIFY: from struct claim_rules */
 	int32_t ifindex;
-	uint32_t len; /* SEND: of the payload */
+	uint32_t len; /* SEND: bytes of payload */
 	socklen_t to_len;
 	struct sockaddr_storage to;
 };
 
-/* Serves the channel until its other end is closed; never returns. files: descriptors that the
- * process may have. */
+/* Runs the keeper process: serves the channel until its other end is closed. Never returns. files:
+ * descriptors that the process may keep for clients. */
 void keeper_process(int channel, struct keeper_shared *shared, uint32_t files)
 	__attribute__((noreturn));
 
