@@ -90,7 +90,8 @@ static bool add_notes(cJSON *response, const struct config_warnings *notes)
 	return list != NULL;
 }
 
-/* The verdict of a review that is one. `patch` may be NULL. */
+/* Returns the answer to a well-formed review as JSON text, which the caller frees, or NULL if out
+ * of memory. patch: NULL if there is nothing to patch. */
 static char *print_response(const char *uid, const struct admission *admission, const cJSON *patch,
 			    const struct config_warnings *notes)
 {
@@ -113,7 +114,8 @@ static char *print_response(const char *uid, const struct admission *admission, 
 	return text;
 }
 
-/* Each would get its part of the patch, which would be many times larger than the pod. */
+/* Each container adds to the patch, so the patch of a pod with very many containers would be many
+ * times larger than the pod. */
 static bool has_too_many_containers(const cJSON *pod, struct admission *admission)
 {
 	const cJSON *spec = member(pod, "spec");
@@ -128,7 +130,8 @@ static bool has_too_many_containers(const cJSON *pod, struct admission *admissio
 	return true;
 }
 
-/* Only the making of a pod is patched; changes are checked. Everything else passes. */
+/* Patches a pod when it is created and checks it when it is updated. Allows everything else
+ * unchanged. Returns the patch, which the caller deletes, or NULL if there is none. */
 static cJSON *decide(const struct injection *injection, const cJSON *request,
 		     struct admission *admission, struct config_warnings *notes)
 {
@@ -195,7 +198,7 @@ static const char *wrong_review(const cJSON *review)
 	return NULL;
 }
 
-/* Before anything is allocated for it. */
+/* Measures a review before any memory is allocated for it. */
 static bool is_too_large(const struct bounds *limit, const char *body, size_t len,
 			 struct admission *admission)
 {

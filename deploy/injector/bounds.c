@@ -3,7 +3,8 @@
 
 #include <stdbool.h>
 
-/* Where the string ends that begins before text[at]: behind its closing quote. */
+/* Returns the index behind the closing quote of the string whose opening quote is before
+ * text[at]. */
 static size_t skip_string(const char *text, size_t len, size_t at)
 {
 	while (at < len && text[at] != '"')
@@ -11,7 +12,7 @@ static size_t skip_string(const char *text, size_t len, size_t at)
 	return at + 1;
 }
 
-/* What cJSON skips between values: more than JSON has. */
+/* cJSON skips these characters between values; they are more than JSON allows. */
 static bool is_space(char c)
 {
 	return (unsigned char)c <= ' ';
@@ -21,7 +22,7 @@ struct bounds bounds_measure(const char *text, size_t len, const struct bounds *
 {
 	struct bounds found = {.values = 1};
 	unsigned int depth = 0;
-	bool opened = false; /* the byte before, spaces aside, was [ or { */
+	bool opened = false; /* the last byte that was not a space was [ or { */
 	size_t at = 0;
 
 	while (at < len && found.values <= limit->values && found.depth <= limit->depth) {
@@ -29,7 +30,7 @@ struct bounds bounds_measure(const char *text, size_t len, const struct bounds *
 
 		if (is_space(c))
 			continue;
-		/* A first member or item is not told by a comma. */
+		/* No comma announces the first member or item. */
 		found.values += opened && c != ']' && c != '}';
 		opened = c == '[' || c == '{';
 		if (c == '"') {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How much a JSON text would make of itself when parsed, found out before anything is allocated for
- * it: two bytes of a text may become a value of 80 bytes. Pure, one pass, no memory.
+ * Measures how much memory a JSON text would take when parsed, before any is allocated: two bytes
+ * of text may become a value of 80 bytes. Pure; one pass over the text; allocates nothing.
  */
 #ifndef UDPLANE_DEPLOY_INJECTOR_BOUNDS_H
 #define UDPLANE_DEPLOY_INJECTOR_BOUNDS_H
@@ -13,13 +13,14 @@ extern "C" {
 #endif
 
 struct bounds {
-	size_t values;	    /* of all kinds, objects and arrays included */
-	unsigned int depth; /* of objects and arrays within each other */
+	size_t values;	    /* number of values, including objects and arrays */
+	unsigned int depth; /* how deep objects and arrays are nested */
 };
 
 /*
- * Counts until one of `limit` is passed, or the text ends. Exact for JSON; for any other text, a
- * parser that stops at the first error makes no more than this.
+ * Counts until the text of `len` bytes ends or a field of *limit is exceeded, and returns the
+ * counts. They are exact for JSON. For any other text they are an upper bound, if the parser stops
+ * at the first error.
  */
 struct bounds bounds_measure(const char *text, size_t len, const struct bounds *limit);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* injection.json beside this file, as text: what the chart makes with its default values. */
+/* The text of injection.json in this folder, which the chart renders with its default values. */
 #ifndef UDPLANE_DEPLOY_INJECTOR_BUILTIN_H
 #define UDPLANE_DEPLOY_INJECTOR_BUILTIN_H
 

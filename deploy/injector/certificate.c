@@ -20,17 +20,17 @@ struct credentials {
 	struct credentials *next;
 };
 
-/* What tells that a file is another: a renewed Secret is a new file behind a symbolic link. */
+/* Identifies a file's version. A renewed Secret is a new file behind a symbolic link. */
 struct stamp {
 	dev_t device;
 	ino_t inode;
 	struct timespec changed;
 };
 
-/* The one state of this process that GnuTLS's callback makes global. */
+/* Global because GnuTLS's callback takes no argument that we could choose. */
 static struct {
-	pthread_mutex_t lock;	     /* over `current` */
-	struct credentials *current; /* its `next` are the retired, newest first */
+	pthread_mutex_t lock;	     /* protects `current` */
+	struct credentials *current; /* followed by the retired ones, newest first */
 	const char *certificate_file, *key_file;
 	struct stamp stamps[2];
 } state = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -74,7 +74,8 @@ static int load_chain(struct credentials *credentials, gnutls_datum_t *pem, gnut
 	return ret < 0 ? refuse(state.certificate_file, gnutls_strerror(ret), err) : 0;
 }
 
-/* A Secret's two files change one after the other for nobody, but for somebody's own script. */
+/* The two files of a Secret change at the same time, but a user's own script may replace one after
+ * the other. */
 static int check_pair(struct credentials *credentials, gnutls_x509_crt_t leaf, struct error *err)
 {
 	unsigned char of_key[64], of_certificate[64];
@@ -179,7 +180,7 @@ static void drop_retired(bool all)
 
 static int replace(struct error *err)
 {
-	/* Taken before reading: a change while reading is seen the next time. */
+	/* Taken before reading, so that the next refresh sees a change made while we read. */
 	struct stamp stamps[2] = {stamp_of(state.certificate_file), stamp_of(state.key_file)};
 	struct credentials *credentials = credentials_load(err);
 

@@ -90,7 +90,8 @@ unsigned int check_conditions(const struct injection *injection, const cJSON *po
 
 /* ---- checks ---- */
 
-/* DOMAIN/NAME, as an extended resource's name is: the API server says it less clearly. */
+/* Returns true for DOMAIN/NAME, the form of an extended resource's name. The API server checks it
+ * as well, but its message is less clear. */
 static bool is_resource(const char *text)
 {
 	const char *slash = strchr(text, '/'), *name = slash ? slash + 1 : NULL, *at;
@@ -147,7 +148,7 @@ static bool is_known(const char *name)
 	return false;
 }
 
-/* The first unknown key in the order of bytes, as the policy's min() finds it. */
+/* Refuses the first unknown key in byte order, which is the one that the policy's min() finds. */
 static int check_unknown(const cJSON *pod, struct error *err)
 {
 	const char *first = NULL;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Is a pod any business of ours, and are its annotations right? The same conditions, checks, order
- * and texts as the chart's policies (templates/_helpers.tpl, _cel.tpl); tests/e2e compares both.
- * Pure. A pod is an object with metadata and spec: a Pod, or a workload's pod template.
+ * Decides whether udplane handles a pod, and checks its annotations. The conditions, the checks,
+ * their order and their texts are those of the chart's policies (templates/_helpers.tpl, _cel.tpl);
+ * tests/e2e compares both.
+ *
+ * Pure. A pod is an object with metadata and spec, that is, a Pod or a workload's pod template.
  */
 #ifndef UDPLANE_DEPLOY_INJECTOR_CHECK_H
 #define UDPLANE_DEPLOY_INJECTOR_CHECK_H
@@ -15,18 +17,20 @@
 extern "C" {
 #endif
 
-/* It has an annotation of ours, has not opted out, and is no mirror of a static pod. */
+/* Returns true if the pod has a udplane.io annotation, has not opted out, and does not mirror a
+ * static pod. */
 bool check_concerned(const cJSON *pod);
 
-/* The CONDITION_ bits of a pod; *resource becomes the device-plugin resource that it gets, "" for
- * none. */
+/* Returns the CONDITION_ bits of a pod. Sets *resource to the device-plugin resource that the pod
+ * gets, or to "" if it gets none; the text belongs to `pod` or `injection`. */
 unsigned int check_conditions(const struct injection *injection, const cJSON *pod,
 			      const char **resource);
 
-/* Returns 0, or -EINVAL with `err` set: what, where, and what is allowed. */
+/* Checks a pod's annotations. Returns 0, or -EINVAL with an `err` that names the annotation, its
+ * value, what is wrong with it, and what is allowed. */
 int check_pod(const struct injection *injection, const cJSON *pod, struct error *err);
 
-/* Adds notes about what has no effect. `update`: the pod exists already. */
+/* Adds a note for each annotation that has no effect. update: the pod exists already. */
 void check_notes(const cJSON *pod, bool update, struct config_warnings *notes);
 
 #ifdef __cplusplus

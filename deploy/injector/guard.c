@@ -8,20 +8,20 @@
 
 #define SECOND_NS 1000000000ull
 
-/* In the order in which they are given up for a newcomer: an idle one can be opened again, a
- * handshake that takes its time is a request that will come late, and a request is work. */
+/* In the order in which connections are cut for a new one. The peer can reopen an idle connection,
+ * a slow handshake is a request that will come late, and cutting a request loses work. */
 enum stage { STAGE_CUT, STAGE_IDLE, STAGE_NEW, STAGE_REQUEST };
 
 struct source {
 	unsigned char address[16]; /* IPv4 as ::ffff:a.b.c.d */
-	unsigned int count;	   /* of connections that are not cut; 0 with `users` 0: free */
-	unsigned int users;	   /* of all its connections */
+	unsigned int count;	   /* its connections that are not cut */
+	unsigned int users;	   /* all its connections; 0 if this entry is free */
 	size_t bytes;
 };
 
 struct guard_connection {
 	enum stage stage;
-	int fd; /* -1: this entry is free */
+	int fd; /* -1 if this entry is free */
 	uint64_t since_ns;
 	size_t bytes;
 	struct source *source;
@@ -29,10 +29,10 @@ struct guard_connection {
 
 struct guard {
 	struct guard_limits limits;
-	pthread_mutex_t lock; /* over all below */
+	pthread_mutex_t lock; /* protects all fields below */
 	struct guard_counts counts;
-	unsigned int live; /* open and not cut */
-	unsigned int size; /* of both tables */
+	unsigned int live; /* connections that are open and not cut */
+	unsigned int size; /* entries of each table */
 	struct source *sources;
 	struct guard_connection *connections;
 };
@@ -81,7 +81,8 @@ static void address_of(const struct sockaddr *address, unsigned char out[16])
 	}
 }
 
-/* There is a free one for each free connection. */
+/* Finds the source of an address, or takes a free one. There is always one, since the tables are
+ * of the same size and each source in use has a connection. */
 static struct source *source_of(struct guard *guard, const struct sockaddr *address)
 {
 	struct source *unused = NULL;
@@ -109,7 +110,7 @@ static void release_bytes(struct guard *guard, struct guard_connection *connecti
 	connection->bytes = 0;
 }
 
-/* What it holds is counted until it has really gone. */
+/* The bytes that the connection holds stay counted until it is closed. */
 static void cut(struct guard *guard, struct guard_connection *connection, uint64_t *counter)
 {
 	guard->limits.cut(connection->fd, SHUT_RDWR);
@@ -119,7 +120,7 @@ static void cut(struct guard *guard, struct guard_connection *connection, uint64
 	(*counter)++;
 }
 
-/* ---- who goes first ---- */
+/* ---- which connection is cut first ---- */
 
 static struct source *source_with_most_connections(struct guard *guard)
 {
@@ -143,7 +144,8 @@ static struct source *source_with_most_bytes(struct guard *guard)
 	return most;
 }
 
-/* By stage, then by age; not `newcomer`. NULL if there is no other. */
+/* Returns the connection of `source` that is cut first, by stage, then by age, or NULL if
+ * `newcomer` is its only one. */
 static struct guard_connection *first_to_go(struct guard *guard, const struct source *source,
 					    const struct guard_connection *newcomer)
 {
@@ -276,8 +278,8 @@ bool guard_reserve(struct guard *guard, struct guard_connection *connection, siz
 		victim = largest(guard, source_with_most_bytes(guard));
 		if (victim != connection && victim->stage != STAGE_CUT)
 			cut(guard, victim, &guard->counts.evicted);
-		/* The victim's memory is free when it has gone: until then, a little more, and
-		 * whatever is small. */
+		/* The cut connection frees its memory only when it closes. Until then, allow a
+		 * quarter more, and small requests in any case. */
 		granted = victim != connection &&
 			  (guard->counts.bytes <= guard->limits.bytes + guard->limits.bytes / 4 ||
 			   connection->bytes <= guard->limits.small);

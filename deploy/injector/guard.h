@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keeps a server open for newcomers: connections that are too many, too slow or hold too much are
- * cut, never those that come refused. Who is cut first belongs to the address that has the most, so
- * whoever fills the server up loses his own connections.
+ * Keeps a server open for new connections. It never refuses a new connection; it cuts old ones that
+ * are too many, too slow or hold too much memory. The address with the most loses a connection
+ * first, so a client that fills up the server loses its own connections.
  *
- * Each connection has a deadline that trickling bytes do not move: for its first request, for each
- * request from its head to its answer, and between two requests.
+ * Each connection has a deadline that trickling bytes do not move. It applies to the first request,
+ * to each request from its head to the end of its answer, and to the pause between two requests.
  *
- * Any thread calls; one mutex. To cut is shutdown(2): the thread that serves the connection finds
- * its end and calls guard_close(), before it closes the descriptor.
+ * Any thread may call; one mutex protects everything. Cutting is shutdown(2): the thread that
+ * serves the connection then reads its end and calls guard_close() before it closes the descriptor.
  */
 #ifndef UDPLANE_DEPLOY_INJECTOR_GUARD_H
 #define UDPLANE_DEPLOY_INJECTOR_GUARD_H
@@ -26,50 +26,56 @@ struct guard;
 struct guard_connection;
 
 struct guard_limits {
-	unsigned int connections; /* in all */
-	unsigned int per_address; /* of one address */
-	size_t bytes;		  /* of bodies and answers in memory, in all */
-	size_t small;		  /* a request of so many is never refused for others' */
+	unsigned int connections; /* connections of all addresses */
+	unsigned int per_address; /* connections of one address */
+	size_t bytes;		  /* bodies and answers in memory, of all connections */
+	size_t small;		  /* a request up to this is never refused because of others */
 	unsigned int first_s;	  /* from a connection's start to the head of its first request */
 	unsigned int request_s;	  /* from a request's head to the end of its answer */
 	unsigned int idle_s;	  /* between two requests */
-	int (*cut)(int fd, int how); /* shutdown(2); tests have another */
+	int (*cut)(int fd, int how); /* shutdown(2), or a test's own function */
 };
 
 struct guard_counts {
 	unsigned int open;
 	size_t bytes;
-	uint64_t evicted; /* for a newcomer, or for a body */
-	uint64_t expired; /* for their deadline */
+	uint64_t evicted; /* cut to make room for a new connection or a body */
+	uint64_t expired; /* cut because their deadline passed */
 };
 
-/* More connections may be open for a moment, as one that was cut takes a while to close. */
+/* So many more connections may be open for a moment, since one that was cut takes a while to
+ * close. */
 #define GUARD_SPARE 64
 
-/* NULL for out of memory. `limits` is copied. */
+/* Returns a guard, or NULL if out of memory. Copies *limits. */
 struct guard *guard_create(const struct guard_limits *limits);
 void guard_destroy(struct guard *guard);
 
 /*
- * A new connection, from an address of IPv4 or IPv6. Never NULL but when limits->connections +
- * GUARD_SPARE are open; it is cut then. `now_ns` of a steady clock, here and below.
+ * Registers a new connection. Returns it, or NULL if limits->connections + GUARD_SPARE are open
+ * already; then it has cut the new connection, and the other calls accept NULL for it.
+ *
+ * address: IPv4 or IPv6
+ * now_ns:  time of a steady clock in ns, here and in the calls below
  */
 struct guard_connection *guard_open(struct guard *guard, int fd, const struct sockaddr *address,
 				    uint64_t now_ns);
 void guard_close(struct guard *guard, struct guard_connection *connection);
 
-/* The head of a request is there; its answer is sent, or given up. */
+/* guard_begin: the head of a request has arrived. guard_end: its answer is sent or given up. Both
+ * start the next deadline and give back the bytes that the connection holds. */
 void guard_begin(struct guard *guard, struct guard_connection *connection, uint64_t now_ns);
 void guard_end(struct guard *guard, struct guard_connection *connection, uint64_t now_ns);
 
 /*
- * `more` bytes of a body or an answer want to be kept; guard_end() gives back all. Where the limit
- * is passed, the largest request of the address with the most bytes is cut. Returns false when that
- * is this one, or when the others have not gone yet: it must be refused, and its body dropped.
+ * Asks to keep `more` bytes of a body or an answer in memory; guard_end() gives all of them back.
+ * If the limit is exceeded, cuts the largest request of the address with the most bytes. Returns
+ * false if that is this request, or if the connections that were cut have not closed yet. The
+ * caller must then refuse the request and drop its body.
  */
 bool guard_reserve(struct guard *guard, struct guard_connection *connection, size_t more);
 
-/* Cuts what is past its deadline. */
+/* Cuts the connections whose deadline has passed. */
 void guard_sweep(struct guard *guard, uint64_t now_ns);
 
 struct guard_counts guard_counts(struct guard *guard);

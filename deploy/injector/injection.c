@@ -28,7 +28,7 @@ static const struct {
 	{"hugepages", CONDITION_HUGEPAGES},
 };
 
-/* Adds one name of "if". False for one that is unknown. */
+/* Adds one name of "if". Returns false if the name is unknown. */
 static bool condition_parse(const char *name, struct operation *operation)
 {
 	bool negated = !strncmp(name, "not-", 4);
@@ -65,7 +65,7 @@ static const char *conditions_parse(const cJSON *list, struct operation *operati
 	return NULL;
 }
 
-/* Returns NULL or what is wrong. */
+/* Returns NULL, or a text that says what is wrong. */
 static const char *operation_parse(const cJSON *item, struct operation *operation)
 {
 	const cJSON *each = member(item, "each"), *missing = member(item, "missing");
@@ -139,7 +139,8 @@ static int document_parse(struct injection *injection, const char *name, struct 
 	return operations_parse(injection, name, err);
 }
 
-/* A ConfigMap's document in place of the ConfigMap. */
+/* Replaces a ConfigMap by the document in it, and returns any other document as it is. Returns NULL
+ * with `err` set if that document is not JSON. */
 static cJSON *unwrap(cJSON *document, const char *name, struct error *err)
 {
 	const char *inner = string(member(document, "data"), "injection.json");

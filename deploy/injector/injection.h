@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is injected: the document that the chart makes of helm/udplane/files/injection.yaml, which
- * says what each part means. Parsed once, then only read, by any thread.
+ * The description of what is injected. The chart renders it from helm/udplane/files/injection.yaml,
+ * whose comments say what each part means. It is parsed once; after that any thread may read it.
  */
 #ifndef UDPLANE_DEPLOY_INJECTOR_INJECTION_H
 #define UDPLANE_DEPLOY_INJECTOR_INJECTION_H
@@ -27,13 +27,13 @@ extern "C" {
 #define CONDITION_VFIO	    4u
 #define CONDITION_HUGEPAGES 8u
 
-/* A JSON Patch "add". All strings lie in the document. */
+/* A JSON Patch "add". All strings belong to the document. */
 struct operation {
 	bool each_container;
 	unsigned int all, none; /* CONDITION_ bits that must and must not hold */
-	const char *absent;	/* JSON pointer, or NULL */
+	const char *absent;	/* JSON pointer, or NULL if there is no such condition */
 	struct {
-		const char *in, *key, *is; /* NULL: no such condition */
+		const char *in, *key, *is; /* NULL if there is no such condition */
 	} missing;
 	const char *path;
 	const cJSON *value;
@@ -42,21 +42,24 @@ struct operation {
 struct injection {
 	cJSON *document;
 	const char *backend, *hugepages, *resource; /* defaults of annotations */
-	const cJSON *hugepages_for;		    /* values that request them */
+	const cJSON *hugepages_for;		    /* values of the annotation that request them */
 	bool node;
 	unsigned int count;
 	struct operation operations[INJECTION_OPERATIONS];
 };
 
 /*
- * Parses the document, as JSON or YAML, or a ConfigMap manifest that holds it as "injection.json".
- * `name` is for messages. Returns it, to be destroyed, or NULL with `err` set.
+ * Parses the document, which is JSON or YAML, or a ConfigMap manifest that holds it as
+ * "injection.json". Returns the injection, which the caller destroys, or NULL with `err` set.
+ *
+ * name: the document's name in messages
+ * text: the document of `len` bytes
  */
 struct injection *injection_parse(const char *name, const char *text, size_t len,
 				  struct error *err);
 void injection_destroy(struct injection *injection);
 
-/* The document with the chart's default values, built in. */
+/* Parses the built-in document, which has the chart's default values. Returns as above. */
 struct injection *injection_default(struct error *err);
 
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// udplane-injector: the command line of the webhook server and of the tools beside it.
+// udplane-injector: the command line of the webhook server and of its tools.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,7 +66,9 @@ static int fail(const char *message)
 
 /* ---- files ---- */
 
-/* Reads all of a file, "-" being standard input, and ends it with a NUL. NULL with `err` set. */
+/* Reads a whole file, or standard input for "-", and terminates it with a NUL. Returns the text,
+ * which the caller frees, and its length in *len without the NUL. Returns NULL with `err` set if
+ * the file cannot be read or is longer than `max` bytes. */
 static char *read_file(const char *path, size_t max, size_t *len, struct error *err)
 {
 	FILE *file = strcmp(path, "-") ? fopen(path, "re") : stdin;
@@ -176,7 +178,7 @@ static int apply_flag(struct options *options, const char *flag, const char *val
 	return fail(message);
 }
 
-/* Reads flags; *index stops at the first argument that is none. */
+/* Reads flags. *index becomes that of the first argument that is not a flag. */
 static int parse_flags(int argc, char **argv, int *index, struct options *options)
 {
 	while (*index < argc && !strncmp(argv[*index], "--", 2)) {

@@ -23,7 +23,7 @@ static const char *string(const cJSON *object, const char *name)
 	return text ? text : "";
 }
 
-/* Where each kind keeps its pod. */
+/* Returns the pod or pod template of a manifest, or NULL if its kind has none. */
 static cJSON *find_pod(cJSON *manifest)
 {
 	static const struct {
@@ -52,7 +52,7 @@ static cJSON *find_pod(cJSON *manifest)
 	return NULL;
 }
 
-/* Puts what the manifest is before a message about it. */
+/* Puts the manifest's kind and name in front of a message about it. */
 static int refuse(const cJSON *manifest, const struct error *why, struct error *err)
 {
 	const cJSON *metadata = cJSON_GetObjectItemCaseSensitive(manifest, "metadata");
@@ -96,7 +96,7 @@ static int patch_manifest(void *arg, cJSON *manifest, struct error *err)
 	if (strcmp(string(manifest, "kind"), "List"))
 		return 0;
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(manifest, "items")) {
-		/* A list in a list is none of kubectl's; this bounds the depth. */
+		/* kubectl never nests lists. Not following them bounds the depth. */
 		pod = find_pod(item);
 		ret = cJSON_IsObject(pod) ? patch_pod(run, item, pod, err) : 0;
 		if (ret)
@@ -105,7 +105,8 @@ static int patch_manifest(void *arg, cJSON *manifest, struct error *err)
 	return 0;
 }
 
-/* The text of one JSON manifest, in one line: so it is YAML, too, wherever a stream has it. */
+/* Returns the text of one patched JSON manifest. It is one line, and so also valid YAML at any
+ * place in a stream. */
 static char *patch_json(struct run *run, cJSON *manifest, struct error *err)
 {
 	char *out;
@@ -138,7 +139,7 @@ char *manifest_patch(const struct injection *injection, const char *name, const 
 	if (!out || counts->injected > before)
 		return out;
 	free(out);
-	out = strndup(text, len); /* nothing was injected, so even the comments stay */
+	out = strndup(text, len); /* nothing was injected: keep comments and layout */
 	if (!out)
 		error_set(err, -ENOMEM, "out of memory");
 	return out;

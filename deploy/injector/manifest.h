@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `udplane-injector patch`: manifests in, manifests out with the sidecar in every pod that asks for
- * it, for pipelines that want no admission at all. JSON and YAML, each as it came; a text in which
+ * `udplane-injector patch`: adds the sidecar to each pod of a manifest that asks for it. Meant for
+ * pipelines without an admission plugin. JSON stays JSON and YAML stays YAML, but a text in which
  * something is injected loses its comments and its layout. Pure.
  */
 #ifndef UDPLANE_DEPLOY_INJECTOR_MANIFEST_H
@@ -15,13 +15,16 @@ extern "C" {
 
 struct manifest_counts {
 	unsigned int pods;     /* pods and pod templates seen */
-	unsigned int injected; /* of them */
+	unsigned int injected; /* those of them in which something was injected */
 };
 
 /*
- * Returns the patched text, to be freed, or NULL with `err` naming the manifest and what is wrong.
- * `notes` and `counts` are added to. Knows Pod, PodTemplate, the workloads of core, apps and batch,
- * and List; everything else goes through as it is.
+ * Patches Pod, PodTemplate, the workloads of core, apps and batch, and List. Leaves every other
+ * kind as it is. Returns the patched text, which the caller frees, or NULL with an `err` that names
+ * the manifest and what is wrong. Adds to *notes and *counts.
+ *
+ * name: the text's name in messages
+ * text: manifests of `len` bytes
  */
 char *manifest_patch(const struct injection *injection, const char *name, const char *text,
 		     size_t len, struct manifest_counts *counts, struct config_warnings *notes,

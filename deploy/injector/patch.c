@@ -23,7 +23,8 @@ static bool is_string(const cJSON *item, const char *text)
 	return cJSON_IsString(item) && !strcmp(item->valuestring, text);
 }
 
-/* Copies the next token of a JSON pointer, unescaped, and steps over it. NULL for out of memory. */
+/* Returns a copy of the next token of a JSON pointer, unescaped, and advances *pointer past it.
+ * Returns NULL if out of memory. */
 static char *token_next(const char **pointer)
 {
 	const char *at = *pointer + 1;
@@ -46,7 +47,7 @@ static char *token_next(const char **pointer)
 	return token;
 }
 
-/* What a pointer through objects finds, or NULL: JSON's null counts as absent. */
+/* Follows a pointer through objects. Returns what it finds, or NULL if that is absent or null. */
 static const cJSON *find(const cJSON *root, const char *pointer)
 {
 	while (root && *pointer) {
@@ -60,7 +61,7 @@ static const cJSON *find(const cJSON *root, const char *pointer)
 	return cJSON_IsNull(root) ? NULL : root;
 }
 
-/* One pod (or one of its containers) that operations look at. */
+/* The pod, or one of its containers, to which operations apply. */
 struct subject {
 	const struct injection *injection;
 	const cJSON *pod, *container;
@@ -195,7 +196,7 @@ static bool is_name(const cJSON *item)
 	return cJSON_IsString(item) && strlen(item->valuestring) <= NAME_MAX_LEN;
 }
 
-/* A pod that lacks this is for the API server to refuse. */
+/* Returns false if the pod lacks what every pod must have; the API server refuses such a pod. */
 static bool is_whole(const cJSON *pod)
 {
 	const cJSON *containers = member(member(pod, "spec"), "containers"), *item;
@@ -242,7 +243,7 @@ static int array_index(const char *token)
 	return *token >= '0' && *token <= '9' && !*end && index < 1u << 20 ? (int)index : -1;
 }
 
-/* Puts `value` below `parent`, replacing an object's member of the name. */
+/* Adds `value` to `parent`. In an object, it replaces the member named `token`. */
 static int insert(cJSON *parent, const char *token, cJSON *value)
 {
 	int index = array_index(token), size = cJSON_GetArraySize(parent);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Makes the JSON Patch that injects into a pod, and applies it. Pure. */
+/* Makes and applies the JSON Patch that injects the sidecar into a pod. Pure. */
 #ifndef UDPLANE_DEPLOY_INJECTOR_PATCH_H
 #define UDPLANE_DEPLOY_INJECTOR_PATCH_H
 
@@ -10,15 +10,15 @@ extern "C" {
 #endif
 
 /*
- * The operations for a pod that check_pod() has let through, as a JSON array, to be deleted; empty
- * for a pod that has everything already. NULL only for out of memory.
+ * Returns the operations for a pod that has passed check_pod(), as a JSON array that the caller
+ * deletes. It is empty if the pod has everything already. Returns NULL only if out of memory.
  */
 cJSON *patch_make(const struct injection *injection, const cJSON *pod);
 
 /*
- * Applies what patch_make() makes ("add" only). Items of `pod` stay where they are in memory, and
- * new ones are copies. Returns 0, -EINVAL for a path that does not exist, or -ENOMEM; `pod` is then
- * half patched.
+ * Applies a patch of patch_make(), which contains only "add". Items of `pod` stay at their place in
+ * memory, and new items are copies. Returns 0. Returns -EINVAL for a path that does not exist, or
+ * -ENOMEM; `pod` is then patched only in part.
  */
 int patch_apply(cJSON *pod, const cJSON *patch);
 

@@ -24,27 +24,27 @@
 
 #define REFRESH_S 1
 
-/* Of both ports. The API server waits for 30 s at most, keeps what is idle for 90 s, and a scrape
- * comes every 30 s or so. */
+/* Timeouts of both ports. The API server waits for 30 s at most and keeps an idle connection for
+ * 90 s; a scrape comes about every 30 s. */
 #define FIRST_S		   10
 #define REQUEST_S	   30
 #define IDLE_S		   95
 #define STATUS_CONNECTIONS 64
 #define STATUS_PER_ADDRESS 16
 #define STATUS_S	   5
-/* libmicrohttpd's own, which bytes that trickle put off: only the guard's deadlines matter. */
+/* libmicrohttpd's own timeout. Trickling bytes put it off, so only the guard's deadlines count. */
 #define SILENT_S 120
-/* Of all bodies and answers that are on their way. Those of ordinary pods have some KiB. */
+/* Limit of all bodies and answers in memory. For an ordinary pod they take some KiB. */
 #define BODIES_MAX (12u << 20)
 #define BODY_SMALL (16u << 10)
-/* Of a connection's head; the API server's has some hundred bytes. */
+/* Limit of a request's head; the API server's is some hundred bytes long. */
 #define HEAD_MEMORY (16u << 10)
-/* A review above this is looked at while no other such is: it may take some 20 MiB. */
+/* Reviews larger than this are examined one at a time, since each may take some 20 MiB. */
 #define HEAVY (64u << 10)
-/* A body that is not wanted is read to its end nevertheless, or its sender might lose the answer:
- * up to this times the limit. */
+/* A rejected body is still read to its end, or its sender might lose the answer, but only up to
+ * this many times the limit. */
 #define DISCARD_FACTOR 4
-/* For files, libraries, and what is not thought of. */
+/* Kept free for files, libraries, and what we have not thought of. */
 #define SPARE_DESCRIPTORS 48
 #define LEAST_CONNECTIONS 16
 
@@ -54,7 +54,7 @@ struct server {
 	struct bounds limit;
 	struct metrics metrics;
 	atomic_bool leaving;
-	atomic_uint_fast64_t refused_ns; /* when one was last logged; 0: never */
+	atomic_uint_fast64_t refused_ns; /* when a refusal was last logged; 0 if never */
 	pthread_mutex_t heavy;		 /* one large review at a time */
 	struct guard *reviews, *statuses;
 };
@@ -62,7 +62,7 @@ struct server {
 /* A request while its body arrives. */
 struct request {
 	struct text body;
-	unsigned int status; /* what it is refused with; 0: not refused */
+	unsigned int status; /* HTTP status of the refusal; 0 if it is not refused */
 	const char *why;
 };
 
@@ -72,7 +72,8 @@ static void drop_body(struct request *request)
 	memset(&request->body, 0, sizeof(request->body));
 }
 
-/* Takes `text`, which may be NULL for out of memory. */
+/* Sends `text` and takes ownership of it. If it is NULL, because the caller ran out of memory,
+ * returns MHD_NO, and MHD closes the connection. */
 static enum MHD_Result answer(struct MHD_Connection *connection, unsigned int status,
 			      const char *type, char *text)
 {
@@ -119,7 +120,8 @@ static struct guard_connection *guarded(struct MHD_Connection *connection)
 	return info ? info->socket_context : NULL;
 }
 
-/* One a second: whoever may send anything shall not fill the log, and the counters have all. */
+/* Logs at most one message per second, since anybody who reaches the port could otherwise fill the
+ * log. The counters count every refusal. */
 static void log_refused(struct server *server, const char *message)
 {
 	uint_fast64_t last = atomic_load(&server->refused_ns), now = clock_now_ns();
@@ -150,8 +152,8 @@ static unsigned int status_of(enum admission_result result)
 					       : MHD_HTTP_INTERNAL_SERVER_ERROR;
 }
 
-/* Drops the body when it has been looked at: an answer may take its time to be read, and is
- * counted as well. */
+/* Drops the body as soon as it has been examined, since the peer may read the answer slowly, and
+ * the answer's bytes count as well. */
 static enum MHD_Result review(struct server *server, struct MHD_Connection *connection,
 			      struct request *request)
 {
@@ -205,7 +207,7 @@ static size_t body_max(const struct server *server)
 	return (size_t)server->options->body_kib << 10;
 }
 
-/* Of a body whose length is told; 0: it is not. */
+/* Returns the body's length in bytes as the head declares it, or 0 if the head does not. */
 static uint64_t content_length(struct MHD_Connection *connection)
 {
 	const char *text = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
@@ -214,7 +216,7 @@ static uint64_t content_length(struct MHD_Connection *connection)
 	return text ? strtoull(text, NULL, 10) : 0;
 }
 
-/* By its head alone. */
+/* Rejects a request that is wrong by its head alone. */
 static void check_head(const struct server *server, struct MHD_Connection *connection,
 		       const char *url, const char *method, struct request *request)
 {
@@ -257,7 +259,8 @@ static enum MHD_Result on_head(struct server *server, struct MHD_Connection *con
 	return MHD_YES;
 }
 
-/* Of the HTTPS port. The first call for a request has no body yet, the last one has no more. */
+/* Handler of the HTTPS port. The first call for a request comes before its body, and the last one
+ * after it. */
 static enum MHD_Result on_review(void *arg, struct MHD_Connection *connection, const char *url,
 				 const char *method, const char *version, const char *data,
 				 size_t *len, void **context)
@@ -304,7 +307,7 @@ static void on_status_completed(void *arg, struct MHD_Connection *connection, vo
 	guard_end(server->statuses, guarded(connection), clock_now_ns());
 }
 
-/* Of the plain port. */
+/* Handler of the plain HTTP port. */
 static enum MHD_Result on_status(void *arg, struct MHD_Connection *connection, const char *url,
 				 const char *method, const char *version, const char *data,
 				 size_t *len, void **context)
@@ -315,7 +318,7 @@ static enum MHD_Result on_status(void *arg, struct MHD_Connection *connection, c
 	(void)version;
 	(void)data;
 	*len = 0;
-	if (!*context) { /* MHD calls again when the head has been seen, and for on_completed */
+	if (!*context) { /* first call, for the head; MHD calls again, then on_status_completed */
 		*context = server;
 		guard_begin(server->statuses, guarded(connection), clock_now_ns());
 		return MHD_YES;
@@ -366,7 +369,7 @@ static void on_status_connection(void *arg, struct MHD_Connection *connection, v
 	notify(((struct server *)arg)->statuses, connection, context, code);
 }
 
-/* Both families where the machine has IPv6, else IPv4. */
+/* Listens on both address families if the machine has IPv6, otherwise on IPv4. */
 static struct MHD_Daemon *start(unsigned int flags, unsigned int port,
 				MHD_AccessHandlerCallback handler, struct server *server,
 				const struct MHD_OptionItem *options)
@@ -375,8 +378,8 @@ static struct MHD_Daemon *start(unsigned int flags, unsigned int port,
 	struct MHD_Daemon *daemon = NULL;
 	int attempt;
 
-	/* A thread that has all its connections does not look at the listening socket: without ITC
-	 * it would not notice that it shall stop. */
+	/* A thread that has reached its connection limit ignores the listening socket. Without ITC
+	 * it would not notice that it must stop. */
 	flags |= MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC;
 	for (attempt = both ? 0 : 1; !daemon && attempt < 2; attempt++)
 		daemon = MHD_start_daemon(flags | (attempt ? 0 : both), (uint16_t)port, NULL, NULL,
@@ -392,10 +395,10 @@ static struct MHD_Daemon *start_review(struct server *server, const struct serve
 {
 	const struct MHD_OptionItem items[] = {
 		{MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(intptr_t)certificate_retrieve},
-		/* What the API server speaks since long before 1.30. */
+		/* API servers spoke these versions long before Kubernetes 1.30. */
 		{MHD_OPTION_HTTPS_PRIORITIES, 0, "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
 		{MHD_OPTION_THREAD_POOL_SIZE, options->threads > 1 ? options->threads : 0, NULL},
-		/* The guard cuts earlier. */
+		/* Never reached: the guard cuts connections earlier. */
 		{MHD_OPTION_CONNECTION_LIMIT, connections + GUARD_SPARE, NULL},
 		{MHD_OPTION_CONNECTION_TIMEOUT, SILENT_S, NULL},
 		{MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEAD_MEMORY, NULL},
@@ -436,7 +439,8 @@ static void refresh(struct server *server, bool *failing)
 	*failing = ret < 0;
 }
 
-/* Waits for one of `signals` with an eye on the certificate; for `seconds`, or for ever if 0. */
+/* Waits for one of `signals`, for at most `seconds`, or without limit if that is 0. While it waits
+ * it refreshes the certificate and cuts connections whose deadline has passed. */
 static void wait_signal(struct server *server, const sigset_t *signals, unsigned int seconds)
 {
 	const struct timespec tick = {REFRESH_S, 0};
@@ -454,8 +458,9 @@ static void wait_signal(struct server *server, const sigset_t *signals, unsigned
 }
 
 /*
- * How many connections the process may take so that descriptors never run out: a server that can
- * accept nothing answers no probe either. 0 if there are too few for any.
+ * Returns how many connections the process may accept, at most `wanted`, without ever running out
+ * of descriptors: a server that cannot accept connections does not answer probes either. Returns 0
+ * if the descriptors do not suffice for LEAST_CONNECTIONS; the log then says so.
  */
 static unsigned int affordable_connections(unsigned int wanted)
 {
@@ -477,7 +482,7 @@ static unsigned int affordable_connections(unsigned int wanted)
 	return (unsigned int)limit.rlim_cur - others;
 }
 
-/* Returns the number of connections, or 0 with the reason logged. */
+/* Returns how many connections the HTTPS port accepts, or 0 with the reason logged. */
 static unsigned int start_guards(struct server *server, const struct server_options *options)
 {
 	unsigned int connections = affordable_connections(options->connections);
@@ -511,8 +516,8 @@ static unsigned int start_guards(struct server *server, const struct server_opti
 }
 
 /*
- * What is free goes back to the system: large blocks are mapped and unmapped, and two heaps serve
- * all threads, so that what one has freed is there for another.
+ * Returns freed memory to the system, by mapping and unmapping large blocks. Two heaps serve all
+ * threads, so that one thread can reuse what another has freed.
  */
 static void tame_malloc(void)
 {
@@ -537,7 +542,7 @@ int server_run(const struct injection *injection, const struct server_options *o
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
-	sigprocmask(SIG_BLOCK, &signals, NULL); /* before threads start, which inherit it */
+	sigprocmask(SIG_BLOCK, &signals, NULL); /* before threads start, since they inherit it */
 	signal(SIGPIPE, SIG_IGN);
 	if (certificate_open(options->certificate, options->key, &err)) {
 		log_error("%s", err.text);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A document is libyaml's list of events, and beside it a cJSON tree of the same shape for the
- * callback. Every item made from an event is marked FROM_TEXT; patching leaves these where they
- * are, so whatever lacks the mark afterwards is new. The writer walks the tree and the events at
- * the same time: it hands on the events as they came (a cJSON number has fewer digits than a text,
- * and no tag), and makes events of what is new.
+ * A document is kept as libyaml's list of events and, for the callback, as a cJSON tree of the same
+ * shape. Each item made from an event is marked FROM_TEXT. Patching does not move these items, so
+ * an item without the mark is new. The writer walks the tree and the events at the same time. For
+ * an item from the text it passes on the original event, since a cJSON number has fewer digits than
+ * the text, and no tag. For a new item it makes events.
  */
 #include "deploy/injector/yaml.h"
 
@@ -22,7 +22,7 @@
 
 struct document {
 	const char *name;
-	const char *marker; /* NULL: only parsed, no item is marked */
+	const char *marker; /* NULL if the text is only parsed; then no item is marked FROM_TEXT */
 	yaml_parser_t parser;
 	yaml_emitter_t emitter;
 	yaml_event_t *events; /* those before `next` belong to the emitter */
@@ -39,7 +39,7 @@ static int refuse(struct document *document, size_t line, const char *why)
 
 /* ---- reading ---- */
 
-/* Appends the next event. NULL with the error set. */
+/* Appends the next event and returns it, or returns NULL with the error set. */
 static const yaml_event_t *read_event(struct document *document)
 {
 	if (document->count == document->size) {
@@ -67,7 +67,7 @@ static void forget_events(struct document *document)
 	document->next = document->count = 0;
 }
 
-/* What YAML 1.1, and so Kubernetes' own parser, takes a plain word for: a type of cJSON's. */
+/* Returns the cJSON type that a plain word has in YAML 1.1, and so in Kubernetes' own parser. */
 static int type_of_word(const char *text)
 {
 	static const struct {
@@ -120,7 +120,7 @@ static cJSON *read_scalar(struct document *document, const yaml_event_t *event)
 		document->marked = true;
 	if (is_plain(event) && event->data.scalar.plain_implicit)
 		return read_plain(text);
-	/* libyaml would write it in a form that it does not read. */
+	/* libyaml would write it in a form that it cannot read. */
 	if (is_plain(event) && !*text && !strcmp(tag, "!")) {
 		refuse(document, event->start_mark.line, "a tag \"!\" before nothing");
 		return NULL;
@@ -128,7 +128,7 @@ static cJSON *read_scalar(struct document *document, const yaml_event_t *event)
 	return cJSON_CreateString(text);
 }
 
-/* Null, which a callback leaves alone. */
+/* Returns null for an alias, since a callback does not change null. */
 static cJSON *read_alias(struct document *document, const yaml_event_t *event)
 {
 	const yaml_char_t *name = event->data.alias.anchor, *anchor;
@@ -189,7 +189,7 @@ static bool read_pairs(struct document *document, cJSON *object, unsigned int de
 	return event;
 }
 
-/* The value that starts with `event`. NULL with the error set. */
+/* Returns the value that starts with `event`, or NULL with the error set. */
 static cJSON *read_value(struct document *document, const yaml_event_t *event, unsigned int depth)
 {
 	bool done = true;
@@ -219,7 +219,8 @@ static cJSON *read_value(struct document *document, const yaml_event_t *event, u
 	return item;
 }
 
-/* What stands between a document's start, which has been read, and its end. */
+/* Returns the content of a document whose start has been read, and reads up to its end. Returns
+ * NULL with the error set. */
 static cJSON *read_document(struct document *document)
 {
 	const yaml_event_t *event = read_event(document);
@@ -234,10 +235,11 @@ static cJSON *read_document(struct document *document)
 /* ---- writing ---- */
 
 /*
- * Sets the style in which an event keeps its meaning wherever libyaml may put it. Plain scalars
- * stay plain: within [] and {}, libyaml quotes what it cannot tell from syntax (12:30), so all is
- * written as blocks. What it must quote even there is text that spans lines or starts like syntax,
- * and never a number; it needs no tag. An empty one is null.
+ * Sets a style in which an event keeps its meaning wherever libyaml writes it. Plain scalars stay
+ * plain. Within [] and {}, libyaml quotes those that it cannot tell from syntax (12:30), so all
+ * collections are written as blocks. Even there libyaml must quote a plain scalar that spans lines
+ * or starts like syntax; such a scalar is never a number and needs no tag. An empty plain scalar is
+ * written as null. Returns false if out of memory.
  */
 static bool set_style(yaml_event_t *event)
 {
@@ -264,7 +266,7 @@ static bool set_style(yaml_event_t *event)
 	return true;
 }
 
-/* Hands the next event of the text to libyaml. */
+/* Passes the next event of the text to libyaml. */
 static bool write_event(struct document *document)
 {
 	yaml_event_t *event = &document->events[document->next];
@@ -302,8 +304,8 @@ static bool write_scalar(struct document *document, const char *text, bool plain
 	       yaml_emitter_emit(&document->emitter, &event);
 }
 
-/* Plain only if it starts like a name or a path, as nothing does that is no string but few words;
- * libyaml quotes what would be syntax. */
+/* Writes a string plain only if it starts like a name or a path: of the values that are not
+ * strings, only a few words start so. libyaml quotes a string that would be syntax. */
 static bool write_string(struct document *document, const char *text)
 {
 	bool plain = isalpha((unsigned char)*text) || *text == '/';
@@ -342,7 +344,7 @@ static bool write_new(struct document *document, const cJSON *item)
 
 static bool write_item(struct document *document, const cJSON *item);
 
-/* A member of the text's own is at its key, whether or not its value is another now. */
+/* If the member was in the text, the next event is its key, even if its value was replaced. */
 static bool write_member(struct document *document, const cJSON *child)
 {
 	bool end = document->events[document->next].type == YAML_MAPPING_END_EVENT;
@@ -356,7 +358,7 @@ static bool write_member(struct document *document, const cJSON *child)
 	return write_new(document, child);
 }
 
-/* `item` is the text's own, and so may some of what is in it be. */
+/* `item` comes from the text; items in it may come from the text or be new. */
 static bool write_item(struct document *document, const cJSON *item)
 {
 	const cJSON *child;
@@ -383,7 +385,7 @@ struct visitor {
 	void *arg;
 };
 
-/* One document, whose start has been read. */
+/* Reads, patches and writes one document whose start has been read. */
 static int visit(struct document *document, const struct visitor *visitor)
 {
 	cJSON *root = read_document(document);
@@ -441,7 +443,8 @@ static bool open_parser(struct document *document, const char *text, size_t len)
 	error_set(document->err, -ENOMEM, "%.200s: out of memory", document->name);
 	if (!yaml_parser_initialize(&document->parser))
 		return false;
-	if (len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) { /* libyaml counts it as a column */
+	if (len >= 3 &&
+	    !memcmp(text, "\xef\xbb\xbf", 3)) { /* libyaml counts a byte order mark as a column */
 		text += 3;
 		len -= 3;
 	}
@@ -490,7 +493,7 @@ cJSON *yaml_parse(const char *name, const char *text, size_t len, struct error *
 
 	if (!open_parser(&document, text, len))
 		return NULL;
-	/* The stream's start, then a document's or the stream's end. */
+	/* First the stream's start, then a document or the stream's end. */
 	if (read_event(&document))
 		event = read_event(&document);
 	if (event && event->type == YAML_DOCUMENT_START_EVENT)
