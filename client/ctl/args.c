@@ -18,7 +18,7 @@ static unsigned int min3(unsigned int a, unsigned int b, unsigned int c)
 	return m < c ? m : c;
 }
 
-/* Levenshtein's, over words of at most WORD_MAX characters. */
+/* Returns the Levenshtein distance of two words of at most WORD_MAX characters. */
 static unsigned int distance(const char *a, const char *b)
 {
 	size_t la = strnlen(a, WORD_MAX), lb = strnlen(b, WORD_MAX), i, j;
@@ -99,7 +99,8 @@ static int unknown_flag(const struct args *a, const char *flag)
 	return EXIT_USAGE;
 }
 
-/* Whether argv[i] is --name or --name=VALUE; *value is then VALUE, or NULL. */
+/* Returns true if `arg` is --name or --name=VALUE, and sets *value to VALUE, or to NULL if there is
+ * none. */
 static bool is_flag(const char *arg, const char *name, const char **value)
 {
 	size_t len = strlen(name);

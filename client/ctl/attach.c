@@ -69,7 +69,7 @@ static int connect_to(struct attach *a)
 			continue;
 		if (errno != EAGAIN)
 			return explain_connect(a, errno);
-		if (!left_ms(a)) /* the backlog is full: UNIX sockets give no event for that */
+		if (!left_ms(a)) /* the backlog is full; UNIX sockets have no event for that */
 			return error_set(a->error, -ETIMEDOUT,
 					 "udplaned accepts no connection: is it hung?");
 		poll(NULL, 0, BACKLOG_RETRY_MS);
@@ -92,7 +92,7 @@ static int send_hello(const struct attach *a)
 	return error_set(a->error, -errno, "send: %s", strerror(errno));
 }
 
-/* Keeps the first descriptor that came, closes any others. */
+/* Returns the first descriptor of a message and closes any others. */
 static int take_fd(struct msghdr *msg)
 {
 	struct cmsghdr *c;
@@ -159,7 +159,7 @@ static int welcome_check(const struct attach *a, struct udplane_welcome *w, size
 	    w->magic != UDPLANE_ABI_MAGIC)
 		return error_set(a->error, -EPROTO, "the answer is not udplaned's: check --socket");
 	w->text[sizeof(w->text) - 1] = 0;
-	for (char *c = w->text; *c; c++) /* a terminal obeys control characters */
+	for (char *c = w->text; *c; c++) /* a terminal would obey control characters */
 		*c = *c >= ' ' && *c <= '~' ? *c : '?';
 	if (w->status)
 		return error_set(a->error, w->status < 0 ? w->status : -EPROTO,

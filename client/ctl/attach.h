@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Gets a snapshot from udplaned: connect, HELLO as observer, WELCOME with the stats descriptor, map
- * read-only, copy, unmap, close. udplaned brings device and client counters up to date before it
- * answers. One call, one connection: nothing is kept.
+ * Gets a snapshot from udplaned: connects, sends HELLO as an observer, receives WELCOME with the
+ * descriptor of the stats zone, maps it read-only, copies it, unmaps it and closes. udplaned
+ * updates the counters of the device and the clients before it answers. Each call makes one
+ * connection and keeps nothing.
  */
 #ifndef UDPLANE_CLIENT_CTL_ATTACH_H
 #define UDPLANE_CLIENT_CTL_ATTACH_H
@@ -17,8 +18,9 @@ extern "C" {
 #define ATTACH_TIMEOUT_MS 2000
 
 /*
- * Fills *s, which the caller gives to snapshot_free(). Returns 0, or -errno with `error` set.
- * -ENOENT, -ENOTDIR, -ECONNREFUSED: no udplaned is there; -ETIMEDOUT: it does not answer.
+ * Fills *s; the caller releases it with snapshot_free(). Returns 0, or -errno with `error` set:
+ * -ENOENT, -ENOTDIR or -ECONNREFUSED if no udplaned is there, and -ETIMEDOUT if it does not answer
+ * within timeout_ms.
  */
 int attach_snapshot(const char *path, int timeout_ms, struct snapshot *s, struct error *error);
 

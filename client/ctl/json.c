@@ -12,7 +12,7 @@
 #include "client/ctl/names.h"
 #include "include/preflight/preflight.h"
 
-/* cJSON keeps numbers as double, which is exact to 2^53 only. */
+/* cJSON stores numbers as double, which is exact only up to 2^53. */
 static void add_u64(cJSON *to, const char *name, uint64_t value)
 {
 	char text[24];
@@ -118,7 +118,7 @@ static void add_device(cJSON *to, const struct snapshot *s)
 	add_u64(o, "troubles", s->trouble_cnt);
 }
 
-/* What went which way in the last seconds; of each socket: "recent" there. */
+/* Adds what took which path in the last seconds. Each socket's share is under its own "recent". */
 static void add_recent(cJSON *to, const struct snapshot *s)
 {
 	cJSON *o = cJSON_AddObjectToObject(to, "recent");
@@ -268,7 +268,7 @@ int json_ports(FILE *out, const struct snapshot *s, const struct port_use *uses,
 	return print(out, root, false);
 }
 
-/* Lines of "name\tvalue\n". */
+/* Adds the members that `lines` contains, one "name\tvalue\n" per line. */
 static void add_info(cJSON *to, const char *lines)
 {
 	cJSON *o = cJSON_AddObjectToObject(to, "facts");

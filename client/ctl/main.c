@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* udplanectl: what udplaned does, and why. Reads its stats zone; the packet path does not notice.
- */
+/* udplanectl shows what udplaned does, and why. It reads udplaned's stats zone and does not disturb
+ * the packet path. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,7 +87,8 @@ static int verb_help(const char *socket, int argc, char **argv)
 	return run_verb(socket, 2, of_verb);
 }
 
-/* Options in front of the verb. Returns the index of the verb, or -1 with *status set. */
+/* Reads the options before the verb. Returns the index of the verb, or -1 with *status set to the
+ * exit status. */
 static int leading_options(int argc, char **argv, const char **socket, int *status)
 {
 	int i = 1;
@@ -119,7 +120,8 @@ static int leading_options(int argc, char **argv, const char **socket, int *stat
 	return i;
 }
 
-/* A full disk or a closed pipe must not look like success. */
+/* Flushes stdout and returns the exit status. A full disk or a closed pipe must not look like
+ * success. */
 static int flush(int status)
 {
 	if (fflush(stdout) || ferror(stdout)) {

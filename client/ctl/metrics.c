@@ -9,7 +9,7 @@
 #include "client/ctl/names.h"
 #include "client/ctl/paths.h"
 
-/* Texts of a snapshot are printable ASCII, so these two are all that needs escaping. */
+/* Texts of a snapshot are printable ASCII, so only these two characters need escaping. */
 static void print_text(FILE *out, const char *text)
 {
 	for (; *text; text++) {
@@ -26,7 +26,7 @@ static void print_label(FILE *out, const char *name, const char *value)
 	fputc('"', out);
 }
 
-/* In a help text only the backslash is special, and none of ours has one. */
+/* In a help text only the backslash is special, and our help texts do not contain any. */
 static void print_head(FILE *out, const char *name, const char *type, const char *help)
 {
 	fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
@@ -44,9 +44,9 @@ static void print_gauge(FILE *out, const char *name, const char *help, uint64_t 
 	fprintf(out, "%s %" PRIu64 "\n", name, value);
 }
 
-/* --- families out of the tables --- */
+/* --- families from the tables --- */
 
-/* Prints the labels of sample i and returns its counters; NULL behind the last one. */
+/* Prints the labels of sample i and returns its counters, or NULL if i is behind the last one. */
 typedef const uint64_t *sample_at(FILE *out, const struct snapshot *s, uint32_t i);
 
 struct family {
@@ -98,7 +98,7 @@ static const uint64_t *socket_sample(FILE *out, const struct snapshot *s, uint32
 	return k->counter;
 }
 
-/* A gauge must not end in _total: frames_total is udplane_device_frames. */
+/* A gauge's name must not end in _total, so frames_total becomes udplane_device_frames. */
 static const char *name_family(char name[96], const char *prefix, const char *counter, bool gauge)
 {
 	size_t len = strlen(counter);
@@ -128,7 +128,7 @@ static void print_family(FILE *out, const struct snapshot *s, const struct famil
 	}
 }
 
-/* --- what is no counter --- */
+/* --- values that are not counters --- */
 
 static void print_info(FILE *out, const struct snapshot *s)
 {
@@ -178,7 +178,7 @@ static void print_socket_state(FILE *out, const struct snapshot *s)
 	}
 }
 
-/* What libudplane says of itself; the application could write anything there. */
+/* Counts that libudplane reports about itself; the application could write any value there. */
 static const struct client_counter {
 	const char *name, *help;
 	size_t at;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Names and meanings of everything that the stats zone numbers, from the tables in include/udplane.
+/* Names and meanings of the numbers in the stats zone, from the tables in include/udplane.
  * Read-only data. */
 #ifndef UDPLANE_CLIENT_CTL_NAMES_H
 #define UDPLANE_CLIENT_CTL_NAMES_H
@@ -16,7 +16,7 @@ struct counter_name {
 	const char *name, *help;
 };
 
-/* A table and how many entries it has, in the order of the enum. */
+/* A table in the order of its enum, and the number of its entries. */
 struct counter_names {
 	const struct counter_name *entry;
 	uint32_t cnt;
@@ -25,7 +25,7 @@ struct counter_names {
 extern const struct counter_names device_counters, worker_counters, socket_counters,
 	control_counters, host_counters, recent_counters;
 
-/* Never NULL: a number that this build does not know gets the name "unknown". */
+/* These never return NULL. The name of a number that this build does not know is "unknown". */
 const char *backend_name(uint32_t backend);
 const char *mode_name(uint32_t mode);
 const char *state_name(uint32_t state);
@@ -33,10 +33,10 @@ const char *socket_state_name(uint32_t state);
 const char *reason_name(uint32_t reason);
 const char *reason_help(uint32_t reason); /* what to do */
 
-/* The sum of those counters whose name starts with `prefix`. */
+/* Returns the sum of the counters whose names start with `prefix`. */
 uint64_t counters_sum(const struct counter_names *names, const uint64_t *value, const char *prefix);
 
-/* The part of `name` behind `prefix`, or NULL if it does not start with it. */
+/* Returns the part of `name` after `prefix`, or NULL if `name` does not start with `prefix`. */
 const char *name_after(const char *name, const char *prefix);
 
 #ifdef __cplusplus

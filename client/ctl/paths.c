@@ -8,13 +8,14 @@
 
 #include "client/ctl/names.h"
 
-/* Datagrams a second from which on the library engages the fast path surely: RX_ENGAGE_CNT in
- * RX_ENGAGE_WINDOW_NS, in powersave four times that (client/base.h). */
+/* At this rate in datagrams per second or more the library is sure to engage the fast path. It is
+ * RX_ENGAGE_CNT per RX_ENGAGE_WINDOW_NS (client/base.h); in mode powersave it is four times as
+ * high. */
 #define RESTING_RATE	 80000
 #define POWERSAVE_FACTOR 4
 
-/* Where frames for an accelerated socket may go instead, in the order in which they are suspected.
- */
+/* A place where frames for an accelerated socket may go instead. The table lists the places in the
+ * order in which they are suspected. */
 struct cause {
 	enum udplane_device_counter counter;
 	const char *name, *text, *todo;
@@ -108,7 +109,7 @@ static void begin(struct path *p, uint64_t fast, uint64_t kernel)
 		p->kind = fast <= kernel / 9 ? PATH_KERNEL : PATH_MIXED;
 }
 
-/* At so many in the time shown, may the fast path rest? */
+/* Returns true if the fast path may rest at this rate, `cnt` datagrams in the time shown. */
 static bool may_rest(const struct snapshot *s, uint64_t cnt)
 {
 	double rate = s->recent_ns ? (double)cnt * 1e9 / (double)s->recent_ns : 0;
@@ -117,7 +118,7 @@ static bool may_rest(const struct snapshot *s, uint64_t cnt)
 	       rate < RESTING_RATE * (s->mode == UDPLANE_MODE_POWERSAVE ? POWERSAVE_FACTOR : 1);
 }
 
-/* What the XDP program counted for datagrams that may have been a claimed socket's. */
+/* Returns how many frames the XDP program saw that may have been for a claimed socket. */
 static uint64_t seen_udp(const struct snapshot *s)
 {
 	const uint64_t *d = s->recent_device;
@@ -142,7 +143,7 @@ static bool is_listed(uint32_t counter)
 	return counter == UDPLANE_DEVICE_RX_PASSED_NOT_UDP;
 }
 
-/* One that the table does not name: its own name and meaning. */
+/* Finds a counter that the table does not list, and takes its own name and meaning as the cause. */
 static bool find_unlisted(struct cause *c, const struct snapshot *s, uint64_t kernel)
 {
 	for (uint32_t i = 0; i < device_counters.cnt; i++) {
@@ -173,7 +174,7 @@ static bool find_cause(struct cause *c, const struct snapshot *s, uint64_t kerne
 	return false;
 }
 
-/* The program has not seen them. */
+/* Explains datagrams that the XDP program has not seen. */
 static void blame_other_way(struct path *p, const struct snapshot *s)
 {
 	if (unseen(s) * 2 >= p->kernel) {
@@ -235,8 +236,8 @@ static void explain_receive(struct path *p, const struct snapshot *s)
 	}
 }
 
-/* The client says nothing, the program has seen nothing, and yet Linux has delivered: the client
- * cannot hide that. */
+/* Returns true if the client reports nothing and the XDP program has seen nothing, although Linux
+ * has delivered datagrams. A client cannot hide Linux's count. */
 static bool silent(const struct path *p, const struct snapshot *s)
 {
 	return p->kind == PATH_IDLE && s->attached &&

@@ -22,7 +22,8 @@ static void add(struct plain_list *list, const struct plain_socket *s)
 	list->socket[list->cnt++] = *s;
 }
 
-/* Addresses are printed as 32-bit words of this machine's byte order, the port as a number. */
+/* The kernel prints addresses as 32-bit words in this machine's byte order, and the port as a
+ * number. */
 static bool parse_line(const char *line, bool ipv6, struct plain_socket *s)
 {
 	unsigned int word[4] = {0}, port;

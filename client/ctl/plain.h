@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Plain sockets: what the kernel knows of UDP sockets in this network namespace, from /proc/net/udp
- * and udp6. A socket that udplane accelerates is there, too, as it is a kernel socket; callers ask
- * only about ports that nobody claimed.
+ * Plain sockets: the UDP sockets of this network namespace as the kernel lists them in
+ * /proc/net/udp and udp6. The lists include sockets that udplane accelerates, since these are
+ * kernel sockets; callers ask only about ports without a claim.
  */
 #ifndef UDPLANE_CLIENT_CTL_PLAIN_H
 #define UDPLANE_CLIENT_CTL_PLAIN_H
@@ -20,7 +20,7 @@ struct plain_socket {
 	struct udplane_addr local;
 	uint32_t uid;
 	uint64_t inode;
-	int32_t pid; /* 0: not found, its process is in another pid namespace or another user's */
+	int32_t pid; /* 0 if its process is in another PID namespace or another user's */
 	char comm[17];
 };
 
@@ -29,13 +29,13 @@ struct plain_list {
 	size_t cnt, max;
 };
 
-/* Adds the sockets of one file of /proc/net; `port` 0: those of all ports. Lines that make no sense
- * are skipped. */
+/* Adds the sockets on `port` of one file of /proc/net, or all its sockets if `port` is 0. Skips
+ * lines that it cannot parse. */
 void plain_parse(struct plain_list *list, FILE *file, bool ipv6, uint16_t port);
 
-/* Reads both files. An empty list if there is no /proc. */
+/* Reads both files. The list is empty if there is no /proc. */
 void plain_read(struct plain_list *list, uint16_t port);
-/* Looks through /proc/PID/fd for the processes that hold them. */
+/* Searches /proc/PID/fd for the processes that hold the sockets, and sets pid and comm. */
 void plain_find_owners(struct plain_list *list);
 void plain_free(struct plain_list *list);
 

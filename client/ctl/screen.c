@@ -34,7 +34,7 @@ void screen_paint(FILE *out, const char *text, unsigned int rows, unsigned int c
 	for (unsigned int row = 0; *text && row < rows; row++) {
 		size_t len = strcspn(text, "\n");
 
-		/* No newline behind the last row: that would scroll. */
+		/* No newline after the last row, since it would scroll the screen. */
 		fprintf(out, "%s%.*s" CLEAR_LINE, row ? "\r\n" : "",
 			(int)(len < columns ? len : columns), text);
 		text += len + (text[len] == '\n');

@@ -12,7 +12,7 @@
 
 #define SEQ_TRIES 1000
 
-/* The header's words that say where things are, each read once. */
+/* The words of the header that say where the parts of the zone are. Each is read only once. */
 struct layout {
 	const uint8_t *image;
 	size_t len;
@@ -35,7 +35,7 @@ static void copy_counters(uint64_t *to, const uint64_t *from, uint32_t cnt)
 		to[i] = udplane_load64(&from[i]);
 }
 
-/* Does [off, off + cnt * size) lie in the image, aligned for 64-bit words? */
+/* Returns true if [off, off + cnt * size) is inside the image and aligned for 64-bit words. */
 static bool part_fits(const struct layout *l, uint64_t off, uint64_t cnt, uint64_t size)
 {
 	return off % 8 == 0 && size % 8 == 0 && off >= sizeof(struct udplane_stats_zone) &&
@@ -116,7 +116,7 @@ static void prefixes_read(struct snapshot *s, const struct udplane_stats_zone *z
 		s->prefix_cnt = UDPLANE_MAX_PREFIXES;
 }
 
-/* Those that change while it runs. */
+/* Copies the texts that change while udplaned runs. */
 static void texts_read(struct snapshot *s, const struct udplane_stats_zone *z)
 {
 	uint32_t seq, tries = 0;
@@ -150,8 +150,8 @@ static void header_read(struct snapshot *s, const struct udplane_stats_zone *z)
 	copy_text(s->ifname, z->ifname, sizeof(z->ifname));
 	copy_text(s->backend_text, z->backend_text, sizeof(z->backend_text));
 	texts_read(s, z);
-	/* Device before workers: both only grow, so traffic meanwhile shows as workers that are
-	 * ahead. */
+	/* Device before workers: both counts only grow, so traffic between the two copies makes the
+	 * workers appear ahead of the device. */
 	copy_counters(s->device_counter, z->device_counter, UDPLANE_DEVICE_COUNTER_CNT);
 	copy_counters(s->control_counter, z->control_counter, UDPLANE_CONTROL_COUNTER_CNT);
 	copy_counters(s->refused, z->refused, UDPLANE_REASON_CNT);
@@ -201,7 +201,7 @@ static void socket_counters_read(struct snapshot_socket *s, const struct layout 
 			s->counter[i] += udplane_load64(&c[w].counter[i]);
 }
 
-/* False: the entry is free. */
+/* Copies one entry. Returns false if it is free. */
 static bool socket_read(struct snapshot_socket *s, const struct layout *l, uint32_t id)
 {
 	struct udplane_socket_zone z;
@@ -233,7 +233,7 @@ static bool socket_read(struct snapshot_socket *s, const struct layout *l, uint3
 	return true;
 }
 
-/* Like copy_text(), but keeps what separates the lines. NULL: no memory. */
+/* Like copy_text(), but keeps tabs and newlines. Returns NULL if out of memory. */
 static char *info_read(const struct layout *l)
 {
 	const struct udplane_stats_zone *z = (const void *)l->image;

@@ -39,7 +39,7 @@ static const char *cell_text(const struct table *t, char *const *row, size_t col
 	return row ? row[column] : t->head[column] + 1;
 }
 
-/* `row` NULL: the heading. */
+/* Prints one row, or the heading if `row` is NULL. */
 static void print_row(const struct table *t, FILE *out, const int *width, char *const *row)
 {
 	size_t cnt = t->column_cnt, i;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rows of text in columns as wide as they need to be.
+ * Rows of text in columns that are as wide as their contents.
  *
  *     struct table t = table_create("<ADDRESS", ">RECEIVED", NULL);  '<' left, '>' right aligned
  *     table_cell(&t, "*:%u", port);                                  cell after cell,
  *     table_cell(&t, "%" PRIu64, n);                                 row after row
  *     table_print(&t, stdout);                                       prints and frees
  *
- * Running out of memory ends the program: there is nothing to save.
+ * If memory runs out, the program exits; it has nothing to save.
  */
 #ifndef UDPLANE_CLIENT_CTL_TABLE_H
 #define UDPLANE_CLIENT_CTL_TABLE_H

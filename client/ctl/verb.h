@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The verbs of udplanectl, a file each. argv[0] is the verb; the result is the exit status. */
+/* The verbs of udplanectl, one file for each. argv[0] is the verb; the functions return the exit
+ * status. */
 #ifndef UDPLANE_CLIENT_CTL_VERB_H
 #define UDPLANE_CLIENT_CTL_VERB_H
 
@@ -7,7 +8,7 @@
 
 struct snapshot;
 
-#define EXIT_BAD 1 /* it could not be done, or the answer is no; EXIT_USAGE: args.h */
+#define EXIT_BAD 1 /* it failed, or the answer is no; for EXIT_USAGE see args.h */
 
 #define VERB_COMMON_USAGE                                                            \
 	"  --socket PATH        udplaned's socket (default: $UDPLANE_SOCKET, else\n" \
@@ -23,13 +24,13 @@ int verb_preflight(const char *socket, int argc, char **argv);
 int verb_metrics(const char *socket, int argc, char **argv);
 int verb_why(const char *socket, int argc, char **argv);
 
-/* What verbs have in common that know no flag but --json: one snapshot, given to view, whose result
- * is 0 or -errno. */
+/* Runs a verb whose only flag is --json: takes one snapshot and calls `view`, which returns 0 or
+ * -errno. */
 typedef int verb_view(const struct snapshot *s, bool json);
 int verb_show(const char *name, const char *usage, const char *socket, int argc, char **argv,
 	      verb_view *view);
 
-/* A help text that was printed is success. */
+/* Converts a result of args_parse() to an exit status: printing help counts as success. */
 static inline int verb_args_status(int ret)
 {
 	return ret == 1 ? 0 : ret;

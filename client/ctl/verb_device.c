@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// udplanectl device: the device that udplaned drives, and its counters.
+// udplanectl device: shows the device that udplaned drives, and its counters.
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

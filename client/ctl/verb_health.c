@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// udplanectl health: the answer is the exit status, for probes.
+// udplanectl health: answers by its exit status, for probes.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
@@ -35,11 +35,11 @@ static const char usage[] =
 struct health {
 	const char *socket;
 	bool quiet, accelerated, json;
-	double ready; /* seconds to wait; 0: it must be up */
+	double ready; /* seconds to wait; 0 if udplaned must be up now */
 	char text[sizeof(struct error) + 64];
 };
 
-/* True: it runs. */
+/* Asks udplaned once, for at most left_ms, and sets h->text. Returns true if udplaned runs. */
 static bool look(struct health *h, long left_ms)
 {
 	struct error error;
@@ -63,8 +63,8 @@ static bool look(struct health *h, long left_ms)
 	return runs;
 }
 
-/* The claimed sockets of asked-for ports, into *list, which the caller frees. Returns how many;
- * *bad: of them not carried. */
+/* Lists the claimed sockets on asked-for ports in *list, which the caller frees. Returns their
+ * number, and in *bad the number of those that the fast path does not carry. */
 static uint32_t list_sockets(const struct snapshot *s, struct health_socket **list, uint32_t *bad)
 {
 	uint32_t cnt = 0;
@@ -99,7 +99,7 @@ static void print_sockets(const struct health_socket *list, uint32_t cnt, uint32
 				list[i].socket->comm, list[i].reason, list[i].text);
 }
 
-/* It runs; are its sockets carried by the fast path? Returns the exit status. */
+/* Checks that the fast path carries the sockets of a running udplaned. Returns the exit status. */
 static int check_sockets(const struct health *h)
 {
 	struct error error;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One request at a time, each answered and closed within REQUEST_MS: whoever scrapes comes every
- * some seconds. What is served is what everybody in the pod can read anyway.
+ * udplanectl metrics: prints or serves the counters for Prometheus. The server takes one request at
+ * a time and closes each within REQUEST_MS, since a scraper comes only every few seconds. What it
+ * serves can be read by everybody in the pod anyway.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -45,7 +46,7 @@ static int print_once(const char *socket)
 
 /* --- serving --- */
 
-/* A udplaned that is not there is no error of the scrape: udplane_up says it. */
+/* A missing udplaned is not an error of the scrape; udplane_up tells it. */
 static char *render(const char *socket, size_t *len)
 {
 	struct error error;
@@ -76,7 +77,7 @@ static bool wait_for(int fd, short events, long deadline)
 	return left > 0 && poll(&p, 1, (int)left) > 0;
 }
 
-/* The head of a request, ended by an empty line. */
+/* Reads the head of a request, up to its empty line. */
 static bool read_request(int fd, char *request, long deadline)
 {
 	size_t len = 0;
@@ -140,7 +141,7 @@ static void serve_one(int fd, const char *socket)
 		return;
 	}
 	text = render(socket, &len);
-	deadline = (long)clock_now_ms() + REQUEST_MS; /* udplaned may have taken its time */
+	deadline = (long)clock_now_ms() + REQUEST_MS; /* again, since udplaned may have been slow */
 	if (text)
 		answer(fd, "200 OK", text, len, deadline);
 	else
@@ -148,7 +149,8 @@ static void serve_one(int fd, const char *socket)
 	free(text);
 }
 
-/* IPv4 too, where IPv6 is there at all; else that alone. */
+/* Listens on IPv6 and IPv4, or on IPv4 alone if the machine has no IPv6. Returns a descriptor or
+ * -errno. */
 static int listen_on(uint16_t port)
 {
 	struct sockaddr_in6 any6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
@@ -172,7 +174,7 @@ static int listen_on(uint16_t port)
 	return err;
 }
 
-/* The first process of a container ignores what it does not handle. */
+/* The first process of a container ignores signals that it does not handle. */
 static void leave(int signal)
 {
 	(void)signal;
@@ -195,7 +197,7 @@ static int serve(const char *socket, uint16_t port)
 			serve_one(client, socket);
 			close(client);
 		} else if (errno != EINTR && errno != ECONNABORTED) {
-			poll(NULL, 0, 100); /* out of descriptors or memory: later perhaps */
+			poll(NULL, 0, 100); /* out of descriptors or memory; try again later */
 		}
 	}
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// udplanectl ports: which ports may be accelerated, and which are.
+// udplanectl ports: shows which ports may be accelerated, and which are.
 #include <stdio.h>
 #include <stdlib.h>
 

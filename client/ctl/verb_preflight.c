@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// udplanectl preflight: is this machine fit for AF_XDP on an interface, or for a NIC by VFIO?
+// udplanectl preflight: checks whether this machine is fit for AF_XDP on an interface, or for a NIC
+// by VFIO.
 #include <stdio.h>
 
 #include "client/ctl/args.h"

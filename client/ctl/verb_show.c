@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// What verbs share that show one snapshot of the counters: options, attaching, printing.
+// Options, attaching and printing of the verbs that show one snapshot of the counters.
 #include <stdio.h>
 
 #include "client/ctl/args.h"

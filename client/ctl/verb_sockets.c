@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// udplanectl sockets: one line for each socket that is known to udplaned.
+// udplanectl sockets: shows one line for each socket that udplaned knows.
 #include <stdio.h>
 
 #include "client/ctl/json.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// udplanectl stats: everything that udplaned counts, once or again and again.
+// udplanectl stats: shows everything that udplaned counts, once or repeatedly.
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -27,7 +27,7 @@ static const char usage[] =
 
 struct watch {
 	const char *socket;
-	double seconds; /* 0: once */
+	double seconds; /* between two rounds; 0 to show it once */
 	bool json;
 	bool have_before;
 	struct snapshot before;
@@ -41,7 +41,7 @@ static void on_signal(int signal)
 	stop = 1;
 }
 
-/* Signals stay blocked but while ppoll() waits, so none is missed. */
+/* Signals are unblocked only while ppoll() waits, so none is missed. */
 static void catch_signals(sigset_t *unblocked)
 {
 	struct sigaction act = {.sa_handler = on_signal};
@@ -83,7 +83,7 @@ static void keep(struct watch *w, struct snapshot *s)
 	w->have_before = true;
 }
 
-/* udplaned may go and come back while we watch: that is shown, and no reason to stop. */
+/* udplaned may stop and start again while we watch. We show that and continue. */
 static void show_again(struct watch *w, FILE *out)
 {
 	struct error error;
@@ -113,7 +113,7 @@ static void pause_until(uint64_t *next_ns, double seconds, const sigset_t *unblo
 
 	*next_ns += (uint64_t)(seconds * 1e9);
 	if (*next_ns < now)
-		*next_ns = now; /* late: udplaned was slow to answer; no burst to catch up */
+		*next_ns = now; /* udplaned was slow to answer; do not catch up in a burst */
 	left_ns = *next_ns - now;
 	left.tv_sec = (time_t)(left_ns / 1000000000);
 	left.tv_nsec = (long)(left_ns % 1000000000);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// udplanectl why: why a port is accelerated, or why it is not.
+// udplanectl why: tells why a port is accelerated, or why it is not.
 #include <stdio.h>
 
 #include "client/ctl/args.h"

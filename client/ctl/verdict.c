@@ -13,7 +13,7 @@
 
 #define PORTS_WIDTH 60
 
-/* What the snapshot holds about the port. */
+/* What the snapshot says about the port. */
 struct found {
 	uint32_t socket_cnt, active_cnt;
 	const struct snapshot_socket *first_inactive;
@@ -85,7 +85,7 @@ static bool any_engaged(const struct snapshot *s)
 	return false;
 }
 
-/* What the port's diverted sockets have carried in the last seconds. */
+/* Judges the paths of the port's diverted sockets by their traffic of the last seconds. */
 static void measure(struct verdict *v, const struct snapshot *s)
 {
 	const struct snapshot_socket *held_back = NULL;
@@ -213,7 +213,7 @@ static void on_kernel_path(struct verdict *v, const struct snapshot_socket *k)
 	say(v->todo, "%s", reason_help(k->reason));
 }
 
-/* Refusals are counted for all ports together: a hint, no proof. */
+/* Refusals are counted for all ports together, so this is a hint and not a proof. */
 static void add_refusals(struct verdict *v, const struct snapshot *s)
 {
 	const char *sep = ". Claims refused since udplaned started, of any port: ";

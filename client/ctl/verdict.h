@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Is a port accelerated, and if not, why not and what is to be done? The first row of this table
- * that fits decides:
+ * Decides whether a port is accelerated, and if not, why not and what to do about it. The first row
+ * of this table that fits decides:
  *
  *     no udplaned answers                         no   no_sidecar, abi_version, unreachable
  *     udplaned is starting or leaving             no   starting, leaving
- *     a socket on the port is diverted            as paths.h says what was carried in the last
- *                                                 seconds:
+ *     a socket on the port is diverted            by what was carried in the last seconds
+ *                                                 (paths.h):
  *         receiving and sending by the fast path,
- *         or no traffic to tell by                yes  none
- *         either on purpose by the kernel         yes  resting (a low rate)
- *         either by the kernel                    no   the cause: past_xdp, detached,
+ *         or too little traffic to tell           yes  none
+ *         one of them on purpose by the kernel    yes  resting (a low rate)
+ *         one of them by the kernel               no   the cause: past_xdp, detached,
  *                                                      queue_not_bound, ...
  *     udplaned has no device                      no   backend_kernel
  *     the port is not asked for                   no   port_not_asked_for
- *     claimed sockets are there, none diverted    no   their reason and text
+ *     claimed sockets exist, none is diverted     no   their reason and text
  *     a socket is bound on loopback               no   address_not_ours
- *     a socket that claimed nothing is bound      no   not_claimed
- *     nobody is bound                             no   nobody
+ *     a socket without a claim is bound           no   not_claimed
+ *     no socket is bound                          no   nobody
  *
  * Pure.
  */
@@ -38,17 +38,16 @@ extern "C" {
 struct verdict {
 	uint16_t port;
 	bool accelerated;
-	const char *reason; /* a name of reasons.h or one of the above */
-	char text[1024];    /* what is the case */
-	char todo[1024];    /* what to do about it; "": nothing */
-	bool diverted;	    /* a socket is; then: */
-	struct path rx,
-		tx; /* what was carried in the last seconds, by all diverted sockets of the port */
+	const char *reason; /* a name from reasons.h or from the table above */
+	char text[1024];    /* the finding in words */
+	char todo[1024];    /* what to do about it; "" if nothing */
+	bool diverted;	    /* a socket on the port is diverted; rx and tx are then set */
+	struct path rx, tx; /* of all diverted sockets of the port */
 };
 
 struct verdict_input {
 	uint16_t port;
-	const struct snapshot *snapshot; /* NULL: udplaned gave none, then: */
+	const struct snapshot *snapshot; /* NULL if udplaned gave none; then attach_* say why */
 	int attach_error;		 /* -errno of attach_snapshot() */
 	const char *attach_text;
 	const struct plain_list *plain; /* sockets of that port */
@@ -56,18 +55,18 @@ struct verdict_input {
 
 void verdict_decide(struct verdict *v, const struct verdict_input *in);
 
-/* Is a claimed socket carried by the fast path, when it has traffic? */
+/* Whether the fast path carries the traffic of a claimed socket. */
 struct health_socket {
 	const struct snapshot_socket *socket;
-	bool ok;	    /* resting, and too little traffic to tell, are */
-	const char *reason; /* if not: why */
+	bool ok;	    /* also if the path rests or there is too little traffic to tell */
+	const char *reason; /* why it is not ok */
 	char text[PATH_TEXT + 32];
 	struct path rx, tx;
 };
 void verdict_of_socket(struct health_socket *h, const struct snapshot *s,
 		       const struct snapshot_socket *k);
 
-/* The verdict, and below it the port's sockets with what went which way. */
+/* Prints the verdict and, below it, the port's sockets and what each path carried. */
 void verdict_print(FILE *out, const struct verdict *v, const struct verdict_input *in);
 
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// The table of ports, for people.
+// The table of ports for people.
 #include "client/ctl/view.h"
 
 #include <arpa/inet.h>
@@ -69,7 +69,7 @@ const char *view_accelerated(const struct port_use *use)
 	return use->active_cnt - use->stray_cnt == use->socket_cnt ? "yes" : "partly";
 }
 
-/* Neighbours of which the same is to be said share a row. */
+/* Returns true if b is the port after a and the same holds for both; they then share a row. */
 static bool alike(const struct port_use *a, const struct port_use *b)
 {
 	return b->port == a->port + 1 && a->socket_cnt == b->socket_cnt &&

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// The tables of sockets and counters, for people.
+// The tables of sockets and counters for people.
 #include "client/ctl/view.h"
 
 #include <inttypes.h>
@@ -12,7 +12,7 @@
 
 #define PORTS_WIDTH 72
 
-/* How a count is shown: as it is, or as a rate. */
+/* How a count is shown, as it is or as a rate. */
 struct scale {
 	bool rate;
 	double seconds;
@@ -72,7 +72,8 @@ static void view_identity(FILE *out, const struct snapshot *s)
 	free(ports);
 }
 
-/* Those counters whose names start with `prefix` and that are not 0, as rows below their total. */
+/* Adds a total of the counters whose names start with `prefix`, and below it a row for each that is
+ * not 0. */
 static void device_group(struct table *t, const struct snapshot *now, const struct snapshot *before,
 			 const char *title, const char *prefix)
 {
@@ -142,7 +143,8 @@ double view_sleep_share(const struct snapshot *now, const struct snapshot *befor
 
 	if (now->now_ns <= since)
 		return 0;
-	/* A sleep is added when it ends: one that lasted through both looks has added nothing. */
+	/* A sleep is counted when it ends. One that began before `before` and still lasts has added
+	 * nothing. */
 	if (before && !w->awake && !before->worker[worker].awake &&
 	    w->counter[UDPLANE_WORKER_SLEEPS] == old[UDPLANE_WORKER_SLEEPS])
 		return 1;
@@ -189,8 +191,8 @@ static void worker_row(struct table *t, const struct snapshot *now, const struct
 			 counters_sum(&worker_counters, old, "tx_drop_")));
 }
 
-/* What was dropped, by reason: one line for each worker that dropped anything. Totals, even when
- * rates are shown. */
+/* Shows what was dropped, by reason, in one line for each worker that dropped anything. These are
+ * totals, even when rates are shown. */
 static void view_drops(FILE *out, const struct snapshot *s, uint32_t worker)
 {
 	const uint64_t *v = s->worker[worker].counter;
@@ -247,7 +249,7 @@ static void view_control(FILE *out, const struct snapshot *s)
 		fputc('\n', out);
 }
 
-/* One socket's numbers, or the sum of many. */
+/* The numbers of one socket, or their sum over several. */
 enum socket_column {
 	COLUMN_RX,
 	COLUMN_RX_DROP,
@@ -262,7 +264,7 @@ enum socket_column {
 struct socket_row {
 	const struct snapshot_socket *socket;
 	uint64_t now[COLUMN_CNT], before[COLUMN_CNT];
-	uint64_t weight; /* for sorting: datagrams, in the time shown */
+	uint64_t weight; /* datagrams in the time shown, for sorting */
 };
 
 static void socket_columns(uint64_t out[COLUMN_CNT], const struct snapshot_socket *s)
@@ -326,7 +328,7 @@ static void socket_line(struct table *t, const struct socket_row *r, const struc
 	if (s->pid)
 		table_cell(t, "%d/%s", s->pid, s->comm);
 	else
-		table_cell(t, "?/%s", s->comm); /* in another PID namespace: it named itself */
+		table_cell(t, "?/%s", s->comm); /* in another PID namespace; it chose its name */
 	table_cell(t, "%s", socket_state_name(s->state));
 	socket_numbers(t, r, scale);
 	if (s->state != UDPLANE_SOCKET_ACTIVE)
@@ -395,8 +397,8 @@ void view_sockets(FILE *out, const struct snapshot *s)
 	}
 }
 
-/* Each path by what is counted beside udplaned, so that a claim that does nothing is seen here,
- * too. */
+/* Shows what each path carried, next to counts that are not udplaned's own, so that a claim without
+ * effect is visible here as well. */
 static void view_recent(FILE *out, const struct snapshot *s)
 {
 	uint64_t sum[UDPLANE_RECENT_COUNTER_CNT] = {0};
