@@ -59,7 +59,7 @@ struct address parse_address(const char *option, const char *text)
 	} else if (strchr(host, ':')) {
 		wrong(option, text, allowed);
 	}
-	/* getaddrinfo() takes 70000 for 4464 */
+	/* getaddrinfo() would accept 70000 and return port 4464. */
 	if (strspn(colon + 1, "0123456789") != strlen(colon + 1) || atol(colon + 1) > 65535 ||
 	    getaddrinfo(host, colon + 1, &hints, &found))
 		wrong(option, text, allowed);
@@ -118,7 +118,7 @@ const char *format_address(const struct address *a, char out[80])
 	return out;
 }
 
-/* sin_port and sin6_port are at the same place, but let the types say it. */
+/* sin_port and sin6_port are at the same offset, but the code should not depend on that. */
 void set_port(struct address *a, uint16_t port)
 {
 	if (a->sa.ss_family == AF_INET)
@@ -165,7 +165,7 @@ static void on_signal(int signal)
 
 void catch_signals(void)
 {
-	struct sigaction act = {.sa_handler = on_signal}; /* no SA_RESTART: calls shall return */
+	struct sigaction act = {.sa_handler = on_signal}; /* no SA_RESTART: calls must return */
 
 	sigaction(SIGINT, &act, NULL);
 	sigaction(SIGTERM, &act, NULL);

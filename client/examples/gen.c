@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * udplane-gen: sends as fast as it can, or as told. Shows the burst calls for sending:
- * udplane_reserve() hands out room in shared memory, the program writes its datagrams there,
- * udplane_submit() sends them. --kernel uses sendmmsg(), for comparison.
+ * udplane-gen: sends as fast as it can, or at a given rate. Shows the burst calls for sending:
+ * udplane_reserve() provides buffers in shared memory, the program writes its datagrams there, and
+ * udplane_submit() sends them. With --kernel it uses sendmmsg(), for comparison.
  *
  *     udplane-gen --bind 10.0.0.1:9001 --to 10.0.0.2:9000 --rate 1000000 --seconds 10
  *
- * Without --bind the socket has a port of the kernel's choice, which is accelerated only if
- * udplaned was asked for it.
+ * Without --bind the kernel chooses the socket's port. That port is accelerated only if udplaned
+ * was asked for it.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -22,8 +22,8 @@
 
 #define BURST	   64
 #define SIZE_MIN   sizeof(uint64_t) /* the sequence number */
-#define SIZE_LIMIT 1472		    /* udplane_reserve() gives at least that much room */
-#define SLEEP_NS   50000	    /* shorter pauses are not worth a system call */
+#define SIZE_LIMIT 1472		    /* bytes that udplane_reserve() provides at least */
+#define SLEEP_NS   50000	    /* a shorter pause is not worth a system call */
 
 static struct {
 	struct address bind, to;
@@ -33,11 +33,12 @@ static struct {
 	bool verify, json;
 } opt = {.size = 64};
 
-static uint64_t sent, full, failed; /* datagrams; calls that found no room; errors */
+static uint64_t sent, full, failed; /* datagrams; calls without room; errors */
 static struct udplane_addr peer;
 static unsigned int port_cnt;
 
-/* Datagram number n goes to port n % port_cnt and is the n / port_cnt-th of it. */
+/* Returns the port of datagram number n. It is the n % port_cnt-th one, and the datagram is the
+ * n / port_cnt-th to that port. */
 static uint16_t port_of(uint64_t n)
 {
 	return (uint16_t)(opt.low + n % port_cnt);
@@ -52,16 +53,15 @@ static void write_payload(uint8_t *data, uint64_t n)
 		data[i] = (uint8_t)(number + i);
 }
 
-/* ---------------------------------------------------------------------------- two ways of sending
- */
+/* ---- two ways of sending ---- */
 
-/* Returns how many of cnt were sent, or -1. */
+/* Sends up to cnt datagrams. Returns how many it sent, or -1 with errno set. */
 static int send_burst(int fd, unsigned int cnt)
 {
 	struct udplane_buf buf[BURST];
 	int room = udplane_reserve(fd, buf, cnt);
 
-	/* Between reserve and submit no other thread of this process can send: write, and go. */
+	/* Write and submit at once: until then no other thread of this process can send. */
 	for (int i = 0; i < room; i++) {
 		write_payload(buf[i].data, sent + (uint64_t)i);
 		buf[i].len = (uint32_t)opt.size;
@@ -92,10 +92,9 @@ static int send_kernel(int fd, unsigned int cnt)
 	return sendmmsg(fd, vec, cnt, 0);
 }
 
-/* -------------------------------------------------------------------------------------------- pace
- */
+/* ---- pace ---- */
 
-/* How many datagrams are due; waits until at least one is. */
+/* Returns how many datagrams are due. If none is, waits for the next one and returns 0. */
 static unsigned int due(uint64_t start)
 {
 	uint64_t left = opt.count ? opt.count - sent : BURST, now, owed;
@@ -136,7 +135,7 @@ static void run(int fd)
 			sent += (uint64_t)ret;
 		} else if (ret < 0 && (errno == EAGAIN || errno == ENOBUFS)) {
 			full++;
-			sched_yield(); /* let the worker take what is there */
+			sched_yield(); /* let the worker empty the ring */
 		} else if (ret < 0 && errno != EINTR) {
 			if (!failed++)
 				fprintf(stderr, "udplane-gen: send: %s\n", strerror(errno));
@@ -170,8 +169,7 @@ static void report(int fd, double seconds)
 		       st.accelerated ? "yes" : "no", st.reason, st.fast_tx, st.kernel_tx);
 }
 
-/* ------------------------------------------------------------------------------------------- start
- */
+/* ---- start ---- */
 
 static const char usage[] =
 	"Usage: udplane-gen --to ADDR:PORT [--ports LOW-HIGH] [--bind ADDR:PORT] [OPTION...]\n"

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * udplane-pingpong: how long a datagram takes there and back. Shows the POSIX-like calls: they are
- * those of every UDP program with `udplane_` in front, see CALL in common.h.
+ * udplane-pingpong: measures how long a datagram takes there and back. Shows the POSIX-like calls,
+ * which are those of every UDP program with the prefix `udplane_`; see CALL in common.h.
  *
- *     udplane-pingpong --bind 10.0.0.2:7000                          the server: sends all back
- *     udplane-pingpong --bind 10.0.0.1:7001 --to 10.0.0.2:7000       the client: measures
+ *     udplane-pingpong --bind 10.0.0.2:7000                          the server sends all back
+ *     udplane-pingpong --bind 10.0.0.1:7001 --to 10.0.0.2:7000       the client measures
  *
- * A port is accelerated where it is bound, so the client binds one, too; without --bind it has one
- * of the kernel's choice, and that is accelerated only if udplaned was asked for it.
+ * Only a bound port is accelerated, so the client binds one as well. Without --bind the kernel
+ * chooses its port, which is accelerated only if udplaned was asked for it.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -52,7 +52,7 @@ static void serve(int fd)
 	}
 }
 
-/* One round. Returns its time in ns, or 0 if the answer did not come. */
+/* Makes one round trip. Returns its time in ns, or 0 if no answer came. */
 static uint64_t round_trip(int fd, uint64_t number)
 {
 	uint64_t start = now_ns(), answer;
@@ -64,11 +64,11 @@ static uint64_t round_trip(int fd, uint64_t number)
 		ssize_t len = CALL(recv, fd, buf, sizeof(buf), 0);
 
 		if (len < 0)
-			return 0; /* EAGAIN: SO_RCVTIMEO; ECONNREFUSED: nobody is there */
+			return 0; /* EAGAIN after SO_RCVTIMEO, ECONNREFUSED without a server */
 		memcpy(&answer, buf, sizeof(answer));
 		if ((size_t)len == opt.size && answer == number)
 			return now_ns() - start;
-		/* else the late answer of a round that we gave up */
+		/* otherwise it is the late answer of a round that we gave up */
 	}
 	return 0;
 }
@@ -91,7 +91,7 @@ static void report(uint64_t *rtt, size_t cnt, uint64_t lost, int fd)
 		       " lost: median %.1f us, p99 %.1f us, min %.1f us, max %.1f us\n",
 		       cnt, opt.size, lost, median, p99, (double)quantile(rtt, cnt, 0) / 1000,
 		       (double)quantile(rtt, cnt, 1) / 1000);
-	/* Which way did the datagrams go? */
+	/* Tell which path the datagrams took. */
 	if (!use_kernel && !udplane_get_status(fd, &st))
 		printf(opt.json ? ",\"accelerated\":%s,\"reason\":\"%s\",\"fast_rx\":%" PRIu64
 				  ",\"kernel_rx\":%" PRIu64 ",\"fast_tx\":%" PRIu64
@@ -128,7 +128,7 @@ static int measure(int fd)
 		}
 		ns = round_trip(fd, i);
 		if (i < opt.warmup)
-			continue; /* neighbours are looked up, ports claimed, caches filled */
+			continue; /* they look up neighbours, claim ports and fill caches */
 		if (ns)
 			rtt[cnt++] = ns;
 		else if (!stop)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * udplane-sink: receives as fast as it can, and counts. Shows the burst calls: udplane_recv_burst()
- * hands out datagrams where they lie, udplane_release() gives them back. Two more ways of receiving
- * beside it, for comparison: udplane_recvmmsg(), which copies, and the kernel's own recvmmsg().
+ * provides datagrams in place, and udplane_release() gives them back. For comparison it can also
+ * receive by udplane_recvmmsg(), which copies, or by the kernel's own recvmmsg().
  *
  *     udplane-sink --bind 10.0.0.2:9000
- *             one socket: a blocking call, which spins, then sleeps
+ *             one socket, with a blocking call, which spins and then sleeps
  *     udplane-sink --bind 10.0.0.2:0 --ports 9000-9099
  *             100 sockets in one epoll
  */
@@ -23,9 +23,9 @@
 #include "client/examples/common.h"
 
 #define BURST 64
-/* bytes for each datagram that is copied; of longer ones the rest is cut off */
+/* bytes per datagram that is copied; the rest of a longer one is cut off */
 #define ROOM	    2048
-#define LOOK_MS	    20 /* how often to look at the clock when nothing comes */
+#define LOOK_MS	    20 /* interval of looking at the clock while nothing comes */
 #define WINDOWS_MAX 1000000
 
 static struct {
@@ -35,7 +35,7 @@ static struct {
 	bool recvmmsg, spin, verify, json;
 } opt = {.interval_ns = 1000000000};
 
-/* One for each socket. */
+/* One per socket. */
 struct flow {
 	int fd;
 	uint64_t next; /* sequence number expected, for --verify */
@@ -44,13 +44,14 @@ struct flow {
 static struct {
 	uint64_t packets, bytes, calls;
 	uint64_t first_ns, last_ns;	 /* when the first and the last datagram came */
-	uint64_t missing, late, corrupt; /* by --verify */
+	uint64_t missing, late, corrupt; /* counted with --verify */
 	uint64_t window_start, window_packets;
-	double *window; /* packets a second, an interval each */
+	double *window; /* packets per second, one value per interval */
 	size_t window_cnt;
 } total;
 
-/* udplane-gen --verify: a sequence number per destination, then bytes that follow from it. */
+/* Checks a datagram of udplane-gen --verify: a sequence number per destination, then bytes that
+ * follow from it. */
 static void verify(struct flow *f, const uint8_t *data, size_t len)
 {
 	uint64_t number;
@@ -67,17 +68,16 @@ static void verify(struct flow *f, const uint8_t *data, size_t len)
 		}
 	if (number < f->next) {
 		total.late++;
-		total.missing -= total.missing > 0; /* it was thought to be missing */
+		total.missing -= total.missing > 0; /* it had been counted as missing */
 		return;
 	}
 	total.missing += number - f->next;
 	f->next = number + 1;
 }
 
-/* ------------------------------------------------------------------------ three ways of receiving
- */
+/* ---- three ways of receiving ---- */
 
-/* In place: no copy, no system call while datagrams keep coming. */
+/* Receives in place, without a copy, and without a system call while datagrams keep coming. */
 static int receive_burst(struct flow *f, int flags)
 {
 	struct udplane_pkt pkt[BURST];
@@ -89,7 +89,7 @@ static int receive_burst(struct flow *f, int flags)
 			verify(f, pkt[i].data, pkt[i].len);
 	}
 	if (cnt > 0)
-		udplane_release(f->fd, pkt, (unsigned int)cnt); /* pkt[].data is gone now */
+		udplane_release(f->fd, pkt, (unsigned int)cnt); /* pkt[].data is invalid now */
 	return cnt;
 }
 
@@ -115,8 +115,7 @@ static int receive_copies(struct flow *f, int flags)
 	return cnt;
 }
 
-/* ----------------------------------------------------------------------------------- bookkeeping
- */
+/* ---- bookkeeping ---- */
 
 static void end_window(uint64_t now)
 {
@@ -161,21 +160,20 @@ static bool finished(uint64_t start)
 	       (opt.idle_ns && total.packets && now - total.last_ns >= opt.idle_ns);
 }
 
-/* ---------------------------------------------------------------------------- one socket, or many
- */
+/* ---- one socket, or many ---- */
 
 static void run_one(struct flow *f)
 {
 	struct timeval timeout = {.tv_usec = LOOK_MS * 1000};
 	uint64_t start = now_ns();
 
-	/* So that a blocking call comes back now and then; see finished(). */
+	/* A blocking call must return now and then; see finished(). */
 	CALL(setsockopt, f->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
 	while (!finished(start))
 		take(f, 0);
 }
 
-/* Descriptors of udplane go into any epoll, like any other. */
+/* udplane's descriptors can be added to any epoll, like any others. */
 static void run_epoll(struct flow *flows, unsigned int cnt)
 {
 	struct epoll_event event[BURST];
@@ -199,7 +197,7 @@ static void run_epoll(struct flow *flows, unsigned int cnt)
 	close(ep);
 }
 
-/* Never sleeps. Yields when nothing was there: the worker may have to share the core with us. */
+/* Never sleeps. Yields if nothing was received, since the worker may share the core with us. */
 static void run_spin(struct flow *flows, unsigned int cnt)
 {
 	uint64_t start = now_ns();
@@ -215,8 +213,7 @@ static void run_spin(struct flow *flows, unsigned int cnt)
 	}
 }
 
-/* ----------------------------------------------------------------------------------------- report
- */
+/* ---- report ---- */
 
 static void add_status(struct udplane_status *sum, const struct flow *f)
 {
@@ -271,7 +268,7 @@ static void report(const struct flow *flows, unsigned int cnt)
 	double seconds = (double)(total.last_ns - total.first_ns) / 1e9;
 	struct udplane_status st = {0};
 
-	/* Pauses belong to the result, the silence at its end does not. */
+	/* Pauses count for the result, but not the silence at its end. */
 	while (total.window_cnt && total.window[total.window_cnt - 1] == 0)
 		total.window_cnt--;
 	for (unsigned int i = 0; !use_kernel && i < cnt; i++)
@@ -282,8 +279,7 @@ static void report(const struct flow *flows, unsigned int cnt)
 		report_text(seconds, cnt, &st);
 }
 
-/* ------------------------------------------------------------------------------------------ start
- */
+/* ---- start ---- */
 
 static int open_socket(uint16_t port)
 {
