@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What went wrong, as one line of text for a person.
+ * An error as one line of text for a person.
  *
  * A function that may fail takes a `struct error *` as its last parameter and returns 0 or -errno.
  * It writes the text only if it fails. The text names what was wrong, the value, and what to do.
@@ -16,7 +16,7 @@ extern "C" {
 #endif
 
 struct error {
-	char text[512]; /* always terminated; what does not fit is cut at the end */
+	char text[512]; /* always terminated; a longer text is cut at the end */
 };
 
 /*
@@ -24,8 +24,8 @@ struct error {
  *
  *	return error_set(error, -EINVAL, "frame size %u: AF_XDP takes 2048 or 4096", size);
  *
- * error: may be NULL; nothing is written then. Its present text may be among the arguments.
- * ret:   the caller's return value, mostly -errno.
+ * error: may be NULL, then nothing is written. Its present text may be among the arguments.
+ * ret:   the caller's return value, usually -errno
  */
 int error_set(struct error *error, int ret, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -40,7 +40,7 @@ int error_set(struct error *error, int ret, const char *format, ...)
 int error_prefix(struct error *error, int ret, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Copies the text to `out` of `size` > 0 bytes, a field of a message or zone. Cuts it to fit. */
+/* Copies the text to `out`, a field of a message or zone, and cuts it to `size` > 0 bytes. */
 void error_copy(const struct error *error, char *out, size_t size);
 
 #ifdef __cplusplus

@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* what veth and most drivers attach a program for, unless it takes frames of several buffers */
+/* Up to this MTU in bytes, veth and most drivers attach a program that does not support frames of
+ * several buffers. */
 #define MTU_ONE_PAGE	3506
 #define FRAME_BYTES	1792 /* of the default frame_size, 2 KiB, without the headroom */
 #define QUEUES_MAX	64   /* XDP_QUEUES of the sidecar */
@@ -65,7 +66,7 @@ static bool has_cap(const struct af_xdp_facts *f, int cap)
 
 static void judge_capabilities(struct preflight *p, const struct af_xdp_facts *f, uint64_t bytes)
 {
-	bool admin = has_cap(f, CAP_SYS_ADMIN); /* stands for both, as in af_xdp_check.c */
+	bool admin = has_cap(f, CAP_SYS_ADMIN); /* includes BPF and PERFMON; see af_xdp_check.c */
 	char missing[80];
 
 	snprintf(missing, sizeof(missing), "%s%s%s%s",
@@ -95,8 +96,8 @@ static void judge_capabilities(struct preflight *p, const struct af_xdp_facts *f
 
 /* --- interface --- */
 
-/* Devices made of others: AF_XDP binds in generic mode at best, and where frames go round it, to
- * none. */
+/* Devices on top of other devices. At best AF_XDP binds to them in generic mode, and not at all
+ * where frames bypass the device. */
 static const struct word layered[] = {
 	{"bond", "the ports of the bond receive the frames, and an AF_XDP socket cannot bind to "
 		 "the bond in native mode: give udplaned a VF or another NIC"},
@@ -116,7 +117,8 @@ static const struct word layered[] = {
 	{"ifb", "it only carries what traffic control redirects to it: use another interface"},
 };
 
-/* With native XDP in the kernel, and those that take zero-copy sockets, too. */
+/* native: drivers with native XDP in the kernel. zero_copy: drivers that also support zero-copy
+ * sockets. */
 static const char *const native[] = {
 	"veth",		 "tun",	    "ena",	"gve",	  "mana",    "hv_netvsc",
 	"bnxt_en",	 "nfp",	    "qede",	"sfc",	  "mlx4_en", "thunder-nic",
@@ -240,7 +242,8 @@ static void judge_program(struct preflight *p, const struct af_xdp_facts *f)
 			      f->xdp_name[0] ? ")" : "", f->interface);
 }
 
-/* By what was tried, else by what is known of the driver. */
+/* Judges by the result of attaching a program. If that was not tried, judges by what is known about
+ * the driver. */
 static void judge_native(struct preflight *p, const struct af_xdp_facts *f)
 {
 	const char *driver = f->driver[0] ? f->driver : "its driver";

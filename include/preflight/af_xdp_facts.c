@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* By system calls alone: udplanectl is linked against nothing of BPF's or netlink's libraries. */
+/* Uses only system calls, since udplanectl is not linked with any BPF or netlink library. */
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
@@ -23,7 +23,7 @@
 #ifndef AF_XDP
 #define AF_XDP 44
 #endif
-#define ANSWER_BYTES   16384 /* of a link: a few KiB with statistics */
+#define ANSWER_BYTES   16384 /* buffer for a link, which takes a few KiB with statistics */
 #define ANSWER_SECONDS 2
 
 static void copy(char *to, size_t size, const char *from)
@@ -58,7 +58,7 @@ static void read_machine(struct af_xdp_facts *f, const char *root)
 	getrlimit(RLIMIT_MEMLOCK, &limit);
 	f->memlock = limit.rlim_max == RLIM_INFINITY
 			     ? UINT64_MAX
-			     : limit.rlim_max; /* udplaned raises it as far as it may */
+			     : limit.rlim_max; /* udplaned raises the limit as far as it may */
 	fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
 	f->socket_err = fd < 0 ? errno : 0;
 	if (fd >= 0)
@@ -176,7 +176,8 @@ static void read_link(struct af_xdp_facts *f, int ifindex)
 	free(answer);
 }
 
-/* Queues that are in use; those of IFLA_NUM_RX_QUEUES are as many as the driver could have. */
+/* Reads the driver's name and the number of queues in use. IFLA_NUM_RX_QUEUES is the number that
+ * the driver could have at most. */
 static void read_ethtool(struct af_xdp_facts *f)
 {
 	struct ethtool_drvinfo driver = {.cmd = ETHTOOL_GDRVINFO};
@@ -218,7 +219,8 @@ static void read_program_name(struct af_xdp_facts *f)
 	close(fd);
 }
 
-/* XDP_PASS for every frame. Returns a descriptor or -errno. */
+/* Loads a program that returns XDP_PASS for every frame. frags: it supports frames of several
+ * buffers. Returns a descriptor or -errno. */
 static int load_pass(bool frags)
 {
 	struct bpf_insn pass[] = {
@@ -238,7 +240,8 @@ static int load_pass(bool frags)
 	return fd < 0 ? -errno : fd;
 }
 
-/* A link goes with its descriptor. Returns 0 or -errno. */
+/* Attaches a program and detaches it again, by closing the descriptor of its link. Returns 0 or
+ * -errno. */
 static int attach_once(int program, int ifindex, uint32_t flags)
 {
 	union bpf_attr attr = {.link_create = {.prog_fd = (uint32_t)program,
@@ -277,8 +280,8 @@ static void try_attach(struct af_xdp_facts *f, int ifindex)
 		close(program);
 }
 
-/* No driver of hardware or of a hypervisor's, which may take its link down or stop its queues for a
- * moment. */
+/* Returns true for a software device. The driver of hardware or of a hypervisor's device may take
+ * the link down or stop its queues for a moment. */
 static bool is_harmless(const struct af_xdp_facts *f)
 {
 	return f->kind[0];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* PCI addresses as users write them and as sysfs has them. Pure. */
+/* PCI addresses as users write them and as sysfs names them. Pure. */
 #ifndef PREFLIGHT_PCI_ADDRESS_H
 #define PREFLIGHT_PCI_ADDRESS_H
 
@@ -9,11 +9,11 @@
 extern "C" {
 #endif
 
-#define PCI_ADDRESS_SIZE 16 /* bytes, with the terminating zero */
+#define PCI_ADDRESS_SIZE 16 /* bytes, including the terminating zero */
 
 /*
- * Writes DDDD:BB:SS.F, in lower case, for DDDD:BB:SS.F or BB:SS.F in hexadecimal. Returns false,
- * with `out` unchanged, if `text` is neither.
+ * Converts DDDD:BB:SS.F or BB:SS.F, in hexadecimal, to DDDD:BB:SS.F in lower case. Returns false
+ * and leaves `out` unchanged if `text` is neither.
  */
 bool pci_address_parse(const char *text, char out[PCI_ADDRESS_SIZE]);
 

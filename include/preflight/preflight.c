@@ -16,7 +16,8 @@
 #include "include/preflight/pci_address.h"
 
 #define HUGE_SIZE (2u << 20)
-/* what EAL maps for DMA beyond its need, in ordinary pages up to 76 MiB, and room to spare */
+/* Bytes that may be locked in addition to the need. With ordinary pages EAL maps up to 76 MiB more
+ * for DMA than it needs; the rest is a reserve. */
 #define LOCK_SPARE	  (96ull << 20)
 #define MIB		  (1ull << 20)
 #define CAP_NET_ADMIN_BIT 12
@@ -27,9 +28,9 @@ struct run {
 	struct preflight *p;
 	const struct preflight_options *o;
 	const char *root;
-	const char *dev;  /* NULL: none */
-	int group;	  /* -1: none */
-	bool unprotected; /* no IOMMU */
+	const char *dev;  /* NULL if no device is given */
+	int group;	  /* IOMMU group; -1 if none */
+	bool unprotected; /* there is no IOMMU */
 	char driver[64];
 	char address[PCI_ADDRESS_SIZE];
 };
@@ -102,7 +103,7 @@ static void path_of(const struct run *r, char out[PATH_MAX], const char *fmt, ..
 	va_end(ap);
 }
 
-/* The last component of a symbolic link's target; "" if there is none. */
+/* Copies the last component of a symbolic link's target to `out`, or "" if `path` is not a link. */
 static void link_name(const char *path, char *out, size_t size)
 {
 	char target[PATH_MAX];
@@ -148,7 +149,7 @@ static void driver_of(const struct run *r, const char *dev, char *out, size_t si
 
 /* --- the checks --- */
 
-/* Also completes BB:SS.F, as udplaned does. */
+/* Returns true if the device is a PCI address. Completes BB:SS.F, as udplaned does. */
 static bool is_address(struct run *r)
 {
 	if (!pci_address_parse(r->dev, r->address))
@@ -174,14 +175,14 @@ static bool check_exists(struct run *r)
 	return false;
 }
 
-/* Drivers of vendors whose DPDK driver works beside the kernel's. */
+/* Returns true if the vendor's DPDK driver works together with this kernel driver. */
 static bool is_bifurcated(const char *driver)
 {
 	return !strcmp(driver, "mlx5_core") || !strcmp(driver, "mlx4_core") ||
 	       !strcmp(driver, "mana");
 }
 
-/* Such a driver shares the NIC by the kernel's verbs: no IOMMU, group or VFIO is asked for. */
+/* Such a driver shares the NIC through the kernel's verbs, and needs no IOMMU, group or VFIO. */
 static void check_verbs(struct run *r)
 {
 	char path[PATH_MAX];
@@ -256,7 +257,8 @@ static void check_iommu(struct run *r)
 		    "IOMMU; or accept the risk with vfio_noiommu=on");
 }
 
-/* Everything in the group must be ours or nobody's: the IOMMU cannot tell its members apart. */
+/* Every device in the group must be ours or without a driver, since the IOMMU cannot tell the
+ * members of a group apart. */
 static void check_group(struct run *r)
 {
 	char path[PATH_MAX], others[160] = "", driver[64];
@@ -377,7 +379,7 @@ static void check_tap(struct run *r, uint64_t caps)
 		close(fd);
 }
 
-/* One line for all nodes: "node0 64 free of 64, node1 ...". */
+/* Reports all NUMA nodes in one line: "node0 64 free of 64, node1 ...". */
 static void check_hugepages(struct run *r)
 {
 	char path[PATH_MAX], list[120] = "";
@@ -469,8 +471,8 @@ static void check_device(struct run *r)
 	check_driver(r);
 	if (r->group >= 0)
 		check_group(r);
-	/* A kernel driver has it: the nodes cannot be there yet, and saying so would only hide the
-	 * cause. */
+	/* While a kernel driver holds the device, the VFIO device nodes cannot exist yet. Reporting
+	 * that would only hide the cause. */
 	if (!strcmp(r->driver, "vfio-pci"))
 		check_nodes(r);
 }
