@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A UDP echo server on libudplane: the calls that one knows, with udplane_ before them. Without a
- * sidecar the same program runs on the kernel.
+ * A UDP echo server on libudplane, with the usual socket calls and the prefix udplane_. Without a
+ * sidecar the same program uses the kernel.
  *
  *     cc -O2 echo.c -o echo -ludplane && ./echo 7000
  */
