@@ -1,10 +1,10 @@
 {{/* SPDX-License-Identifier: Apache-2.0 */}}
 {{/*
-CEL of the policies: data and operations of files/injection.yaml as CEL, and the checks of annotations with the texts that
-sidecar/config has. Where a text contains control characters or is long, only the wording may differ, never the verdict.
+CEL of the policies: data and operations of files/injection.yaml as CEL, and the checks of annotations with the texts of
+sidecar/config. For an annotation that is long or contains control characters the wording may differ, but never the verdict.
 */}}
 
-{{/* Any JSON value as a CEL literal. Maps of mixed types need dyn(). */}}
+{{/* Converts any JSON value to a CEL literal. Maps of mixed types need dyn(). */}}
 {{- define "udplane.cel.value" -}}
 {{- if kindIs "map" . -}}
 {{- $items := list -}}
@@ -23,12 +23,12 @@ object.spec.containers[0].name
 {{- end -}}
 {{- end -}}
 
-{{/* A JSON pointer of the template as the CEL selection that finds it: "$(container)/env" is c.env */}}
+{{/* Converts a JSON pointer of the template to the CEL selection that finds it: "$(container)/env" becomes c.env */}}
 {{- define "udplane.cel.field" -}}
 {{- . | replace "$(container)/" "c." | replace "/spec/" "object.spec." -}}
 {{- end -}}
 
-{{/* A condition of an operation, and all of them */}}
+{{/* One condition of an operation, then all of them */}}
 {{- define "udplane.cel.name" -}}
 {{- if eq . "sidecar" }}!variables.node
 {{- else if hasPrefix "not-" . }}!variables.{{ trimPrefix "not-" . }}
@@ -62,7 +62,7 @@ object.spec.containers[0].name
 JSONPatch{op: "add", path: {{ $path }}, value: {{ include "udplane.cel.value" .op.value }}}
 {{- end -}}
 
-{{/* All operations: one list for each, in order. Every condition sees the pod as it came. */}}
+{{/* All operations in order, one list per operation. Every condition sees the pod as it was received. */}}
 {{- define "udplane.cel.operations" -}}
 {{- $lists := list -}}
 {{- range .operations -}}
@@ -87,7 +87,7 @@ JSONPatch{op: "add", path: {{ $path }}, value: {{ include "udplane.cel.value" .o
 
 {{/* ---- checks --------------------------------------------------------------------------------------------------- */}}
 
-{{/* An annotation's value, "" when absent; then a text in quotes, cut and escaped as sidecar/config does it */}}
+{{/* An annotation's value, "" if absent; then a text in quotes, cut and escaped as in sidecar/config */}}
 {{- define "udplane.cel.annotation" -}}
 object.metadata.annotations[?"udplane.io/{{ . }}"].orValue("")
 {{- end -}}
@@ -97,7 +97,7 @@ object.metadata.annotations[?"udplane.io/{{ . }}"].orValue("")
 "\"" + (size({{ .text }}) > {{ .max }} ? {{ .text }}.substring(0, {{ .max }}){{ $escape }} + {{ .more }} : {{ .text }}{{ $escape }}) + "\""
 {{- end -}}
 
-{{/* {text, low, high}: what is wrong with a number, "" for nothing */}}
+{{/* {text, low, high}: what is wrong with a number, "" if nothing */}}
 {{- define "udplane.cel.number" -}}
 (!{{ .text }}.matches("^[0-9]+$") ? "not a whole number" : size({{ .text }}) > 1 && {{ .text }}.startsWith("0") ? "leading zero" : size({{ .text }}) > 18 ? "too large" : int({{ .text }}) < {{ .low }} || int({{ .text }}) > {{ .high }} ? "out of range" : "")
 {{- end -}}
@@ -118,7 +118,7 @@ item.startsWith("-") || item.indexOf("-") == size(item) - 1 ? "range with an end
 int({{ $first }}) > int({{ $last }}) ? "range runs backwards" : "")
 {{- end -}}
 
-{{/* {text, wrong}: the reason of a list's first bad item, which is named where it is not the whole text */}}
+{{/* {text, wrong}: what is wrong with a list's first bad item, which the reason names unless it is the whole text */}}
 {{- define "udplane.cel.listReason" -}}
 !{{ .text }}.contains(",") ? ({{ .text }}.trim() == "" ? "empty" : {{ .wrong }}[0]) :
 {{ .wrong }}.transformList(i, w, w != "", "item " + string(i + 1) + " " +
@@ -162,8 +162,8 @@ int({{ $first }}) > int({{ $last }}) ? "range runs backwards" : "")
 {{- end -}}
 
 {{/*
-The checks, in the order in which deploy/injector/check.c makes them, as a JSON list of {valid, message}. Each may rely on
-those before it only through its own terms: all are evaluated.
+The checks, in the order of deploy/injector/check.c, as a JSON list of {valid, message}. All of them are evaluated, so a check
+that depends on an earlier one must repeat its condition.
 */}}
 {{- define "udplane.cel.checks" -}}
 {{- $checks := list -}}

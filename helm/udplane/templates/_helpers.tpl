@@ -13,7 +13,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Labels of everything; {root, component} with component injector, node or "" */}}
+{{/* Labels of all objects. {root, component}: component is injector, node or "" */}}
 {{- define "udplane.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
@@ -29,7 +29,7 @@ app.kubernetes.io/component: {{ . }}
 {{- end }}
 {{- end -}}
 
-{{/* {root, image}: a digest wins over a tag, which is the chart's version by default */}}
+{{/* {root, image}: a digest overrides the tag, which is the chart's appVersion by default */}}
 {{- define "udplane.image" -}}
 {{- $name := .image.repository -}}
 {{- with .image.registry }}{{ $name = printf "%s/%s" . $name }}{{ end -}}
@@ -40,12 +40,12 @@ app.kubernetes.io/component: {{ . }}
 {{- end -}}
 {{- end -}}
 
-{{/* A probe by udplanectl, which knows whether the daemon answers and traffic flows. */}}
+{{/* A probe by udplanectl, which checks that udplaned answers and is running. */}}
 {{- define "udplane.probe" -}}
 {{- merge (dict "exec" (dict "command" (list "/usr/local/bin/udplanectl" "health"))) . | toJson -}}
 {{- end -}}
 
-{{/* The container that serves the sidecar's counters: it has the socket, like any other, and nothing else. */}}
+{{/* The container that serves the sidecar's counters. Like any other container it has the socket, and nothing else. */}}
 {{- define "udplane.metrics" -}}
 name: udplane-metrics
 image: {{ include "udplane.image" (dict "root" . "image" .Values.sidecar.image) | quote }}
@@ -73,8 +73,8 @@ volumeMounts:
 {{- end -}}
 
 {{/*
-policy, webhook or none. auto: the policy where the API server has it in v1 (Kubernetes 1.36). Where a chart is rendered
-without a cluster, as GitOps controllers do, auto goes by --api-versions; say what you want instead.
+Returns policy, webhook or none. auto is the policy if the API server has it in v1 (Kubernetes 1.36). For a chart that is rendered
+without a cluster, as GitOps controllers do, auto depends on --api-versions; set `carrier` instead.
 */}}
 {{- define "udplane.carrier" -}}
 {{- if ne .Values.carrier "auto" -}}
@@ -86,7 +86,7 @@ webhook
 {{- end -}}
 {{- end -}}
 
-{{/* v1, or for `carrier: policy` on 1.34 and 1.35 with the feature gate, v1beta1 */}}
+{{/* Returns v1, or v1beta1 for `carrier: policy` on 1.34 and 1.35 with the feature gate */}}
 {{- define "udplane.policyVersion" -}}
 {{- $group := "admissionregistration.k8s.io" -}}
 {{- if and (.Capabilities.APIVersions.Has (printf "%s/v1beta1/MutatingAdmissionPolicy" $group)) (not (.Capabilities.APIVersions.Has (printf "%s/v1/MutatingAdmissionPolicy" $group))) -}}
@@ -100,12 +100,12 @@ webhook
 {{- default (printf "%s-%s" (include "udplane.fullname" .root) .component) .account.name -}}
 {{- end -}}
 
-{{/* files/injection.yaml with the values in it */}}
+{{/* files/injection.yaml, rendered with the values */}}
 {{- define "udplane.injection" -}}
 {{- tpl (.Files.Get "files/injection.yaml") . -}}
 {{- end -}}
 
-{{/* Which namespaces; for webhooks and policies alike */}}
+{{/* The namespace selector of webhooks and policies */}}
 {{- define "udplane.namespaceSelector" -}}
 {{- $selector := deepCopy .Values.injection.namespaceSelector -}}
 {{- with .Values.injection.excludedNamespaces -}}
@@ -116,8 +116,8 @@ webhook
 {{- end -}}
 
 {{/*
-Which pods: those with an annotation of ours, the opted-out and the mirrors of static pods (which the kubelet would not
-recognise) aside. Nothing else is ever sent to the webhook or shown to the policy.
+Selects pods with a udplane.io annotation, except those that opted out and mirrors of static pods, which the kubelet would not
+recognise. No other pod is sent to the webhook or evaluated by the policy.
 */}}
 {{- define "udplane.matchConditions" -}}
 - name: annotated
@@ -131,7 +131,7 @@ recognise) aside. Nothing else is ever sent to the webhook or shown to the polic
     !("kubernetes.io/config.mirror" in object.metadata.annotations)
 {{- end -}}
 
-{{/* On UPDATE, only what changes one of our annotations: a pod with a bad one must not become unchangeable. */}}
+{{/* On UPDATE, only changes of a udplane.io annotation are checked: a pod with a bad one must remain changeable. */}}
 {{- define "udplane.matchChanged" -}}
 - name: changed
   expression: >-
@@ -140,7 +140,7 @@ recognise) aside. Nothing else is ever sent to the webhook or shown to the polic
     oldObject.metadata.annotations[k] != object.metadata.annotations[k]))
 {{- end -}}
 
-{{/* Soft spread over nodes and zones unless values say something */}}
+{{/* The values' spread, or a preferred (not required) one over nodes and zones */}}
 {{- define "udplane.spread" -}}
 {{- if .Values.webhook.topologySpreadConstraints -}}
 {{- toYaml .Values.webhook.topologySpreadConstraints -}}
