@@ -7,12 +7,10 @@
  *   zone      created by  mapped by clients  holds
  *   frames    udplaned    read-only          packet buffers: the UMEM or DPDK pool. Descriptors
  *                                            name them by index.
- *   channel   udplaned    read-write         of one process: a lane per worker (TX ring, payload
- *                                            slots,
- *                                            return ring), and RX rings
- *   segment   udplaned    read-write         more RX rings of the same process, 2 MiB each,
- *                                            created as
- *                                            sockets are claimed
+ *   channel   udplaned    read-write         for one process: a lane per worker (TX ring, payload
+ *                                            slots, return ring), and RX rings
+ *   segment   udplaned    read-write         more RX rings for the same process, 2 MiB each,
+ *                                            created as sockets are claimed
  *   stats     udplaned    read-only          identity, health, all counters, the workers' sleep
  *                                            flags
  *
@@ -68,8 +66,8 @@ struct udplane_ring_head {
 UDPLANE_STATIC_ASSERT(sizeof(struct udplane_ring_head) == 256, "ring head");
 UDPLANE_STATIC_ASSERT(offsetof(struct udplane_ring_head, cons_idx) == 128, "consumer's line");
 
-/* RX descriptor, from a worker to a client. The headers stay in the frame in front of the payload,
- * and have no options: UDP at offset - 8, IPv4 at offset - 28, IPv6 at offset - 48. */
+/* RX descriptor, from a worker to a client. The headers stay in the frame in front of the payload
+ * and do not contain options. UDP is at offset - 8, IPv4 at offset - 28, IPv6 at offset - 48. */
 struct udplane_rx_desc {
 	uint32_t frame;	  /* index in the frames zone */
 	uint16_t offset;  /* of the payload from the frame's start, bytes */
@@ -85,8 +83,8 @@ UDPLANE_STATIC_ASSERT(sizeof(struct udplane_rx_desc) == 16, "four to a cache lin
 #define UDPLANE_RX_SWITCHED 0x0002
 
 /* TX descriptor, from a client to a worker. The payload is in the payload slot with the number of
- * the ring entry, so a client cannot name memory. The destination is no struct udplane_addr: that
- * would not fit into half a cache line. */
+ * the ring entry, so a client cannot name memory. The destination is not a struct udplane_addr,
+ * which would not fit into half a cache line. */
 struct udplane_tx_desc {
 	uint32_t sock; /* id from CLAIMED; must belong to this channel */
 	uint16_t len;  /* of the payload, bytes */
@@ -105,11 +103,10 @@ UDPLANE_STATIC_ASSERT(sizeof(struct udplane_tx_desc) == 32, "two to a cache line
 struct udplane_rx_ring {
 	struct udplane_ring_head head;
 	/* client's line: shown in stats as "client says", used for nothing else */
-	uint64_t kernel_rx; /* datagrams received through the kernel socket */
-	uint64_t kernel_tx; /* datagrams that the library sent through the kernel socket */
-	uint64_t
-		kernel_tx_full; /* of these, datagrams sent that way because the TX ring was full */
-	uint64_t engages;	/* doorbells rung to wake the fast path */
+	uint64_t kernel_rx;	 /* datagrams received through the kernel socket */
+	uint64_t kernel_tx;	 /* datagrams that the library sent through the kernel socket */
+	uint64_t kernel_tx_full; /* those of kernel_tx for which the TX ring was full */
+	uint64_t engages;	 /* doorbells rung to wake the fast path */
 	uint8_t pad[UDPLANE_LINE - 32];
 	struct udplane_rx_desc desc[];
 };
@@ -117,7 +114,7 @@ UDPLANE_STATIC_ASSERT(offsetof(struct udplane_rx_ring, desc) == 384, "descriptor
 
 /* TX ring and return ring of a lane. */
 struct udplane_tx_ring {
-	/* client produces, worker consumes; armed is unused, see * udplane_worker_zone.awake */
+	/* client produces, worker consumes; armed is unused, see udplane_worker_zone.awake */
 	struct udplane_ring_head head;
 	struct udplane_tx_desc desc[];
 };
@@ -158,8 +155,8 @@ struct udplane_hello {
 	uint64_t magic;
 	uint16_t major, minor;
 	uint32_t flags; /* UDPLANE_HELLO_* */
-	/* Since 1.1: name of the program, NUL-terminated. Used only if /proc does not tell, which
-	 * is so in another PID namespace. */
+	/* Since 1.1: name of the program, NUL-terminated. Used only if /proc does not tell it,
+	 * because the client is in another PID namespace. */
 	char comm[16];
 };
 #define UDPLANE_HELLO_LEN_MIN 24 /* 1.0 */
@@ -168,9 +165,9 @@ struct udplane_hello {
 
 UDPLANE_STATIC_ASSERT(offsetof(struct udplane_hello, comm) == UDPLANE_HELLO_LEN_MIN, "1.0's HELLO");
 
-/* Answer to HELLO. Its descriptors, in order: stats; then, unless the backend is kernel or the
- * client an observer: frames, channel, doorbell[worker_cnt] (eventfds; writing 8 bytes wakes that
- * worker). */
+/* Answer to HELLO. The first of its descriptors is stats. Unless the backend is kernel or the
+ * client is an observer, frames, channel and doorbell[worker_cnt] follow in this order. A doorbell
+ * is an eventfd; writing 8 bytes wakes that worker. */
 struct udplane_welcome {
 	struct udplane_msg msg;
 	uint64_t magic;
@@ -188,7 +185,7 @@ struct udplane_welcome {
 	uint32_t lane_off;
 	uint32_t tx_ring_off; /* of struct udplane_tx_ring in the lane */
 	uint32_t tx_slot_cnt; /* its entries */
-	/* of payload slot 0 in the lane; slot i is tx_slot_size further each */
+	/* of payload slot 0 in the lane; slot i is i * tx_slot_size bytes further */
 	uint32_t tx_payload_off;
 	uint32_t tx_slot_size; /* bytes, a power of two */
 	uint32_t return_off;   /* of struct udplane_return_ring in the lane */
@@ -197,7 +194,7 @@ struct udplane_welcome {
 	char text[UDPLANE_TEXT_LEN];
 };
 
-/* The address that messages and stats carry: addr.h. */
+/* Messages and stats carry this address; see addr.h. */
 UDPLANE_STATIC_ASSERT(sizeof(struct udplane_addr) == 24, "address");
 UDPLANE_STATIC_ASSERT(offsetof(struct udplane_addr, port_be) == 16, "address");
 UDPLANE_STATIC_ASSERT(offsetof(struct udplane_addr, family) == 18, "address");
@@ -211,12 +208,13 @@ struct udplane_claim {
 
 struct udplane_claimed {
 	struct udplane_msg msg;
-	/* 0, or -errno: the socket stays on the kernel path, for the reason given */
+	/* 0, or -errno if the socket stays on the kernel path, for the reason given */
 	int32_t status;
 	uint32_t reason;  /* enum udplane_reason */
 	uint32_t sock;	  /* id for TX descriptors, UPDATE and RELEASE; index in the stats zone */
 	uint32_t segment; /* place of its RX rings: 0 the channel, n the n-th segment sent */
-	/* there, of worker 0's struct udplane_rx_ring; worker i's is at i * ring_len more */
+	/* offset in that segment of worker 0's struct udplane_rx_ring; worker i's is i * ring_len
+	 * bytes further */
 	uint32_t ring_off;
 	uint32_t ring_len;    /* bytes */
 	uint32_t ring_size;   /* descriptors in each, a power of two */
@@ -272,8 +270,8 @@ enum udplane_reason {
 	UDPLANE_REASON_CNT
 };
 
-/* Counters have 64 bits and only grow, unless they are called gauges. counters_*.h has names and
- * meanings. */
+/* Counters are 64 bits wide and only grow, unless they are called gauges. counters_*.h defines
+ * their names and meanings. */
 enum udplane_device_counter {
 #define UDPLANE_COUNTER(id, name, help) UDPLANE_DEVICE_##id,
 #include <udplane/counters_device.h>
@@ -315,10 +313,10 @@ enum udplane_recent_counter {
 
 /* One per worker. Written by the worker. */
 struct udplane_worker_zone {
-	/* 1: it polls its rings; 0: it sleeps, ring its doorbell. Pairs with udplane_fence() */
+	/* 1: it polls its rings; 0: it sleeps, ring its doorbell. Pairs with udplane_fence(). */
 	uint32_t awake;
 	uint32_t engaged; /* 1: claimed ports are diverted to it; 0: the kernel delivers */
-	int32_t cpu;	  /* that it is pinned to, or -1 */
+	int32_t cpu;	  /* the CPU that it is pinned to, or -1 */
 	uint32_t pad0;
 	uint8_t pad1[UDPLANE_LINE - 16];
 	uint64_t counter[32];
@@ -333,7 +331,7 @@ enum udplane_socket_state {
 	UDPLANE_SOCKET_KERNEL = 3,  /* permanently on the kernel path, for the reason given */
 };
 
-/* One per claimed socket. The control thread writes it under seq, which is odd meanwhile. */
+/* One per claimed socket. The control thread writes it under seq, which is odd while it does. */
 struct udplane_socket_zone {
 	uint32_t seq;
 	uint32_t state;	 /* enum udplane_socket_state */
@@ -347,7 +345,7 @@ struct udplane_socket_zone {
 	uint64_t client[4];
 	char comm[16];
 	char text[UDPLANE_TEXT_LEN];
-	/* enum udplane_reason why it sends by the kernel path while it receives * by the fast
+	/* enum udplane_reason: why it sends by the kernel path although it receives by the fast
 	 * path; NONE if it sends by the fast path */
 	uint32_t tx_reason;
 	char tx_text[UDPLANE_TEXT_LEN];
@@ -359,7 +357,7 @@ UDPLANE_STATIC_ASSERT(sizeof(struct udplane_socket_zone) == 5 * UDPLANE_LINE, "s
 #define UDPLANE_SOCKET_F_REUSEPORT  0x1
 #define UDPLANE_SOCKET_F_DUAL_STACK 0x2 /* an IPv6 wildcard that also takes IPv4 */
 
-/* Per (socket, worker), written by that worker. */
+/* One per (socket, worker). Written by that worker. */
 struct udplane_socket_counters {
 	uint64_t counter[16];
 };
@@ -373,8 +371,8 @@ struct udplane_prefix {
 	uint8_t addr[16]; /* as in struct udplane_addr */
 	uint8_t family;	  /* AF_INET or AF_INET6 */
 	uint8_t len;	  /* bits */
-	uint8_t on_link;  /* 1: its IPv4 broadcast and network addresses are no plain unicast */
-	uint8_t slow;	  /* 1: the kernel path: unreachable, or not evaluated */
+	uint8_t on_link;  /* 1: its IPv4 broadcast and network addresses are not plain unicast */
+	uint8_t slow;	  /* 1: takes the kernel path, being unreachable or not evaluated */
 };
 
 /* Start of the stats zone. */
@@ -388,19 +386,18 @@ struct udplane_stats_zone {
 	uint32_t socket_off;   /* of struct udplane_socket_zone[socket_max] */
 	uint32_t socket_len;   /* bytes of one */
 	uint32_t counters_off; /* of struct udplane_socket_counters[socket_max][worker_cnt] */
-	/* of the configured ports: bitmap, 8192 bytes, bit p & 7 of byte p >> 3 */
+	/* of the bitmap of configured ports, 8192 bytes; port p is bit p & 7 of byte p >> 3 */
 	uint32_t ports_off;
-	uint32_t socket_high; /* entries at and above have never been used */
+	uint32_t socket_high; /* entries at and above this index have never been used */
 	int32_t pid;
 	int32_t ifindex;     /* of the device */
 	uint32_t mtu;	     /* of the device, bytes of IP packet */
 	uint32_t prefix_seq; /* odd while prefix[] is written */
 	uint32_t prefix_cnt;
-	uint64_t start_ns; /* CLOCK_MONOTONIC */
-	uint64_t
-		refresh_ns; /* CLOCK_MONOTONIC, of the last refresh of device and client counters */
-	uint64_t hugepage_bytes; /* gauge: in all zones */
-	uint64_t page_bytes;	 /* gauge: in ordinary pages, for want of hugepages */
+	uint64_t start_ns;	 /* CLOCK_MONOTONIC */
+	uint64_t refresh_ns;	 /* CLOCK_MONOTONIC; last refresh of device and client counters */
+	uint64_t hugepage_bytes; /* gauge: bytes of all zones in hugepages */
+	uint64_t page_bytes;	 /* gauge: bytes in ordinary pages, for lack of hugepages */
 	char version[32];
 	char ifname[16];
 	char device[64]; /* driver, queues, e.g. "veth, 1 queue, native, copy" */
@@ -410,7 +407,7 @@ struct udplane_stats_zone {
 	uint64_t device_counter[48];
 	uint64_t control_counter[48];
 	uint64_t refused[32]; /* claims refused, by enum udplane_reason */
-	/* of the device's facts, lines "name\tvalue\n" and a NUL; 0 if there are none */
+	/* of the facts about the device, lines "name\tvalue\n" and a NUL; 0 if there are none */
 	uint32_t info_off;
 	uint32_t info_size; /* bytes available there */
 	uint32_t info_seq;  /* odd while the facts are written */

@@ -2,9 +2,9 @@
 /*
  * One address and port of either family, and its conversions from and to struct sockaddr.
  *
- * IPv4 is IPv4 wherever it comes from: an AF_INET6 socket shows and takes an IPv4 address as
- * ::ffff:192.0.2.1 (v4-mapped). The functions below convert that to AF_INET on the way in, and back
- * on the way out. So one peer has one form, whatever the socket's domain.
+ * An IPv4 address is always stored as AF_INET. An AF_INET6 socket shows and takes it as
+ * ::ffff:192.0.2.1 (v4-mapped). The functions below convert that to AF_INET when they read a struct
+ * sockaddr, and back when they write one. So one peer has one form, whatever the socket's domain.
  *
  * All functions are pure and set no errno.
  */
@@ -22,13 +22,13 @@
 extern "C" {
 #endif
 
-/* Part of the ABI (abi.h): messages and stats carry it, too. */
+/* Part of the ABI (abi.h), since messages and stats carry it as well. */
 struct udplane_addr {
 	uint8_t addr[16];  /* IPv6; or IPv4 in the first four bytes, the others 0 */
 	uint16_t port_be;  /* network byte order */
-	uint8_t family;	   /* AF_INET or AF_INET6; 0: no address */
+	uint8_t family;	   /* AF_INET or AF_INET6; 0 if there is no address */
 	uint8_t pad;	   /* 0 */
-	uint32_t scope_id; /* IPv6 link-local: interface index; else 0 */
+	uint32_t scope_id; /* interface index of an IPv6 link-local address, otherwise 0 */
 };
 
 /* Returns true if the IPv6 address is v4-mapped; the IPv4 address is in its last four bytes. */
@@ -40,7 +40,7 @@ static inline bool udplane_addr_is_mapped(const uint8_t ipv6[16])
 }
 
 /* Writes the 16-byte form that holds either family: IPv6 as it is, IPv4 v4-mapped. family: AF_INET
- * or AF_INET6; ip: 4 or 16 bytes, not inside out. */
+ * or AF_INET6. ip: 4 or 16 bytes, not inside out[]. */
 static inline void udplane_addr_to_mapped(uint8_t out[16], int family, const void *ip)
 {
 	if (family == AF_INET6) {
@@ -52,8 +52,8 @@ static inline void udplane_addr_to_mapped(uint8_t out[16], int family, const voi
 	memcpy(out + 12, ip, 4);
 }
 
-/* Sets family and address; port and scope become 0. family: AF_INET or AF_INET6, anything else sets
- * no address; ip: 4 or 16 bytes, not inside *a. A v4-mapped address becomes AF_INET. */
+/* Sets family and address; port and scope become 0. A v4-mapped address becomes AF_INET. family:
+ * AF_INET or AF_INET6; any other value sets no address. ip: 4 or 16 bytes, not inside *a. */
 static inline void udplane_addr_set(struct udplane_addr *a, int family, const void *ip)
 {
 	const uint8_t *bytes = (const uint8_t *)ip;
@@ -73,7 +73,7 @@ static inline void udplane_addr_set(struct udplane_addr *a, int family, const vo
 }
 
 /* Sets address, port and scope from a struct sockaddr_in or sockaddr_in6 of len bytes. Returns
- * false, and *a is all 0, if it is of another family or shorter than its family's structure. */
+ * false and sets *a to all 0 if it is of another family or shorter than its family's structure. */
 static inline bool udplane_addr_from_sockaddr(struct udplane_addr *a, const void *sa, socklen_t len)
 {
 	const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
@@ -95,10 +95,10 @@ static inline bool udplane_addr_from_sockaddr(struct udplane_addr *a, const void
 	return true;
 }
 
-/* Writes the struct sockaddr that a socket of this domain takes and returns its length, bytes.
- * domain: AF_INET, or AF_INET6, which makes IPv4 v4-mapped. An IPv6 address is a struct
- * sockaddr_in6 for either domain: an AF_INET socket refuses it with EAFNOSUPPORT. a->family is
- * AF_INET or AF_INET6. */
+/* Writes the struct sockaddr that a socket of this domain takes, and returns its length in bytes.
+ * domain: AF_INET or AF_INET6; with AF_INET6 an IPv4 address becomes v4-mapped. An IPv6 address
+ * becomes a struct sockaddr_in6 for either domain; an AF_INET socket refuses it with EAFNOSUPPORT.
+ * a->family must be AF_INET or AF_INET6. */
 static inline socklen_t udplane_addr_to_sockaddr(const struct udplane_addr *a, int domain,
 						 struct sockaddr_storage *ss)
 {
@@ -160,7 +160,7 @@ static inline bool udplane_addr_is_multicast(const struct udplane_addr *a)
 	return a->family == AF_INET6 && a->addr[0] == 0xff;
 }
 
-/* Returns true for fe80::/10, whose addresses need a scope. IPv4 has none. */
+/* Returns true for fe80::/10, whose addresses need a scope. Returns false for IPv4. */
 static inline bool udplane_addr_is_link_local(const struct udplane_addr *a)
 {
 	return a->family == AF_INET6 && a->addr[0] == 0xfe && (a->addr[1] & 0xc0) == 0x80;

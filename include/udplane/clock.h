@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The time, as all of udplane measures it: CLOCK_MONOTONIC. It does not jump, it is comparable
- * across threads and processes, and reading it is no system call (vDSO). No function here fails or
- * sets errno. */
+/* The time as all of udplane measures it, by CLOCK_MONOTONIC. It does not jump, it is comparable
+ * across threads and processes, and reading it needs no system call (vDSO). No function here fails
+ * or sets errno. */
 #ifndef UDPLANE_CLOCK_H
 #define UDPLANE_CLOCK_H
 
@@ -28,14 +28,14 @@ static inline uint64_t clock_now_ms(void)
 	return clock_now_ns() / 1000000u;
 }
 
-/* Returns the same time in nanoseconds, up to a tick (1-10 ms) late, at a quarter of the price. */
+/* Returns the same time in nanoseconds, up to a tick (1-10 ms) late, at a quarter of the cost. */
 static inline uint64_t clock_coarse_ns(void)
 {
 	return clock_read_ns(CLOCK_MONOTONIC_COARSE);
 }
 
-/* Returns the CPU time of the calling thread in nanoseconds: it stands still while another thread
- * has the core. A system call, 0.2 us. */
+/* Returns the CPU time of the calling thread in nanoseconds. It does not advance while another
+ * thread runs on the core. Makes a system call, which takes 0.2 us. */
 static inline uint64_t clock_thread_ns(void)
 {
 	return clock_read_ns(CLOCK_THREAD_CPUTIME_ID);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* UDPLANE_COUNTER(ID, name, meaning): what Linux itself has counted in udplaned's network
- * namespace, whatever udplaned and its clients say. Read by the control thread. Append only. */
+/* UDPLANE_COUNTER(ID, name, meaning): what Linux itself counts in udplaned's network namespace,
+ * independently of udplaned and its clients. Read by the control thread. Append only. */
 UDPLANE_COUNTER(INTERFACE_RX, "interface_rx",
 		"packets that the interface has received (/proc/net/dev)")
 UDPLANE_COUNTER(INTERFACE_TX, "interface_tx", "packets that the interface has sent")

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Why a socket is not accelerated: UDPLANE_REASON(ID, name, what to do). Included several times;
- * see abi.h. Append only. */
+/* Reasons why a socket is not accelerated: UDPLANE_REASON(ID, name, what to do). Included several
+ * times; see abi.h. Append only. */
 UDPLANE_REASON(NONE, "none", "it is accelerated")
 UDPLANE_REASON(BACKEND_KERNEL, "backend_kernel",
 	       "udplaned runs without a device: `udplanectl stats` shows why")

@@ -112,7 +112,7 @@ static inline void udplane_ring_consume(struct udplane_ring *r, uint32_t cnt)
 static inline bool udplane_ring_arm(struct udplane_ring *r)
 {
 	bool standing = __atomic_exchange_n(&r->head->armed, 1, __ATOMIC_SEQ_CST) ==
-			1; /* pairs with udplane_fence + ring_take_arm */
+			1; /* pairs with udplane_fence and ring_take_arm */
 
 	/* The exchange alone does not order its store before the check of the ring that follows
 	 * (C11; on arm64 swpal and ldapr). */
@@ -120,8 +120,8 @@ static inline bool udplane_ring_arm(struct udplane_ring *r)
 	return standing;
 }
 
-/* Consumer: cancels the request. Returns false if the producer has consumed the arm: its signal has
- * arrived or is on its way. */
+/* Consumer: cancels the request. Returns false if the producer has consumed the arm; its signal has
+ * then arrived or is on its way. */
 static inline bool udplane_ring_disarm(struct udplane_ring *r)
 {
 	return __atomic_exchange_n(&r->head->armed, 0, __ATOMIC_SEQ_CST) == 1;

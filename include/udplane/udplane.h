@@ -126,7 +126,7 @@ struct udplane_buf {
 /* Reserves buffers for up to cnt datagrams and returns how many it reserved, in the order in which
  * they will be sent. Fails with EAGAIN if there is no room now, and with EINVAL if cnt is 0 or this
  * thread already holds a reservation. The reservation lasts until udplane_submit() by the same
- * thread. Keep it short: meanwhile other sending threads of the process wait up to 1 ms and then
+ * thread. Keep it short: until then other sending threads of the process wait up to 1 ms and then
  * take the kernel path, and so does anything else that this thread sends. */
 int udplane_reserve(int fd, struct udplane_buf *bufs, unsigned int cnt);
 /* Sends the first cnt reserved datagrams and drops the rest of the reservation; cnt 0 drops all of
