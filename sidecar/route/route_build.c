@@ -486,6 +486,39 @@ static void fill_family(struct build *b, uint8_t family)
 	fill_exceptions(b, family);
 }
 
+static bool is_excluded(const struct route_input *in, uint8_t family, const struct route_slot *s)
+{
+	for (uint32_t i = 0; i < in->excluded_cnt; i++) {
+		const struct route_excluded *e = &in->excluded[i];
+		struct route_key mask = route_mask(e->len);
+
+		if (e->family == family && e->len <= s->len &&
+		    route_key_equal(route_key_and(s->key, mask),
+				    route_key_and(route_key(family, e->addr), mask)))
+			return true;
+	}
+	return false;
+}
+
+/* Policy rules and other tables put longer prefixes into an excluded one. They are excluded, too:
+ * as destinations, and as sources. */
+static void hide_excluded(struct build *b)
+{
+	uint32_t entry;
+
+	if (!b->in->excluded_cnt)
+		return;
+	entry = entry_slow(b->t, ROUTE_SLOW_RULES, false);
+	for (uint32_t six = 0; six < 2; six++) {
+		struct route_map *m = &b->t->fib[six].map;
+
+		for (uint32_t i = 0; i <= m->mask; i++)
+			if (m->slots[i].len != ROUTE_NONE &&
+			    is_excluded(b->in, six ? AF_INET6 : AF_INET, &m->slots[i]))
+				m->slots[i].value = entry;
+	}
+}
+
 /* Determines which sources need a lookup: those whose bit is set in the filter, as long as only
  * single addresses may be refused; all sources if a wider prefix, or sources without a route, may
  * be refused. Loopback sources are refused anyway. */
@@ -566,8 +599,8 @@ static int allocate(struct build *b)
 	const struct route_input *in = b->in;
 	struct route_table *t = b->t;
 	/* An address adds at most its own entry and three broadcast ones. The entries for no route,
-	 * policy and THROW and the rules' prefixes are added to that. */
-	const uint32_t more = 4 + ROUTE_MAX_SELECTED + in->excluded_cnt;
+	 * policy, THROW and what is excluded, and the rules' prefixes are added to that. */
+	const uint32_t more = 5 + ROUTE_MAX_SELECTED + in->excluded_cnt;
 	uint32_t room[2] = {4 * in->addr_cnt + more, in->addr_cnt + more}, fallback_room = 0, i;
 	int six, err = 0;
 
@@ -618,6 +651,7 @@ struct route_table *route_table_build(const struct route_input *in)
 	note(&b, "IPv4");
 	fill_family(&b, AF_INET6);
 	note(&b, "IPv6");
+	hide_excluded(&b);
 	fill_filter(&b);
 	free(b.groups);
 	free(b.by_prefix.slots);

@@ -220,6 +220,25 @@ TEST_F(Rules, SourcesWithoutRpFilter)
 	EXPECT_FALSE(Valid(t, "10.0.0.255"));
 }
 
+/* A rule for destinations inside an excluded prefix does not make a hole in it. */
+TEST_F(Rules, ExcludedPeersStayExcludedInsideRules)
+{
+	const struct route_excluded excluded[] = {{AF_INET, 8, {10}}, {AF_INET6, 32, {0x20, 1}}};
+	struct route_rule &to = w_.Rule(100, 77);
+
+	memcpy(to.dst, Addr("10.244.0.0").data(), 4);
+	to.dst_len = 16;
+	Rest();
+	w_.in.excluded = excluded;
+	w_.in.excluded_cnt = 2;
+	const Table t = w_.Build();
+
+	EXPECT_FALSE(Valid(t, "10.244.0.7"));
+	EXPECT_FALSE(Valid(t, "10.1.0.7"));
+	EXPECT_TRUE(Valid(t, "11.1.0.7"));
+	EXPECT_EQ((std::vector<std::string>{"0.0.0.0/0 yes", "10.0.0.0/8 no"}), Origins(t));
+}
+
 TEST_F(Rules, SourcesWithRpFilter)
 {
 	Rest();
