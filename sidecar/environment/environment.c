@@ -222,9 +222,11 @@ static bool read_ipvs(struct environment *e)
 	if (err)
 		snprintf(blind, sizeof(blind), "/proc/net/ip_vs cannot be read: %s",
 			 strerror(-err));
-	changed = !ipvs_equal(&now, &e->w.ipvs) || strcmp(blind, e->w.ipvs_blind);
-	ipvs_free(&e->w.ipvs);
-	e->w.ipvs = now;
+	changed = (!err && !ipvs_equal(&now, &e->w.ipvs)) || strcmp(blind, e->w.ipvs_blind);
+	if (!err) { /* otherwise the former ones stay excluded until the sockets are judged */
+		ipvs_free(&e->w.ipvs);
+		e->w.ipvs = now;
+	}
 	memcpy(e->w.ipvs_blind, blind, sizeof(blind));
 	e->ipvs_ns = begin + IPVS_SHARE * (clock_now_ns() - begin);
 	return changed;

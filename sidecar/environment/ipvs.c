@@ -86,6 +86,8 @@ int ipvs_read(struct ipvs *v, FILE *f)
 	ipvs_free(v);
 	while (!err && f && fgets(line, sizeof(line), f))
 		err = read_line(v, line, &udp);
+	if (!err && f && ferror(f))
+		err = -EIO;
 	if (err)
 		ipvs_free(v);
 	return err;

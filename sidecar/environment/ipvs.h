@@ -30,7 +30,7 @@ struct ipvs {
 };
 
 /* Replaces *v by what f lists. f is NULL if there is no IPVS. Returns 0; or -EPROTO if a line is
- * not understood, or -ENOMEM, and then *v is empty. */
+ * not understood, -EIO or -ENOMEM, and then *v is empty. */
 int ipvs_read(struct ipvs *v, FILE *f);
 bool ipvs_equal(const struct ipvs *a, const struct ipvs *b);
 void ipvs_free(struct ipvs *v);
