@@ -64,6 +64,14 @@ def disturb(rng, net):
     sh("ip", "-n", net.a, *change, check=False)
 
 
+ENDED = 200  # groups whose leader has ended and whose children go on, at most: each is a zombie, and a machine has room for so many
+
+
+def reap(group):
+    os.killpg(group.pid, signal.SIGKILL)  # with the children that it has forked and, it may be, left behind stopped
+    group.wait()
+
+
 def runs(process):
     """Whether it has not ended. It stays a zombie, so that the number of its group stays its own."""
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
@@ -73,15 +81,18 @@ def rage(net, sidecar, rng):
     """SECONDS of it. How many clients there were."""
     flood = [subprocess.Popen(["ip", "netns", "exec", net.b, NUMBERS, "send", A4, str(port), "2000"], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, text=True) for port in (5000, 5017, 5040)]
-    started, clients = [], []
+    ended, clients, total = [], [], 0
     end = time.monotonic() + SECONDS
     try:
         while time.monotonic() < end:
-            clients = [c for c in clients if runs(c)]
+            ended += [c for c in clients if not runs(c)]
+            clients = [c for c in clients if c not in ended]
+            while len(ended) > ENDED:
+                reap(ended.pop(0))
             while len(clients) < CLIENTS:
                 clients.append(subprocess.Popen(["ip", "netns", "exec", net.a, os.path.join(PROGRAMS, "chaos"), str(rng.randrange(1 << 30)),
                                                  "5"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True))
-                started.append(clients[-1])
+                total += 1
             victim = rng.choice(clients)
             what = rng.choice([signal.SIGSTOP, signal.SIGCONT, signal.SIGCONT, signal.SIGKILL, None, None, None, None])
             if what:
@@ -91,12 +102,11 @@ def rage(net, sidecar, rng):
             select.select([], [], [], rng.random() * 0.05)  # the pace of the events, not a wait for anything
             assert sidecar.proc.poll() is None, sidecar.output()[-2000:]
     finally:
-        for c in started:
-            os.killpg(c.pid, signal.SIGKILL)  # with the children that it has forked and, it may be, left behind stopped
-            c.wait()
+        for c in ended + clients:
+            reap(c)
         for f in flood:
             f.communicate()
-    return len(started)
+    return total
 
 
 @case
