@@ -208,25 +208,22 @@ static bool read_ipvs(struct environment *e)
 {
 	uint64_t begin = clock_now_ns();
 	char blind[UDPLANE_TEXT_LEN] = "";
-	struct ipvs now = {0};
+	bool changed = false;
 	FILE *f;
-	bool changed;
 	int err;
 
 	if (begin < e->ipvs_ns || e->trusted & 1u << JUDGE_NETFILTER)
 		return false;
 	f = fopen("/proc/self/net/ip_vs", "re");
-	err = f ? ipvs_read(&now, f) : errno == ENOENT ? 0 : -errno; /* no such module */
+	err = !f && errno != ENOENT ? -errno : 0; /* ENOENT: no such module */
+	if (!err)
+		err = ipvs_read(&e->w.ipvs, f, begin, &changed);
 	if (f)
 		fclose(f);
 	if (err)
 		snprintf(blind, sizeof(blind), "/proc/net/ip_vs cannot be read: %s",
 			 strerror(-err));
-	changed = (!err && !ipvs_equal(&now, &e->w.ipvs)) || strcmp(blind, e->w.ipvs_blind);
-	if (!err) { /* otherwise the former ones stay excluded until the sockets are judged */
-		ipvs_free(&e->w.ipvs);
-		e->w.ipvs = now;
-	}
+	changed |= strcmp(blind, e->w.ipvs_blind) != 0;
 	memcpy(e->w.ipvs_blind, blind, sizeof(blind));
 	e->ipvs_ns = begin + IPVS_SHARE * (clock_now_ns() - begin);
 	return changed;
@@ -769,6 +766,8 @@ bool environment_set_addresses(struct environment *e, const uint8_t (*addr)[16],
 {
 	if (!replace(&e->w.ours, &e->w.ours_cnt, addr, cnt))
 		return false;
+	e->ipvs_ns = 0; /* kube-proxy has added a service before its address */
+	read_ipvs(e);
 	prepare(e);
 	return true;
 }

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,12 +13,6 @@ void ipvs_free(struct ipvs *v)
 {
 	free(v->end);
 	memset(v, 0, sizeof(*v));
-}
-
-bool ipvs_equal(const struct ipvs *a, const struct ipvs *b)
-{
-	return a->end_cnt == b->end_cnt &&
-	       (!a->end_cnt || !memcmp(a->end, b->end, a->end_cnt * sizeof(*a->end)));
 }
 
 static int add(struct ipvs *v, const struct ipvs_end *e)
@@ -43,7 +38,7 @@ static bool parse_end(const char *text, struct ipvs_end *e)
 	unsigned addr, port;
 	uint32_t be;
 
-	memset(e, 0, sizeof(*e)); /* including padding, as entries are compared as bytes */
+	memset(e, 0, sizeof(*e));
 	if (sscanf(text, "[%45[0-9a-fA-F:]]:%4x", six, &port) == 2) {
 		e->family = AF_INET6;
 		if (inet_pton(AF_INET6, six, e->addr) != 1)
@@ -77,18 +72,62 @@ static int read_line(struct ipvs *v, const char *line, bool *udp)
 	return add(v, &e);
 }
 
-int ipvs_read(struct ipvs *v, FILE *f)
+static int compare(const void *a, const void *b)
+{
+	return memcmp(a, b, offsetof(struct ipvs_end, addr) + sizeof(((struct ipvs_end *)0)->addr));
+}
+
+static int read_lines(struct ipvs *v, FILE *f)
 {
 	char line[256];
 	bool udp = false;
 	int err = 0;
 
-	ipvs_free(v);
 	while (!err && f && fgets(line, sizeof(line), f))
 		err = read_line(v, line, &udp);
 	if (!err && f && ferror(f))
 		err = -EIO;
-	if (err)
-		ipvs_free(v);
+	if (v->end_cnt)
+		qsort(v->end, v->end_cnt, sizeof(*v->end), compare);
+	return err;
+}
+
+/* Merges two sorted lists, of which the second one may name an end several times. */
+static int merge(struct ipvs *out, const struct ipvs *old, const struct ipvs *listed,
+		 uint64_t now_ns, bool *changed)
+{
+	uint32_t i = 0, k = 0;
+	int err = 0;
+
+	*changed = false;
+	while (!err && (i < old->end_cnt || k < listed->end_cnt)) {
+		int order = i == old->end_cnt	   ? 1
+			    : k == listed->end_cnt ? -1
+						   : compare(&old->end[i], &listed->end[k]);
+		struct ipvs_end e = order < 0 ? old->end[i] : listed->end[k];
+
+		if (order >= 0)
+			e.seen_ns = now_ns;
+		i += order <= 0;
+		while (order >= 0 && k < listed->end_cnt && !compare(&e, &listed->end[k]))
+			k++;
+		if (now_ns - e.seen_ns < IPVS_LINGER_NS)
+			err = add(out, &e);
+		*changed |= order > 0 || now_ns - e.seen_ns >= IPVS_LINGER_NS;
+	}
+	return err;
+}
+
+int ipvs_read(struct ipvs *v, FILE *f, uint64_t now_ns, bool *changed)
+{
+	struct ipvs listed = {0}, merged = {0};
+	int err = read_lines(&listed, f);
+
+	if (!err)
+		err = merge(&merged, v, &listed, now_ns, changed);
+	ipvs_free(&listed);
+	ipvs_free(err ? &merged : v);
+	if (!err)
+		*v = merged;
 	return err;
 }

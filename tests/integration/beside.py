@@ -134,6 +134,20 @@ class Bench:
                 out.append(self.app.recvfrom(MSG_DONTWAIT)[1])
         return tuple(out)
 
+    def hears_late(self):
+        """The peer sends, unasked, to where it has answered before; who seems to have sent, to either socket."""
+        self.drain()
+        out = []
+        for port in (FAST, PLAIN):
+            self.peer.sendto(b"late", (self.here, port))
+            if port == PLAIN:
+                got = self.got(self.plain, 0.5)
+                out.append(got[1][:2] if got else None)
+            else:
+                until(lambda: self.app.readable(0.5), 2, "the late datagram")
+                out.append(self.app.recvfrom(MSG_DONTWAIT)[1])
+        return tuple(out)
+
     def is_fast(self):
         """Both directions, seen in what the workers count."""
         until(lambda: not self.sidecar.stats()["route_note"], 8, "no peer that is left to Linux")

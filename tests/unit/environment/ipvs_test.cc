@@ -24,10 +24,11 @@ const char listed[] =
 	"SCTP 0A600001:0035 rr\n"
 	"  -> 0A630004:14E9      Masq    1      0          0\n";
 
-int Read(struct ipvs *v, const std::string &text)
+int Read(struct ipvs *v, const std::string &text, uint64_t now_ns = 0, bool *changed = nullptr)
 {
 	FILE *f = fmemopen(const_cast<char *>(text.data()), text.size(), "r");
-	int err = ipvs_read(v, f);
+	bool any;
+	int err = ipvs_read(v, f, now_ns, changed ? changed : &any);
 
 	fclose(f);
 	return err;
@@ -47,21 +48,45 @@ std::string Say(const struct ipvs &v)
 	return out;
 }
 
+const char said[] = "10.96.0.10 53\n> 10.99.0.3 0\n> 10.0.0.1 5353\n> 10.99.0.2 5353\n"
+		    "fd96::10 53\n> fd99::2 5353\n";
+
 TEST(Ipvs, ServicesOverUdpAndTheirServers)
 {
-	struct ipvs v = {}, same = {};
+	struct ipvs v = {};
+	bool changed = false;
 
-	ASSERT_EQ(0, Read(&v, std::string(heading) + listed));
-	EXPECT_EQ("10.96.0.10 53\n> 10.0.0.1 5353\n> 10.99.0.2 5353\n"
-		  "fd96::10 53\n> fd99::2 5353\n> 10.99.0.3 0\n",
-		  Say(v));
-	EXPECT_FALSE(ipvs_equal(&v, &same));
-	ASSERT_EQ(0, Read(&same, std::string(heading) + listed));
-	EXPECT_TRUE(ipvs_equal(&v, &same));
-	ASSERT_EQ(0, Read(&v, heading));
+	ASSERT_EQ(0, ipvs_read(&v, nullptr, 0, &changed));
+	EXPECT_FALSE(changed);
+	ASSERT_EQ(0, Read(&v, std::string(heading) + listed, 1, &changed));
+	EXPECT_TRUE(changed);
+	EXPECT_EQ(said, Say(v));
+	ASSERT_EQ(0, Read(&v, std::string(heading) + listed + listed, 2, &changed));
+	EXPECT_FALSE(changed) << "a server may belong to several services";
+	EXPECT_EQ(said, Say(v));
+	ipvs_free(&v);
+}
+
+TEST(Ipvs, WhatIsNotListedAnyMoreStaysForItsFlows)
+{
+	const char other[] = "UDP  0A60000B:0035 rr\n";
+	const uint64_t gone = 7 + IPVS_LINGER_NS;
+	struct ipvs v = {};
+	bool changed = false;
+
+	ASSERT_EQ(0, Read(&v, std::string(heading) + listed, 7));
+	ASSERT_EQ(0, Read(&v, heading, 8, &changed));
+	EXPECT_FALSE(changed);
+	ASSERT_EQ(0, Read(&v, std::string(heading) + other, gone - 1, &changed));
+	EXPECT_TRUE(changed);
+	EXPECT_EQ(7u, v.end_cnt);
+	ASSERT_EQ(0, Read(&v, heading, gone, &changed));
+	EXPECT_TRUE(changed);
+	EXPECT_EQ("10.96.0.11 53\n", Say(v));
+	ASSERT_EQ(0, ipvs_read(&v, nullptr, gone + IPVS_LINGER_NS, &changed));
+	EXPECT_TRUE(changed);
 	EXPECT_EQ(0u, v.end_cnt);
-	ASSERT_EQ(0, ipvs_read(&same, nullptr));
-	EXPECT_TRUE(ipvs_equal(&v, &same));
+	ipvs_free(&v);
 }
 
 TEST(Ipvs, ManyOfThem)
@@ -84,11 +109,13 @@ TEST(Ipvs, ALineThatIsNotUnderstood)
 {
 	struct ipvs v = {};
 
+	ASSERT_EQ(0, Read(&v, std::string(heading) + listed));
 	for (const char *line : {"UDP  nonsense:0035 rr\n", "UDP  [fd96:::1]:0035 rr\n", "UDP  \n",
 				 "UDP  0A60000A:0035 rr\n  -> ?\n"}) {
 		EXPECT_EQ(-EPROTO, Read(&v, std::string(heading) + line)) << line;
-		EXPECT_EQ(0u, v.end_cnt);
+		EXPECT_EQ(said, Say(v)) << "what was known stays";
 	}
+	ipvs_free(&v);
 }
 
 class JudgeIpvs : public testing::Test
