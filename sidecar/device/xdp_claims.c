@@ -503,13 +503,16 @@ int xdp_claims_set_excluded(struct xdp_claims *c, const struct device_prefix6 *p
 		cnt = 1;
 	}
 	err = publish_excluded(c, p, cnt);
-	if (err) { /* all of IPv6 is excluded until the next call */
-		delete_excluded(c, p, cnt, c->excluded, c->excluded_cnt);
-		return err;
+	if (err) { /* all of IPv6 stays excluded until the next call, by another program too */
+		delete_excluded(c, p, cnt, NULL, 0);
+		p = &all;
+		cnt = 1;
 	}
 	delete_excluded(c, c->excluded, c->excluded_cnt, p, cnt);
 	memcpy(c->excluded, p, cnt * sizeof(*p));
 	c->excluded_cnt = cnt;
+	if (err)
+		return err;
 	return fits ? 0 : -ENOSPC;
 }
 
