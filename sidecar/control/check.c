@@ -111,10 +111,13 @@ void sock_judge_some(struct control *c, uint64_t end)
 		if (k && k->fd >= 0)
 			judge_again(c, k);
 	}
-	if (c->judge_next < high)
+	if (c->judge_next < high) {
 		work_at(c, 0);
-	else
-		c->judge_next = UINT32_MAX;
+		return;
+	}
+	c->judge_next = UINT32_MAX;
+	if (c->excluded_held)
+		routing_release_excluded(c);
 }
 
 void sock_environment_changed(struct control *c)

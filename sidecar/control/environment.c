@@ -54,6 +54,7 @@ static void changed(struct control *c)
 			log_info("datagrams to %u destinations take the kernel path: %s",
 				 w->excluded_cnt, w->excluded_text);
 	}
+	c->excluded_held = true; /* until all sockets are judged */
 	if (c->nl)
 		install(c);
 	judged(c);
@@ -97,9 +98,10 @@ static void set_locals(struct control *c)
 	if (!addr)
 		return;
 	n = route_netlink_locals(c->nl, addr, ROUTING_LOCALS);
+	/* Rules first: a new address may be that of a Service. */
+	set_addresses(c, (const void *)addr, n < ROUTING_LOCALS ? n : ROUTING_LOCALS);
 	err = c->dev->ops->set_local(c->dev, (const void *)addr,
 				     n < ROUTING_LOCALS ? n : ROUTING_LOCALS);
-	set_addresses(c, (const void *)addr, n < ROUTING_LOCALS ? n : ROUTING_LOCALS);
 	if (err)
 		log_error("the device does not take the %u local addresses: %s; datagrams to new "
 			  "ones take the kernel path",

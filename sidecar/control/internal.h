@@ -196,6 +196,9 @@ int routing_install(struct control *c, bool *judged);
 /* Was the last table built long enough ago? */
 bool routing_install_due(const struct control *c);
 void routing_install_later(struct control *c);
+/* All sockets are judged by the rules of now: peers that only the former rules excluded are free
+ * again, with the next table. */
+void routing_release_excluded(struct control *c);
 void routing_stop(struct control *c);
 /* Tells the kernel which neighbours the workers use. */
 void routing_refresh_used(struct control *c);

@@ -94,16 +94,79 @@ static void set_excluded(struct control *c, const struct route_input *in)
 			  n, strerror(-err));
 }
 
-static uint32_t exclude(const struct control *c, struct route_excluded out[RULES_PREFIXES])
+/* Leaves all of IPv4 to the kernel, since what may be diverted is not known. */
+static void set_no_sources(struct control *c)
 {
-	const struct judge_world *w = c->environment ? environment_world(c->environment) : NULL;
+	const struct device_source nobody = {.len = 0, .valid = false};
 
-	for (uint32_t i = 0; w && i < w->excluded_cnt; i++) {
-		out[i] = (struct route_excluded){.family = w->excluded[i].family,
-						 .len = w->excluded[i].len};
-		memcpy(out[i].addr, w->excluded[i].addr, 16);
+	if (c->dev->ops->set_sources)
+		c->dev->ops->set_sources(c->dev, &nobody, 1);
+}
+
+/* Adds the prefixes of one family. */
+static uint32_t add_excluded(const struct rules_prefix *from, uint32_t from_cnt, uint8_t family,
+			     struct rules_prefix *to, uint32_t cnt)
+{
+	for (uint32_t i = 0; i < from_cnt; i++)
+		if (from[i].family == family)
+			judge_exclude(to, &cnt, &from[i]);
+	return cnt;
+}
+
+/* The peers that rules exclude, and while excluded_held those that were excluded before. Returns
+ * their number. */
+static uint32_t exclude(const struct control *c, struct rules_prefix out[RULES_PREFIXES])
+{
+	static const uint8_t families[] = {AF_INET, AF_INET6};
+	const struct judge_world *w = c->environment ? environment_world(c->environment) : NULL;
+	uint32_t cnt = 0;
+
+	for (uint32_t i = 0; w && i < 2; i++) {
+		struct rules_prefix *to = out + cnt;
+		uint32_t n = add_excluded(w->excluded, w->excluded_cnt, families[i], to, 0);
+
+		if (c->excluded_held)
+			n = add_excluded(c->excluded, c->excluded_cnt, families[i], to, n);
+		cnt += n;
 	}
-	return w ? w->excluded_cnt : 0;
+	return cnt;
+}
+
+static void to_route(const struct rules_prefix *p, uint32_t cnt, struct route_excluded *out)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		out[i] = (struct route_excluded){.family = p[i].family, .len = p[i].len};
+		memcpy(out[i].addr, p[i].addr, sizeof(out[i].addr));
+	}
+}
+
+static bool is_excluded_now(const struct control *c, const struct rules_prefix *p, uint32_t cnt)
+{
+	return cnt == c->excluded_cnt && !memcmp(p, c->excluded, cnt * sizeof(*p));
+}
+
+void routing_release_excluded(struct control *c)
+{
+	struct rules_prefix p[RULES_PREFIXES];
+
+	c->excluded_held = false;
+	if (!c->nl || is_excluded_now(c, p, exclude(c, p)))
+		return;
+	c->routing_dirty = true;
+	routing_install_later(c);
+}
+
+/* Tells the device, and keeps what it has been told. */
+static void publish_excluded(struct control *c, const struct route_input *in,
+			     const struct rules_prefix *p, uint32_t cnt)
+{
+	if (!in->policy_rules[0])
+		set_sources(c);
+	else if (!is_excluded_now(c, p, cnt)) /* the sources of now are known when the routes are */
+		set_no_sources(c);
+	set_excluded(c, in);
+	memcpy(c->excluded, p, cnt * sizeof(*p));
+	c->excluded_cnt = cnt;
 }
 
 /* Returns true if there are other sources than before, so sockets have to be judged again. */
@@ -120,12 +183,14 @@ int routing_install(struct control *c, bool *judged)
 {
 	struct route_input in;
 	struct route_table *t, *old = c->route;
+	struct rules_prefix prefix[RULES_PREFIXES] = {0};
 	struct route_excluded excluded[RULES_PREFIXES];
 
 	*judged = judge_sources(c); /* before a datagram is sent from a new source */
 	route_netlink_input(c->nl, &in);
 	in.excluded = excluded;
-	in.excluded_cnt = exclude(c, excluded);
+	in.excluded_cnt = exclude(c, prefix);
+	to_route(prefix, in.excluded_cnt, excluded);
 	t = route_table_build(&in);
 	if (!t) {
 		log_error("no memory for a route table of %u routes and %u neighbours; the old one "
@@ -143,9 +208,7 @@ int routing_install(struct control *c, bool *judged)
 	c->route = t;
 	if (old)
 		route_table_destroy(old);
-	if (!in.policy_rules[0]) /* otherwise they are not known now, and the old ones stay */
-		set_sources(c);
-	set_excluded(c, &in);
+	publish_excluded(c, &in, prefix, in.excluded_cnt);
 	routing_publish(
 		c); /* after the sources: who is sent to by the kernel is received from by it */
 	c->stats.z->mtu = in.mtu;

@@ -182,6 +182,11 @@ struct control {
 	int cgroup_top;				/* the top of cgroup2; -1 if there is none */
 	uint32_t environment_number;		/* counts the changes of rules and programs */
 	char excluded_logged[UDPLANE_TEXT_LEN]; /* the rule that was logged last */
+	/* peers that are excluded now: IPv4, then IPv6 */
+	struct rules_prefix excluded[RULES_PREFIXES];
+	uint32_t excluded_cnt;
+	/* sockets are not yet judged by the rules of now, so what the former ones exclude stays */
+	bool excluded_held;
 	uint64_t routing_built_ns;
 
 	struct session **session; /* [max_clients], by channel id */

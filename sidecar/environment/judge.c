@@ -131,15 +131,20 @@ static void redirected(const struct judge_world *w, uint8_t family, uint16_t por
 
 /* ---- what does not depend on the socket ---- */
 
+void judge_exclude(struct rules_prefix *list, uint32_t *cnt, const struct rules_prefix *p)
+{
+	if (rules_prefix_add(list, cnt, RULES_PREFIXES / 2, p))
+		return;
+	list[0] = (struct rules_prefix){.family = p->family}; /* everything */
+	*cnt = 1;
+}
+
 /* Each family may use half of the room. from: where its part begins. */
 static void exclude_one(struct judge_world *w, uint32_t from, const struct rules_prefix *p)
 {
 	uint32_t cnt = w->excluded_cnt - from;
 
-	if (!rules_prefix_add(w->excluded + from, &cnt, RULES_PREFIXES / 2, p)) {
-		w->excluded[from] = (struct rules_prefix){.family = p->family}; /* everything */
-		cnt = 1;
-	}
+	judge_exclude(w->excluded + from, &cnt, p);
 	w->excluded_cnt = from + cnt;
 }
 
@@ -263,9 +268,9 @@ static void judge_redirection(const struct judge_world *w, const struct judge_so
 
 static bool is_ours(const struct judge_world *w, const struct ipvs_end *e)
 {
-	uint8_t addr[16] = {[10] = 0xff, [11] = 0xff};
+	uint8_t addr[16];
 
-	memcpy(e->family == AF_INET ? addr + 12 : addr, e->addr, e->family == AF_INET ? 4 : 16);
+	udplane_addr_to_mapped(addr, e->family, e->addr);
 	for (uint32_t i = 0; i < w->ours_cnt; i++)
 		if (!memcmp(w->ours[i], addr, sizeof(addr)))
 			return true;

@@ -104,6 +104,9 @@ struct judge_verdict {
 void judge_free(struct judge_world *w);
 /* Fills what does not depend on the socket. Call it after a change of rules or addresses. */
 void judge_prepare(struct judge_world *w);
+/* Adds a prefix to the excluded ones of its family, which have room for RULES_PREFIXES / 2. If
+ * there are more, those with most in common are joined. */
+void judge_exclude(struct rules_prefix *list, uint32_t *cnt, const struct rules_prefix *p);
 void judge_socket(const struct judge_world *w, const struct judge_socket *s,
 		  struct judge_verdict *out);
 
