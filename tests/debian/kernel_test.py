@@ -12,10 +12,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 ROOT = os.environ.get("UDPLANE_ROOT") or os.path.realpath(os.path.join(os.path.dirname(__file__), "../.."))
+sys.path.insert(0, f"{ROOT}/tests/lib")
+import guest  # noqa: E402
+
 VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 MODULES = ["virtio_pci", "virtiofs", "overlay"]
 MEMORY = "2G"
@@ -47,14 +49,34 @@ def make_initramfs(work, folder, version):
     subprocess.run(f"cd {tree} && find . | cpio --quiet -o -H newc | gzip -1 >{work}/initramfs.gz", shell=True, check=True)
 
 
-def start_virtiofsd(work):
-    process = subprocess.Popen([VIRTIOFSD, f"--socket-path={work}/fs", "-o", "source=/", "-o", "cache=always", "-o", "sandbox=chroot"],
-                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 10
-    while not os.path.exists(f"{work}/fs"):
-        assert process.poll() is None and time.monotonic() < end, "virtiofsd does not start"
-        time.sleep(0.02)
-    return process
+class Files:
+    """virtiofsd, which gives the guest this system's files. It serves one boot."""
+
+    def __init__(self, work):
+        self.path, self.process = f"{work}/fs", None
+
+    def start(self):
+        self.stop()
+        command = [VIRTIOFSD, f"--socket-path={self.path}", "-o", "source=/", "-o", "cache=always", "-o", "sandbox=chroot"]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 10
+        while not os.path.exists(self.path):
+            assert self.process.poll() is None and time.monotonic() < end, "virtiofsd does not start"
+            time.sleep(0.02)
+
+    def stop(self):
+        if self.process:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait()
+            self.process = None
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
 
 
 def qemu_command(work, folder, version):
@@ -66,30 +88,6 @@ def qemu_command(work, folder, version):
             "-append", f"console=ttyS0 quiet loglevel=3 panic=-1 udplane.run={run}"]
 
 
-def run_guest(command, log):
-    """Prints what the guest prints; returns whether it came to its end, and the number of failures."""
-    done, failed = False, 0
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    timer = threading.Timer(LIMIT, process.kill)
-    timer.start()
-    try:
-        for raw in process.stdout:
-            line = raw.decode(errors="replace").rstrip("\r\n")
-            found = re.search(r"(PASS|FAIL|SKIP) \S.*", line)  # the first one behind what the firmware prints
-            line = found.group(0) if found else line
-            print(line, file=log or sys.stdout, flush=True)
-            if found and log:
-                print(line, flush=True)
-            failed += line.startswith("FAIL ")
-            done |= line == "DONE"
-        process.wait()
-    finally:
-        timer.cancel()
-        process.kill()
-        process.wait()
-    return done, failed
-
-
 def main():
     missing = [p for p in ("qemu-system-x86_64", "busybox", "cpio", "modprobe", VIRTIOFSD, "ipvsadm") if not shutil.which(p)]
     if missing:
@@ -99,19 +97,14 @@ def main():
         print("skipped: needs root")
         return 77
     folder, version = fetch_kernel()
-    keep = os.environ.get("UDPLANE_DEBIAN_LOG")
     with tempfile.TemporaryDirectory(prefix="udplane-debian-") as work:
         make_initramfs(work, folder, version)
-        files = start_virtiofsd(work)
-        try:
-            with open(keep or os.devnull, "w") as log:
-                done, failed = run_guest(qemu_command(work, folder, version), log if keep else None)
-        finally:
-            files.send_signal(signal.SIGTERM)
-            files.wait()
-    if not done:
-        print("FAIL the guest ended before its last case")
-    return not done or failed > 0
+        with open(os.environ.get("UDPLANE_DEBIAN_LOG") or os.devnull, "w") as log, Files(work) as files:
+            def command():
+                files.start()
+                return qemu_command(work, folder, version)
+
+            return guest.run("debian", command, LIMIT, log, lambda line, _: print(line)) > 0
 
 
 if __name__ == "__main__":

@@ -7,17 +7,17 @@ UDPLANE_VFIO_GUESTS chooses some, such as "virtio-48 e1000e-39"; UDPLANE_VFIO_LO
 """
 
 import os
-import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 ROOT = os.environ.get("UDPLANE_ROOT") or os.path.realpath(os.path.join(os.path.dirname(__file__), "../.."))
-BOOTS = 3
+sys.path.insert(0, f"{ROOT}/tests/lib")
+import guest  # noqa: E402
+
 LIMIT = 240  # seconds a guest may take: the slowest took 70 on two busy cores
 
 VIRTIO = "virtio-net-pci,disable-legacy=on"
@@ -105,55 +105,14 @@ def monitor(path, line):
         time.sleep(0.2)
 
 
-def run_guest(work, name, log):
-    """Boots, prints the cases. Returns (passed, failed); (0, 0) if it ended before its init printed anything."""
-    start = time.monotonic()
-    passed = failed = 0
-    done = False
-    tail = []
-    process = subprocess.Popen(qemu_command(work, name), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    timer = threading.Timer(LIMIT, process.kill)
-    timer.start()
-    try:
-        for raw in process.stdout:
-            line = raw.decode(errors="replace").strip("\r\n")
-            log.write(f"{time.monotonic() - start:7.2f} {line}\n")
-            log.flush()
-            tail = [*tail[-9:], line]
-            found = re.search(r"(PASS|FAIL) (\S+ .*)$", line)
-            if found:
-                print(found.group(0), flush=True)
-                passed += found.group(1) == "PASS"
-                failed += found.group(1) == "FAIL"
-            elif line.startswith("  "):
-                print(line, flush=True)
-            elif line.startswith("@host "):
-                monitor(f"{work}/{name}.monitor", line[6:])
-            done |= line == "DONE"
-        process.wait()
-    finally:
-        timer.cancel()
-        process.kill()
-        process.wait()
-    if not done and not passed and not failed and process.returncode == 0:
-        return 0, 0
-    if not done:
-        failed += 1
-        print(f"FAIL {name} guest ended before its last case after {time.monotonic() - start:.0f} s (status {process.returncode})")
-        print("\n".join(f"  console | {line}" for line in tail))
-    print(f"{name}: {passed} passed, {failed} failed, {time.monotonic() - start:.0f} s", flush=True)
-    return passed, failed
-
-
-def boot(work, name, log):
-    """Returns the number of failures. A guest that ends without having run a single case (seen once, under load) is switched on again."""
-    for _ in range(BOOTS):
-        passed, failed = run_guest(work, name, log)
-        if passed or failed:
-            return failed
-        print(f"  {name}: ended before its first case", flush=True)
-    print(f"FAIL {name} does not boot")
-    return 1
+def hear(work, name):
+    """Prints cases and what belongs to them, and does what the guest asks of this host."""
+    def line_came(line, is_case):
+        if is_case or line.startswith("  "):
+            print(line)
+        elif line.startswith("@host "):
+            monitor(f"{work}/{name}.monitor", line[6:])
+    return line_came
 
 
 def cannot_run(work, name):
@@ -188,7 +147,7 @@ def main():
                 print(f"SKIP {name} {why}", flush=True)
                 continue
             with open(f"{logs}/{name}.log", "w") as log:
-                failed += boot(work, name, log)
+                failed += guest.run(name, lambda: qemu_command(work, name), LIMIT, log, hear(work, name))
     return failed > 0
 
 
