@@ -8,6 +8,7 @@
 
 #include "deploy/injector/check.h"
 #include "deploy/injector/patch.h"
+#include "deploy/injector/preload.h"
 
 #define API_VERSION "admission.k8s.io/v1"
 #define UID_MAX	    256
@@ -130,6 +131,22 @@ static bool has_too_many_containers(const cJSON *pod, struct admission *admissio
 	return true;
 }
 
+/* The patch has a copy of every LD_PRELOAD in front of which the library is put. */
+static bool has_too_long_lists(const cJSON *pod, struct admission *admission)
+{
+	const cJSON *annotations = member(member(pod, "metadata"), "annotations");
+	size_t len = preload_lists_len(
+		pod, cJSON_GetStringValue(member(annotations, PRELOAD_ANNOTATION)));
+
+	if (len <= ADMISSION_LISTS)
+		return false;
+	config_print(admission->message, sizeof(admission->message),
+		     "the LD_PRELOAD of the pod's containers has %zu bytes; at most %d can be "
+		     "given the library",
+		     len, ADMISSION_LISTS);
+	return true;
+}
+
 /* Patches a pod when it is created and checks it when it is updated. Allows everything else
  * unchanged. Returns the patch, which the caller deletes, or NULL if there is none. */
 static cJSON *decide(const struct injection *injection, const cJSON *request,
@@ -146,6 +163,10 @@ static cJSON *decide(const struct injection *injection, const cJSON *request,
 	    *string(request, "subResource") || !cJSON_IsObject(pod) || (!create && !update) ||
 	    !check_concerned(pod))
 		return NULL;
+	if (has_too_many_containers(pod, admission)) { /* first: it bounds what a check costs */
+		admission->result = ADMISSION_DENIED;
+		return NULL;
+	}
 	if (check_pod(injection, pod, &err)) {
 		admission->result = ADMISSION_DENIED;
 		config_print(admission->message, sizeof(admission->message), "%s", err.text);
@@ -154,7 +175,7 @@ static cJSON *decide(const struct injection *injection, const cJSON *request,
 	check_notes(pod, update, notes);
 	if (update)
 		return NULL;
-	if (has_too_many_containers(pod, admission)) {
+	if (has_too_long_lists(pod, admission)) {
 		admission->result = ADMISSION_DENIED;
 		return NULL;
 	}

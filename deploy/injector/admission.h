@@ -32,11 +32,13 @@ struct admission {
 /*
  * Objects of Kubernetes are nested some 20 deep. A value takes 64 to 112 bytes of memory. A pod
  * that fills etcd's 1.5 MiB with nothing but environment variables contains 100000 values. Each
- * container with the library adds several operations to the patch.
+ * container with the library adds several operations to the patch. The bytes of LD_PRELOAD are those
+ * of all containers that are preloaded.
  */
 #define ADMISSION_VALUES     100000
 #define ADMISSION_DEPTH	     128
 #define ADMISSION_CONTAINERS 256
+#define ADMISSION_LISTS	     65536
 
 /*
  * Examines a review and fills in *admission, whatever the result.

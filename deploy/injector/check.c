@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "deploy/injector/preload.h"
 #include "sidecar/config/annotations.h"
 #include "sidecar/config/config.h"
 
@@ -166,8 +167,8 @@ static int check_unknown(const cJSON *pod, struct error *err)
 
 static int check_values(const cJSON *pod, struct error *err)
 {
-	static const char *const names[] = {"ports", "backend",	  "interface", "resource",
-					    "cpus",  "hugepages", "mode",      "inject"};
+	static const char *const names[] = {"ports",	 "backend", "interface", "resource", "cpus",
+					    "hugepages", "mode",    "preload",	 "inject"};
 	size_t i;
 
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -183,7 +184,9 @@ static int check_values(const cJSON *pod, struct error *err)
 			return error_set(err, -EINVAL,
 					 "annotation %s: not a string; allowed: a value in quotes",
 					 key);
-		ret = check_value(names[i], item->valuestring, err);
+		ret = strcmp(key, PRELOAD_ANNOTATION)
+			      ? check_value(names[i], item->valuestring, err)
+			      : preload_check(pod, item->valuestring, err);
 		if (ret)
 			return ret;
 	}
@@ -238,13 +241,25 @@ static bool has_sidecar(const cJSON *pod)
 
 void check_notes(const cJSON *pod, bool update, struct config_warnings *notes)
 {
-	if (annotation(pod, ANNOTATION_PREFIX "preload"))
-		config_warn(notes, "annotation " ANNOTATION_PREFIX
-				   "preload: accepted, and without effect in this version");
-	if (update && !has_host_network(pod) && !has_sidecar(pod))
+	const char *missing;
+
+	if (!update)
+		return;
+	if (!has_host_network(pod) && !has_sidecar(pod)) {
 		config_warn(
 			notes,
 			"annotation " ANNOTATION_PREFIX
 			"ports: this pod runs without udplane, which comes at a pod's creation; "
 			"annotate the template of its Deployment (or the like) instead");
+		return;
+	}
+	missing = preload_missing(pod, cJSON_GetStringValue(annotation(pod, PRELOAD_ANNOTATION)));
+	if (missing)
+		config_warn(
+			notes,
+			"annotation " PRELOAD_ANNOTATION
+			": container \"%.63s\" runs without the library, which comes at a pod's "
+			"creation; annotate the template of its Deployment (or the like) "
+			"instead",
+			missing);
 }

@@ -22,10 +22,9 @@ static const struct {
 	const char *name;
 	unsigned int bit;
 } conditions[] = {
-	{"node", CONDITION_NODE},
-	{"af_xdp", CONDITION_AF_XDP},
-	{"vfio", CONDITION_VFIO},
-	{"hugepages", CONDITION_HUGEPAGES},
+	{"node", CONDITION_NODE},	{"af_xdp", CONDITION_AF_XDP},
+	{"vfio", CONDITION_VFIO},	{"hugepages", CONDITION_HUGEPAGES},
+	{"preload", CONDITION_PRELOAD},
 };
 
 /* Adds one name of "if". Returns false if the name is unknown. */
@@ -60,7 +59,7 @@ static const char *conditions_parse(const cJSON *list, struct operation *operati
 	cJSON_ArrayForEach(item, list) {
 		if (!cJSON_IsString(item) || !condition_parse(item->valuestring, operation))
 			return "\"if\" has an unknown condition; allowed: sidecar, node, af_xdp, "
-			       "vfio, hugepages, and not- before one";
+			       "vfio, hugepages, preload, and not- before one";
 	}
 	return NULL;
 }
@@ -79,6 +78,14 @@ static const char *operation_parse(const cJSON *item, struct operation *operatio
 		return "\"each\" is not \"container\"";
 	operation->path = string(item, "path");
 	operation->value = member(item, "value");
+	operation->prepend = string(item, "prepend");
+	if (!each && ((operation->all | operation->none) & CONDITION_PRELOAD))
+		return "condition \"preload\" without \"each\"";
+	if (operation->prepend)
+		return !each || operation->path || !cJSON_IsString(operation->value)
+			       ? "\"prepend\" without \"each\", with \"path\", or its \"value\" "
+				 "is no string"
+			       : NULL;
 	if (!operation->path || operation->path[0] != (each ? '$' : '/'))
 		return "\"path\" is no JSON pointer, or not one that fits \"each\"";
 	if (!operation->value)

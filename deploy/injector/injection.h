@@ -17,15 +17,16 @@
 extern "C" {
 #endif
 
-#define INJECTION_VERSION    1
+#define INJECTION_VERSION    2
 #define INJECTION_OPERATIONS 128
 #define INJECTION_FILE_MAX   (1 << 20)
 
-/* Conditions that hold for a pod, as bits. */
+/* Conditions that hold for a pod, or for one of its containers, as bits. */
 #define CONDITION_NODE	    1u
 #define CONDITION_AF_XDP    2u
 #define CONDITION_VFIO	    4u
 #define CONDITION_HUGEPAGES 8u
+#define CONDITION_PRELOAD   16u /* of a container */
 
 /* A JSON Patch "add". All strings belong to the document. */
 struct operation {
@@ -35,7 +36,8 @@ struct operation {
 	struct {
 		const char *in, *key, *is; /* NULL if there is no such condition */
 	} missing;
-	const char *path;
+	const char *path;    /* NULL if there is "prepend" */
+	const char *prepend; /* environment variable, or NULL */
 	const cJSON *value;
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "deploy/injector/check.h"
+#include "deploy/injector/preload.h"
 #include "deploy/injector/text.h"
 
 #define CONTAINER "$(container)"
@@ -67,6 +68,7 @@ struct subject {
 	const cJSON *pod, *container;
 	const char *path; /* of the container */
 	const char *resource;
+	const char *preload; /* the annotation's value, or NULL */
 	unsigned int holds;
 };
 
@@ -77,14 +79,33 @@ static const cJSON *find_in(const struct subject *subject, const char *pointer)
 	return find(subject->pod, pointer);
 }
 
+/* Returns the value in front of which the operation's can be put, or NULL if there is none, if it
+ * comes from elsewhere, or if the file is in it already. Sets *index to the variable's place. */
+static const char *find_list(const struct subject *subject, const struct operation *operation,
+			     unsigned int *index)
+{
+	const cJSON *variable = preload_variable(subject->container, operation->prepend, index);
+	const cJSON *value = member(variable, "value");
+	const char *file = strrchr(operation->value->valuestring, '/');
+	const char *list = !value || cJSON_IsNull(value) ? "" : cJSON_GetStringValue(value);
+
+	if (!variable || find(variable, "/valueFrom") || !list ||
+	    preload_lists(list, file ? file + 1 : operation->value->valuestring))
+		return NULL;
+	return list;
+}
+
 static bool applies(const struct subject *subject, const struct operation *operation)
 {
 	const cJSON *item;
+	unsigned int index;
 
 	if ((subject->holds & operation->all) != operation->all ||
 	    (subject->holds & operation->none))
 		return false;
 	if (operation->absent && find_in(subject, operation->absent))
+		return false;
+	if (operation->prepend && !find_list(subject, operation, &index))
 		return false;
 	if (!operation->missing.in)
 		return true;
@@ -137,15 +158,40 @@ static cJSON *make_value(const struct subject *subject, const cJSON *value)
 	return cJSON_CreateString(first ? first : "");
 }
 
+/* Sets *path and *value to those of an operation that prepends; NULL if out of memory. */
+static void make_list(const struct subject *subject, const struct operation *operation, char **path,
+		      cJSON **value)
+{
+	struct text where = {0}, list = {0};
+	unsigned int index = 0;
+	const char *old = find_list(subject, operation, &index);
+	char *text;
+
+	text_print(&where, "%s/env/%u/value", subject->path, index);
+	*path = text_take(&where);
+	text_add(&list, operation->value->valuestring);
+	if (*old)
+		text_print(&list, ":%s", old);
+	text = text_take(&list);
+	*value = text ? cJSON_CreateString(text) : NULL;
+	free(text);
+}
+
 /* Appends one operation. Returns 0 or -ENOMEM. */
 static int emit(const struct subject *subject, const struct operation *operation, cJSON *patch)
 {
-	char *path = make_path(subject, operation->path);
-	cJSON *value = make_value(subject, operation->value);
-	cJSON *item = cJSON_CreateObject();
-	bool done = path && value && item && cJSON_AddStringToObject(item, "op", "add") &&
-		    cJSON_AddStringToObject(item, "path", path);
+	cJSON *item = cJSON_CreateObject(), *value;
+	char *path;
+	bool done;
 
+	if (operation->prepend) {
+		make_list(subject, operation, &path, &value);
+	} else {
+		path = make_path(subject, operation->path);
+		value = make_value(subject, operation->value);
+	}
+	done = path && value && item && cJSON_AddStringToObject(item, "op", "add") &&
+	       cJSON_AddStringToObject(item, "path", path);
 	free(path);
 	if (done && cJSON_AddItemToObject(item, "value", value) &&
 	    cJSON_AddItemToArray(patch, item))
@@ -156,10 +202,13 @@ static int emit(const struct subject *subject, const struct operation *operation
 	return -ENOMEM;
 }
 
-static bool is_native_sidecar(const cJSON *container)
+/* Returns true if operations apply to an init container. One that ends before the pod's containers
+ * start is left alone, unless udplane.io/preload selects it. */
+static bool is_init_concerned(const struct subject *subject)
 {
-	return is_string(member(container, "restartPolicy"), "Always") &&
-	       !is_string(member(container, "name"), "udplane");
+	return !preload_is_sidecar(subject->container) &&
+	       (is_string(member(subject->container, "restartPolicy"), "Always") ||
+		(subject->holds & CONDITION_PRELOAD));
 }
 
 static int emit_each(struct subject *subject, const struct operation *operation, cJSON *patch)
@@ -177,9 +226,11 @@ static int emit_each(struct subject *subject, const struct operation *operation,
 
 			config_print(path, sizeof(path), "/spec/%s/%u", lists[i], index++);
 			subject->path = path;
+			subject->holds &= ~CONDITION_PRELOAD;
+			if (preload_selects(subject->preload, subject->container))
+				subject->holds |= CONDITION_PRELOAD;
 			if (cJSON_IsObject(subject->container) &&
-			    (i == 0 || is_native_sidecar(subject->container)) &&
-			    applies(subject, operation))
+			    (i == 0 || is_init_concerned(subject)) && applies(subject, operation))
 				ret = emit(subject, operation, patch);
 			subject->path = NULL;
 			if (ret)
@@ -217,6 +268,8 @@ cJSON *patch_make(const struct injection *injection, const cJSON *pod)
 	if (!patch || !is_whole(pod))
 		return patch;
 	subject.holds = check_conditions(injection, pod, &subject.resource);
+	subject.preload = cJSON_GetStringValue(
+		member(member(member(pod, "metadata"), "annotations"), PRELOAD_ANNOTATION));
 	for (i = 0; i < injection->count; i++) {
 		const struct operation *operation = &injection->operations[i];
 		int ret = 0;

@@ -137,6 +137,13 @@ def one_request_takes_little_memory():
     long_name["spec"]["containers"][0]["name"] = "a" * 3000000
     long_key = pod()
     long_key["metadata"]["annotations"]["udplane.io/" + "x" * 3000000] = ""
+    preload = pod(env=[{"name": "LD_PRELOAD", "value": "x" * 3000000}])
+    preload["metadata"]["annotations"]["udplane.io/preload"] = "*"
+    names = pod()
+    names["spec"]["containers"] = [{"name": f"c{i}"} for i in range(256)]
+    names["metadata"]["annotations"]["udplane.io/preload"] = "c255," * 3276 + "c255"
+    many_names = pod()
+    many_names["metadata"]["annotations"]["udplane.io/preload"] = "a," * 1000000 + "a"
     hostile = [
         ("8 MiB of small values", 413, "larger", "[" + "1," * (4 << 20) + "1]"),
         ("just below the size", 413, "JSON values", "[" + "1," * (2000 << 10) + "1]"),
@@ -147,6 +154,9 @@ def one_request_takes_little_memory():
         ("many containers", 200, "30000 containers", review(containers)),
         ("a long name", 200, "uid", review(long_name)),
         ("a long key", 200, "unknown", review(long_key)),
+        ("a long LD_PRELOAD", 200, "3000000 bytes", review(preload)),
+        ("as many names as are taken", 200, "patch", review(names)),
+        ("a million names", 200, "too long", review(many_names)),
         ("many values that are taken", 200, "patch", review(pod(args=[""] * 90000))),
         ("large, and taken", 200, "patch", review(pod(args=["x" * 1500000] * 2))),
     ]

@@ -31,9 +31,34 @@ object.spec.containers[0].name
 {{/* One condition of an operation, then all of them */}}
 {{- define "udplane.cel.name" -}}
 {{- if eq . "sidecar" }}!variables.node
+{{- else if eq . "preload" }}{{ include "udplane.cel.selected" "c" }}
+{{- else if eq . "not-preload" }}!{{ include "udplane.cel.selected" "c" }}
 {{- else if hasPrefix "not-" . }}!variables.{{ trimPrefix "not-" . }}
 {{- else }}variables.{{ . }}
 {{- end -}}
+{{- end -}}
+
+{{/* Whether udplane.io/preload selects the container . */}}
+{{- define "udplane.cel.selected" -}}
+("*" in variables.preload || {{ . }}.name in variables.preload)
+{{- end -}}
+
+{{/* {at, name}: whether the container has the variable; its last one, which is the one that counts; and the value of that */}}
+{{- define "udplane.cel.hasVariable" -}}
+has({{ .at }}.env) && {{ .at }}.env.exists(x, x.name == {{ toJson .name }})
+{{- end -}}
+
+{{- define "udplane.cel.index" -}}
+{{ .at }}.env.map(x, x.name).lastIndexOf({{ toJson .name }})
+{{- end -}}
+
+{{- define "udplane.cel.variable" -}}
+{{ .at }}.env[{{ include "udplane.cel.index" . }}]
+{{- end -}}
+
+{{/* {at, name, file}: whether the variable's list, separated by colons or spaces, has the file in any folder */}}
+{{- define "udplane.cel.listed" -}}
+{{ include "udplane.cel.variable" . }}.?value.orValue("").replace(" ", ":").split(":").exists(f, ("/" + f).endsWith({{ printf "/%s" (base .file) | toJson }}))
 {{- end -}}
 
 {{- define "udplane.cel.conditions" -}}
@@ -47,6 +72,12 @@ object.spec.containers[0].name
 {{- $all = append $all (printf "!has(%s)" (include "udplane.cel.field" .)) -}}
 {{- end -}}
 {{- end -}}
+{{- with .prepend -}}
+{{- $variable := dict "at" "c" "name" . "file" $.value -}}
+{{- $all = append $all (include "udplane.cel.hasVariable" $variable) -}}
+{{- $all = append $all (printf "!has(%s.valueFrom)" (include "udplane.cel.variable" $variable)) -}}
+{{- $all = append $all (printf "!%s" (include "udplane.cel.listed" $variable)) -}}
+{{- end -}}
 {{- with .missing -}}
 {{- $list := include "udplane.cel.field" (index . "in") -}}
 {{- $all = append $all (printf "!(has(%s) && %s.exists(x, x.%s == %s))" $list $list .key (toJson .is)) -}}
@@ -56,10 +87,16 @@ object.spec.containers[0].name
 
 {{/* {op, at}: at is the CEL expression for "$(container)" */}}
 {{- define "udplane.cel.patch" -}}
+{{- if .op.prepend -}}
+{{- $variable := dict "at" "c" "name" .op.prepend -}}
+{{- $old := printf "%s.?value.orValue(\"\")" (include "udplane.cel.variable" $variable) -}}
+JSONPatch{op: "add", path: {{ .at }} + "/env/" + string({{ include "udplane.cel.index" $variable }}) + "/value", value: {{ toJson .op.value }} + ({{ $old }} == "" ? "" : ":" + {{ $old }})}
+{{- else -}}
 {{- $path := toJson .op.path -}}
 {{- with .at }}{{ $path = $path | replace "\"$(container)" (printf "%s + \"" .) }}{{ end -}}
 {{- $path = $path | replace "$(resource)\"" "\" + jsonpatch.escapeKey(variables.resource)" -}}
 JSONPatch{op: "add", path: {{ $path }}, value: {{ include "udplane.cel.value" .op.value }}}
+{{- end -}}
 {{- end -}}
 
 {{/* All operations in order, one list per operation. Every condition sees the pod as it was received. */}}
@@ -71,7 +108,7 @@ JSONPatch{op: "add", path: {{ $path }}, value: {{ include "udplane.cel.value" .o
 {{- range list "containers" "initContainers" -}}
 {{- $at := printf "\"/spec/%s/\" + string(i)" . -}}
 {{- $of := ternary "object.spec.containers" "variables.initContainers" (eq . "containers") -}}
-{{- $native := ternary "" "c.name != \"udplane\" && has(c.restartPolicy) && c.restartPolicy == \"Always\" && " (eq . "containers") -}}
+{{- $native := ternary "" (printf "!(c.name in variables.sidecars) && (has(c.restartPolicy) && c.restartPolicy == \"Always\" || %s) && " (include "udplane.cel.selected" "c")) (eq . "containers") -}}
 {{- $lists = append $lists (printf "%s.transformList(i, c, %s%s,\n  %s)" $of $native $if "@PATCH@") -}}
 {{- end -}}
 {{- $n := len $lists -}}
@@ -155,6 +192,16 @@ int({{ $first }}) > int({{ $last }}) ? "range runs backwards" : "")
     {{- printf "variables.cpus == \"\" ? [] : %s" (include "udplane.cel.list" (dict "text" "variables.cpus" "low" 0 "high" 1023)) | nindent 4 }}
 - name: interface
   expression: {{ include "udplane.cel.annotation" "interface" }}
+- name: preload
+  expression: {{ include "udplane.cel.annotation" "preload" }}.split(",").map(raw, raw.trim())
+- name: sidecars
+  expression: '["udplane", "udplane-metrics"]'
+- name: own
+  expression: object.spec.containers + variables.initContainers.filter(c, !(c.name in variables.sidecars))
+- name: preloadWrong
+  expression: >-
+    variables.preload.map(item, item == "" ? "empty item" : item == "*" || variables.own.exists(c, c.name == item) ? "" :
+    "no container of this pod")
 - name: unknown
   expression: >-
     object.metadata.annotations.filter(k, k.startsWith("udplane.io/") &&
@@ -169,11 +216,11 @@ that depends on an earlier one must repeat its condition.
 {{- $checks := list -}}
 {{- $checks = append $checks (dict "valid" "size(variables.unknown) == 0" "message" "\"annotation \" + variables.unknown.min() + \": unknown; allowed: ports, backend, interface, resource, cpus, hugepages, mode, preload, inject\"") -}}
 {{- $checks = append $checks (dict "valid" "\"udplane.io/ports\" in object.metadata.annotations" "message" "\"annotation udplane.io/ports: missing, and other udplane.io annotations mean nothing without it; allowed: ports 1-65535 and ranges LOW-HIGH, comma-separated\"") -}}
-{{- range $name := list "ports" "backend" "interface" "resource" "cpus" "hugepages" "mode" "inject" -}}
+{{- range $name := list "ports" "backend" "interface" "resource" "cpus" "hugepages" "mode" "preload" "inject" -}}
 {{- $value := include "udplane.cel.annotation" $name -}}
 {{- $given := printf "\"udplane.io/%s\" in object.metadata.annotations" $name -}}
 {{- $quoted := include "udplane.cel.quote" (dict "text" $value "max" 70 "more" "\"...\"") -}}
-{{- $valid := "" -}}{{- $reason := "" -}}{{- $allowed := "" -}}
+{{- $valid := "" -}}{{- $reason := "" -}}{{- $allowed := "" -}}{{- $more := "" -}}
 {{- if eq $name "ports" -}}
 {{- $valid = "variables.portsWrong.all(w, w == \"\")" -}}
 {{- $reason = include "udplane.cel.listReason" (dict "text" "variables.ports" "wrong" "variables.portsWrong") -}}
@@ -186,6 +233,11 @@ that depends on an earlier one must repeat its condition.
 {{- $valid = printf "%s.matches(\"^[^\\\\x00-\\\\x20\\\\x7f/:]{0,15}$\") && !(%s in [\".\", \"..\"])" $value $value -}}
 {{- $reason = printf "size(%s) > 15 ? \"too long\" : %s in [\".\", \"..\"] ? \"not an interface name\" : %s.matches(\"[/:]\") ? \"contains '/' or ':'\" : \"contains whitespace or control characters\"" $value $value $value -}}
 {{- $allowed = "an interface name of 1..15 characters" -}}
+{{- else if eq $name "preload" -}}
+{{- $valid = printf "size(%s) <= 16384 && variables.preloadWrong.all(w, w == \"\")" $value -}}
+{{- $reason = printf "size(%s) > 16384 ? \"too long\" : %s" $value (include "udplane.cel.listReason" (dict "text" $value "wrong" "variables.preloadWrong")) -}}
+{{- $allowed = "*, or a comma-separated list of " -}}
+{{- $more = " + variables.own.transformList(i, c, i <= 8, i == 8 ? \"...\" : c.name).join(\", \")" -}}
 {{- else if eq $name "resource" -}}
 {{- $valid = printf "%s == \"\" || size(%s) <= 255 && %s.matches(\"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$\")" $value $value $value -}}
 {{- $reason = printf "size(%s) > 255 ? \"too long\" : %s.matches(\"[\\\\x00-\\\\x20\\\\x7f]\") ? \"contains whitespace or control characters\" : \"not DOMAIN/NAME\"" $value $value -}}
@@ -196,7 +248,13 @@ that depends on an earlier one must repeat its condition.
 {{- $reason = "\"unknown value\"" -}}
 {{- $allowed = join ", " $choices -}}
 {{- end -}}
-{{- $checks = append $checks (dict "valid" (printf "!(%s) || (%s)" $given $valid) "message" (printf "\"annotation udplane.io/%s: \" + %s + \": \" + (%s) + %s" $name $quoted $reason (printf "; allowed: %s" $allowed | toJson))) -}}
+{{- $checks = append $checks (dict "valid" (printf "!(%s) || (%s)" $given $valid) "message" (printf "\"annotation udplane.io/%s: \" + %s + \": \" + (%s) + %s%s" $name $quoted $reason (printf "; allowed: %s" $allowed | toJson) $more)) -}}
+{{- if eq $name "preload" -}}
+{{- $variable := dict "at" "c" "name" "LD_PRELOAD" -}}
+{{- $reference := printf "%s && %s && has(%s.valueFrom)" (include "udplane.cel.selected" "c") (include "udplane.cel.hasVariable" $variable) (include "udplane.cel.variable" $variable) -}}
+{{- $message := printf "\"annotation udplane.io/preload: \" + %s + \": container \\\"\" + variables.own.filter(c, %s)[0].name + \"\\\" takes LD_PRELOAD from elsewhere (valueFrom), so the library cannot be put in front of it; allowed: containers that set it by value, or not at all\"" $quoted $reference -}}
+{{- $checks = append $checks (dict "valid" (printf "!(%s) || !variables.own.exists(c, %s)" $given $reference) "message" $message) -}}
+{{- end -}}
 {{- end -}}
 {{- $checks = append $checks (dict "valid" "variables.node || variables.backend != \"vfio\" || variables.resource != \"\"" "message" "\"annotation udplane.io/backend: \\\"vfio\\\": no device; allowed: with annotation udplane.io/resource naming a device-plugin resource, such as intel.com/sriov\"") -}}
 {{- if not .node -}}

@@ -128,6 +128,44 @@ everything_on()
 	! grep -q initContainers "$work/policy.json" || fail "a sidecar with hostNetwork"
 }
 
+# A pod that is there already: the annotation may change, and a warning says that only new pods get the library.
+late_preload_is_noted()
+{
+	local text annotate=(annotate --namespace "$namespace" --overwrite pod late)
+	$KUBECTL create --namespace "$namespace" -f - <<-POD >/dev/null
+		apiVersion: v1
+		kind: Pod
+		metadata: {name: late, annotations: {udplane.io/ports: "53", udplane.io/preload: b}}
+		spec:
+		  nodeSelector: {nowhere: "true"}
+		  containers:
+		  - {name: a, image: example/a}
+		  - {name: b, image: example/b}
+	POD
+	text=$($KUBECTL "${annotate[@]}" udplane.io/preload=b,b 2>&1)
+	[[ $text != *Warning* ]] || fail "b has the library, yet: $text"
+	text=$($KUBECTL "${annotate[@]}" 'udplane.io/preload=*' 2>&1)
+	[[ $text == *'Warning: '*'annotation udplane.io/preload: container "a" runs without the library, which comes at a pod'"'"'s creation; annotate the template'* ]] ||
+		fail "no warning: $text"
+	text=$($KUBECTL "${annotate[@]}" udplane.io/preload=c 2>&1) && fail "taken: c"
+	[[ $text == *'"c": no container of this pod; allowed: *, or a comma-separated list of a, b' ]] || fail "not refused: $text"
+}
+
+# The policy's budget of CEL: as many containers as one finds in no pod.
+many_containers()
+{
+	local value count=100
+	for value in '*' "$(seq -s, -f c%g "$count")"; do
+		{
+			printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: many, annotations: {udplane.io/ports: "53", udplane.io/preload: "%s"}}\n' "$value"
+			printf 'spec:\n  containers:\n'
+			seq -f '  - {name: c%g, image: example/c, env: [{name: A, value: b}, {name: LD_PRELOAD, value: /x.so}]}' "$count"
+		} >"$work/many.yaml"
+		create "$work/many.yaml" >"$work/many.json" || fail "not made"
+		assert_equal preloaded "$count" "$(grep -c '"/run/udplane/lib/libudplane-preload.so:/x.so"' "$work/many.json")"
+	done
+}
+
 unannotated_untouched()
 {
 	local took start=${EPOCHREALTIME/[.,]/}
@@ -141,5 +179,7 @@ on_exit uninstall
 run_case default_values
 run_case default_denials
 run_case unannotated_untouched
+run_case late_preload_is_noted
+run_case many_containers
 run_case everything_on
 finish

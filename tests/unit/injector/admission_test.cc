@@ -160,6 +160,41 @@ TEST_F(Admission, DeniesMoreContainersThanAPatchHasRoomFor)
 		     "the pod has 257 containers; at most 256 can be given the library");
 }
 
+/* A patch has a copy of it. */
+TEST_F(Admission, DeniesMoreOfLdPreloadThanAPatchHasRoomFor)
+{
+	std::string head =
+		R"({"metadata":{"annotations":{"udplane.io/ports":"53","udplane.io/preload":"a"}},)"
+		R"("spec":{"containers":[{"name":"a","env":[{"name":"LD_PRELOAD","value":")";
+	std::string list(ADMISSION_LISTS, 'x'), tail = R"("}]},{"name":"b"}]}})";
+
+	review(review_of(head + list + tail));
+	EXPECT_EQ(admission.result, ADMISSION_INJECTED);
+	review(review_of(head + list + "x" + tail));
+	EXPECT_EQ(admission.result, ADMISSION_DENIED);
+	EXPECT_STREQ(admission.message,
+		     "the LD_PRELOAD of the pod's containers has 65537 bytes; at most 65536 can be "
+		     "given the library");
+}
+
+/* Otherwise each of 8192 names would be looked for among all of them. */
+TEST_F(Admission, CountsContainersBeforeItLooksForThem)
+{
+	std::string containers, value = "z";
+
+	for (int i = 0; i < 30000; i++)
+		containers += R"({"name":"a"},)";
+	while (value.size() + 2 <= 16384)
+		value += ",z";
+	review(review_of(R"({"metadata":{"annotations":{"udplane.io/ports":"53",)"
+			 R"("udplane.io/preload":")" +
+			 value + R"("}},"spec":{"containers":[)" + containers +
+			 R"({"name":"z"}]}})"));
+	EXPECT_EQ(admission.result, ADMISSION_DENIED);
+	EXPECT_STREQ(admission.message,
+		     "the pod has 30001 containers; at most 256 can be given the library");
+}
+
 /* Its name would be in the patch, and more than once. */
 TEST_F(Admission, AContainersNameThatIsNoneIsLeftToTheApiServer)
 {

@@ -7,7 +7,7 @@ namespace
 {
 
 const std::string start =
-	R"({"version":1,"defaults":{"backend":"auto","hugepages":"auto","resource":""},"hugepages":[],"node":false,)";
+	R"({"version":2,"defaults":{"backend":"auto","hugepages":"auto","resource":""},"hugepages":[],"node":false,)";
 
 std::string error_of(const std::string &text)
 {
@@ -31,7 +31,7 @@ TEST(Injection, TakesYamlAndConfigMaps)
 	std::string document = start + R"("operations":[]})", quoted;
 
 	EXPECT_EQ(error_of(document), "");
-	EXPECT_EQ(error_of("# yaml\nversion: 1\ndefaults: {backend: auto, hugepages: auto, "
+	EXPECT_EQ(error_of("# yaml\nversion: 2\ndefaults: {backend: auto, hugepages: auto, "
 			   "resource: ''}\n"
 			   "hugepages: []\nnode: false\noperations: []\n"),
 		  "");
@@ -44,7 +44,7 @@ TEST(Injection, TakesYamlAndConfigMaps)
 TEST(Injection, RefusesWhatItDoesNotUnderstand)
 {
 	EXPECT_NE(error_of(""), "");
-	EXPECT_NE(error_of(R"({"version":2})").find("version 1"), std::string::npos);
+	EXPECT_NE(error_of(R"({"version":1})").find("version 2"), std::string::npos);
 	EXPECT_NE(error_of(start + "}").find("operations"), std::string::npos);
 	EXPECT_NE(error_of(start + R"("operations":[{"path":"/x","value":1,"if":["vfoi"]}]})")
 			  .find("unknown condition"),
@@ -53,6 +53,15 @@ TEST(Injection, RefusesWhatItDoesNotUnderstand)
 		  std::string::npos);
 	EXPECT_NE(error_of(start + R"("operations":[{"path":"/x"}]})").find("value"),
 		  std::string::npos);
+	EXPECT_NE(error_of(start + R"("operations":[{"path":"/x","value":1,"if":["preload"]}]})")
+			  .find("without \"each\""),
+		  std::string::npos);
+	for (const char *wrong :
+	     {R"("prepend":"A","value":"x")", R"("each":"container","prepend":"A","value":1)",
+	      R"("each":"container","prepend":"A","value":"x","path":"$(container)/env")"})
+		EXPECT_NE(error_of(start + R"("operations":[{)" + wrong + "}]}").find("prepend"),
+			  std::string::npos)
+			<< wrong;
 }
 
 } // namespace
