@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libudplane.so.0 on the volume that applications mount (key library_dir), so that an application's
- * image needs no file of udplane. The file is replaced by rename, so a process that has the old one
- * mapped keeps it.
+ * libudplane.so.0 and libudplane-preload.so on the volume that applications mount (key
+ * library_dir), so that an application's image needs no file of udplane. A file is replaced by
+ * rename, so a process that has the old one mapped keeps it.
  */
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
@@ -15,13 +15,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LIBRARY "libudplane.so.0"
+/* The places are relative to the directory of udplaned: as installed; as Bazel builds. Never a
+ * search path: this process is privileged. */
+static const struct library {
+	const char *name, *places[2], *without;
+} libraries[] = {
+	{"libudplane.so.0",
+	 {"../lib/libudplane.so.0", "../client/libudplane.so"},
+	 "applications with a copy of their own are not affected"},
+	{"libudplane-preload.so",
+	 {"../lib/libudplane-preload.so", "../client/preload/libudplane-preload.so"},
+	 "programs that preload it from there start without it and use the kernel"},
+};
 
-/* From the directory of udplaned: as installed; as Bazel builds. Never a search path: this process
- * is privileged. */
-static const char *const places[] = {"../lib/" LIBRARY, "../client/libudplane.so"};
-
-static int open_ours(void)
+static int open_ours(const struct library *library)
 {
 	char dir[PATH_MAX - 64], path[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", dir, sizeof(dir) - 1);
@@ -30,8 +37,9 @@ static int open_ours(void)
 	dir[n > 0 ? n : 0] = 0;
 	if (strrchr(dir, '/'))
 		*strrchr(dir, '/') = 0;
-	for (size_t i = 0; fd < 0 && i < sizeof(places) / sizeof(places[0]); i++) {
-		snprintf(path, sizeof(path), "%s/%s", dir, places[i]);
+	for (size_t i = 0; fd < 0 && i < sizeof(library->places) / sizeof(library->places[0]);
+	     i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, library->places[i]);
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 	}
 	return fd < 0 ? -errno : fd;
@@ -50,14 +58,16 @@ static int copy(int from, int to)
 }
 
 /* 0 or -errno. */
-static int put(const char *dir, int from)
+static int put(const char *dir, const char *name, int from)
 {
 	char path[CONFIG_PATH_SIZE + 32], fresh[CONFIG_PATH_SIZE + 40];
 	int to, err;
 
-	snprintf(path, sizeof(path), "%s/" LIBRARY, dir);
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	snprintf(fresh, sizeof(fresh), "%s.new", path);
-	if (mkdir(dir, 0755) && errno != EEXIST)
+	if (!mkdir(dir, 0755))
+		chmod(dir, 0755); /* applications run as any user, whatever our umask */
+	else if (errno != EEXIST)
 		return -errno;
 	if (unlink(fresh) && errno != ENOENT) /* of one that was killed in the middle */
 		return -errno;
@@ -73,18 +83,20 @@ static int put(const char *dir, int from)
 	return err;
 }
 
-void library_publish(const char *dir)
+static void publish(const char *dir, const struct library *library)
 {
-	int from, err;
+	int from = open_ours(library);
+	int err = from < 0 ? from : put(dir, library->name, from);
 
-	if (!dir[0])
-		return;
-	from = open_ours();
-	err = from < 0 ? from : put(dir, from);
 	if (err)
-		log_warn("%s is not in %s: %s; applications with a copy of their own are not "
-			 "affected",
-			 LIBRARY, dir, strerror(-err));
+		log_warn("%s is not in %s: %s; %s", library->name, dir, strerror(-err),
+			 library->without);
 	if (from >= 0)
 		close(from);
+}
+
+void library_publish(const char *dir)
+{
+	for (size_t i = 0; dir[0] && i < sizeof(libraries) / sizeof(libraries[0]); i++)
+		publish(dir, &libraries[i]);
 }
