@@ -32,8 +32,8 @@ struct admission {
 /*
  * Objects of Kubernetes are nested some 20 deep. A value takes 64 to 112 bytes of memory. A pod
  * that fills etcd's 1.5 MiB with nothing but environment variables contains 100000 values. Each
- * container with the library adds several operations to the patch. The bytes of LD_PRELOAD are those
- * of all containers that are preloaded.
+ * container with the library adds several operations to the patch. LISTS is for the bytes of
+ * LD_PRELOAD in all containers that are preloaded.
  */
 #define ADMISSION_VALUES     100000
 #define ADMISSION_DEPTH	     128

@@ -197,6 +197,21 @@ def corpus():
 
 
 @case
+def examples():
+    """What we show is taken, and injected; of unmodified servers, only the container that is named has the library."""
+    files = glob.glob(os.path.join(ROOT, "deploy", "examples", "*.yaml"))
+    for file in files:
+        with open(file) as f:
+            text = f.read()
+        # The node's DaemonSet, which a pod with hostNetwork needs, is not on by default.
+        out = patched(text.replace("hostNetwork: true", "hostNetwork: false"))
+        expect_same(documents(text.replace("hostNetwork: true", "hostNetwork: false")), documents(out), file, more=True)
+        assert "UDPLANE_SOCKET" in out, file
+        assert out.count(PRELOAD) == text.count("udplane.io/preload: "), file
+    assert any("preload" in file for file in files) and len(files) >= 3, files
+
+
+@case
 def nothing_to_inject_changes_nothing():
     for nasty in NASTY:
         text = f"# a comment\n{nasty}\n"
