@@ -41,13 +41,33 @@ void routing_publish(struct control *c)
 	stats_set_prefixes(&c->stats, prefix, c->tx_stuck ? 0 : cnt, note);
 }
 
+/* Leaves all of IPv4 to the kernel, since what may be diverted is not known. */
+static void set_no_sources(struct control *c)
+{
+	const struct device_source nobody = {.len = 0, .valid = false};
+
+	if (c->dev->ops->set_sources)
+		c->dev->ops->set_sources(c->dev, &nobody, 1);
+}
+
+static void give_sources(struct control *c, const struct device_source *s, uint32_t n)
+{
+	int err = c->dev->ops->set_sources(c->dev, s, n);
+
+	if (err == -ENOSPC)
+		log_warn("%u prefixes of sources with different rp_filter results are more than "
+			 "the XDP program holds: the kernel receives all of IPv4",
+			 n);
+	else if (err)
+		log_error("the device does not take %u prefixes of sources: %s", n, strerror(-err));
+}
+
 /* Tells the device the sources whose datagrams it may divert. */
 static void set_sources(struct control *c)
 {
 	uint32_t n = route_table_origins(c->route, NULL, 0), i;
 	struct device_source *s;
 	struct route_origin *from;
-	int err;
 
 	if (!c->dev->ops->set_sources)
 		return;
@@ -59,14 +79,11 @@ static void set_sources(struct control *c)
 			s[i] = (struct device_source){.addr_be = from[i].addr_be,
 						      .len = from[i].len,
 						      .valid = from[i].valid};
-		err = c->dev->ops->set_sources(c->dev, s, n);
-		if (err == -ENOSPC)
-			log_warn("%u prefixes of sources with different rp_filter results are more "
-				 "than the XDP program holds: the kernel receives all of IPv4",
-				 n);
-		else if (err)
-			log_error("the device does not take %u prefixes of sources: %s", n,
-				  strerror(-err));
+		give_sources(c, s, n);
+	} else {
+		log_error("no memory for %u prefixes of sources: the kernel receives all of IPv4",
+			  n);
+		set_no_sources(c);
 	}
 	free(s);
 	free(from);
@@ -92,15 +109,6 @@ static void set_excluded(struct control *c, const struct route_input *in)
 		log_error("the device does not take %u prefixes of IPv6 sources: %s; the kernel "
 			  "receives all of IPv6",
 			  n, strerror(-err));
-}
-
-/* Leaves all of IPv4 to the kernel, since what may be diverted is not known. */
-static void set_no_sources(struct control *c)
-{
-	const struct device_source nobody = {.len = 0, .valid = false};
-
-	if (c->dev->ops->set_sources)
-		c->dev->ops->set_sources(c->dev, &nobody, 1);
 }
 
 /* Adds the prefixes of one family. */
