@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <udplane/addr.h>
 
 #define SECOND_NS 1000000000ull
 
@@ -70,15 +71,16 @@ void guard_destroy(struct guard *guard)
 	free(guard);
 }
 
+/* All zeros for another family. */
 static void address_of(const struct sockaddr *address, unsigned char out[16])
 {
+	struct udplane_addr a;
+
 	memset(out, 0, 16);
-	if (address->sa_family == AF_INET6) {
-		memcpy(out, &((const struct sockaddr_in6 *)address)->sin6_addr, 16);
-	} else if (address->sa_family == AF_INET) {
-		memset(out + 10, 0xff, 2);
-		memcpy(out + 12, &((const struct sockaddr_in *)address)->sin_addr, 4);
-	}
+	if (udplane_addr_from_sockaddr(&a, address,
+				       address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+								      : sizeof(struct sockaddr_in)))
+		udplane_addr_to_mapped(out, a.family, a.addr);
 }
 
 /* Finds the source of an address, or takes a free one. There is always one, since the tables are
