@@ -80,6 +80,8 @@ extern "C" {
 /* After a refusal that may pass: doubles up to the next. */
 #define CLAIM_RETRY_NS	   1000000000ull
 #define CLAIM_RETRY_MAX_NS 30000000000ull
+/* A socket of the shim for which a call waits in the kernel. */
+#define SHIM_CLAIM_RETRY_NS 10000000ull
 
 #define PKTBUF_SIZE 65536 /* any datagram */
 #define PKTBUF_KEEP 64	  /* free ones kept */

@@ -13,6 +13,7 @@
 #include "client/resend.h"
 #include "client/rxq.h"
 #include "client/saved.h"
+#include "client/shim.h"
 #include "client/sock.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -152,6 +153,19 @@ static struct rxq *claim_make_rxqs(const struct attach *a, const struct udplane_
 	return rxq;
 }
 
+/* A socket of the shim gets its epoll instance at its first claim. Both locks held. */
+static bool sock_make_ep(struct sock *s)
+{
+	struct epoll_event ev = {.events = RX_KERNEL_EVENTS};
+
+	if (!s->rx.shim.on || own_is(s->ep))
+		return true;
+	s->ep = own_take(epoll_create1(EPOLL_CLOEXEC));
+	if (s->ep >= 0 && epoll_ctl(s->ep, EPOLL_CTL_ADD, s->kfd, &ev))
+		own_close(&s->ep);
+	return s->ep >= 0;
+}
+
 /* Owns rxq and wake_fd in either case. Returns false if the socket was closed, or its locks
  * could not be taken. */
 static bool claim_install(struct sock *s, struct attach *a, const struct udplane_claimed *c,
@@ -160,7 +174,8 @@ static bool claim_install(struct sock *s, struct attach *a, const struct udplane
 	struct epoll_event ev = {.events = EPOLLIN};
 	bool locked = sock_take_both(s), open;
 
-	open = locked && !s->closed && !s->kernel_only;
+	open = locked && !s->closed && !s->kernel_only && sock_make_ep(s) &&
+	       (!s->rx.shim.on || context.shim->may_claim(s));
 	if (open) {
 		__atomic_fetch_add(&a->refs, 1, __ATOMIC_RELAXED);
 		s->att = a;
@@ -179,7 +194,9 @@ static bool claim_install(struct sock *s, struct attach *a, const struct udplane
 		s->tx.seen_seq = 1;
 		s->tx.reason = UDPLANE_REASON_NONE;
 		s->tx.text[0] = 0;
-		epoll_ctl(s->fd, EPOLL_CTL_ADD, wake_fd, &ev);
+		epoll_ctl(s->ep, EPOLL_CTL_ADD, wake_fd, &ev);
+		if (s->rx.shim.on)
+			context.shim->claimed(s);
 		rx_update_readiness(s);
 	}
 	if (locked)
@@ -201,7 +218,7 @@ void claim_drop_rings(struct sock *s, bool save)
 	s->rx.tokens = 0;
 	s->rx.peeked = s->rx.peeked == PEEKED_RING ? PEEKED_NONE : s->rx.peeked;
 	if (own_is(s->rx.wake_fd))
-		epoll_ctl(s->fd, EPOLL_CTL_DEL, s->rx.wake_fd,
+		epoll_ctl(s->ep, EPOLL_CTL_DEL, s->rx.wake_fd,
 			  NULL); /* a forked child may hold it, too */
 	own_close(&s->rx.wake_fd);
 }
@@ -272,6 +289,22 @@ static void claim_drop_row(struct sock *s, struct attach *a)
 	s->life.held = NULL;
 }
 
+/* Of the shim: while a call waits for the socket in the kernel alone, it is not claimed. */
+static bool sock_may_claim(struct sock *s)
+{
+	bool may;
+
+	if (!s->rx.shim.on)
+		return true;
+	if (!sock_insist_rx(s))
+		return false;
+	may = context.shim->may_claim(s);
+	lock_drop(&s->rx.lock);
+	if (!may)
+		sock_retry_at(s, clock_now_ns() + SHIM_CLAIM_RETRY_NS);
+	return may;
+}
+
 static void claim_ask(struct sock *s, struct attach *a)
 {
 	struct udplane_claim req = {.msg.type = UDPLANE_MSG_CLAIM};
@@ -279,7 +312,7 @@ static void claim_ask(struct sock *s, struct attach *a)
 	int err;
 
 	claim_drop_row(s, a);
-	if (!lock_insist(&s->tx.lock))
+	if (!sock_may_claim(s) || !lock_insist(&s->tx.lock))
 		return;
 	req.local = s->tx.local;
 	lock_drop(&s->tx.lock);
@@ -335,7 +368,9 @@ void claim_try(struct sock *s)
 			      "the port is not among those that udplaned was asked to accelerate");
 		return;
 	}
+	__atomic_store_n(&context.claiming, 1, __ATOMIC_SEQ_CST);
 	claim_ask(s, a);
+	__atomic_store_n(&context.claiming, 0, __ATOMIC_RELEASE);
 }
 
 /* No entry of this socket may come after the next message to udplaned. */

@@ -8,6 +8,7 @@
 #include "client/lock.h"
 #include "client/public.h"
 #include "client/ready.h"
+#include "client/shim.h"
 #include "client/sock.h"
 #include "client/table.h"
 #include "client/txq.h"
@@ -26,6 +27,8 @@ static void sock_unlist(struct sock *s)
 	tx_cancel_reserved(s);
 	__atomic_store_n(&s->closed, true, __ATOMIC_RELAXED);
 	__atomic_store_n(table_slot(s->fd), NULL, __ATOMIC_RELEASE);
+	if (s->rx.shim.on)
+		context.shim->closed(s);
 	if (sock_visited(s))
 		rx_set_self_signal(s, true); /* wakes those who sleep on it */
 	sock_drop_both(s);
@@ -84,10 +87,49 @@ void sock_close_late(struct sock *s)
 	sock_unref(s); /* the table's */
 }
 
+/* It is bound, otherwise it cannot have been claimed. */
+static void release_closed(struct sock *s)
+{
+	struct ctl_state st;
+
+	if (!__atomic_load_n(&s->life.bound, __ATOMIC_RELAXED))
+		return;
+	ctl_lock(&st);
+	claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
+	ctl_unlock(&st);
+}
+
+/* Both locks held. */
+static void drop_link(struct sock *s, int fd)
+{
+	__atomic_store_n(table_slot(fd), NULL, __ATOMIC_RELEASE);
+	s->rx.shim.links--;
+	if (s->fd == fd)
+		s->fd = table_find(s);
+}
+
+void sock_forget(int fd)
+{
+	struct sock *late = NULL, *s = lock_to_close(fd, &late);
+
+	if (late)
+		claim_later(late, LATE_CLOSE, 0, NULL);
+	if (!s)
+		return;
+	if (s->rx.shim.links > 1) {
+		drop_link(s, fd);
+		sock_drop_both(s);
+		return;
+	}
+	sock_unlist(s);
+	release_closed(s);
+	sock_forget_sleepers(s);
+	sock_unref(s);
+}
+
 int udplane_close(int fd)
 {
 	struct sock *late = NULL, *s;
-	struct ctl_state st;
 	uint64_t until;
 
 	pthread_testcancel();
@@ -97,12 +139,7 @@ int udplane_close(int fd)
 	if (!s)
 		return late ? 0 : set_errno(-EBADF);
 	sock_unlist(s);
-	if (__atomic_load_n(&s->life.bound,
-			    __ATOMIC_RELAXED)) { /* otherwise it cannot have been claimed */
-		ctl_lock(&st);
-		claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
-		ctl_unlock(&st);
-	}
+	release_closed(s);
 	/* So that the descriptor's number is free on return. The wait is limited, because a
 	 * thread may be in a system call that does not end, or have jumped out of it. */
 	until = clock_now_ns() + CLOSE_WAIT_NS;

@@ -14,6 +14,9 @@ void sock_close_late(struct sock *s);
 /* Drops a socket whose descriptor was closed by close(2), and is now that of another file. s may
  * be NULL. */
 void sock_drop_stale(struct sock *s);
+/* Of the shim: the program closes fd, one of the socket's descriptors. With the last one the socket
+ * ends here. The descriptor itself is left alone. */
+void sock_forget(int fd);
 
 #ifdef __cplusplus
 }

@@ -24,6 +24,7 @@ extern "C" {
 #endif
 
 struct attach;
+struct shim;
 struct sock;
 struct pktbuf;
 
@@ -74,6 +75,8 @@ struct context {
 	struct control hello;
 	uint64_t hello_ns; /* under the control lock */
 	uint64_t spin_ns;
+	const struct shim *shim; /* NULL in libudplane itself */
+	uint32_t claiming;	 /* atomic: a socket of the shim is being claimed */
 	int yield; /* UDPLANE_YIELD: 1 or 0; -1 if not set: depends on the number of CPUs */
 	int log;
 	bool disabled;

@@ -13,6 +13,7 @@
 #include "client/ready.h"
 #include "client/restart.h"
 #include "client/share.h"
+#include "client/shim.h"
 #include "client/sock.h"
 #include "client/table.h"
 #include "client/txq.h"
@@ -78,14 +79,16 @@ static void fork_child_sock(struct sock *s)
 		return;
 	ep = sock_kernel_is(s) && sock_fd_is(s) ? epoll_create1(EPOLL_CLOEXEC) : -1;
 	if (ep >= 0) {
-		int flags = table_fd_flags(s->fd);
+		int flags = table_fd_flags(s->ep);
 
 		epoll_ctl(ep, EPOLL_CTL_ADD, s->kfd,
 			  &(struct epoll_event){.events = RX_KERNEL_EVENTS});
 		if (s->rx.queue)
 			epoll_ctl(ep, EPOLL_CTL_ADD, s->rx.queue_fd, &ev);
-		dup3(ep, s->fd, flags);
+		dup3(ep, s->ep, flags);
 		close(ep);
+		if (s->rx.shim.on)
+			own_mark(s->ep);
 	}
 	s->rx.self_signal = false;
 	if (s->tx.burst_cnt && s->tx.burst_lane)
@@ -106,6 +109,8 @@ static void fork_child_sock(struct sock *s)
 	/* a shared one is claimed as soon as no other process has it, even by a send call */
 	s->life.lazy = !s->rx.shared;
 	s->rx.direct = 0;
+	s->rx.shim.sleepers = 0;
+	s->rx.shim.plain = 0;
 	s->rx.error = 0;
 	/* they stay the parent's: there was no memory for a queue */
 	while ((b = s->rx.saved) != NULL) {
@@ -130,6 +135,8 @@ static void fork_child(void)
 		__atomic_store_n(&a->live, 0, __ATOMIC_RELAXED);
 	table_each_raw(fork_child_sock);
 	restart_child();
+	if (context.shim)
+		context.shim->forked();
 	if (mine)
 		share_child();
 	context.att = NULL;

@@ -58,6 +58,7 @@ struct sock *sock_create(int fd, int kfd, int domain)
 	s->att = NULL;
 	s->fd = fd;
 	s->kfd = kfd;
+	s->ep = fd;
 	s->cookie = own_cookie(kfd);
 	s->domain = (uint16_t)domain;
 	s->rx.wake_fd = -1;
@@ -76,9 +77,12 @@ static void sock_destroy(struct sock *s)
 	struct pktbuf *b;
 
 	holders_forget(s);
-	if (!s->fd_gone)
+	if (s->rx.shim.on) {
+		own_close(&s->ep);
+	} else if (!s->fd_gone) {
 		close(s->fd);
-	if (sock_kernel_is(s))
+	}
+	if ((!s->rx.shim.on || s->rx.shim.kfd_own) && sock_kernel_is(s))
 		close(s->kfd);
 	own_close(&s->rx.wake_fd);
 	while ((b = s->rx.saved) != NULL) {

@@ -7,6 +7,7 @@
  * to this value; kernel sockets, whose signal number is the application's, by their cookie. */
 #include "client/own.h"
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -25,10 +26,37 @@ static int base(void)
 	return r.rlim_cur >= 2 * OWN_BASE ? OWN_BASE : (int)(r.rlim_cur / 2);
 }
 
+static int lowest = INT_MAX, highest = -1; /* atomic */
+
+int own_lowest(void)
+{
+	return __atomic_load_n(&lowest, __ATOMIC_RELAXED);
+}
+
+int own_highest(void)
+{
+	return __atomic_load_n(&highest, __ATOMIC_RELAXED);
+}
+
+/* Two threads may be here at once, and one of them in a handler. */
+static void note(int fd)
+{
+	int was = own_lowest();
+
+	while (fd < was && !__atomic_compare_exchange_n(&lowest, &was, fd, false, __ATOMIC_RELAXED,
+							__ATOMIC_RELAXED))
+		;
+	was = own_highest();
+	while (fd > was && !__atomic_compare_exchange_n(&highest, &was, fd, false, __ATOMIC_RELAXED,
+							__ATOMIC_RELAXED))
+		;
+}
+
 int own_move(int fd)
 {
 	int high = fcntl(fd, F_DUPFD_CLOEXEC, base());
 
+	note(high < 0 ? fd : high);
 	if (high < 0)
 		return fd;
 #ifdef __SANITIZE_THREAD__
@@ -38,10 +66,15 @@ int own_move(int fd)
 	return high;
 }
 
+bool own_mark(int fd)
+{
+	return fcntl(fd, F_SETSIG, OWN_SIGNO) == 0;
+}
+
 int own_take(int fd)
 {
 	fd = own_move(fd);
-	if (fcntl(fd, F_SETSIG, OWN_SIGNO) == 0)
+	if (own_mark(fd))
 		return fd;
 	close(fd);
 	return -1;

@@ -13,7 +13,11 @@ extern "C" {
 int own_move(int fd); /* gives fd a high number; returns the number that it has now */
 /* The same, with a mark for own_is(). Returns -1, with fd closed, if it cannot be marked. */
 int own_take(int fd);
+bool own_mark(int fd);
 bool own_is(int fd);
+/* Between these are all that were ever given by own_move(). */
+int own_lowest(void);
+int own_highest(void);
 void own_close(int *fd);     /* closes it if it is marked; sets it to -1 */
 uint64_t own_cookie(int fd); /* of a socket; 0 if fd is not a socket */
 

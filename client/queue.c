@@ -83,7 +83,7 @@ void queue_drop(struct sock *s)
 {
 	if (!s->rx.queue)
 		return;
-	epoll_ctl(s->fd, EPOLL_CTL_DEL, s->rx.queue_fd,
+	epoll_ctl(s->ep, EPOLL_CTL_DEL, s->rx.queue_fd,
 		  NULL); /* closing is not enough, since other processes hold it, too */
 	close(s->rx.queue_fd);
 	munmap(s->rx.queue, s->rx.queue->size);
@@ -152,5 +152,5 @@ void saved_to_queue(struct sock *s)
 	s->rx.saved_end = &s->rx.saved;
 	s->rx.queue = q;
 	s->rx.queue_fd = fd;
-	epoll_ctl(s->fd, EPOLL_CTL_ADD, fd, &ev);
+	epoll_ctl(s->ep, EPOLL_CTL_ADD, fd, &ev);
 }

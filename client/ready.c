@@ -24,11 +24,13 @@
  * many are read when the rings are empty, so that a token of a later arm is never read.
  */
 #include "client/ready.h"
+#include "client/context.h"
 #include "client/control.h"
 #include "client/own.h"
 #include "client/queue.h"
 #include "client/raw.h"
 #include "client/rxq.h"
+#include "client/shim.h"
 #include "client/sock.h"
 #include <errno.h>
 #include <poll.h>
@@ -43,7 +45,7 @@ void rx_set_self_signal(struct sock *s, bool on)
 {
 	struct epoll_event ev = {.events = RX_KERNEL_EVENTS | (on ? EPOLLOUT : 0)};
 
-	if (epoll_ctl(s->fd, EPOLL_CTL_MOD, s->kfd, &ev) == 0)
+	if (epoll_ctl(s->ep, EPOLL_CTL_MOD, s->kfd, &ev) == 0)
 		s->rx.self_signal = on;
 }
 
@@ -69,7 +71,8 @@ static bool rx_signalled(const struct sock *s)
 	if (s->rx.self_signal || s->rx.tokens)
 		return true;
 	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++)
-		if (s->rx.rxq[i].armed && s->rx.rxq[i].ring.peer != s->rx.rxq[i].ring.idx)
+		if (s->rx.rxq[i].armed && !s->rx.rxq[i].edge &&
+		    s->rx.rxq[i].ring.peer != s->rx.rxq[i].ring.idx)
 			return true;
 	return false;
 }
@@ -90,6 +93,7 @@ static bool rx_arm(struct sock *s)
 		if (q->armed && !standing)
 			s->rx.tokens++;
 		q->armed = true;
+		q->edge = false;
 		q->taken = false;
 		if (rx_avail(s, q, 1) == 0)
 			continue;
@@ -135,7 +139,7 @@ bool rx_hide_error(struct sock *s)
 
 	if (!(raw_poll(s->kfd, 0) & POLLERR))
 		return false;
-	syscall(SYS_epoll_pwait, s->fd, ev, 4, 0, NULL, 0);
+	syscall(SYS_epoll_pwait, s->ep, ev, 4, 0, NULL, 0);
 	if (raw_recvmsg(s->kfd, &none, MSG_PEEK | MSG_DONTWAIT) >= 0) {
 		rx_show_error(s);
 		return true;
@@ -151,7 +155,7 @@ void rx_show_error(struct sock *s)
 	rx_set_self_signal(s, s->rx.self_signal);
 }
 
-void rx_update_readiness(struct sock *s)
+bool rx_settle(struct sock *s)
 {
 	bool ready = rx_ready(s);
 
@@ -160,12 +164,38 @@ void rx_update_readiness(struct sock *s)
 	if (ready && !queue_only(s)) {
 		if (!rx_signalled(s))
 			rx_set_self_signal(s, true);
-		return;
+		return true;
 	}
 	if (s->rx.self_signal)
 		rx_set_self_signal(s, false);
 	if (s->rx.tokens)
 		rx_eat_tokens(s);
+	return ready;
+}
+
+void rx_update_readiness(struct sock *s)
+{
+	if (unlikely(s->rx.shim.on))
+		context.shim->update(s);
+	else
+		rx_settle(s);
+}
+
+uint32_t rx_arm_edge(struct sock *s)
+{
+	uint32_t sum = 0;
+
+	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++) {
+		struct rxq *q = &s->rx.rxq[i];
+		bool standing = udplane_ring_arm(&q->ring);
+
+		if (q->armed && !standing)
+			s->rx.tokens++;
+		q->armed = true;
+		q->edge = true;
+		sum += rx_produced(s, q);
+	}
+	return sum;
 }
 
 void rx_disarm(struct sock *s)
@@ -176,5 +206,6 @@ void rx_disarm(struct sock *s)
 		if (q->armed && !udplane_ring_disarm(&q->ring))
 			s->rx.tokens++;
 		q->armed = false;
+		q->edge = false;
 	}
 }

@@ -14,6 +14,12 @@ extern "C" {
 /* Makes fd readable exactly if there is something to receive. Call it before rx.lock is dropped,
  * if anything was received or looked for. */
 void rx_update_readiness(struct sock *s);
+/* The same for a socket of the shim while somebody sleeps on its epoll instance; for other sockets
+ * there is no difference. Returns true if there is something to receive. */
+bool rx_settle(struct sock *s);
+/* Arms rings that need not be empty: the next datagram makes the epoll instance readable anew.
+ * Returns the sum of the rings' producer indices after that. */
+uint32_t rx_arm_edge(struct sock *s);
 #define RX_KERNEL_EVENTS (EPOLLIN | EPOLLET) /* of the kernel socket, in the epoll instance */
 /* If the kernel socket holds only errors, makes it not show as readable until something new
  * arrives. Returns true if there is something to receive. */

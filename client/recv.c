@@ -387,7 +387,8 @@ static bool rx_is_direct(struct sock *s, const struct mmsghdr *vec, int flags)
 	if (flags & (MSG_ERRQUEUE | (int)0x80000000)) /* the latter: MSG_CMSG_COMPAT, EINVAL */
 		return true;
 	if (!s->rx.rxq_cnt && !s->rx.saved && !s->rx.queue && !s->rx.error)
-		return s->kernel_only || s->rx.shared || context.disabled || (flags & MSG_DONTWAIT);
+		return s->kernel_only || s->rx.shared || context.disabled || s->rx.shim.on ||
+		       (flags & MSG_DONTWAIT);
 	return msg_is_odd(vec);
 }
 

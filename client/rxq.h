@@ -21,6 +21,11 @@ static inline uint32_t rx_avail(struct sock *s, struct rxq *q, uint32_t want)
 	control_distrust(&s->att->control);
 	return 0;
 }
+/* Returns the producer's index as it is now; its own if that is impossible. */
+static inline uint32_t rx_produced(struct sock *s, struct rxq *q)
+{
+	return q->ring.idx + rx_avail(s, q, UINT32_MAX);
+}
 /* Copies descriptor i, counted from the ring's index. Returns false if it is invalid and must be
  * skipped. */
 static inline bool rx_load(const struct sock *s, const struct rxq *q, uint32_t i,

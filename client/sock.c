@@ -17,8 +17,8 @@ bool sock_fd_is(const struct sock *s)
 {
 	struct epoll_event ev = {.events = 0};
 
-	if (epoll_ctl(s->fd, EPOLL_CTL_ADD, s->kfd, &ev) == 0) {
-		epoll_ctl(s->fd, EPOLL_CTL_DEL, s->kfd, NULL);
+	if (epoll_ctl(s->ep, EPOLL_CTL_ADD, s->kfd, &ev) == 0) {
+		epoll_ctl(s->ep, EPOLL_CTL_DEL, s->kfd, NULL);
 		return false;
 	}
 	return errno == EEXIST;

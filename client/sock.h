@@ -26,6 +26,7 @@ struct rxq {
 	struct udplane_rx_ring *shared;
 	/* the ring was armed and then found empty: the next datagram brings a token */
 	bool armed;
+	bool edge;  /* armed, perhaps when it was not empty: rx_arm_edge() */
 	bool taken; /* datagrams were taken since it was armed */
 	uint32_t back_cnt;
 	/* of these, how many belong to consumed entries; fewer than back_cnt only while
@@ -43,6 +44,19 @@ enum late { LATE_UPDATE = 1, LATE_KERNEL = 2, LATE_CLOSE = 4 };
 #define VISITORS	 16 /* further ones are counted only */
 
 enum peeked { PEEKED_NONE, PEEKED_KERNEL, PEEKED_RING };
+
+struct watch; /* preload/instance.h */
+
+/* What the preload shim needs of a socket: see shim.h. Under rx.lock, but for what is atomic. */
+struct sock_shim {
+	bool on;	/* constant: it is the shim's */
+	bool hot;	/* its watches are in their instances' hot lists */
+	bool kfd_own;	/* kfd is a duplicate that the program does not know */
+	uint32_t links; /* descriptors of the program; entries in the table */
+	struct watch *watch;
+	uint32_t sleepers; /* atomic: calls that sleep on ep */
+	uint32_t plain;	   /* atomic: calls that wait for fd in the kernel alone */
+};
 
 /* What receiving needs: under rx.lock. */
 struct sock_rx {
@@ -78,6 +92,7 @@ struct sock_rx {
 	 * lock and rx.lock */
 	bool shared;
 	uint64_t rcvtimeo_ns; /* atomic; 0 if unlimited; or RCVTIMEO_NO_WAIT */
+	struct sock_shim shim;
 	uint64_t fast_rx;
 	uint64_t kernel_rx; /* atomic */
 };
@@ -136,7 +151,12 @@ struct sock_life {
 
 /* Fields of the socket itself are constant, or change under both locks, but for visitor[]. */
 struct sock {
-	int fd, kfd;	  /* constant: the epoll descriptor handed out; the kernel socket */
+	/* constant: the descriptor handed out; the kernel socket. One and the same for the shim,
+	 * whose dup2() and close() may change them. */
+	int fd, kfd;
+	/* the epoll instance over the kernel socket and the wake socket: fd; for the shim, of
+	 * its own from the first claim on, -1 before that */
+	int ep;
 	uint64_t cookie;  /* constant: of the kernel socket */
 	uint16_t domain;  /* constant */
 	bool fd_gone;	  /* the program has closed fd itself, and its number is somebody else's */
@@ -170,7 +190,7 @@ static inline uint64_t sock_count_engages(struct sock *s, uint32_t cnt)
 {
 	return __atomic_add_fetch(&s->life.engages, cnt, __ATOMIC_RELAXED);
 }
-/* returns true if fd is still the epoll instance of kfd */
+/* returns true if ep is still the epoll instance of kfd */
 bool sock_fd_is(const struct sock *s);
 bool sock_kernel_is(const struct sock *s); /* returns true if kfd is still the socket */
 

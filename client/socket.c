@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Public calls on a socket other than sending, receiving, options and close. */
+#include "client/socket.h"
 #include "client/attach.h"
 #include "client/base.h"
 #include "client/claim.h"
@@ -182,8 +183,8 @@ static void sock_leave_fast_path(struct sock *s, uint32_t reason, const char *te
 	ctl_unlock(&st);
 }
 
-/* Flags of the kernel socket have been set. A ring does not send SIGIO for each datagram. */
-static void sock_flags_changed(struct sock *s)
+/* A ring does not send SIGIO for each datagram. */
+void sock_flags_changed(struct sock *s)
 {
 	int flags = fcntl(s->kfd, F_GETFL);
 

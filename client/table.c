@@ -30,9 +30,9 @@ struct sock *sock_get(int fd)
 	return NULL;
 }
 
-int table_insert(struct sock *s)
+int table_add(int fd, struct sock *s)
 {
-	uint32_t i = (uint32_t)s->fd / TABLE_CHUNK;
+	uint32_t i = (uint32_t)fd / TABLE_CHUNK;
 	struct sock **chunk;
 
 	if (i >= TABLE_CHUNKS)
@@ -45,9 +45,23 @@ int table_insert(struct sock *s)
 		__atomic_store_n(&context.chunk[i], chunk, __ATOMIC_RELEASE);
 	}
 	if (chunk)
-		__atomic_store_n(&chunk[(uint32_t)s->fd % TABLE_CHUNK], s, __ATOMIC_RELEASE);
+		__atomic_store_n(&chunk[(uint32_t)fd % TABLE_CHUNK], s, __ATOMIC_RELEASE);
 	lock_drop(&context.table_lock);
 	return chunk ? 0 : -ENOMEM;
+}
+
+int table_insert(struct sock *s)
+{
+	return table_add(s->fd, s);
+}
+
+int table_find(const struct sock *s)
+{
+	for (uint32_t i = 0; i < TABLE_CHUNKS; i++)
+		for (uint32_t j = 0; context.chunk[i] && j < TABLE_CHUNK; j++)
+			if (__atomic_load_n(&context.chunk[i][j], __ATOMIC_RELAXED) == s)
+				return (int)(i * TABLE_CHUNK + j);
+	return -1;
 }
 
 void table_each(void (*fn)(struct sock *s, void *arg), void *arg)

@@ -59,6 +59,8 @@ static inline struct sock *sock_lock_tx(int fd)
 /* with a reference, whoever holds its locks; NULL if fd is not a socket */
 struct sock *sock_get(int fd);
 int table_insert(struct sock *s);
+int table_add(int fd, struct sock *s); /* one more descriptor of a socket */
+int table_find(const struct sock *s);  /* returns a descriptor of s; -1 if it has none */
 /* Calls fn for each open socket, with a reference to it. */
 void table_each(void (*fn)(struct sock *s, void *arg), void *arg);
 /* The same in a forked child, where there is one thread and locks mean nothing. */

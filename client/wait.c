@@ -64,7 +64,8 @@ static bool rx_spin(struct sock *s, struct rx_wait *w)
 {
 	bool yield = rx_must_yield(s);
 
-	rx_disarm(s);
+	if (!s->rx.shim.on) /* whose rings are armed only for a thread that sleeps */
+		rx_disarm(s);
 	for (uint32_t i = 1;; i++) {
 		if (rx_any(s))
 			return true;
@@ -156,14 +157,13 @@ static bool sock_is_shut(const struct sock *s)
 
 static int rx_sleep(struct sock *s, struct rx_wait *w)
 {
-	struct pollfd p = {.fd = s->fd, .events = POLLIN};
+	struct pollfd p = {.fd = s->ep, .events = POLLIN};
 	uint64_t now = clock_now_ns(), left = UINT64_MAX;
 	struct visit v;
 	bool capped = false;
 	int n, flags, err = 0;
 
-	rx_update_readiness(s);
-	if (rx_ready(s) || (s->rx.error_queue && rx_hide_error(s)))
+	if (rx_settle(s) || (s->rx.error_queue && rx_hide_error(s)))
 		return 0;
 	flags = fcntl(s->kfd,
 		      F_GETFL); /* another process that shares the socket may have changed it */
@@ -185,8 +185,10 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 	}
 	visit_begin(s, &v, true);
 	visit_sleeps(&v);
+	__atomic_fetch_add(&s->rx.shim.sleepers, 1, __ATOMIC_SEQ_CST);
 	lock_drop(&s->rx.lock);
 	n = rx_poll_fd(&p, now, left, w->deadline_ns != 0);
+	__atomic_fetch_sub(&s->rx.shim.sleepers, 1, __ATOMIC_RELAXED);
 	if (n == -EINTR)
 		err = -EINTR;
 	if (n == 0 && !capped)

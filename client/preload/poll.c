@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* poll(2) and ppoll(2) under the shim: rings and the kernel without waiting; then a spin; then a
+ * sleep in ppoll(2) on the program's descriptors and on the epoll instances of its sockets. */
+#include "client/base.h"
+#include "client/preload/adopt.h"
+#include "client/preload/clock.h"
+#include "client/preload/spin.h"
+#include "client/preload/waitset.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <udplane/clock.h>
+
+#include "client/preload/entry.h"
+
+#define INPUT (POLLIN | POLLRDNORM)
+#define FEW   128
+
+struct wait {
+	struct waitset set;
+	struct pollfd *p;
+	nfds_t cnt;
+	uint64_t limit;
+	const sigset_t *mask;
+};
+
+static int look(struct wait *w)
+{
+	int n = real_poll(w->p, w->cnt, 0);
+
+	for (uint32_t i = 0; n >= 0 && i < w->set.cnt; i++) {
+		struct pollfd *p = &w->p[w->set.w[i].index];
+		short add = p->events & INPUT;
+
+		if ((p->revents & POLLNVAL) || (p->revents & add) == add ||
+		    !waited_ready(&w->set.w[i]))
+			continue;
+		n += p->revents == 0;
+		p->revents |= add;
+	}
+	return n;
+}
+
+static bool spun(struct wait *w)
+{
+	struct spin spin;
+
+	if (!waitset_would_spin(&w->set))
+		return false;
+	spin_begin(&spin, w->limit);
+	while (spin_more(&spin))
+		if (waitset_ready(&w->set) ||
+		    (spin_look_due(&spin) && real_poll(w->p, w->cnt, 0) > 0))
+			return true;
+	return false;
+}
+
+/* Returns 0, or -1 with errno. */
+static int plain_nap(struct wait *w)
+{
+	uint64_t most = waitset_plain_begin(&w->set);
+	struct timespec left;
+	int r = 0;
+
+	if (most) {
+		left = limit_left(w->limit, most);
+		r = real_ppoll(w->p, w->cnt,
+			       most == NO_LIMIT && w->limit == NO_LIMIT ? NULL : &left, w->mask);
+	}
+	waitset_plain_end(&w->set);
+	return r < 0 ? -1 : 0;
+}
+
+static int nap(struct wait *w)
+{
+	struct pollfd few[FEW], *all = few;
+	nfds_t cnt = w->cnt + w->set.cnt;
+	struct timespec left;
+	int r = 0;
+
+	if (cnt > FEW)
+		all = malloc(cnt * sizeof(*all));
+	if (!all)
+		return -1;
+	memcpy(all, w->p, w->cnt * sizeof(*all));
+	if (waitset_sleep_begin(&w->set)) {
+		for (uint32_t i = 0; i < w->set.cnt; i++)
+			all[w->cnt + i] = (struct pollfd){waited_fd(&w->set.w[i]), POLLIN, 0};
+		left = limit_left(w->limit, SHIM_SLEEP_NS);
+		r = real_ppoll(all, cnt, &left, w->mask);
+	}
+	waitset_sleep_end(&w->set);
+	if (all != few)
+		free(all);
+	return r < 0 ? -1 : 0;
+}
+
+static int wait_for(struct wait *w)
+{
+	bool spin = true;
+	int n;
+
+	for (;;) {
+		bool rings = waitset_maintain(&w->set);
+
+		n = look(w);
+		if (n || !w->limit || (w->limit != NO_LIMIT && clock_now_ns() >= w->limit))
+			return n;
+		if (rings && spin && spun(w))
+			continue;
+		spin = false;
+		if (rings ? nap(w) : plain_nap(w)) {
+			int err = errno;
+
+			n = err == EINTR ? look(w) : 0;
+			if (n)
+				return n;
+			errno = err;
+			return -1;
+		}
+	}
+}
+
+static bool any_known(const struct pollfd *p, nfds_t cnt)
+{
+	if (pointer_is_bad(p))
+		return false;
+	for (nfds_t i = 0; i < cnt; i++)
+		if ((p[i].events & INPUT) && shim_knows(p[i].fd))
+			return true;
+	return false;
+}
+
+static int wait_known(struct pollfd *p, nfds_t cnt, uint64_t limit, const sigset_t *mask)
+{
+	struct wait w = {.p = p, .cnt = cnt, .limit = limit, .mask = mask};
+	int n, err;
+
+	waitset_init(&w.set);
+	for (nfds_t i = 0; i < cnt; i++)
+		if (p[i].events & INPUT)
+			waitset_add(&w.set, p[i].fd, (uint32_t)i);
+	n = wait_for(&w);
+	err = errno;
+	waitset_end(&w.set);
+	errno = err;
+	return n;
+}
+
+ENTRY int poll(struct pollfd *p, nfds_t cnt, int timeout)
+{
+	if (!any_known(p, cnt))
+		return real_poll(p, cnt, timeout);
+	return wait_known(p, cnt, limit_ms(timeout), NULL);
+}
+
+static bool timespec_is_good(const struct timespec *ts)
+{
+	return !ts || (!pointer_is_bad(ts) && ts->tv_sec >= 0 && ts->tv_nsec >= 0 &&
+		       ts->tv_nsec < 1000000000);
+}
+
+ENTRY int ppoll(struct pollfd *p, nfds_t cnt, const struct timespec *timeout, const sigset_t *mask)
+{
+	if (!any_known(p, cnt) || !timespec_is_good(timeout) || (mask && pointer_is_bad(mask)))
+		return real_ppoll(p, cnt, timeout, mask);
+	return wait_known(p, cnt, limit_timespec(timeout), mask);
+}
+
+ENTRY int __poll_chk(struct pollfd *p, nfds_t cnt, int timeout, size_t room);
+ENTRY int __poll_chk(struct pollfd *p, nfds_t cnt, int timeout, size_t room)
+{
+	if (room / sizeof(*p) < cnt)
+		abort();
+	return poll(p, cnt, timeout);
+}
+
+ENTRY int __ppoll_chk(struct pollfd *p, nfds_t cnt, const struct timespec *timeout,
+		      const sigset_t *mask, size_t room);
+ENTRY int __ppoll_chk(struct pollfd *p, nfds_t cnt, const struct timespec *timeout,
+		      const sigset_t *mask, size_t room)
+{
+	if (room / sizeof(*p) < cnt)
+		abort();
+	return ppoll(p, cnt, timeout, mask);
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Receiving under the shim. A descriptor that is not in the table costs one load. */
+#include "client/base.h"
+#include "client/preload/adopt.h"
+#include "client/sock.h"
+#include "client/table.h"
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <udplane/udplane.h>
+
+#include "client/preload/entry.h"
+
+/* The socket was closed meanwhile, or fd is another file by now: then the kernel has the answer. */
+static bool is_gone(ssize_t n)
+{
+	return unlikely(n < 0) && errno == EBADF;
+}
+
+ENTRY ssize_t recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *from,
+		       socklen_t *from_len)
+{
+	ssize_t n;
+
+	if (table_get(fd)) {
+		n = udplane_recvfrom(fd, buf, len, flags, from, from_len);
+		if (!is_gone(n))
+			return n;
+	}
+	return real_recvfrom(fd, buf, len, flags, from, from_len);
+}
+
+ENTRY ssize_t recv(int fd, void *buf, size_t len, int flags)
+{
+	ssize_t n;
+
+	if (table_get(fd)) {
+		n = udplane_recvfrom(fd, buf, len, flags, NULL, NULL);
+		if (!is_gone(n))
+			return n;
+	}
+	return real_recv(fd, buf, len, flags);
+}
+
+ENTRY ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	ssize_t n;
+
+	if (table_get(fd)) {
+		n = udplane_recvmsg(fd, msg, flags);
+		if (!is_gone(n))
+			return n;
+	}
+	n = real_recvmsg(fd, msg, flags);
+	if (n >= 0 && msg->msg_controllen && msg->msg_control)
+		shim_fds_received(msg);
+	return n;
+}
+
+ENTRY int recvmmsg(int fd, struct mmsghdr *vec, unsigned int cnt, int flags,
+		   struct timespec *timeout)
+{
+	int n;
+
+	if (table_get(fd)) {
+		n = udplane_recvmmsg(fd, vec, cnt, flags, timeout);
+		if (!is_gone(n))
+			return n;
+	}
+	n = real_recvmmsg(fd, vec, cnt, flags, timeout);
+	for (int i = 0; i < n; i++)
+		if (vec[i].msg_hdr.msg_controllen && vec[i].msg_hdr.msg_control)
+			shim_fds_received(&vec[i].msg_hdr);
+	return n;
+}
+
+/* An empty buffer takes no datagram here, other than in recv(2). */
+ENTRY ssize_t read(int fd, void *buf, size_t len)
+{
+	ssize_t n;
+
+	if (table_get(fd) && len) {
+		n = udplane_recvfrom(fd, buf, len, 0, NULL, NULL);
+		if (!is_gone(n))
+			return n;
+	}
+	return real_read(fd, buf, len);
+}
+
+/* Returns true if a datagram is to be taken or sent: there are buffers, and the kernel would not
+ * refuse them. */
+static bool iov_is_plain(const struct iovec *iov, int cnt)
+{
+	size_t len = 0;
+
+	if (cnt <= 0 || cnt > IOV_MAX || pointer_is_bad(iov))
+		return false;
+	for (int i = 0; i < cnt; i++) {
+		if (iov[i].iov_len > INT_MAX)
+			return false;
+		len += iov[i].iov_len;
+	}
+	return len != 0 && len <= INT_MAX;
+}
+
+ENTRY ssize_t readv(int fd, const struct iovec *iov, int cnt)
+{
+	ssize_t n;
+
+	if (table_get(fd) && iov_is_plain(iov, cnt)) {
+		struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)cnt};
+
+		n = udplane_recvmsg(fd, &msg, 0);
+		if (!is_gone(n))
+			return n;
+	}
+	return real_readv(fd, iov, cnt);
+}
+
+/* --- what _FORTIFY_SOURCE makes of them --- */
+
+static void check(size_t len, size_t room)
+{
+	if (len > room)
+		abort();
+}
+
+ENTRY ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags);
+ENTRY ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
+{
+	check(len, room);
+	return recv(fd, buf, len, flags);
+}
+
+ENTRY ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int flags,
+			     struct sockaddr *from, socklen_t *from_len);
+ENTRY ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int flags,
+			     struct sockaddr *from, socklen_t *from_len)
+{
+	check(len, room);
+	return recvfrom(fd, buf, len, flags, from, from_len);
+}
+
+ENTRY ssize_t __read_chk(int fd, void *buf, size_t len, size_t room);
+ENTRY ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
+{
+	check(len, room);
+	return read(fd, buf, len);
+}
