@@ -140,7 +140,7 @@ static const struct key keys[] = {
 	 "downward-API file with the pod's annotations; its ports may change live"},
 	{"library_dir", "PATH", "", NO_ANNOTATION,
 	 TEXT_OR_EMPTY(path, "an absolute path of at most 255 characters"), FIELD(library_dir),
-	 "directory to put libudplane.so.0 and libudplane-preload.so into, for applications; empty: nowhere"},
+	 "directory to put libudplane.so.0, libudplane-preload.so and udplane-run into, for applications; empty: nowhere"},
 	{"mode", "NAME", "balanced", ALSO_ANNOTATED, CHOICE(modes), FIELD(mode),
 	 "latency: never leave the fast path; balanced: the kernel serves low rates; powersave: sleep at once"},
 	{"workers", "N", "1", NO_ANNOTATION, NUMBER(1, UDPLANE_MAX_WORKERS), FIELD(workers),

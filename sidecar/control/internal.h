@@ -57,8 +57,8 @@ void fd_discard_stop(struct control *c);
 
 /* ---- library.c ---- */
 
-/* Puts libudplane.so.0 and libudplane-preload.so into dir, if dir is not empty. A failure is
- * logged. */
+/* Puts libudplane.so.0, libudplane-preload.so and udplane-run into dir, if dir is not empty. A
+ * failure is logged. */
 void library_publish(const char *dir);
 
 /* ---- backend.c ---- */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libudplane.so.0 and libudplane-preload.so on the volume that applications mount (key
- * library_dir), so that an application's image needs no file of udplane. A file is replaced by
- * rename, so a process that has the old one mapped keeps it.
+ * libudplane.so.0, and libudplane-preload.so with udplane-run, on the volume that applications
+ * mount (key library_dir), so that an application's image needs no file of udplane. A file is
+ * replaced by rename, so a process that has the old one mapped keeps it.
  */
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
@@ -24,8 +24,11 @@ static const struct library {
 	 {"../lib/libudplane.so.0", "../client/libudplane.so"},
 	 "applications with a copy of their own are not affected"},
 	{"libudplane-preload.so",
-	 {"../lib/libudplane-preload.so", "../client/preload/libudplane-preload.so"},
+	 {"../lib/libudplane-preload.so", "../client/libudplane-preload.so"},
 	 "programs that preload it from there start without it and use the kernel"},
+	{"udplane-run",
+	 {"../bin/udplane-run", "../client/run/udplane-run"},
+	 "programs are not started through it from there"},
 };
 
 static int open_ours(const struct library *library)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What udplaned puts into its library_dir for applications, as installed: libudplane.so.0 and libudplane-preload.so."""
+"""What udplaned puts into its library_dir for applications, as installed: libudplane.so.0, libudplane-preload.so, udplane-run."""
 import mmap
 import os
 import shutil
@@ -11,16 +11,16 @@ import tempfile
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import *  # noqa: F401,F403
 
-NAMES = ("libudplane.so.0", "libudplane-preload.so")
+NAMES = ("libudplane.so.0", "libudplane-preload.so", "udplane-run")
 
 
 class Installed:
-    """udplaned in the sbin of a prefix, whose lib has files of these names; with a directory for applications."""
+    """udplaned in the sbin of a prefix, which has files of these names; with a directory for applications."""
 
     def __init__(self, *names):
         self.root = tempfile.mkdtemp(prefix="udplane-")
         os.chmod(self.root, 0o755)
-        for folder in ("sbin", "lib", "run"):
+        for folder in ("sbin", "bin", "lib", "run"):
             os.mkdir(os.path.join(self.root, folder))
         self.program = shutil.copy(UDPLANED, os.path.join(self.root, "sbin", "udplaned"))
         for name in names:
@@ -33,8 +33,11 @@ class Installed:
     def __exit__(self, *_):
         shutil.rmtree(self.root)
 
+    def source(self, name):
+        return os.path.join(self.root, "lib" if ".so" in name else "bin", name)
+
     def write(self, name, start):
-        with open(os.path.join(self.root, "lib", name), "wb") as f:
+        with open(self.source(name), "wb") as f:
             f.write(start + name.encode() + b"." * 100000)
 
     def run(self, net):
@@ -50,7 +53,7 @@ class Installed:
 
 @case
 def any_user_can_load_them():
-    """When udplaned is ready, both files are there, whole, and nothing else; a user without rights can map them, whatever the umask."""
+    """When udplaned is ready, the files are there, whole, and nothing else; a user without rights can map them, whatever the umask."""
     with Net() as net, Installed(*NAMES) as installed:
         old = os.umask(0o027)
         try:
@@ -63,7 +66,7 @@ def any_user_can_load_them():
             for name in NAMES:
                 status = os.stat(installed.path(name))
                 assert stat.S_IMODE(status.st_mode) == 0o755, oct(status.st_mode)
-                assert status.st_size == os.stat(os.path.join(installed.root, "lib", name)).st_size, status
+                assert status.st_size == os.stat(installed.source(name)).st_size, status
                 assert subprocess.run(["setpriv", "--reuid", "65534", "--clear-groups", "cat", installed.path(name)],
                                       stdout=subprocess.DEVNULL).returncode == 0, name
             assert "is not in" not in sidecar.output(), sidecar.output()
@@ -92,7 +95,7 @@ def a_new_one_replaces_the_file():
 
 @case
 def a_missing_one_is_logged():
-    """udplaned runs, has the other file there, and says which is missing and what that means."""
+    """udplaned runs, has the other files there, and says which are missing and what that means."""
     with Net() as net, Installed(NAMES[0]) as installed, installed.run(net) as sidecar:
         assert os.listdir(installed.target) == [NAMES[0]], os.listdir(installed.target)
         assert f"{NAMES[1]} is not in {installed.target}: No such file or directory; programs that preload it" in sidecar.output(), \
