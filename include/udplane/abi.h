@@ -81,6 +81,17 @@ UDPLANE_STATIC_ASSERT(sizeof(struct udplane_rx_desc) == 16, "four to a cache lin
 #define UDPLANE_RX_IPV6 0x0001 /* an IPv6 datagram, otherwise IPv4 */
 /* The first datagram since the worker engaged: empty the kernel socket before taking this one. */
 #define UDPLANE_RX_SWITCHED 0x0002
+/* Since 1.2: struct udplane_rx_front stands in the frame, right in front of the Ethernet header. */
+#define UDPLANE_RX_STAMPED 0x0004
+
+/* What the worker notes of a datagram, for sockets that ask for it by SO_TIMESTAMP, SO_TIMESTAMPNS,
+ * SO_TIMESTAMPING or SO_RXQ_OVFL. It ends where the Ethernet header begins: 42 bytes in front of an
+ * IPv4 payload, 62 in front of an IPv6 payload. It may not be aligned. */
+struct udplane_rx_front {
+	uint64_t time_ns; /* CLOCK_REALTIME at which the worker found it; one for each burst */
+	uint64_t drops;	  /* the socket's rx_drop_* on this worker before it, since the claim */
+};
+UDPLANE_STATIC_ASSERT(sizeof(struct udplane_rx_front) == 16, "fits in any headroom");
 
 /* TX descriptor, from a client to a worker. The payload is in the payload slot with the number of
  * the ring entry, so a client cannot name memory. The destination is not a struct udplane_addr,

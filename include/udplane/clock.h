@@ -34,6 +34,13 @@ static inline uint64_t clock_coarse_ns(void)
 	return clock_read_ns(CLOCK_MONOTONIC_COARSE);
 }
 
+/* Returns the time of day in nanoseconds since 1970, by which the kernel stamps datagrams. It may
+ * jump. */
+static inline uint64_t clock_real_ns(void)
+{
+	return clock_read_ns(CLOCK_REALTIME);
+}
+
 /* Returns the CPU time of the calling thread in nanoseconds. It does not advance while another
  * thread runs on the core. Makes a system call, which takes 0.2 us. */
 static inline uint64_t clock_thread_ns(void)

@@ -35,6 +35,8 @@ struct claim {
 	/* IP_PMTUDISC_DONT, set by option, or by net.ipv4.ip_no_pmtu_disc when the socket was
 	 * created */
 	bool no_df;
+	/* SO_TIMESTAMP*, SO_TIMESTAMPING or SO_RXQ_OVFL: what it receives is to be stamped */
+	bool stamp;
 	/* the socket's domain, AF_INET or AF_INET6; an AF_INET6 socket may have an AF_INET key */
 	int domain;
 	bool dual_stack;		 /* an AF_INET6 wildcard that also receives IPv4 */

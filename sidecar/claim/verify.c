@@ -45,6 +45,23 @@ static bool never_ours(const struct udplane_addr *a)
 	return udplane_addr_is_loopback(a) || udplane_addr_is_multicast(a);
 }
 
+/* Returns true if the socket wants to know when datagrams came, or how many were dropped. */
+static bool wants_stamps(int fd)
+{
+	/* SO_TIMESTAMP_NEW reads 1 for SO_TIMESTAMPNS_NEW, too; SO_TIMESTAMPING_OLD has the flags
+	 * of either. */
+	static const int name[] = {SO_TIMESTAMP_OLD, SO_TIMESTAMPNS_OLD, SO_TIMESTAMP_NEW,
+				   SO_TIMESTAMPING_OLD, SO_RXQ_OVFL};
+
+	for (size_t i = 0; i < sizeof(name) / sizeof(name[0]); i++) {
+		int value = 0;
+
+		if (!get_int(fd, SOL_SOCKET, name[i], &value) && value)
+			return true;
+	}
+	return false;
+}
+
 static enum udplane_reason check_kind(int fd, uint64_t netns_cookie, int *domain,
 				      struct error *error)
 {
@@ -84,6 +101,7 @@ static enum udplane_reason check_options(int fd, const struct claim_rules *rules
 	get_int(fd, SOL_SOCKET, SO_REUSEPORT, &reuseport);
 	get_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, &discover);
 	c->no_df = discover == IP_PMTUDISC_DONT;
+	c->stamp = wants_stamps(fd);
 	c->reuse = reuseaddr || reuseport;
 	c->reuseport = reuseport;
 	c->bound_device = bound_if != 0;

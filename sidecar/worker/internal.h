@@ -85,6 +85,7 @@ struct worker {
 	uint64_t wake_limit_ns;
 	uint64_t wakes_measured_until_ns; /* signals are timed one by one until then */
 	struct worker_local local;
+	uint32_t stamp_cnt; /* sockets with source.stamp */
 
 	struct worker_lane *lane[WORKER_LANES];
 	uint32_t lane_cnt;

@@ -76,6 +76,16 @@ static void forget_flows(struct worker *w, uint32_t sock)
 	w->has_flows[sock] = 0;
 }
 
+static void set_source(struct worker *w, uint32_t sock, const struct worker_source *src)
+{
+	w->stamp_cnt -= w->source[sock].stamp;
+	w->source[sock] = *src;
+	if (!w->socket[sock].lane)
+		w->source[sock].stamp = false;
+	w->stamp_cnt += w->source[sock].stamp;
+	forget_flows(w, sock);
+}
+
 static int socket_add(struct worker *w, const struct worker_order *o)
 {
 	struct worker_socket *s = &w->socket[o->sock];
@@ -92,8 +102,7 @@ static int socket_add(struct worker *w, const struct worker_order *o)
 	w->wakes_slow[o->sock] = 0;
 	s->lane = o->info->lane;
 	s->lane->socket_cnt++;
-	w->source[o->sock] = o->source;
-	forget_flows(w, o->sock);
+	set_source(w, o->sock, &o->source);
 	return 0;
 }
 
@@ -147,6 +156,8 @@ static int socket_remove(struct worker *w, uint32_t sock)
 		return 0; /* never added here: the claim was refused half-way */
 	s->lane->socket_cnt--;
 	s->lane = NULL;
+	w->stamp_cnt -= w->source[sock].stamp;
+	w->source[sock].stamp = false;
 	return 0;
 }
 
@@ -189,10 +200,7 @@ static int carry_out(struct worker *w, struct worker_order *o)
 	case WORKER_LANE_ADD: return lane_add(w, o->lane);
 	case WORKER_LANE_REMOVE: return lane_remove(w, o->lane);
 	case WORKER_SOCKET_ADD: return socket_add(w, o);
-	case WORKER_SOCKET_SOURCE:
-		w->source[o->sock] = o->source;
-		forget_flows(w, o->sock);
-		return 0;
+	case WORKER_SOCKET_SOURCE: set_source(w, o->sock, &o->source); return 0;
 	case WORKER_SOCKET_FLUSH: return flush(w, o);
 	case WORKER_SOCKET_REMOVE: return socket_remove(w, o->sock);
 	case WORKER_KEY_INSERT:

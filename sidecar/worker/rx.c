@@ -32,6 +32,7 @@ struct rx_burst {
 	uint32_t put_cnt;
 	struct worker_socket *touched[DEVICE_BURST];
 	uint32_t touched_cnt;
+	uint64_t stamp_ns; /* CLOCK_REALTIME; 0 if no socket wants it */
 };
 
 static void count_verdict(struct worker *w, enum packet_verdict v)
@@ -139,6 +140,23 @@ static void write_desc(struct worker_socket *s, struct udplane_rx_desc d)
 	foreign_store64(s->desc, off + 8, word[1]);
 }
 
+/* Notes time and drops in front of the Ethernet header. Returns UDPLANE_RX_STAMPED; or 0 if the
+ * socket has not asked, or the device has left no room. */
+static uint16_t stamp(struct worker *w, struct rx_burst *b, const struct worker_socket *s,
+		      uint32_t i)
+{
+	const struct device_frame *f = &b->frame[i];
+	struct udplane_rx_front front = {.time_ns = b->stamp_ns};
+
+	if (!w->source[b->sock[i]].stamp || f->off < sizeof(front))
+		return 0;
+	front.drops = s->counter[UDPLANE_SOCKET_RX_DROP_RING_FULL] +
+		      s->counter[UDPLANE_SOCKET_RX_DROP_QUOTA];
+	memcpy(w->opt.frames + (size_t)f->frame * w->opt.frame_size + f->off - sizeof(front),
+	       &front, sizeof(front));
+	return UDPLANE_RX_STAMPED;
+}
+
 /* Writes the descriptor. publish() makes it visible. */
 static void stage(struct worker *w, struct rx_burst *b, struct worker_socket *s, uint32_t i)
 {
@@ -161,6 +179,8 @@ static void stage(struct worker *w, struct rx_burst *b, struct worker_socket *s,
 			w->served[w->served_cnt++] = b->sock[i];
 		}
 	}
+	if (__builtin_expect(b->stamp_ns != 0, 0))
+		d.flags |= stamp(w, b, s, i);
 	write_desc(s, d);
 	w->owner[frame] = (uint16_t)(s->lane->id + 1);
 	s->lane->held++;
@@ -348,6 +368,7 @@ uint32_t worker_rx(struct worker *w)
 	b.put_cnt = 0;
 	b.pass_cnt = 0;
 	b.touched_cnt = 0;
+	b.stamp_ns = __builtin_expect(w->stamp_cnt != 0, 0) ? clock_real_ns() : 0;
 	udplane_count(&w->counter[UDPLANE_WORKER_RX_FRAMES], n);
 	for (uint32_t i = 0; i < n && i < 4; i++)
 		__builtin_prefetch(w->opt.frames + (size_t)b.frame[i].frame * w->opt.frame_size +

@@ -60,11 +60,12 @@ struct worker_socket_info {
 	struct udplane_socket_counters *counters;
 };
 
-/* The source of what a socket sends. */
+/* The source of what a socket sends; and whether what it receives is stamped. */
 struct worker_source {
 	struct udplane_addr addr; /* family 0: bound to the wildcard; the port counts */
 	bool slow;		  /* everything that it sends takes the kernel path */
 	bool no_df;		  /* IPv4: routers may fragment what it sends */
+	bool stamp;		  /* fill in struct udplane_rx_front */
 };
 
 enum worker_op {

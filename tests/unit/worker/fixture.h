@@ -32,7 +32,8 @@ struct FakeDevice {
 	bool tx_full = false;
 	bool resume = false; // the kernel had taken over while the worker was stopped
 	uint64_t left_to_kernel = 0;
-	uint32_t meddle = 0; // atomic: so many times something comes after it
+	uint16_t headroom = 0; // in front of what comes
+	uint32_t meddle = 0;   // atomic: so many times something comes after it
 };
 inline FakeDevice *fake; // device_queue carries no user pointer; one device a test
 
@@ -249,12 +250,12 @@ class WorkerTest : public ::testing::Test
 			return false;
 		uint32_t frame = fake->free_frames.back();
 		fake->free_frames.pop_back();
-		uint8_t *p = fake->frames.data() + (size_t)frame * kFrameSize;
+		uint8_t *p = fake->frames.data() + (size_t)frame * kFrameSize + fake->headroom;
 		uint32_t len = (uint32_t)wire.size();
 		memcpy(p, wire.data(), len);
 		if (spoil)
 			spoil(p, &len);
-		fake->rx.push_back({frame, 0, (uint16_t)len, 0});
+		fake->rx.push_back({frame, fake->headroom, (uint16_t)len, 0});
 		uint64_t one = 1;
 		(void)!write(fake->event, &one, 8);
 		return true;

@@ -157,6 +157,58 @@ TEST_F(WorkerTest, SendsWithoutDfWhereTheSocketSaysSo)
 	EXPECT_NE(memcmp(&fake->sent[1][18], &fake->sent[2][18], 2), 0);
 }
 
+// SO_TIMESTAMP and SO_RXQ_OVFL: only for the socket that asks, and where the device leaves room.
+TEST_F(WorkerTest, StampsWhatASocketAsksToBeStamped)
+{
+	Client *c = Attach(2, 5060), *other = Attach(3, 5061);
+	udplane_rx_desc d;
+	worker_order o{};
+	auto stamped = [&](Client *from, udplane_rx_front *front) {
+		EXPECT_EQ(Receive(from, &d), "x");
+		memcpy(front,
+		       fake->frames.data() + (size_t)d.frame * kFrameSize + d.offset - 42 - 16,
+		       sizeof(*front));
+		from->Return(d.frame);
+		return (d.flags & UDPLANE_RX_STAMPED) != 0;
+	};
+	udplane_rx_front front;
+
+	fake->headroom = 64;
+	o.op = WORKER_SOCKET_SOURCE;
+	o.sock = 2;
+	o.source.addr.port_be = htons(5060);
+	ASSERT_TRUE(Inject(5060, "x"));
+	EXPECT_FALSE(stamped(c, &front));
+	o.source.stamp = true;
+	ASSERT_EQ(worker_call(w_, &o), 0);
+	for (uint32_t i = 0; i < kRing + 10; i++)
+		ASSERT_TRUE(Inject(5060, "x"));
+	ASSERT_TRUE(Settled());
+	for (uint32_t i = 0; i < kRing; i++) {
+		ASSERT_TRUE(stamped(c, &front));
+		EXPECT_EQ(front.drops, 0u) << "they came before";
+	}
+	uint64_t before = clock_real_ns();
+	ASSERT_TRUE(Inject(5060, "x"));
+	ASSERT_TRUE(stamped(c, &front));
+	EXPECT_GE(front.time_ns, before);
+	EXPECT_LE(front.time_ns, clock_real_ns());
+	EXPECT_EQ(front.drops, 10u);
+	ASSERT_TRUE(Inject(5061, "x"));
+	EXPECT_FALSE(stamped(other, &front)) << "it has not asked";
+	ASSERT_TRUE(Settled());
+	fake->headroom = 0;
+	ASSERT_TRUE(Inject(5060, "x"));
+	EXPECT_EQ(Receive(c, &d), "x");
+	EXPECT_EQ(d.flags & UDPLANE_RX_STAMPED, 0) << "no room";
+	c->Return(d.frame);
+	fake->headroom = 64;
+	o.source.stamp = false;
+	ASSERT_EQ(worker_call(w_, &o), 0);
+	ASSERT_TRUE(Inject(5060, "x"));
+	EXPECT_FALSE(stamped(c, &front));
+}
+
 class PassingTest : public WorkerTest
 {
       protected:
