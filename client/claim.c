@@ -3,6 +3,7 @@
 #include "client/claim.h"
 #include "client/attach.h"
 #include "client/base.h"
+#include "client/cmsg.h"
 #include "client/context.h"
 #include "client/control.h"
 #include "client/dest.h"
@@ -185,6 +186,7 @@ static bool claim_install(struct sock *s, struct attach *a, const struct udplane
 		s->rx.wake_fd = wake_fd;
 		s->rx.tokens = 0;
 		s->rx.switched = false;
+		cmsg_read_options(s);
 		s->tx.id = c->sock;
 		s->tx.zone = (const void *)(a->stats_zone.addr + a->stats->socket_off +
 					    (size_t)c->sock * a->stats->socket_len);
@@ -210,6 +212,7 @@ static bool claim_install(struct sock *s, struct attach *a, const struct udplane
 
 void claim_drop_rings(struct sock *s, bool save)
 {
+	cmsg_keep_drops(s);
 	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++)
 		rx_drain(s, i, save);
 	free(s->rx.rxq);

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Socket options. The kernel always gets them; this file decides what happens to the fast path.
- * If the option is known to be harmless, or has no effect with the value given, it stays. If it
- * changes who may receive or send, udplaned verifies the socket again. With any other option,
- * known or not, the socket takes the kernel path for good, where the option works. */
+ * If the option is known to be harmless, or has no effect with the value given, or asks for
+ * control messages that cmsg.c writes, it stays. If it changes who may receive or send, or what
+ * udplaned notes of a datagram, udplaned verifies the socket again. With any other option, known or
+ * not, the socket takes the kernel path for good, where the option works. The table for users is
+ * docs/options.md. */
 #include "client/option.h"
 #include "client/base.h"
 #include "client/claim.h"
+#include "client/cmsg.h"
 #include "client/context.h"
 #include "client/life.h"
 #include "client/lock.h"
@@ -17,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/in6.h>
+#include <linux/net_tstamp.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +36,12 @@
 #ifndef IP_LOCAL_PORT_RANGE
 #define IP_LOCAL_PORT_RANGE 51
 #endif
+#ifndef IPV6_RECVORIGDSTADDR
+#define IPV6_RECVORIGDSTADDR 74
+#endif
+#ifndef IPV6_RECVFRAGSIZE
+#define IPV6_RECVFRAGSIZE 77
+#endif
 #ifndef UDP_CORK
 #define UDP_CORK	 1
 #define UDP_ENCAP	 100
@@ -46,7 +56,14 @@ enum effect {
 	OPTION_VALUE,  /* harmless with the one value in the table */
 	OPTION_VERIFY, /* udplaned must verify the socket again */
 	OPTION_FILTER, /* kernel path, with reason FILTER */
+	OPTION_CMSG,   /* asks for control messages that cmsg.c writes */
+	/* so does this one, of what udplaned notes of a datagram; with 0, the value in the table,
+	 * or OPTION_ANY */
+	OPTION_STAMP,
 };
+
+#define OPTION_ANY INT32_MAX
+#define RX_STAMPS  (SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE)
 
 struct option {
 	int level, name;
@@ -74,6 +91,14 @@ struct option {
 #define FILTER(level, name)                          \
 	{                                            \
 		level, name, OPTION_FILTER, 0, #name \
+	}
+#define CMSG(level, name)                          \
+	{                                          \
+		level, name, OPTION_CMSG, 0, #name \
+	}
+#define STAMP(level, name, value)                       \
+	{                                               \
+		level, name, OPTION_STAMP, value, #name \
 	}
 
 static const struct option options[] = {
@@ -136,6 +161,42 @@ static const struct option options[] = {
 	KEEP(SOL_SOCKET, SO_ZEROCOPY), /* MSG_ZEROCOPY takes the kernel path */
 	KEEP(SOL_SOCKET, SO_DETACH_FILTER),
 	KEEP(SOL_SOCKET, SO_LOCK_FILTER),
+	KEEP(SOL_SOCKET, SO_PASSCRED),
+	KEEP(SOL_SOCKET, SO_PASSSEC),
+	KEEP(IPPROTO_IP, IP_MINTTL),
+	KEEP(IPPROTO_IPV6, IPV6_MINHOPCOUNT),
+	/* about headers that a datagram of the fast path does not have, and local sends that are
+	 * too long, which are the kernel's */
+	KEEP(IPPROTO_IP, IP_RECVOPTS),
+	KEEP(IPPROTO_IP, IP_RETOPTS),
+	KEEP(IPPROTO_IP, IP_RECVFRAGSIZE),
+	KEEP(IPPROTO_IPV6, IPV6_RECVFRAGSIZE),
+	KEEP(IPPROTO_IPV6, IPV6_RECVRTHDR),
+	KEEP(IPPROTO_IPV6, IPV6_RECVHOPOPTS),
+	KEEP(IPPROTO_IPV6, IPV6_RECVDSTOPTS),
+	KEEP(IPPROTO_IPV6, IPV6_2292RTHDR),
+	KEEP(IPPROTO_IPV6, IPV6_2292HOPOPTS),
+	KEEP(IPPROTO_IPV6, IPV6_2292DSTOPTS),
+	KEEP(IPPROTO_IPV6, IPV6_RECVPATHMTU),
+	/* control messages: see cmsg.h */
+	CMSG(IPPROTO_IP, IP_PKTINFO),
+	CMSG(IPPROTO_IP, IP_RECVTTL),
+	CMSG(IPPROTO_IP, IP_RECVTOS),
+	CMSG(IPPROTO_IP, IP_RECVORIGDSTADDR),
+	CMSG(IPPROTO_IPV6, IPV6_RECVPKTINFO),
+	CMSG(IPPROTO_IPV6, IPV6_RECVHOPLIMIT),
+	CMSG(IPPROTO_IPV6, IPV6_RECVTCLASS),
+	CMSG(IPPROTO_IPV6, IPV6_FLOWINFO),
+	CMSG(IPPROTO_IPV6, IPV6_2292PKTINFO),
+	CMSG(IPPROTO_IPV6, IPV6_2292HOPLIMIT),
+	CMSG(IPPROTO_IPV6, IPV6_RECVORIGDSTADDR),
+	STAMP(SOL_SOCKET, SO_RXQ_OVFL, OPTION_ANY),
+	STAMP(SOL_SOCKET, SO_TIMESTAMP_OLD, OPTION_ANY),
+	STAMP(SOL_SOCKET, SO_TIMESTAMP_NEW, OPTION_ANY),
+	STAMP(SOL_SOCKET, SO_TIMESTAMPNS_OLD, OPTION_ANY),
+	STAMP(SOL_SOCKET, SO_TIMESTAMPNS_NEW, OPTION_ANY),
+	STAMP(SOL_SOCKET, SO_TIMESTAMPING_OLD, RX_STAMPS),
+	STAMP(SOL_SOCKET, SO_TIMESTAMPING_NEW, RX_STAMPS),
 	/* they matter when the kernel binds */
 	KEEP(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT),
 	KEEP(IPPROTO_IP, IP_LOCAL_PORT_RANGE),
@@ -155,41 +216,16 @@ static const struct option options[] = {
 	VALUE(IPPROTO_IPV6, IPV6_TCLASS, -1),
 	VALUE(SOL_SOCKET, SO_PEEK_OFF, -1),
 	OFF(IPPROTO_IP, IP_TOS),
-	OFF(IPPROTO_IP, IP_PKTINFO),
-	OFF(IPPROTO_IP, IP_RECVTOS),
-	OFF(IPPROTO_IP, IP_RECVTTL),
-	OFF(IPPROTO_IP, IP_RECVOPTS),
-	OFF(IPPROTO_IP, IP_RETOPTS),
-	OFF(IPPROTO_IP, IP_RECVORIGDSTADDR),
-	OFF(IPPROTO_IP, IP_RECVFRAGSIZE),
 	OFF(IPPROTO_IP, IP_CHECKSUM),
-	OFF(IPPROTO_IP, IP_MINTTL),
 	OFF(IPPROTO_IP, IP_TRANSPARENT),
 	OFF(IPPROTO_IP, IP_UNICAST_IF),
-	OFF(IPPROTO_IPV6, IPV6_RECVPKTINFO),
-	OFF(IPPROTO_IPV6, IPV6_RECVHOPLIMIT),
-	OFF(IPPROTO_IPV6, IPV6_RECVTCLASS),
-	OFF(IPPROTO_IPV6, IPV6_RECVPATHMTU),
-	OFF(IPPROTO_IPV6, IPV6_RECVRTHDR),
-	OFF(IPPROTO_IPV6, IPV6_RECVHOPOPTS),
-	OFF(IPPROTO_IPV6, IPV6_RECVDSTOPTS),
 	OFF(IPPROTO_IPV6, IPV6_DONTFRAG),
-	OFF(IPPROTO_IPV6, IPV6_MINHOPCOUNT),
 	OFF(IPPROTO_IPV6, IPV6_TRANSPARENT),
 	OFF(IPPROTO_IPV6, IPV6_UNICAST_IF),
 	OFF(SOL_SOCKET, SO_DONTROUTE),
 	OFF(SOL_SOCKET, SO_PRIORITY),
 	OFF(SOL_SOCKET, SO_MARK),
 	OFF(SOL_SOCKET, SO_NO_CHECK),
-	OFF(SOL_SOCKET, SO_PASSCRED),
-	OFF(SOL_SOCKET, SO_PASSSEC),
-	OFF(SOL_SOCKET, SO_RXQ_OVFL),
-	OFF(SOL_SOCKET, SO_TIMESTAMP_OLD),
-	OFF(SOL_SOCKET, SO_TIMESTAMP_NEW),
-	OFF(SOL_SOCKET, SO_TIMESTAMPNS_OLD),
-	OFF(SOL_SOCKET, SO_TIMESTAMPNS_NEW),
-	OFF(SOL_SOCKET, SO_TIMESTAMPING_OLD),
-	OFF(SOL_SOCKET, SO_TIMESTAMPING_NEW),
 	OFF(IPPROTO_UDP, UDP_CORK),
 	OFF(IPPROTO_UDP, UDP_SEGMENT),
 	OFF(IPPROTO_UDP, UDP_GRO),
@@ -273,9 +309,12 @@ static int option_now(const struct sock *s, const struct option *o)
 	int v = 0;
 	socklen_t len = sizeof(v);
 
-	if (o->effect != OPTION_VALUE || getsockopt(s->kfd, o->level, o->name, &v, &len))
+	if (o->effect != OPTION_VALUE && !(o->effect == OPTION_STAMP && o->value != OPTION_ANY))
 		return INT32_MIN;
-	return v;
+	if (getsockopt(s->kfd, o->level, o->name, &v, &len))
+		return INT32_MIN;
+	/* with either value, cmsg.c reads it again */
+	return o->effect == OPTION_STAMP && v == o->value ? 0 : v;
 }
 
 int *options_read(const struct sock *s)
@@ -335,6 +374,13 @@ static bool fills_error_queue(int level, int name)
 	return false;
 }
 
+static bool option_stamps(const struct option *o, const void *value, socklen_t len)
+{
+	int v = option_value(value, len);
+
+	return o->effect == OPTION_STAMP && (o->value == OPTION_ANY || !v || v == o->value);
+}
+
 void option_was_set(struct sock *s, int level, int name, const void *value, socklen_t len)
 {
 	const struct option *o = option_find(level, name);
@@ -357,7 +403,11 @@ void option_was_set(struct sock *s, int level, int name, const void *value, sock
 	if (o && (o->effect == OPTION_KEEP ||
 		  (o->effect == OPTION_VALUE && option_value(value, len) == o->value)))
 		return;
-	if (!o || o->effect != OPTION_VERIFY) {
+	if (o && (o->effect == OPTION_CMSG || o->effect == OPTION_STAMP))
+		cmsg_read_options(s);
+	if (o && o->effect == OPTION_CMSG)
+		return;
+	if (!o || (o->effect != OPTION_VERIFY && !option_stamps(o, value, len))) {
 		option_to_kernel(s,
 				 o && o->effect == OPTION_FILTER ? UDPLANE_REASON_FILTER
 								 : UDPLANE_REASON_OPTION,

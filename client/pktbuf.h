@@ -3,6 +3,7 @@
 #ifndef UDPLANE_CLIENT_PKTBUF_H
 #define UDPLANE_CLIENT_PKTBUF_H
 
+#include "client/cmsg.h"
 #include "client/public.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,6 +21,9 @@ struct pktbuf {
 	bool small; /* not of the pool */
 	/* it came with UDPLANE_RX_SWITCHED: the kernel socket is to be emptied before */
 	bool switched;
+	/* bytes behind the payload: the control messages that the kernel gave with it */
+	uint32_t control_len;
+	struct cmsg_info info; /* if the kernel did not receive it: what ours are made of */
 	uint8_t data[] __attribute__((aligned(64)));
 };
 

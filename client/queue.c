@@ -17,7 +17,9 @@
 struct record {
 	struct udplane_addr peer;
 	uint32_t len;
-	uint32_t off; /* of the payload, from the queue's start */
+	uint32_t off;	      /* of the payload, from the queue's start */
+	uint32_t control_len; /* behind it, as in struct pktbuf */
+	struct cmsg_info info;
 };
 
 /* In memory that forked processes have in common. */
@@ -57,12 +59,14 @@ struct pktbuf *queue_get(struct sock *s, bool peek)
 	uint32_t head;
 
 	while ((r = queue_head(s->rx.queue, &head)) != NULL) {
-		b = pktbuf_small(r->len);
+		b = pktbuf_small(r->len + r->control_len);
 		if (!b)
 			return NULL;
 		b->len = r->len;
 		b->peer = r->peer;
-		memcpy(b->data, (const uint8_t *)s->rx.queue + r->off, r->len);
+		b->control_len = r->control_len;
+		b->info = r->info;
+		memcpy(b->data, (const uint8_t *)s->rx.queue + r->off, r->len + r->control_len);
 		if (peek || queue_take(s, head))
 			return b;
 		pktbuf_put(b);
@@ -114,7 +118,7 @@ static struct shared_queue *queue_alloc(const struct pktbuf *list)
 
 	for (const struct pktbuf *b = list; b; b = b->next) {
 		cnt++;
-		bytes += b->len;
+		bytes += b->len + b->control_len;
 	}
 	size = sizeof(*q) + cnt * sizeof(struct record) + bytes;
 	if (size > UINT32_MAX)
@@ -142,10 +146,13 @@ void saved_to_queue(struct sock *s)
 	}
 	to = (uint8_t *)&q->record[q->cnt];
 	for (uint32_t i = 0; (b = s->rx.saved) != NULL; i++) {
-		q->record[i] = (struct record){
-			.peer = b->peer, .len = b->len, .off = (uint32_t)(to - (uint8_t *)q)};
-		memcpy(to, b->data, b->len);
-		to += b->len;
+		q->record[i] = (struct record){.peer = b->peer,
+					       .len = b->len,
+					       .off = (uint32_t)(to - (uint8_t *)q),
+					       .control_len = b->control_len,
+					       .info = b->info};
+		memcpy(to, b->data, b->len + b->control_len);
+		to += b->len + b->control_len;
 		s->rx.saved = b->next;
 		pktbuf_put(b);
 	}

@@ -6,6 +6,7 @@
 #include "client/recv.h"
 #include "client/attach.h"
 #include "client/base.h"
+#include "client/cmsg.h"
 #include "client/context.h"
 #include "client/detach.h"
 #include "client/life.h"
@@ -110,6 +111,16 @@ static inline void rx_deliver(const struct sock *s, struct mmsghdr *m, int flags
 	}
 }
 
+static void rx_deliver_buf(const struct sock *s, struct mmsghdr *m, int flags,
+			   const struct pktbuf *b)
+{
+	size_t room = m->msg_hdr.msg_controllen;
+
+	rx_deliver(s, m, flags, b->data, b->len, &b->peer);
+	if (unlikely(rx_wants(s)))
+		cmsg_of_buf(s, b, &m->msg_hdr, room);
+}
+
 /* Takes one saved datagram. Returns 1; or 0 if the kernel socket must be emptied first. */
 static uint32_t rx_saved(struct sock *s, struct rx_sink *k, bool emptied)
 {
@@ -119,7 +130,7 @@ static uint32_t rx_saved(struct sock *s, struct rx_sink *k, bool emptied)
 		return 0;
 	b->switched = false;
 	if (k->vec)
-		rx_deliver(s, &k->vec[k->done], k->flags, b->data, b->len, &b->peer);
+		rx_deliver_buf(s, &k->vec[k->done], k->flags, b);
 	if (k->flags & MSG_PEEK)
 		return 1;
 	s->rx.saved = b->next;
@@ -140,7 +151,8 @@ static uint32_t rx_queue(struct sock *s, struct rx_sink *k)
 	if (!b)
 		return 0;
 	if (k->vec) {
-		rx_deliver(s, &k->vec[k->done], k->flags, b->data, b->len, &b->peer);
+		cmsg_read_options(s); /* other processes may have changed them */
+		rx_deliver_buf(s, &k->vec[k->done], k->flags, b);
 		pktbuf_put(b);
 	} else {
 		rx_saved_pkt(b, &k->pkts[k->done]);
@@ -153,15 +165,19 @@ static inline void rx_one(struct sock *s, struct rxq *q, const struct udplane_rx
 {
 	struct udplane_addr peer;
 	struct mmsghdr *m;
+	size_t room;
 
 	if (!k->vec) {
 		rx_ring_pkt(s->att, (uint32_t)(q - s->rx.rxq), d, &k->pkts[at]);
 		return;
 	}
 	m = &k->vec[at];
+	room = m->msg_hdr.msg_controllen;
 	if (m->msg_hdr.msg_name)
 		rx_source(s->att, d, &peer);
 	rx_deliver(s, m, k->flags, rx_payload(s->att, d), d->len, &peer);
+	if (unlikely(rx_wants(s)))
+		cmsg_of_ring(s, q, d, &m->msg_hdr, room);
 	if (likely(!(k->flags & MSG_PEEK)))
 		rx_back(s, q, d->frame);
 }

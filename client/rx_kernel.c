@@ -4,6 +4,7 @@
 #include "client/rx_kernel.h"
 #include "client/attach.h"
 #include "client/base.h"
+#include "client/cmsg.h"
 #include "client/sock.h"
 #include <sys/socket.h>
 #include <udplane/abi.h>
@@ -52,6 +53,8 @@ static void rx_wake_workers(struct sock *s, uint32_t cnt)
 void rx_kernel_looked(struct sock *s, int cnt, uint32_t asked, int flags)
 {
 	s->rx.kernel_hot = cnt > 0;
+	if (unlikely(rx_wants(s) & CMSG_WANT_DROPS))
+		cmsg_read_drops(s);
 	s->rx.ring_run = 0;
 	if (cnt > 0 && (flags & MSG_PEEK)) {
 		s->rx.peeked = PEEKED_KERNEL;

@@ -4,6 +4,7 @@
 #include "client/rxq.h"
 #include "client/attach.h"
 #include "client/base.h"
+#include "client/cmsg.h"
 #include "client/lock.h"
 #include "client/pktbuf.h"
 #include "client/public.h"
@@ -65,7 +66,7 @@ void rx_source(const struct attach *a, const struct udplane_rx_desc *d, struct u
 		peer->scope_id = (uint32_t)a->stats->ifindex;
 }
 
-static void rx_save(struct sock *s, const struct udplane_rx_desc *d)
+static void rx_save(struct sock *s, const struct rxq *q, const struct udplane_rx_desc *d)
 {
 	struct pktbuf *b = pktbuf_small(d->len);
 
@@ -74,6 +75,7 @@ static void rx_save(struct sock *s, const struct udplane_rx_desc *d)
 	b->len = d->len;
 	b->switched = d->flags & UDPLANE_RX_SWITCHED;
 	rx_source(s->att, d, &b->peer);
+	cmsg_info_of(s, q, d, &b->info);
 	memcpy(b->data, rx_payload(s->att, d), d->len);
 	*s->rx.saved_end = b;
 	s->rx.saved_end = &b->next;
@@ -90,7 +92,7 @@ void rx_drain(struct sock *s, uint32_t lane, bool save)
 		bool good = rx_load(s, q, i, &d);
 
 		if (good && save)
-			rx_save(s, &d);
+			rx_save(s, q, &d);
 		if (q->back_cnt < RX_BACK || rx_flush_back(s->att, q, lane))
 			rx_back(s, q, d.frame);
 	}

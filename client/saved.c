@@ -14,6 +14,9 @@
 #include <udplane/abi.h>
 #include <unistd.h>
 
+/* Room for all control messages of a datagram but IPv6 options, which may be longer. */
+#define CONTROL_MAX 1024
+
 /* Returns the place in s->rx.saved of what is in the kernel socket, if that is older than
  * something that the library holds; else NULL. */
 static struct pktbuf **saved_place_of_kernel(struct sock *s)
@@ -42,8 +45,13 @@ static struct pktbuf *saved_take_kernel_one(struct sock *s, struct pktbuf *room)
 {
 	struct sockaddr_storage name = {0};
 	struct iovec iov = {.iov_base = room->data, .iov_len = PKTBUF_SIZE};
-	struct msghdr h = {
-		.msg_name = &name, .msg_namelen = sizeof(name), .msg_iov = &iov, .msg_iovlen = 1};
+	char control[CONTROL_MAX] __attribute__((aligned(8)));
+	struct msghdr h = {.msg_name = &name,
+			   .msg_namelen = sizeof(name),
+			   .msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = control,
+			   .msg_controllen = sizeof(control)};
 	struct pktbuf *b;
 	ssize_t n = raw_recvmsg(s->kfd, &h, MSG_DONTWAIT);
 
@@ -51,12 +59,14 @@ static struct pktbuf *saved_take_kernel_one(struct sock *s, struct pktbuf *room)
 		s->rx.error = -errno; /* the error came before the datagrams */
 		n = raw_recvmsg(s->kfd, &h, MSG_DONTWAIT);
 	}
-	b = n < 0 ? NULL : pktbuf_small((uint32_t)n);
+	b = n < 0 ? NULL : pktbuf_small((uint32_t)n + (uint32_t)h.msg_controllen);
 	if (!b)
 		return NULL;
 	b->len = (uint32_t)n;
 	udplane_addr_from_sockaddr(&b->peer, &name, sizeof(name));
 	memcpy(b->data, room->data, (size_t)n);
+	b->control_len = (uint32_t)h.msg_controllen;
+	memcpy(b->data + n, control, h.msg_controllen);
 	__atomic_fetch_add(&s->rx.kernel_rx, 1, __ATOMIC_RELAXED);
 	return b;
 }

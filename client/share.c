@@ -12,6 +12,7 @@
  */
 #include "client/share.h"
 #include "client/claim.h"
+#include "client/cmsg.h"
 #include "client/context.h"
 #include "client/holders.h"
 #include "client/lock.h"
@@ -137,6 +138,7 @@ static bool share_catch_up(struct sock *s)
 
 	sock_read_flags(s);
 	sock_read_names(s);
+	cmsg_read_options(s);
 	if (!changed)
 		return true;
 	snprintf(text, sizeof(text), "%s was set by another process", changed);

@@ -70,6 +70,8 @@ struct sock_rx {
 	/* enum peeked: the source of the next datagram, which the application has already seen */
 	uint8_t peeked;
 	uint8_t yield; /* spin with sched_yield */
+	/* atomic: CMSG_WANT_*, by what the kernel socket's options are; 0 for most sockets */
+	uint32_t wants;
 	uint32_t waits;
 	uint32_t rxq_cnt, rxq_next;
 	struct rxq *rxq;
@@ -95,6 +97,9 @@ struct sock_rx {
 	struct sock_shim shim;
 	uint64_t fast_rx;
 	uint64_t kernel_rx; /* atomic */
+	/* for SO_RXQ_OVFL: drops of the kernel socket at the last look at it, and ours in claims
+	 * that have ended */
+	uint32_t kernel_drops, past_drops;
 };
 
 /* What sending needs: under tx.lock. */
@@ -193,6 +198,11 @@ static inline uint64_t sock_count_engages(struct sock *s, uint32_t cnt)
 /* returns true if ep is still the epoll instance of kfd */
 bool sock_fd_is(const struct sock *s);
 bool sock_kernel_is(const struct sock *s); /* returns true if kfd is still the socket */
+
+static inline uint32_t rx_wants(const struct sock *s)
+{
+	return __atomic_load_n(&s->rx.wants, __ATOMIC_RELAXED);
+}
 
 /* Returns true if maintain() has something to do. Call it with either lock held. Cheap for
  * claimed sockets. */

@@ -227,7 +227,7 @@ def moved(app, how, peer):
     if how == "connect":
         app.connect(peer)
     elif how == "option":
-        app.option(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+        app.option(socket.IPPROTO_IP, 23, 1)  # IP_CHECKSUM, which only the kernel honours
     elif how == "shutdown":
         lib().udplane_shutdown(app.fd, socket.SHUT_WR)
     else:

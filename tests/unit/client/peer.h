@@ -38,6 +38,11 @@ bool Until(const std::function<bool()> &ok);
 
 constexpr uint32_t kFrameSize = 2048, kFrames = 512, kReturns = 512, kSocks = 64, kPayloadOff = 256;
 
+/* In the headers of what the peer delivers. */
+constexpr int kTtl = 33, kTos = 0x2e, kDstPort = 4660;
+constexpr const char *kDst4 = "10.1.2.3", *kDst6 = "fe80::1:2";
+constexpr uint64_t kStampNs = 1700000000123456789, kDrops = 5;
+
 inline uint32_t Up(size_t n)
 {
 	return static_cast<uint32_t>((n + 127) / 128 * 128);

@@ -88,6 +88,32 @@ void Peer::TakeReturns(Session *s)
 	}
 }
 
+/* The fields of IP and UDP that control messages tell, and with UDPLANE_RX_STAMPED what stands in
+ * front of them. */
+static void PutHeaders(uint8_t *frame, uint16_t flags)
+{
+	const struct udplane_rx_front front = {kStampNs, kDrops};
+	uint8_t *udp = frame + kPayloadOff - 8, *ip = udp - 20;
+
+	udp[2] = kDstPort >> 8;
+	udp[3] = kDstPort & 0xff;
+	if (flags & UDPLANE_RX_IPV6) {
+		ip = udp - 40;
+		ip[0] = 0x60 | kTos >> 4;
+		ip[1] = static_cast<uint8_t>(kTos << 4 | 1); /* and a flow label of 0x10203 */
+		ip[2] = 2;
+		ip[3] = 3;
+		ip[7] = kTtl;
+		inet_pton(AF_INET6, kDst6, ip + 24);
+	} else {
+		ip[1] = kTos;
+		ip[8] = kTtl;
+		inet_pton(AF_INET, kDst4, ip + 16);
+	}
+	if (flags & UDPLANE_RX_STAMPED)
+		memcpy(ip - 14 - sizeof(front), &front, sizeof(front));
+}
+
 bool Peer::Put(uint32_t sock, const std::string &payload, const std::string &src, uint16_t flags,
 	       uint32_t worker)
 {
@@ -126,6 +152,7 @@ bool Peer::Put(uint32_t sock, const std::string &payload, const std::string &src
 		d.src_port_be = in6->sin6_port;
 		memcpy(frame + kPayloadOff - 40, &in6->sin6_addr, 16);
 	}
+	PutHeaders(frame, d.flags);
 	memcpy(frame + kPayloadOff, payload.data(), payload.size());
 	k->shared[worker]->desc[udplane_ring_slot(r, r->idx)] = d;
 	udplane_ring_publish(r, 1);

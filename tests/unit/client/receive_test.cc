@@ -680,7 +680,7 @@ TEST_F(ReceiveTest, KeepsTheOrderWhenItMoves)
 		p->Deliver(Id(fd), "2", "10.0.0.1:1", UDPLANE_RX_SWITCHED);
 		p->Deliver(Id(fd), "3");
 		if (*how == 'o') {
-			ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof(on)),
+			ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_CHECKSUM, &on, sizeof(on)),
 				  0);
 		} else if (*how == 's') {
 			udplane_shutdown(fd, SHUT_WR);
@@ -718,7 +718,7 @@ TEST_F(ReceiveTest, KeepsTheOrderOfWhatComesWhileItMoves)
 	p->on_done = [&](struct udplane_done *) {
 		p->Put(id, "2", "10.0.0.1:1", UDPLANE_RX_SWITCHED, 0);
 	};
-	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof(on)), 0);
+	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_CHECKSUM, &on, sizeof(on)), 0);
 	p->on_done = nullptr;
 	SendKernel(fd, "3");
 	for (const char *text : {"1", "2", "3"})
@@ -734,7 +734,7 @@ TEST_F(ReceiveTest, WhatWasPeekedAtComesFirstAfterAMove)
 	SendKernel(fd, "1");
 	EXPECT_EQ(Recv(fd, MSG_PEEK), "1");
 	p->Deliver(Id(fd), "2");
-	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof(on)), 0);
+	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_CHECKSUM, &on, sizeof(on)), 0);
 	SendKernel(fd, "3");
 	for (const char *text : {"1", "2", "3"})
 		EXPECT_EQ(Recv(fd), text);

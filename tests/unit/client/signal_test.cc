@@ -110,7 +110,7 @@ TEST_F(SignalTest, OtherCallsInAHandler)
 	ASSERT_EQ(lock_take(&s->rx.lock), LOCK_TAKEN);
 	ASSERT_EQ(lock_take(&s->tx.lock), LOCK_TAKEN);
 	InHandler([&] {
-		EXPECT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)), 0);
+		EXPECT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_CHECKSUM, &one, sizeof(one)), 0);
 		EXPECT_EQ(udplane_getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &len), 0);
 		EXPECT_EQ(udplane_connect(fd, reinterpret_cast<struct sockaddr *>(&loopback_),
 					  loopback_len_),
