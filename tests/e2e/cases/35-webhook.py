@@ -79,6 +79,19 @@ def bad_annotation_denied():
 
 
 @case
+def preloaded():
+    """udplane.io/preload reaches the named container, and a name that is none is denied with those that are."""
+    def make(value):
+        return pod("preload", container("a", "/app/sink"), container("b", "/app/sink"), ports="5060", annotations={"preload": value})
+    done = try_create(make("b"))
+    assert not done.returncode, done.stderr
+    a, b = ({e["name"]: e["value"] for e in c["env"]} for c in json.loads(done.stdout)["spec"]["containers"])
+    assert b["LD_PRELOAD"] == "/run/udplane/lib/libudplane-preload.so" and "LD_PRELOAD" not in a, (a, b)
+    text = refused(make("b,c"))
+    assert 'item 2 "c": no container of this pod; allowed: *, or a comma-separated list of a, b' in text, text
+
+
+@case
 def many_admissions():
     """200 at the same time, none failing; then, four and one at a time, how long they take; the injectors' memory."""
     admissions(annotated("admitted"))
