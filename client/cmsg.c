@@ -22,7 +22,8 @@
 #define IPV4_FROM_PAYLOAD  28
 #define IPV6_FROM_PAYLOAD  48
 #define STAMPING_FLAGS	   (SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE)
-#define IPV6_ORIGDST	   74 /* IPV6_ORIGDSTADDR */
+#define UDP_GRO_NAME	   104 /* UDP_GRO */
+#define IPV6_ORIGDST	   74  /* IPV6_ORIGDSTADDR */
 #define FLOWINFO_MASK_HIGH 0x0f
 
 /* What is left of the buffer. */
@@ -181,6 +182,8 @@ void cmsg_write(struct msghdr *h, size_t room, uint32_t wants, const struct cmsg
 	struct out o = out_begin(h, room);
 
 	put_socket(&o, wants, info);
+	if (info->gro_size)
+		put(&o, IPPROTO_UDP, UDP_GRO_NAME, &info->gro_size, sizeof(info->gro_size));
 	if (wants & CMSG_WANT_PKTINFO6)
 		put_pktinfo6(&o, IPV6_PKTINFO, info);
 	if (info->family == AF_INET6)
@@ -190,7 +193,22 @@ void cmsg_write(struct msghdr *h, size_t room, uint32_t wants, const struct cmsg
 	out_end(h, &o);
 }
 
-void cmsg_copy(struct msghdr *h, size_t room, const void *from, size_t len)
+static bool is_stamp(const struct cmsghdr *cm)
+{
+	if (cm->cmsg_level != SOL_SOCKET)
+		return false;
+	switch (cm->cmsg_type) {
+	case SO_TIMESTAMP_OLD:
+	case SO_TIMESTAMP_NEW:
+	case SO_TIMESTAMPNS_OLD:
+	case SO_TIMESTAMPNS_NEW:
+	case SO_TIMESTAMPING_OLD:
+	case SO_TIMESTAMPING_NEW: return true;
+	}
+	return false;
+}
+
+void cmsg_copy(struct msghdr *h, size_t room, const void *from, size_t len, uint32_t drops)
 {
 	struct out o = out_begin(h, room);
 	const uint8_t *at = from, *end = at + len;
@@ -200,8 +218,22 @@ void cmsg_copy(struct msghdr *h, size_t room, const void *from, size_t len)
 		memcpy(&cm, at, sizeof(cm));
 		if (cm.cmsg_len < sizeof(cm) || cm.cmsg_len > (size_t)(end - at))
 			break;
+		if (drops && !is_stamp(&cm)) { /* its place, whether the kernel had any or not */
+			bool had = cm.cmsg_level == SOL_SOCKET && cm.cmsg_type == SO_RXQ_OVFL;
+			uint32_t kernels = 0;
+
+			if (had)
+				memcpy(&kernels, at + sizeof(cm), sizeof(kernels));
+			drops += kernels;
+			put(&o, SOL_SOCKET, SO_RXQ_OVFL, &drops, sizeof(drops));
+			drops = 0;
+			if (had)
+				continue;
+		}
 		put(&o, cm.cmsg_level, cm.cmsg_type, at + sizeof(cm), cm.cmsg_len - sizeof(cm));
 	}
+	if (drops)
+		put(&o, SOL_SOCKET, SO_RXQ_OVFL, &drops, sizeof(drops));
 	out_end(h, &o);
 }
 
@@ -219,6 +251,7 @@ static const struct wish wishes[] = {
 	{SOL_SOCKET, SO_TIMESTAMPNS_NEW,
 	 CMSG_WANT_STAMP | CMSG_WANT_STAMP_NS | CMSG_WANT_STAMP_NEW},
 	{SOL_SOCKET, SO_RXQ_OVFL, CMSG_WANT_DROPS},
+	{IPPROTO_UDP, UDP_GRO_NAME, CMSG_WANT_GRO},
 	{IPPROTO_IP, IP_PKTINFO, CMSG_WANT_PKTINFO},
 	{IPPROTO_IP, IP_RECVTTL, CMSG_WANT_TTL},
 	{IPPROTO_IP, IP_RECVTOS, CMSG_WANT_TOS},
@@ -284,10 +317,18 @@ static uint64_t lane_drops(const struct sock *s, uint32_t lane)
 	       __atomic_load_n(&c->counter[UDPLANE_SOCKET_RX_DROP_QUOTA], __ATOMIC_RELAXED);
 }
 
+uint32_t cmsg_our_drops(const struct sock *s)
+{
+	uint32_t drops = __atomic_load_n(&s->rx.past_drops, __ATOMIC_RELAXED);
+
+	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++)
+		drops += (uint32_t)lane_drops(s, i);
+	return drops;
+}
+
 void cmsg_keep_drops(struct sock *s)
 {
-	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++)
-		s->rx.past_drops += (uint32_t)lane_drops(s, i);
+	__atomic_store_n(&s->rx.past_drops, cmsg_our_drops(s), __ATOMIC_RELAXED);
 }
 
 /* --- datagrams --- */
@@ -350,11 +391,12 @@ void cmsg_info_of(const struct sock *s, const struct rxq *q, const struct udplan
 }
 
 void cmsg_of_ring(const struct sock *s, const struct rxq *q, const struct udplane_rx_desc *d,
-		  struct msghdr *h, size_t room)
+		  struct msghdr *h, size_t room, int gro_size)
 {
 	struct cmsg_info info;
 
 	cmsg_info_of(s, q, d, &info);
+	info.gro_size = gro_size;
 	cmsg_write(h, room, rx_wants(s), &info);
 }
 
@@ -363,5 +405,6 @@ void cmsg_of_buf(const struct sock *s, const struct pktbuf *b, struct msghdr *h,
 	if (b->info.family)
 		cmsg_write(h, room, rx_wants(s), &b->info);
 	else
-		cmsg_copy(h, room, b->data + b->len, b->control_len);
+		cmsg_copy(h, room, b->data + b->len, b->control_len,
+			  rx_wants(s) & CMSG_WANT_DROPS ? cmsg_our_drops(s) : 0);
 }

@@ -9,6 +9,7 @@
 #include "client/cmsg.h"
 #include "client/context.h"
 #include "client/detach.h"
+#include "client/gro.h"
 #include "client/life.h"
 #include "client/lock.h"
 #include "client/pktbuf.h"
@@ -55,35 +56,99 @@ static int kernel_recv(int kfd, struct mmsghdr *vec, uint32_t cnt, int flags, bo
 	return 1;
 }
 
+/* One datagram of the kernel socket, whose SO_RXQ_OVFL is to count our drops, too. */
+static int kernel_recv_counted(int kfd, struct mmsghdr *m, int flags, bool may_wait, uint32_t drops)
+{
+	uint8_t control[CMSG_ROOM] __attribute__((aligned(8)));
+	struct mmsghdr one = *m;
+	int n;
+
+	one.msg_hdr.msg_control = control;
+	one.msg_hdr.msg_controllen = sizeof(control);
+	n = kernel_recv(kfd, &one, 1, flags, may_wait);
+	if (n != 1)
+		return n;
+	m->msg_len = one.msg_len;
+	m->msg_hdr.msg_namelen = one.msg_hdr.msg_namelen;
+	m->msg_hdr.msg_flags = one.msg_hdr.msg_flags;
+	cmsg_copy(&m->msg_hdr, m->msg_hdr.msg_controllen, control, one.msg_hdr.msg_controllen,
+		  drops);
+	return 1;
+}
+
+/* As kernel_recv(), with control messages as if the kernel had dropped what the fast path has.
+ * *error: to be reported by the next call, or 0. */
+static int sock_kernel_recv(const struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags,
+			    bool may_wait, uint32_t drops, int *error)
+{
+	uint32_t i = 0;
+	int n = 0;
+
+	*error = 0;
+	if (likely(!drops) || (flags & MSG_ERRQUEUE))
+		return kernel_recv(s->kfd, vec, cnt, flags, may_wait);
+	while (i < cnt && (n = kernel_recv_counted(s->kfd, &vec[i], flags, may_wait, drops)) == 1) {
+		i++;
+		if (flags & MSG_WAITFORONE)
+			flags |= MSG_DONTWAIT;
+	}
+	if (!i)
+		return n;
+	if (n < 0 && n != -EAGAIN && n != -EINTR)
+		*error = n;
+	return (int)i;
+}
+
+/* Returns 0 unless SO_RXQ_OVFL is set. */
+static uint32_t rx_drops(const struct sock *s)
+{
+	return unlikely(rx_wants(s) & CMSG_WANT_DROPS) ? cmsg_our_drops(s) : 0;
+}
+
 /* Receives from the kernel socket without waiting. Returns how many, or -errno. */
 static int rx_kernel(struct sock *s, struct rx_sink *k)
 {
 	struct mmsghdr *vec = k->vec + k->done;
 	uint32_t cnt = k->cnt - k->done;
-	int flags = k->flags, n;
+	int flags = k->flags, n, error;
 
 	if (!k->vec)
 		return rx_kernel_pkts(s, k->pkts + k->done, cnt);
 	flags = (flags & ~MSG_WAITFORONE) | MSG_DONTWAIT;
-	n = kernel_recv(s->kfd, vec, cnt, flags, false);
+	n = sock_kernel_recv(s, vec, cnt, flags, false, rx_drops(s), &error);
+	if (unlikely(error))
+		s->rx.error = error;
 	rx_kernel_looked(s, n, cnt, flags);
 	return n;
 }
 
 /* --- delivery --- */
 
-static size_t msg_scatter(const struct msghdr *h, const uint8_t *data, size_t len)
+/* Writes data from byte `at` of the buffers on. Returns how many bytes fitted. */
+static size_t msg_scatter(const struct msghdr *h, size_t at, const uint8_t *data, size_t len)
 {
 	size_t done = 0;
 
 	for (size_t i = 0; i < h->msg_iovlen && done < len; i++) {
-		size_t n = h->msg_iov[i].iov_len < len - done ? h->msg_iov[i].iov_len : len - done;
+		size_t room = h->msg_iov[i].iov_len, skip = at < room ? at : room, n;
 
+		at -= skip;
+		room -= skip;
+		n = room < len - done ? room : len - done;
 		if (n)
-			memcpy(h->msg_iov[i].iov_base, data + done, n);
+			memcpy((uint8_t *)h->msg_iov[i].iov_base + skip, data + done, n);
 		done += n;
 	}
 	return done;
+}
+
+static inline void rx_name(const struct sock *s, struct msghdr *h, const struct udplane_addr *peer)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = udplane_addr_to_sockaddr(peer, s->domain, &ss);
+
+	memcpy(h->msg_name, &ss, h->msg_namelen < len ? h->msg_namelen : len);
+	h->msg_namelen = len;
 }
 
 static inline void rx_deliver(const struct sock *s, struct mmsghdr *m, int flags,
@@ -97,18 +162,13 @@ static inline void rx_deliver(const struct sock *s, struct mmsghdr *m, int flags
 		if (likely(n)) /* the buffer may be NULL */
 			memcpy(h->msg_iov->iov_base, data, n);
 	} else {
-		n = msg_scatter(h, data, len);
+		n = msg_scatter(h, 0, data, len);
 	}
 	m->msg_len = flags & MSG_TRUNC ? len : (uint32_t)n;
 	h->msg_flags = (n < len ? MSG_TRUNC : 0) | (flags & MSG_CMSG_CLOEXEC);
 	h->msg_controllen = 0;
-	if (h->msg_name) {
-		struct sockaddr_storage ss;
-		socklen_t name_len = udplane_addr_to_sockaddr(peer, s->domain, &ss);
-
-		memcpy(h->msg_name, &ss, h->msg_namelen < name_len ? h->msg_namelen : name_len);
-		h->msg_namelen = name_len;
-	}
+	if (h->msg_name)
+		rx_name(s, h, peer);
 }
 
 static void rx_deliver_buf(const struct sock *s, struct mmsghdr *m, int flags,
@@ -177,9 +237,73 @@ static inline void rx_one(struct sock *s, struct rxq *q, const struct udplane_rx
 		rx_source(s->att, d, &peer);
 	rx_deliver(s, m, k->flags, rx_payload(s->att, d), d->len, &peer);
 	if (unlikely(rx_wants(s)))
-		cmsg_of_ring(s, q, d, &m->msg_hdr, room);
+		cmsg_of_ring(s, q, d, &m->msg_hdr, room, 0);
 	if (likely(!(k->flags & MSG_PEEK)))
 		rx_back(s, q, d->frame);
+}
+
+/* Delivers `run` datagrams, from entry i on, as one. gro_run() has checked that they fit. */
+static void rx_joined(struct sock *s, struct rxq *q, uint32_t i, uint32_t run,
+		      const struct rx_sink *k, struct mmsghdr *m)
+{
+	struct msghdr *h = &m->msg_hdr;
+	size_t room = h->msg_controllen, done = 0;
+	struct udplane_rx_desc d;
+	struct udplane_addr peer;
+
+	for (uint32_t j = 0; j < run; j++) {
+		rx_load(s, q, i + j, &d);
+		done += msg_scatter(h, done, rx_payload(s->att, &d), d.len);
+		if (!(k->flags & MSG_PEEK))
+			rx_back(s, q, d.frame);
+	}
+	rx_load(s, q, i, &d);
+	m->msg_len = (uint32_t)done;
+	h->msg_flags = k->flags & MSG_CMSG_CLOEXEC;
+	if (h->msg_name) {
+		rx_source(s->att, &d, &peer);
+		rx_name(s, h, &peer);
+	}
+	cmsg_of_ring(s, q, &d, h, room, d.len);
+}
+
+/* UDP_GRO: receives from one ring, and joins datagrams as GRO does. As rx_ring(). */
+static uint32_t rx_ring_gro(struct sock *s, struct rxq *q, struct rx_sink *k, bool emptied,
+			    uint32_t *took)
+{
+	uint32_t cnt = k->flags & MSG_PEEK ? 1 : k->cnt - k->done, done = 0, all = 0, i = 0, run;
+	uint32_t n = rx_room_back(s, q, rx_avail(s, q, q->ring.size));
+
+	*took = 0;
+	for (; i < n && done < cnt; i += run) {
+		struct udplane_rx_desc d;
+		struct mmsghdr *m = &k->vec[k->done + done];
+
+		run = 1;
+		if (unlikely(!rx_load(s, q, i, &d))) {
+			rx_back(s, q, d.frame);
+			continue;
+		}
+		if (unlikely(d.flags & UDPLANE_RX_SWITCHED) && (i || !rx_switch(s, emptied)))
+			break;
+		run = gro_run(s, q, i, n, &d, &m->msg_hdr);
+		if (run == 1)
+			rx_one(s, q, &d, k, k->done + done);
+		else
+			rx_joined(s, q, i, run, k, m);
+		done++;
+		all += run;
+	}
+	if (done && unlikely(k->flags & MSG_PEEK)) {
+		s->rx.peeked = PEEKED_RING;
+		return done;
+	}
+	*took = i;
+	if (!i)
+		return 0;
+	s->rx.fast_rx += all;
+	rx_taken(s, q, i);
+	return done;
 }
 
 /* Receives from one ring. Returns how many datagrams; *took: entries consumed. */
@@ -190,6 +314,8 @@ static uint32_t rx_ring(struct sock *s, struct rxq *q, struct rx_sink *k, bool e
 	uint32_t n = rx_avail(s, q, cnt), done = 0, i;
 
 	*took = 0;
+	if (unlikely(rx_wants(s) & CMSG_WANT_GRO) && k->vec)
+		return rx_ring_gro(s, q, k, emptied, took);
 	if (n > cnt)
 		n = cnt;
 	n = rx_room_back(s, q, n);
@@ -364,20 +490,26 @@ static void rx_direct_error(struct sock *s, int n, int flags)
 static int rx_direct(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags)
 {
 	bool wait = rx_would_wait(s, flags);
+	uint32_t drops = rx_drops(s);
 	struct visit v;
-	int n;
+	int n, error;
 
 	visit_begin(s, &v, wait);
 	if (!v.entry)
 		__atomic_fetch_add(&s->rx.direct, 1, __ATOMIC_RELAXED);
 	lock_drop(&s->rx.lock);
-	n = kernel_recv(s->kfd, vec, cnt, flags, wait);
+	n = sock_kernel_recv(s, vec, cnt, flags, wait, drops, &error);
 	if (!v.entry)
 		__atomic_fetch_sub(&s->rx.direct, 1, __ATOMIC_RELAXED);
 	if (n >= 0 && !(flags & (MSG_PEEK | MSG_ERRQUEUE)))
 		__atomic_fetch_add(&s->rx.kernel_rx, (uint64_t)n, __ATOMIC_RELAXED);
 	if (unlikely(__atomic_load_n(&s->rx.error_queue, __ATOMIC_RELAXED)) && visit_lasts(&v))
 		rx_direct_error(s, n, flags);
+	if (unlikely(error) && visit_lasts(&v) && sock_take_rx(s)) {
+		s->rx.error = error;
+		rx_update_readiness(s);
+		lock_drop(&s->rx.lock);
+	}
 	visit_end(&v);
 	return n;
 }

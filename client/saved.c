@@ -4,6 +4,7 @@
 #include "client/saved.h"
 #include "client/attach.h"
 #include "client/base.h"
+#include "client/cmsg.h"
 #include "client/pktbuf.h"
 #include "client/raw.h"
 #include "client/rxq.h"
@@ -13,9 +14,6 @@
 #include <sys/socket.h>
 #include <udplane/abi.h>
 #include <unistd.h>
-
-/* Room for all control messages of a datagram but IPv6 options, which may be longer. */
-#define CONTROL_MAX 1024
 
 /* Returns the place in s->rx.saved of what is in the kernel socket, if that is older than
  * something that the library holds; else NULL. */
@@ -45,7 +43,7 @@ static struct pktbuf *saved_take_kernel_one(struct sock *s, struct pktbuf *room)
 {
 	struct sockaddr_storage name = {0};
 	struct iovec iov = {.iov_base = room->data, .iov_len = PKTBUF_SIZE};
-	char control[CONTROL_MAX] __attribute__((aligned(8)));
+	char control[CMSG_ROOM] __attribute__((aligned(8)));
 	struct msghdr h = {.msg_name = &name,
 			   .msg_namelen = sizeof(name),
 			   .msg_iov = &iov,

@@ -73,7 +73,7 @@ class Beside:
         any_ = "0.0.0.0" if kind == "ipv4" else "::"
         self.app = Sock(net, self.family, fast=False)
         self.plain = net.inside(net.a, lambda: socket.socket(self.family, socket.SOCK_DGRAM))
-        self.plain.settimeout(5)
+        self.plain.setsockopt(SOL, socket.SO_RCVTIMEO, struct.pack("qq", 5, 0))
         self.app.timeout(5)
         self.set(before)
         self.app.bind((any_, FAST))
@@ -350,9 +350,67 @@ def drops_are_told_as_the_kernel_tells_them():
         b.send(b"next")
         assert drops(b.slow()) > 0
         assert drops(b.fast()) == lost
-        # a claim ends, and its counters with it; the sum does not go back
-        b.app.option(IP, 23, 1)
+        # what the kernel delivers counts both, too; and the end of the claim, with its counters, takes nothing back
+        b.send(b"x" * 3000)  # in fragments
+        assert drops(b.slow()) > 0
+        assert drops(b.fast()) == lost
+        b.app.option(IP, 23, 1)  # IP_CHECKSUM: the kernel path for good
         assert not b.app.status().accelerated
+        b.send(b"kernel")
+        assert drops(b.fast()) == lost
+
+
+def split(got):
+    """The datagrams of a message of UDP_GRO."""
+    size = [struct.unpack("i", data)[0] for level, kind, _, data in got.messages() if (level, kind) == (UDP, 104)]
+    assert len(size) <= 1
+    if not size:
+        return [got.data]
+    assert 0 < size[0] < len(got.data), "only joined ones have a size"
+    return [got.data[i:i + size[0]] for i in range(0, len(got.data), size[0])]
+
+
+@case
+def gro_joins_what_was_sent_as_one():
+    """Each side may join as it likes; taken apart again, both have what was sent, with the same messages."""
+    with Net() as net, Sidecar(net):
+        for kind in "ipv4", "ipv6", "mapped":
+            with Beside(net, kind) as b:
+                b.set([("UDP_GRO", UDP, 104, 1), ("IP_RECVTTL", IP, 12, 1)])
+                b.plain.setsockopt(SOL, 33, 8 << 20)  # SO_RCVBUFFORCE
+                assert b.app.status().accelerated
+                other = net.sock(net.b, b.peer.family, bind=(b.peer.getsockname()[0], 0))
+                sent = []
+                for turn in range(20):
+                    size = 100 + 60 * turn
+                    data = os.urandom(10 * size + turn)
+                    b.peer.setsockopt(UDP, 103, size)  # UDP_SEGMENT: ten of this size and a shorter one
+                    b.send(data)
+                    sent += [data[i:i + size] for i in range(0, len(data), size)]
+                    if turn % 5 == 4:
+                        for port in PLAIN, FAST:
+                            other.sendto(b"other", (b.to, port))
+                        sent.append(b"other")
+
+                def collect(receive):
+                    out, joined = [], 0
+                    while len(out) < len(sent):
+                        got = receive()
+                        assert not got.flags & socket.MSG_TRUNC
+                        parts = split(got)
+                        out += parts
+                        joined = max(joined, len(parts))
+                    return out, joined
+                slow, _ = collect(b.slow)
+                fast, joined = collect(b.fast)
+                assert slow == sent, kind
+                assert fast == sent, kind
+                assert joined > 2, "nothing was joined"
+                assert b.app.status().fast_rx >= len(sent)
+                other.close()
+                b.set([("UDP_GRO", UDP, 104, 1)], False)
+                b.send(b"x" * 3 * size)
+                assert [len(b.fast().data) for _ in range(3)] == [size] * 3, "not joined any more"
 
 
 if __name__ == "__main__":

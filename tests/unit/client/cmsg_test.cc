@@ -218,7 +218,7 @@ class CmsgTest : public ::testing::TestWithParam<const char *>
 
 			memset(copy.bytes, 0xa5, kRoom);
 			h.msg_control = copy.bytes;
-			cmsg_copy(&h, room, all.bytes, all.len);
+			cmsg_copy(&h, room, all.bytes, all.len, 0);
 			copy.len = h.msg_controllen;
 			copy.flags = h.msg_flags;
 			Same(copy, Ours(sock_->rx.wants, info, room), room);

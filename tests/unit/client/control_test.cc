@@ -177,6 +177,118 @@ TEST_F(ControlTest, SavedFromTheKernel)
 	EXPECT_EQ(Control(fd), std::string("ring") + kPktinfo);
 }
 
+/* Drops of the rings count like those of the kernel socket, on either path, for ever. */
+TEST_F(ControlTest, DropsOfBothPathsAreOneSum)
+{
+	Peer *p = Start();
+	int fd = Claimed();
+	auto *z = reinterpret_cast<uint8_t *>(p->Stats());
+	auto *counters =
+		reinterpret_cast<struct udplane_socket_counters *>(z + p->Stats()->counters_off) +
+		Id(fd);
+
+	On(fd, SOL_SOCKET, SO_RXQ_OVFL);
+	On(fd, SOL_SOCKET, SO_TIMESTAMPNS);
+	On(fd, IPPROTO_IP, IP_PKTINFO);
+	auto kernel = [&](size_t room) {
+		SendKernel(fd, "kernel");
+		EXPECT_TRUE(Readable(fd, 5000));
+		std::string all = Control(fd, 0, room);
+		size_t stamp = all.find(" 1/35="); /* the time, which is not known */
+		return stamp == std::string::npos ? all : all.erase(stamp, 38);
+	};
+	const std::string pktinfo = " 0/8=010000007f0000017f000001";
+	EXPECT_EQ(kernel(512), "kernel" + pktinfo);
+	__atomic_store_n(&counters->counter[UDPLANE_SOCKET_RX_DROP_RING_FULL], 3, __ATOMIC_RELAXED);
+	__atomic_store_n(&counters->counter[UDPLANE_SOCKET_RX_DROP_QUOTA], 4, __ATOMIC_RELAXED);
+	EXPECT_EQ(kernel(512), "kernel 1/40=07000000" + pktinfo);
+	EXPECT_EQ(kernel(CMSG_SPACE(16)), "kernel");
+	EXPECT_EQ(kernel(CMSG_SPACE(16) + CMSG_SPACE(4)), "kernel 1/40=07000000");
+	On(fd, IPPROTO_IP, IP_CHECKSUM); /* the kernel path for good */
+	ASSERT_FALSE(Status(fd).accelerated);
+	EXPECT_EQ(kernel(512), "kernel 1/40=07000000" + pktinfo);
+}
+
+std::string GroDatagrams(int fd, size_t room, int flags = 0)
+{
+	std::vector<char> data(70000);
+	alignas(8) uint8_t control[64];
+	struct iovec iov[3] = {{data.data(), 1}, {data.data() + 1, 0}, {data.data() + 1, room - 1}};
+	struct msghdr h = {};
+	int size = 0;
+
+	h.msg_iov = iov;
+	h.msg_iovlen = 3;
+	h.msg_control = control;
+	h.msg_controllen = sizeof(control);
+	ssize_t n = udplane_recvmsg(fd, &h, MSG_DONTWAIT | flags);
+	if (n < 0)
+		return "!" + std::to_string(errno);
+	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+	if (c) {
+		EXPECT_EQ(c->cmsg_level, IPPROTO_UDP);
+		EXPECT_EQ(c->cmsg_type, 104);
+		EXPECT_EQ(c->cmsg_len, CMSG_LEN(sizeof(int)));
+		memcpy(&size, CMSG_DATA(c), sizeof(int));
+	}
+	return std::string(data.data(), static_cast<size_t>(n)) + (size ? "/" : "") +
+	       (size ? std::to_string(size) : "") + (h.msg_flags & MSG_TRUNC ? " cut" : "");
+}
+
+TEST_F(ControlTest, DatagramsAreJoinedAsGroJoins)
+{
+	Peer *p = Start();
+	int fd = Claimed();
+	uint32_t id = Id(fd);
+
+	On(fd, IPPROTO_UDP, 104);
+	EXPECT_TRUE(Status(fd).accelerated);
+	uint64_t before = Status(fd).fast_rx;
+	for (const char *text : {"aaa", "bbb", "cc", "dd", "eee", ""})
+		p->Deliver(id, text);
+	p->Deliver(id, "fff", "10.9.9.9:998"); /* another port */
+	p->Deliver(id, "ggg", "10.9.9.8:998"); /* another address */
+	p->Deliver(id, "hhh", "10.9.9.8:998");
+	p->Deliver(id, "iii", "10.9.9.8:998", UDPLANE_RX_SWITCHED); /* and the kernel's between */
+	EXPECT_EQ(GroDatagrams(fd, 9, MSG_PEEK), "aaabbbcc/3");
+	EXPECT_EQ(GroDatagrams(fd, 9), "aaabbbcc/3") << "the shorter one is the last";
+	EXPECT_EQ(GroDatagrams(fd, 9), "dd") << "the next is longer";
+	EXPECT_EQ(GroDatagrams(fd, 9), "eee");
+	EXPECT_EQ(GroDatagrams(fd, 9), "");
+	EXPECT_EQ(GroDatagrams(fd, 9), "fff");
+	EXPECT_EQ(GroDatagrams(fd, 9), "ggghhh/3");
+	EXPECT_EQ(GroDatagrams(fd, 9), "iii");
+	EXPECT_EQ(GroDatagrams(fd, 9), "!" + std::to_string(EAGAIN));
+	EXPECT_EQ(Status(fd).fast_rx - before, 10u);
+	EXPECT_EQ(p->FramesOut(), 0u);
+}
+
+TEST_F(ControlTest, NothingIsJoinedThatDoesNotFit)
+{
+	Peer *p = Start();
+	int fd = Claimed(SOCK_DGRAM | SOCK_NONBLOCK, AF_INET6);
+
+	On(fd, IPPROTO_UDP, 104);
+	for (int i = 0; i < 5; i++)
+		p->Deliver(Id(fd), "abc", "[fe80::5]:5");
+	EXPECT_EQ(GroDatagrams(fd, 7), "abcabc/3");
+	EXPECT_EQ(GroDatagrams(fd, 2), "ab cut");
+	EXPECT_EQ(GroDatagrams(fd, 2, MSG_PEEK), "ab cut");
+	EXPECT_EQ(GroDatagrams(fd, 100), "abcabc/3");
+	EXPECT_EQ(p->FramesOut(), 0u);
+	/* as many as Linux joins, at most */
+	for (int i = 0; i < 60; i++)
+		p->Deliver(Id(fd), std::string(1200, 'x'), "[fe80::5]:5");
+	size_t got = 0;
+	for (int calls = 0; got < 60 * 1200; calls++) {
+		std::string text = GroDatagrams(fd, 65536);
+		ASSERT_NE(text[0], '!');
+		got += text.substr(0, text.find('/')).size();
+		ASSERT_LT(calls, 5);
+	}
+	EXPECT_EQ(got, 60u * 1200u);
+}
+
 TEST_F(ControlTest, OverAFork)
 {
 	Peer *p = Start();

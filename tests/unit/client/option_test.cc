@@ -56,7 +56,7 @@ TEST_F(OptionTest, KeptOrNot)
 		{"SO_PRIORITY", SOL_SOCKET, SO_PRIORITY, 3, false},
 		{"SO_PEEK_OFF", SOL_SOCKET, SO_PEEK_OFF, 0, false},
 		{"UDP_SEGMENT", IPPROTO_UDP, 103, 1000, false},
-		{"UDP_GRO", IPPROTO_UDP, 104, 1, false},
+		{"UDP_GRO", IPPROTO_UDP, 104, 1, true},
 		{"UDP_CORK", IPPROTO_UDP, 1, 1, false},
 		{"SO_INCOMING_CPU", SOL_SOCKET, SO_INCOMING_CPU, 0, false},
 		{"IP_MINTTL", IPPROTO_IP, IP_MINTTL, 2, true},

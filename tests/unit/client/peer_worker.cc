@@ -90,11 +90,13 @@ void Peer::TakeReturns(Session *s)
 
 /* The fields of IP and UDP that control messages tell, and with UDPLANE_RX_STAMPED what stands in
  * front of them. */
-static void PutHeaders(uint8_t *frame, uint16_t flags)
+static void PutHeaders(uint8_t *frame, const struct udplane_rx_desc &d)
 {
 	const struct udplane_rx_front front = {kStampNs, kDrops};
 	uint8_t *udp = frame + kPayloadOff - 8, *ip = udp - 20;
+	uint16_t flags = d.flags;
 
+	memcpy(udp, &d.src_port_be, 2);
 	udp[2] = kDstPort >> 8;
 	udp[3] = kDstPort & 0xff;
 	if (flags & UDPLANE_RX_IPV6) {
@@ -108,6 +110,7 @@ static void PutHeaders(uint8_t *frame, uint16_t flags)
 	} else {
 		ip[1] = kTos;
 		ip[8] = kTtl;
+		memcpy(ip + 12, &d.src4_be, 4);
 		inet_pton(AF_INET, kDst4, ip + 16);
 	}
 	if (flags & UDPLANE_RX_STAMPED)
@@ -152,7 +155,7 @@ bool Peer::Put(uint32_t sock, const std::string &payload, const std::string &src
 		d.src_port_be = in6->sin6_port;
 		memcpy(frame + kPayloadOff - 40, &in6->sin6_addr, 16);
 	}
-	PutHeaders(frame, d.flags);
+	PutHeaders(frame, d);
 	memcpy(frame + kPayloadOff, payload.data(), payload.size());
 	k->shared[worker]->desc[udplane_ring_slot(r, r->idx)] = d;
 	udplane_ring_publish(r, 1);
