@@ -385,7 +385,7 @@ void option_was_set(struct sock *s, int level, int name, const void *value, sock
 {
 	const struct option *o = option_find(level, name);
 
-	if (fills_error_queue(level, name))
+	if (fills_error_queue(level, name) && !(o && option_stamps(o, value, len)))
 		__atomic_store_n(&s->rx.error_queue, true, __ATOMIC_RELAXED);
 
 	if (level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_RCVTIMEO_NEW))

@@ -4,6 +4,7 @@
 are equal to the last byte, with every length of the control buffer."""
 import struct
 
+from dpdk_net import Wire, vfio
 from harness import *
 
 A4, A6, B4, B6 = "10.99.0.1", "fd99::1", "10.99.0.2", "fd99::2"
@@ -67,8 +68,8 @@ class Got:
 class Beside:
     """An accelerated socket, a plain one, and a peer that sends the same to both."""
 
-    def __init__(self, net, kind, before=(), bind_any=True):
-        self.net, self.kind = net, kind
+    def __init__(self, net, kind, before=(), port=FAST):
+        self.net, self.kind, self.port = net, kind, port
         self.family = socket.AF_INET if kind == "ipv4" else socket.AF_INET6
         any_ = "0.0.0.0" if kind == "ipv4" else "::"
         self.app = Sock(net, self.family, fast=False)
@@ -76,7 +77,7 @@ class Beside:
         self.plain.setsockopt(SOL, socket.SO_RCVTIMEO, struct.pack("qq", 5, 0))
         self.app.timeout(5)
         self.set(before)
-        self.app.bind((any_, FAST))
+        self.app.bind((any_, port))
         self.plain.bind((any_, PLAIN))
         until(self.app.accelerated, what="acceleration: " + self.app.status().text.decode())
         six = kind == "ipv6"
@@ -103,7 +104,7 @@ class Beside:
 
     def send(self, data):
         self.peer.sendto(data, (self.to, PLAIN))
-        self.peer.sendto(data, (self.to, FAST))
+        self.peer.sendto(data, (self.to, self.port))
 
     def fast(self, flags=0, room=ROOM, size=65536):
         return Got(lib().udplane_recvmsg, self.app.fd, flags, room, size)
@@ -171,7 +172,7 @@ def engage(beside):
         before = beside.app.status().fast_rx
         for _ in range(16):
             for _ in range(8):
-                beside.peer.sendto(b"wake", (beside.to, FAST))
+                beside.peer.sendto(b"wake", (beside.to, beside.port))
             drain(beside.app)
         return beside.app.status().fast_rx > before
     until(fast, 10, "the worker to engage")
@@ -234,6 +235,21 @@ def ipv6_balanced():
 @case
 def mapped_balanced():
     each_option("balanced", "mapped")
+
+
+@case
+def by_dpdk():
+    """The headroom of its frames holds the stamps; the interface is the TAP."""
+    with Wire() as net, vfio(net, "net_af_packet0,iface=va", "--frame-size", "4096"):
+        sh("sysctl", "-qw", "net.ipv6.auto_flowlabels=0", ns=net.b)
+        for kind in "ipv4", "ipv6", "mapped":
+            with Beside(net, kind, port=7000) as b:
+                b.set(b.options() + [STAMP_OPTIONS[3], STAMP_OPTIONS[4]])
+                compare_fast(b, (kind, "all"))
+                since = time.time_ns()
+                b.send(b"waits")
+                until(lambda: b.app.readable() and time.time_ns() > since + 3 * 10**8)
+                assert stamp(b.fast()) < since + 2 * 10**8, "the time of the call, not of the datagram"
 
 
 @case
