@@ -107,7 +107,7 @@ static void put_socket(struct out *o, uint32_t wants, const struct cmsg_info *in
 		put(o, SOL_SOCKET, SO_RXQ_OVFL, &info->drops, sizeof(info->drops));
 }
 
-/* --- IPPROTO_IP --- */
+/* --- IPPROTO_IP: unicast, so that the address of ours (ipi_spec_dst) is the destination --- */
 
 static void put_ipv4(struct out *o, uint32_t wants, const struct cmsg_info *info)
 {
