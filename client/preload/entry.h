@@ -34,6 +34,7 @@
 #undef epoll_pwait
 #undef fcntl
 #undef ioctl
+#undef syscall
 
 /* A call that programs find in place of libc's. */
 #define ENTRY __attribute__((visibility("default")))

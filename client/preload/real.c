@@ -15,6 +15,7 @@ enum {
 #undef X
 		REAL_fcntl,
 	REAL_ioctl,
+	REAL_syscall,
 	REAL_CNT
 };
 
@@ -24,6 +25,7 @@ static const char *const names[REAL_CNT] = {
 #undef X
 		[REAL_fcntl] = "fcntl",
 	[REAL_ioctl] = "ioctl",
+	[REAL_syscall] = "syscall",
 };
 
 static void *found[REAL_CNT];
@@ -82,12 +84,25 @@ int real_ioctl(int fd, unsigned long request, ...)
 	return ((int (*)(int, unsigned long, ...))real(REAL_ioctl))(fd, request, arg);
 }
 
+long real_syscall(long number, ...)
+{
+	va_list ap;
+	long a[6];
+
+	va_start(ap, number);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(ap, long);
+	va_end(ap);
+	return ((long (*)(long, ...))real(REAL_syscall))(number, a[0], a[1], a[2], a[3], a[4],
+							 a[5]);
+}
+
 int real_close_range(unsigned int first, unsigned int last, int flags)
 {
 #ifndef SYS_close_range
 #define SYS_close_range 436
 #endif
-	return (int)syscall(SYS_close_range, first, last, flags);
+	return (int)real_syscall(SYS_close_range, first, last, flags);
 }
 
 /* A cancellation point in newer libcs, which have it; a program that calls it runs under one. */

@@ -83,6 +83,7 @@ REAL_CALLS(X)
 #undef X
 int real_fcntl(int fd, int cmd, ...);
 int real_ioctl(int fd, unsigned long request, ...);
+long real_syscall(long number, ...);
 /* Newer than glibc 2.17: by the system call where libc has none. */
 int real_close_range(unsigned int first, unsigned int last, int flags);
 int real_epoll_pwait2(int ep, struct epoll_event *ev, int max, const struct timespec *timeout,
@@ -122,5 +123,6 @@ int real_epoll_pwait2(int ep, struct epoll_event *ev, int max, const struct time
 #define epoll_pwait   real_epoll_pwait
 #define fcntl	      real_fcntl
 #define ioctl	      real_ioctl
+#define syscall	      real_syscall
 
 #endif
