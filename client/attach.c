@@ -235,6 +235,7 @@ static struct attach *attach_alloc(const struct udplane_welcome *w, const struct
 	a->control = *c;
 	a->backend = w->backend;
 	a->mode = w->mode;
+	a->minor = w->minor;
 	a->worker_cnt = lanes;
 	a->frame_cnt = w->frame_cnt;
 	a->frame_size = w->frame_size;

@@ -67,6 +67,7 @@ struct attach {
 	uint32_t live; /* atomic: 0 once ended: its rings must not be written any more */
 	struct control control;
 	uint32_t backend, mode, worker_cnt;
+	uint32_t minor; /* of udplaned's ABI */
 	uint32_t frame_cnt, frame_size, frame_shift;
 	uint32_t tx_slot_size, tx_slot_shift;
 	const struct udplane_stats_zone *stats;

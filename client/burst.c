@@ -13,6 +13,7 @@
 #include "client/raw.h"
 #include "client/recv.h"
 #include "client/send.h"
+#include "client/send_option.h"
 #include "client/sock.h"
 #include "client/txq.h"
 #include <errno.h>
@@ -191,7 +192,9 @@ static bool buf_fast(struct sock *s, struct lane *l, const struct udplane_buf *b
 			return false;
 		*d = s->tx.peer;
 	}
-	return dest_fast(s, l, d) && b->len <= tx_max_len(s->att, d);
+	if (unlikely(s->tx.wish.segment_size)) /* the kernel cuts it into segments, or refuses it */
+		return false;
+	return dest_fast(s, l, d) && b->len <= tx_limit(s, d);
 }
 
 /* Payloads are in consecutive slots. One that takes the kernel path leaves a gap, and those
@@ -211,7 +214,8 @@ static int submit_ring(struct sock *s, struct lane *l, const struct udplane_buf 
 		}
 		if (tx_slot(s->att, l, ready) != bufs[i].data)
 			memcpy(tx_slot(s->att, l, ready), bufs[i].data, bufs[i].len);
-		tx_fill(s, l, ready++, &d, bufs[i].len);
+		tx_fill(s, l, ready++, &d, bufs[i].len,
+			&s->tx.wish.options[d.family == AF_INET6]);
 	}
 	tx_publish(s, l, ready);
 	if (n > 0)

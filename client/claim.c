@@ -15,6 +15,7 @@
 #include "client/rxq.h"
 #include "client/saved.h"
 #include "client/shim.h"
+#include "client/send_option.h"
 #include "client/sock.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -55,7 +56,7 @@ bool sock_read_names(struct sock *s)
 	if (s->domain == AF_INET6)
 		getsockopt(s->kfd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &v_len);
 	udplane_addr_from_sockaddr(&here, &local, sizeof(local));
-	if (!lock_insist(&s->tx.lock))
+	if (!send_options_read(s, false) || !lock_insist(&s->tx.lock))
 		return false;
 	s->tx.connected = connected;
 	s->tx.v6only = v6only;
@@ -65,7 +66,8 @@ bool sock_read_names(struct sock *s)
 
 		s->tx.peer = there;
 		s->tx.peer_fast = dest_unicast(&there) && there.port_be &&
-				  (there.family == AF_INET || !in6->sin6_flowinfo);
+				  (there.family == AF_INET ||
+				   (!in6->sin6_flowinfo && !s->tx.wish.flow_send));
 	}
 	s->tx.seen_seq = 1;
 	lock_drop(&s->tx.lock);

@@ -6,6 +6,7 @@
 #include "client/attach.h"
 #include "client/base.h"
 #include "client/public.h"
+#include "client/send_option.h"
 #include "client/sock.h"
 #include <netinet/in.h>
 #include <string.h>
@@ -115,6 +116,8 @@ static bool dest_judge(struct sock *s, struct lane *l, const struct udplane_addr
 	if (!dest_unicast(d) || !family_fits(s, d) || !prefixes_allow(&l->prefixes, d))
 		return false;
 	if (udplane_addr_is_link_local(d) && d->scope_id != (uint32_t)s->att->stats->ifindex)
+		return false;
+	if (!send_options_fit(s, d->family == AF_INET6))
 		return false;
 	/* rules or programs that only the kernel applies; prefix_seq changes when this does */
 	if (udplane_load32(&s->tx.zone->tx_reason))

@@ -14,6 +14,7 @@
 #include "client/lock.h"
 #include "client/public.h"
 #include "client/ready.h"
+#include "client/send_option.h"
 #include "client/sock.h"
 #include "client/table.h"
 #include <asm/socket.h>
@@ -52,8 +53,10 @@
 #endif
 
 enum effect {
+	OPTION_HONOUR, /* the datagrams of the fast path are sent as it says: send_option.c */
 	OPTION_KEEP,   /* honoured, or without effect on UDP */
 	OPTION_VALUE,  /* harmless with the one value in the table */
+	OPTION_SEND,   /* the same, else the socket sends by the kernel path, and receives as before */
 	OPTION_VERIFY, /* udplaned must verify the socket again */
 	OPTION_FILTER, /* kernel path, with reason FILTER */
 	OPTION_CMSG,   /* asks for control messages that cmsg.c writes */
@@ -84,6 +87,14 @@ struct option {
 	{                                           \
 		level, name, OPTION_VALUE, 0, #name \
 	} /* not VALUE(): that would expand the name */
+#define HONOUR(level, name)                          \
+	{                                            \
+		level, name, OPTION_HONOUR, 0, #name \
+	}
+#define SEND(level, name, value)                       \
+	{                                              \
+		level, name, OPTION_SEND, value, #name \
+	}
 #define VERIFY(level, name)                          \
 	{                                            \
 		level, name, OPTION_VERIFY, 0, #name \
@@ -209,28 +220,41 @@ static const struct option options[] = {
 	VERIFY(SOL_SOCKET, SO_BINDTODEVICE),
 	VERIFY(SOL_SOCKET, SO_BINDTOIFINDEX),
 	VERIFY(IPPROTO_IPV6, IPV6_V6ONLY),
+	/* for queueing disciplines, with which udplaned does not send by the fast path */
+	KEEP(SOL_SOCKET, SO_PRIORITY),
+	HONOUR(IPPROTO_IP, IP_MTU_DISCOVER),
+	HONOUR(IPPROTO_IP, IP_TOS),
+	HONOUR(IPPROTO_IP, IP_TTL),
+	HONOUR(IPPROTO_IP, IP_UNICAST_IF),
+	HONOUR(IPPROTO_IPV6, IPV6_MTU_DISCOVER),
+	HONOUR(IPPROTO_IPV6, IPV6_MTU),
+	HONOUR(IPPROTO_IPV6, IPV6_DONTFRAG),
+	HONOUR(IPPROTO_IPV6, IPV6_TCLASS),
+	HONOUR(IPPROTO_IPV6, IPV6_UNICAST_HOPS),
+	HONOUR(IPPROTO_IPV6, IPV6_UNICAST_IF),
+	HONOUR(IPPROTO_IPV6, IPV6_AUTOFLOWLABEL),
+	HONOUR(IPPROTO_IPV6, IPV6_FLOWINFO_SEND),
+	HONOUR(SOL_SOCKET, SO_NO_CHECK),
+	HONOUR(IPPROTO_UDP, UDP_NO_CHECK6_TX),
+	HONOUR(IPPROTO_UDP, UDP_SEGMENT),
+	SEND(SOL_SOCKET, SO_DONTROUTE, 0),
+	SEND(SOL_SOCKET, SO_MARK, 0),
+	SEND(SOL_SOCKET, SO_MAX_PACING_RATE, -1),
+	SEND(SOL_SOCKET, SO_TXTIME, INT32_MIN),
+	SEND(IPPROTO_IP, IP_OPTIONS, 0),
+	SEND(IPPROTO_IPV6, IPV6_PKTINFO, INT32_MIN),
+	SEND(IPPROTO_IPV6, IPV6_HOPOPTS, 0),
+	SEND(IPPROTO_IPV6, IPV6_RTHDRDSTOPTS, 0),
+	SEND(IPPROTO_IPV6, IPV6_RTHDR, 0),
+	SEND(IPPROTO_IPV6, IPV6_DSTOPTS, 0),
+	SEND(IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, INT32_MIN),
+	SEND(IPPROTO_UDP, UDP_CORK, 0),
 	/* the fast path behaves like the default value */
-	VALUE(IPPROTO_IP, IP_MTU_DISCOVER, 1), /* IP_PMTUDISC_WANT */
-	VALUE(IPPROTO_IPV6, IPV6_MTU_DISCOVER, 1),
-	VALUE(IPPROTO_IP, IP_TTL, -1),
-	VALUE(IPPROTO_IPV6, IPV6_UNICAST_HOPS, -1),
-	VALUE(IPPROTO_IPV6, IPV6_TCLASS, -1),
 	VALUE(SOL_SOCKET, SO_PEEK_OFF, -1),
-	OFF(IPPROTO_IP, IP_TOS),
 	OFF(IPPROTO_IP, IP_CHECKSUM),
 	OFF(IPPROTO_IP, IP_TRANSPARENT),
-	OFF(IPPROTO_IP, IP_UNICAST_IF),
-	OFF(IPPROTO_IPV6, IPV6_DONTFRAG),
 	OFF(IPPROTO_IPV6, IPV6_TRANSPARENT),
-	OFF(IPPROTO_IPV6, IPV6_UNICAST_IF),
-	OFF(SOL_SOCKET, SO_DONTROUTE),
-	OFF(SOL_SOCKET, SO_PRIORITY),
-	OFF(SOL_SOCKET, SO_MARK),
-	OFF(SOL_SOCKET, SO_NO_CHECK),
-	OFF(IPPROTO_UDP, UDP_CORK),
-	OFF(IPPROTO_UDP, UDP_SEGMENT),
 	OFF(IPPROTO_UDP, UDP_ENCAP),
-	OFF(IPPROTO_UDP, UDP_NO_CHECK6_TX),
 	OFF(IPPROTO_UDP, UDP_NO_CHECK6_RX),
 	/* only the kernel runs programs */
 	FILTER(SOL_SOCKET, SO_ATTACH_FILTER),
@@ -239,15 +263,7 @@ static const struct option options[] = {
 	FILTER(SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF),
 	/* listed for the text only: none of their values is harmless */
 	VALUE(SOL_SOCKET, SO_INCOMING_CPU, INT32_MIN),
-	VALUE(SOL_SOCKET, SO_MAX_PACING_RATE, INT32_MIN),
-	VALUE(SOL_SOCKET, SO_TXTIME, INT32_MIN),
-	VALUE(IPPROTO_IP, IP_OPTIONS, INT32_MIN),
 	VALUE(IPPROTO_IPV6, IPV6_ADDRFORM, INT32_MIN),
-	VALUE(IPPROTO_IPV6, IPV6_PKTINFO, INT32_MIN),
-	VALUE(IPPROTO_IPV6, IPV6_MTU, INT32_MIN),
-	VALUE(IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, INT32_MIN),
-	VALUE(IPPROTO_IPV6, IPV6_FLOWINFO_SEND, INT32_MIN),
-	VALUE(IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, INT32_MIN),
 };
 
 static const struct option *option_find(int level, int name)
@@ -309,7 +325,8 @@ static int option_now(const struct sock *s, const struct option *o)
 	int v = 0;
 	socklen_t len = sizeof(v);
 
-	if (o->effect != OPTION_VALUE && !(o->effect == OPTION_STAMP && o->value != OPTION_ANY))
+	if (o->effect != OPTION_VALUE && o->effect != OPTION_SEND &&
+	    !(o->effect == OPTION_STAMP && o->value != OPTION_ANY))
 		return INT32_MIN;
 	if (getsockopt(s->kfd, o->level, o->name, &v, &len))
 		return INT32_MIN;
@@ -336,6 +353,16 @@ const char *options_changed(struct sock *s)
 	free(s->life.options);
 	s->life.options = NULL;
 	return text;
+}
+
+/* Each option that concerns sending only has a bit of its own. */
+static uint32_t send_bit(const struct option *o)
+{
+	uint32_t bit = 1;
+
+	for (size_t i = 0; &options[i] < o; i++)
+		bit <<= options[i].effect == OPTION_SEND;
+	return bit;
 }
 
 static void option_to_kernel(struct sock *s, uint32_t reason, const struct option *o, int level,
@@ -390,19 +417,24 @@ void option_was_set(struct sock *s, int level, int name, const void *value, sock
 
 	if (level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_RCVTIMEO_NEW))
 		read_timeout(s);
-	/* With net.ipv4.ip_no_pmtu_disc the initial value is IP_PMTUDISC_DONT, so udplaned reads
-	 * it. */
-	if (level == IPPROTO_IP && name == IP_MTU_DISCOVER &&
-	    (unsigned)option_value(value, len) <= 1) {
-		option_verify(s);
-		return;
-	}
 	if (level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_RCVTIMEO_NEW) &&
 	    negative_timeout(value, len))
 		__atomic_store_n(&s->rx.rcvtimeo_ns, RCVTIMEO_NO_WAIT, __ATOMIC_RELAXED);
+	if (o && o->effect == OPTION_SEND && option_value(value, len) == o->value) {
+		send_option_slow(s, send_bit(o), false);
+		return;
+	}
 	if (o && (o->effect == OPTION_KEEP ||
 		  (o->effect == OPTION_VALUE && option_value(value, len) == o->value)))
 		return;
+	if (o && o->effect == OPTION_HONOUR) {
+		send_option_set(s, level, name, option_value(value, len));
+		return;
+	}
+	if (o && o->effect == OPTION_SEND) {
+		send_option_slow(s, send_bit(o), true);
+		return;
+	}
 	if (o && (o->effect == OPTION_CMSG || o->effect == OPTION_STAMP))
 		cmsg_read_options(s);
 	if (o && o->effect == OPTION_CMSG)

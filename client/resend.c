@@ -16,22 +16,32 @@
 #include <udplane/abi.h>
 #include <udplane/clock.h>
 #include <udplane/ring.h>
+#include <udplane/tx_control.h>
 
 static void tx_resend_one(struct sock *s, const struct udplane_tx_desc *t, const uint8_t *payload)
 {
 	struct udplane_addr d = {.port_be = t->dst_port_be,
 				 .family = t->flags & UDPLANE_TX_IPV6 ? AF_INET6 : AF_INET};
+	struct udplane_tx_asked asked = {.flags = t->flags, .tos = t->tos, .ttl = t->ttl};
 	struct pollfd p = {.fd = s->kfd, .events = POLLOUT};
+	uint32_t head = t->flags & UDPLANE_TX_SOURCE && d.family == AF_INET6 ? 16 : 0;
+	struct iovec iov = {.iov_base = (void *)(payload + head), .iov_len = t->len};
+	union {
+		char space[UDPLANE_TX_CONTROL_MAX];
+		struct cmsghdr align;
+	} control;
 	struct sockaddr_storage ss;
-	socklen_t len;
+	struct msghdr h = {.msg_name = &ss, .msg_iov = &iov, .msg_iovlen = 1};
 
 	memcpy(d.addr, t->dst, 16);
+	memcpy(asked.src, head ? payload : (const uint8_t *)&t->src4_be, head ? head : 4);
+	h.msg_controllen = udplane_tx_control(&asked, control.space);
+	h.msg_control = h.msg_controllen ? control.space : NULL;
 	if (udplane_addr_is_link_local(&d))
 		d.scope_id = (uint32_t)s->att->stats->ifindex;
-	len = udplane_addr_to_sockaddr(&d, s->domain, &ss);
+	h.msg_namelen = udplane_addr_to_sockaddr(&d, s->domain, &ss);
 	for (int i = 0; i < 10; i++) {
-		if (sendto(s->kfd, payload, t->len, MSG_DONTWAIT | MSG_NOSIGNAL,
-			   (struct sockaddr *)&ss, len) >= 0) {
+		if (sendmsg(s->kfd, &h, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
 			s->tx.kernel_tx++;
 			s->tx.fast_tx--;
 			return;

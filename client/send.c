@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sending. A message goes through the TX ring if it is plain: no control data, no flag that
- * changes sending, a destination that leaves by udplaned's device, a length that fits one
- * packet; and only while a worker is awake, or a burst is worth waking it. All other messages go
- * through the kernel socket, and the call returns its result. */
+/* Sending. A message goes through the TX ring if it is plain: no control data that only the kernel
+ * honours, no flag that changes sending, a destination that leaves by udplaned's device, a length
+ * that fits one packet (or, with UDP_SEGMENT, segments that do); and only while a worker is awake,
+ * or a burst is worth waking it. All other messages go through the kernel socket, and the call
+ * returns its result. */
 #include "client/send.h"
 #include "client/attach.h"
 #include "client/base.h"
 #include "client/claim.h"
+#include "client/cmsg_send.h"
 #include "client/context.h"
 #include "client/dest.h"
 #include "client/detach.h"
@@ -14,6 +16,8 @@
 #include "client/lock.h"
 #include "client/public.h"
 #include "client/raw.h"
+#include "client/segment.h"
+#include "client/send_option.h"
 #include "client/sock.h"
 #include "client/table.h"
 #include "client/txq.h"
@@ -64,29 +68,120 @@ static bool bad_buffers(const struct msghdr *h)
 	return false;
 }
 
-/* Returns true if this message may go through the ring; sets *d and *len. */
-static bool msg_fast(struct sock *s, struct lane *l, const struct msghdr *h, struct udplane_addr *d,
-		     uint32_t *len)
+/* Returns true if the kernel has accepted this source since the addresses last changed. Otherwise
+ * the kernel judges it now, by sending this message. Bound sockets may have sources only that they
+ * are bound to. */
+static bool source_known(struct sock *s, const struct lane *l, const uint8_t *src, uint8_t family)
 {
-	size_t max, n;
+	for (uint32_t i = 0; i < TX_SOURCES; i++) {
+		const struct tx_source *t = &s->tx.source[i];
 
-	if (unlikely(h->msg_controllen || h->msg_iovlen > 64 || bad_buffers(h)))
+		if (t->family == family && t->seq == l->prefixes.seq && !memcmp(t->addr, src, 16))
+			return true;
+	}
+	s->tx.try_source = (struct tx_source){.seq = l->prefixes.seq, .family = family};
+	memcpy(s->tx.try_source.addr, src, 16);
+	return false;
+}
+
+/* Puts the source of control data into the plan. Returns false if it is the kernel's to judge. */
+static bool plan_source(struct sock *s, const struct lane *l, const struct cmsg_send *c,
+			struct tx_plan *p)
+{
+	bool six = p->to.family == AF_INET6, bound = !udplane_addr_is_any(&s->tx.local);
+
+	if (c->any_source && bound && !six) /* Linux chooses one by the route */
+		return false;
+	if (!(c->flags & UDPLANE_TX_SOURCE))
+		return true;
+	if (bound)
+		return !memcmp(s->tx.local.addr, c->src, 16);
+	if (!source_known(s, l, c->src, p->to.family))
+		return false;
+	p->options.flags |= UDPLANE_TX_SOURCE;
+	if (six) {
+		memcpy(p->src6, c->src, 16);
+		p->head = 16;
+	} else {
+		memcpy(&p->options.src4_be, c->src, 4);
+	}
+	return true;
+}
+
+/* Puts what control data asks for into the plan, and lowers *max. Returns false if only the kernel
+ * can do it, or say what is wrong. */
+static bool plan_control(struct sock *s, const struct lane *l, const struct msghdr *h,
+			 struct tx_plan *p, uint32_t *max)
+{
+	bool six = p->to.family == AF_INET6;
+	struct cmsg_send c;
+	uint32_t bound;
+
+	if (s->att->minor < 2 || pointer_is_bad(h->msg_control) ||
+	    !cmsg_send_parse(h->msg_control, h->msg_controllen, s->domain, six, &c))
+		return false;
+	if (c.ifindex && c.ifindex != (uint32_t)s->att->stats->ifindex)
+		return false;
+	if (!plan_source(s, l, &c, p))
+		return false;
+	p->options.flags |= c.flags & (UDPLANE_TX_TOS | UDPLANE_TX_TTL);
+	if (c.flags & UDPLANE_TX_TOS)
+		p->options.tos = c.tos;
+	if (c.flags & UDPLANE_TX_TTL)
+		p->options.ttl = c.ttl;
+	if (c.segment)
+		p->segment_size = c.segment_size;
+	bound = c.dont_fragment ? tx_bound(s, six, true) : *max;
+	*max = bound < *max ? bound : *max;
+	if (*max > s->att->tx_slot_size - p->head)
+		*max = s->att->tx_slot_size - p->head;
+	return true;
+}
+
+/* Returns true if this message may go through the ring as one datagram. Fills *p; p->segments is
+ * not 0 if it may go as several. */
+static bool msg_fast(struct sock *s, struct lane *l, const struct msghdr *h, struct tx_plan *p)
+{
+	uint32_t max;
+	size_t n;
+
+	p->segments = 0;
+	p->head = 0;
+	if (unlikely(h->msg_iovlen > 64 || bad_buffers(h)))
 		return false;
 	if (h->msg_name) {
 		if (unlikely(pointer_is_bad(h->msg_name)) ||
-		    !dest_of_name(s, h->msg_name, h->msg_namelen, d))
+		    !dest_of_name(s, h->msg_name, h->msg_namelen, &p->to))
 			return false;
 	} else {
 		if (!s->tx.connected || !s->tx.peer_fast)
 			return false;
-		*d = s->tx.peer;
+		p->to = s->tx.peer;
 	}
-	if (!dest_fast(s, l, d))
+	if (!dest_fast(s, l, &p->to))
 		return false;
-	max = tx_max_len(s->att, d);
+	p->options = s->tx.wish.options[p->to.family == AF_INET6];
+	p->segment_size = s->tx.wish.segment_size;
+	max = tx_limit(s, &p->to);
+	if (unlikely(h->msg_controllen) && !plan_control(s, l, h, p, &max))
+		return false;
+	if (unlikely(p->segment_size)) {
+		p->len = (uint32_t)msg_len(h, SEGMENT_LEN_MAX);
+		return segment_plan(s, p, max);
+	}
 	n = h->msg_iovlen == 1 ? h->msg_iov->iov_len : msg_len(h, max);
-	*len = (uint32_t)n;
+	p->len = (uint32_t)n;
 	return n <= max;
+}
+
+/* The first message goes as segments. Returns 1 if it went, else 0, and *slow is 1. */
+static uint32_t tx_ring_segments(struct sock *s, struct lane *l, struct mmsghdr *m,
+				 const struct tx_plan *p, int flags, uint32_t *slow)
+{
+	*slow = !segment_send(s, l, &m->msg_hdr, p, flags);
+	if (!*slow)
+		m->msg_len = p->len;
+	return !*slow;
 }
 
 /* Sends messages through the ring, from the first on, as many as may go and fit. Returns how
@@ -95,29 +190,35 @@ static uint32_t tx_ring_msgs(struct sock *s, struct mmsghdr *vec, uint32_t cnt, 
 			     uint32_t *slow)
 {
 	struct lane *l = tx_open(s, cnt);
-	uint32_t n = 0, room, len;
-	struct udplane_addr d;
+	uint32_t n = 0, room;
+	struct tx_plan p;
 
 	*slow = cnt;
 	if (!l)
 		return 0;
-	if (!msg_fast(s, l, &vec->msg_hdr, &d, &len))
-		goto rest;
+	if (!msg_fast(s, l, &vec->msg_hdr, &p)) {
+		if (!p.segments)
+			goto rest;
+		n = tx_ring_segments(s, l, vec, &p, flags, slow);
+		lock_drop(&l->tx_lock);
+		return n;
+	}
 	room = tx_room(s, l, cnt, flags);
-	while (n < room && (n == 0 || msg_fast(s, l, &vec[n].msg_hdr, &d, &len))) {
-		uint8_t *slot = tx_slot(s->att, l, n);
+	while (n < room && (n == 0 || msg_fast(s, l, &vec[n].msg_hdr, &p))) {
+		uint8_t *to = tx_payload(s->att, l, n, &p);
 		const struct msghdr *h = &vec[n].msg_hdr;
 
-		if (likely(h->msg_iovlen == 1 && len))
-			memcpy(slot, h->msg_iov->iov_base, len);
+		if (likely(h->msg_iovlen == 1 && p.len))
+			memcpy(to, h->msg_iov->iov_base, p.len);
 		else
-			msg_gather(slot, h);
-		tx_fill(s, l, n, &d, len);
-		vec[n++].msg_len = len;
+			msg_gather(to, h);
+		tx_fill(s, l, n, &p.to, p.len, &p.options);
+		vec[n++].msg_len = p.len;
 	}
 	tx_publish(s, l, n);
 rest:
-	for (*slow = 0; n + *slow < cnt && !msg_fast(s, l, &vec[n + *slow].msg_hdr, &d, &len);
+	for (*slow = 0; n + *slow < cnt && !msg_fast(s, l, &vec[n + *slow].msg_hdr, &p) &&
+			!p.segments;
 	     ++*slow)
 		;
 	if (!n && !*slow)
@@ -190,10 +291,25 @@ static int tx_kernel_send(struct visit *v, struct mmsghdr *vec, uint32_t cnt, in
 	return n > 0 ? (int)done + n : done ? (int)done : n;
 }
 
-static void tx_slow_count(struct sock *s, uint32_t cnt, int flags)
+/* The kernel has sent from this source. tx.lock held. */
+static void source_accepted(struct sock *s, const struct tx_source *source)
+{
+	uint32_t i = 0;
+
+	while (i < TX_SOURCES && (s->tx.source[i].family != source->family ||
+				  memcmp(s->tx.source[i].addr, source->addr, 16)))
+		i++;
+	if (i == TX_SOURCES)
+		i = s->tx.source_next++ % TX_SOURCES;
+	s->tx.source[i] = *source;
+}
+
+static void tx_slow_count(struct sock *s, uint32_t cnt, int flags, const struct tx_source *source)
 {
 	if (lock_take(&s->tx.lock)) {
 		tx_count_kernel(s, cnt);
+		if (unlikely(source->family))
+			source_accepted(s, source);
 		s->tx.more = flags & MSG_MORE;
 		lock_drop(&s->tx.lock);
 		return;
@@ -206,10 +322,12 @@ static void tx_slow_count(struct sock *s, uint32_t cnt, int flags)
 /* Sends messages through the kernel socket. tx.lock is held, and dropped. */
 static int tx_slow(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags)
 {
+	struct tx_source source = s->tx.try_source;
 	struct visit v;
 	bool news;
 	int n;
 
+	s->tx.try_source.family = 0;
 	visit_begin(s, &v, false);
 	news = s->att && attach_news(s->att);
 	s->tx.test_cancel = true;
@@ -220,8 +338,10 @@ static int tx_slow(struct sock *s, struct mmsghdr *vec, uint32_t cnt, int flags)
 	n = tx_kernel_send(&v, vec, cnt, flags);
 	if (n > 0 && unlikely(!__atomic_load_n(&s->life.bound, __ATOMIC_RELAXED)))
 		tx_bound_by_send(s);
+	if (n < (int)cnt)
+		source.family = 0;
 	if (n > 0)
-		tx_slow_count(s, (uint32_t)n, flags);
+		tx_slow_count(s, (uint32_t)n, flags, &source);
 	visit_end(&v);
 	return n;
 }
@@ -240,7 +360,7 @@ static int tx_without_lock(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
 	sock_unref(s);
 	n = tx_kernel_send(&v, vec, cnt, flags);
 	if (n > 0)
-		tx_slow_count(s, (uint32_t)n, flags);
+		tx_slow_count(s, (uint32_t)n, flags, &(struct tx_source){.family = 0});
 	visit_end(&v);
 	return n;
 }
@@ -261,7 +381,8 @@ static int tx_call(int fd, struct mmsghdr *vec, uint32_t cnt, int flags)
 	if (!s)
 		return tx_without_lock(fd, vec, cnt, flags);
 	while (done < cnt) {
-		bool plain = !(flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL));
+		/* MSG_CONFIRM: neighbours in use are refreshed in any case */
+		bool plain = !(flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_CONFIRM));
 
 		slow = cnt - done;
 		if (plain && s->tx.lane)

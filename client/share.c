@@ -19,6 +19,7 @@
 #include "client/option.h"
 #include "client/queue.h"
 #include "client/ready.h"
+#include "client/send_option.h"
 #include "client/sock.h"
 #include "client/table.h"
 #include "client/visit.h"
@@ -137,6 +138,7 @@ static bool share_catch_up(struct sock *s)
 		changed = "O_ASYNC";
 
 	sock_read_flags(s);
+	send_options_read(s, true);
 	sock_read_names(s);
 	cmsg_read_options(s);
 	if (!changed)

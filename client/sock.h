@@ -102,6 +102,38 @@ struct sock_rx {
 	uint32_t kernel_drops, past_drops;
 };
 
+/* What a datagram asks for besides its destination: as flags to src4_be of a TX descriptor, without
+ * UDPLANE_TX_IPV6. */
+struct tx_options {
+	uint16_t flags;
+	uint8_t tos, ttl;
+	uint32_t src4_be;
+};
+
+/* A source address of control data, and the prefixes with which it was judged. */
+struct tx_source {
+	uint8_t addr[16];
+	uint32_t seq;
+	uint8_t family; /* 0: none */
+};
+#define TX_SOURCES 8
+
+/* What the socket's options say about sending: send_option.h. [0] is for IPv4 destinations, [1]
+ * for IPv6 ones. */
+struct tx_wishes {
+	struct tx_options options[2];
+	bool bounded[2]; /* what is longer than tx_bound() says is the kernel's */
+	bool strict[2];	 /* Linux refuses what is longer than the path's MTU */
+	bool hops_set[2];
+	bool known; /* they have been read */
+	/* IPV6_FLOWINFO_SEND has been set: a peer's flow label may be in force */
+	bool flow_send;
+	uint16_t segment_size; /* UDP_SEGMENT; 0 if not set */
+	uint32_t mtu6;	       /* IPV6_MTU; 0 if not set */
+	uint32_t unicast_if[2];
+	uint32_t slow; /* options that only the kernel honours, a bit for each; none if 0 */
+};
+
 /* What sending needs: under tx.lock. */
 struct sock_tx {
 	struct lock lock __attribute__((aligned(UDPLANE_LINE)));
@@ -119,6 +151,10 @@ struct sock_tx {
 	struct udplane_addr seen; /* last destination judged, with prefixes of seen_seq */
 	uint32_t seen_seq;
 	bool seen_fast;
+	struct tx_wishes wish;
+	/* sources that the kernel has accepted, and the one that it is about to judge */
+	struct tx_source source[TX_SOURCES], try_source;
+	uint32_t source_next;
 	uint32_t end; /* index behind the last entry in the lane's TX ring */
 	bool used;
 	uint64_t error_ticks; /* when a pending error was last checked for */

@@ -172,6 +172,16 @@ static uint32_t tx_free(struct sock *s, struct lane *l, uint32_t want)
 	return 0;
 }
 
+static void tx_is_full(struct sock *s)
+{
+	s->tx.kernel_tx_full++;
+	udplane_store64(&s->tx.counters->kernel_tx_full, s->tx.kernel_tx_full);
+	__atomic_store_n(&s->att->checked_ns, 0,
+			 /* at once: this must not overtake what a dead udplaned has left */
+			 __ATOMIC_RELAXED);
+	attach_look(s->att, clock_now_ns());
+}
+
 /* Taking little room at a time would make small batches, so it waits for a quarter of the ring,
  * or what is wanted. */
 uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want, int flags)
@@ -188,25 +198,43 @@ uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want, int flags)
 		sched_yield();
 		n = tx_free(s, l, enough);
 	} while (n < enough && !attach_news(s->att) && clock_now_ns() < end);
-	if (!n) {
-		s->tx.kernel_tx_full++;
-		udplane_store64(&s->tx.counters->kernel_tx_full, s->tx.kernel_tx_full);
-		__atomic_store_n(&s->att->checked_ns, 0,
-				 /* at once: this must not overtake what a dead udplaned has left */
-				 __ATOMIC_RELAXED);
-		attach_look(s->att, clock_now_ns());
-	}
+	if (!n)
+		tx_is_full(s);
 	return n < want ? n : want;
 }
 
-void tx_fill(struct sock *s, struct lane *l, uint32_t i, const struct udplane_addr *d, uint32_t len)
+bool tx_room_all(struct sock *s, struct lane *l, uint32_t cnt, int flags)
+{
+	bool quick = (flags & MSG_DONTWAIT) ||
+		     __atomic_load_n(&s->rx.nonblock, __ATOMIC_RELAXED);
+	uint64_t end;
+
+	if (likely(tx_free(s, l, cnt) >= cnt))
+		return true;
+	if (cnt > l->tx.size)
+		return false;
+	end = clock_now_ns() + (quick ? TX_FULL_WAIT_NONBLOCK_NS : TX_FULL_WAIT_NS);
+	do {
+		sched_yield();
+		if (tx_free(s, l, cnt) >= cnt)
+			return true;
+	} while (!attach_news(s->att) && clock_now_ns() < end);
+	tx_is_full(s);
+	return false;
+}
+
+void tx_fill(struct sock *s, struct lane *l, uint32_t i, const struct udplane_addr *d, uint32_t len,
+	     const struct tx_options *o)
 {
 	struct udplane_tx_desc *t = &l->desc[udplane_ring_slot(&l->tx, l->tx.idx + i)];
 
 	t->sock = s->tx.id;
 	t->len = (uint16_t)len;
 	t->dst_port_be = d->port_be;
-	t->flags = d->family == AF_INET6 ? UDPLANE_TX_IPV6 : 0;
+	t->flags = (uint16_t)(o->flags | (d->family == AF_INET6 ? UDPLANE_TX_IPV6 : 0));
+	t->tos = o->tos;
+	t->ttl = o->ttl;
+	t->src4_be = o->src4_be;
 	memcpy(t->dst, d->addr, 16);
 }
 

@@ -35,7 +35,7 @@
 
 #define UDPLANE_ABI_MAGIC 0x31656e616c706475ull /* "udplane1", little endian */
 #define UDPLANE_ABI_MAJOR 1
-#define UDPLANE_ABI_MINOR 1
+#define UDPLANE_ABI_MINOR 2
 
 #define UDPLANE_LINE	     128 /* two cache lines: adjacent-line prefetch pairs them on x86 */
 #define UDPLANE_MAX_WORKERS  16
@@ -101,13 +101,28 @@ struct udplane_tx_desc {
 	uint16_t len;  /* of the payload, bytes */
 	uint16_t dst_port_be;
 	uint16_t flags; /* UDPLANE_TX_* */
-	uint16_t pad;
-	uint32_t pad1;
-	uint8_t dst[16]; /* as in struct udplane_addr */
+	/* Since 1.2, each valid with its flag: */
+	uint8_t tos;	  /* or traffic class */
+	uint8_t ttl;	  /* or hop limit */
+	uint32_t src4_be; /* IPv4 source address */
+	uint8_t dst[16];  /* as in struct udplane_addr */
 };
 UDPLANE_STATIC_ASSERT(sizeof(struct udplane_tx_desc) == 32, "two to a cache line");
+UDPLANE_STATIC_ASSERT(offsetof(struct udplane_tx_desc, flags) == 8, "flags to source are one word");
 
 #define UDPLANE_TX_IPV6 0x0001
+/* Since 1.2: what options of the socket and control data of the datagram ask for. A client sets
+ * them only if udplaned's minor version is 2 or more; a client of 1.2 says of each datagram what it
+ * asks for, so that a change of an option concerns no earlier datagram. */
+#define UDPLANE_TX_TOS	       0x0002
+#define UDPLANE_TX_TTL	       0x0004
+#define UDPLANE_TX_NO_DF       0x0008 /* IPv4: routers may fragment it */
+#define UDPLANE_TX_NO_CHECKSUM 0x0010 /* the UDP checksum is 0 */
+#define UDPLANE_TX_NO_LABEL    0x0020 /* IPv6: the flow label is 0 */
+/* Another source address than the socket's: src4_be; or for IPv6 the first 16 bytes of the payload
+ * slot, and the payload follows. */
+#define UDPLANE_TX_SOURCE 0x0040
+#define UDPLANE_TX_FLAGS  0x007f /* others are invalid */
 
 /* RX ring of one (socket, worker): head, then the line on which the client reports, then
  * descriptors. */
@@ -434,6 +449,8 @@ struct udplane_stats_zone {
 	uint64_t recent_host_counter[16];
 	/* under prefix_seq: why some destinations take the kernel path */
 	char route_note[UDPLANE_TEXT_LEN];
+	/* Since 1.2: smallest path MTU of all destinations by our device, IPv4 and IPv6, bytes */
+	uint32_t path_mtu[2];
 };
 UDPLANE_STATIC_ASSERT(UDPLANE_DEVICE_COUNTER_CNT <= 48, "device counters");
 UDPLANE_STATIC_ASSERT(UDPLANE_CONTROL_COUNTER_CNT <= 48, "control counters");

@@ -83,7 +83,7 @@ void sock_source(const struct sock *k, struct worker_source *src)
 	memset(src, 0, sizeof(*src));
 	src->slow = k->verdict.tx != UDPLANE_REASON_NONE;
 	src->addr = cl->key.local;
-	src->no_df = cl->no_df;
+	src->no_df = cl->no_df && k->session->minor < 2;
 	src->stamp = cl->stamp;
 	if (udplane_addr_is_any(&src->addr))
 		src->addr.family = 0;

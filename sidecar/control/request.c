@@ -149,6 +149,7 @@ static void on_hello(struct control *c, struct session *s, const struct udplane_
 		return;
 	}
 	s->idle_ticks = 0;
+	s->minor = h->minor;
 	read_hello_name(s, h);
 	fds[cnt++] = c->stats.zone.fd;
 	if (!(h->flags & UDPLANE_HELLO_OBSERVER)) {

@@ -220,6 +220,8 @@ int routing_install(struct control *c, bool *judged)
 	routing_publish(
 		c); /* after the sources: who is sent to by the kernel is received from by it */
 	c->stats.z->mtu = in.mtu;
+	c->stats.z->path_mtu[0] = route_table_mtu(t, AF_INET);
+	c->stats.z->path_mtu[1] = route_table_mtu(t, AF_INET6);
 	stats_count(&c->stats, UDPLANE_CONTROL_ROUTE_UPDATES, 1);
 	c->routing_dirty = false;
 	c->routing_built_ns = clock_now_ns();

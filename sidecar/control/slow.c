@@ -27,8 +27,8 @@ static void send_slow(struct control *c, const struct worker_event *ev)
 	if (udplane_addr_is_link_local(&dst))
 		dst.scope_id = (uint32_t)c->dev->ifindex;
 	len = udplane_addr_to_sockaddr(&dst, k->claim.domain, &to);
-	keeper_send(&c->keeper, k->session->serial, k->fd, (struct sockaddr *)&to, len, ev->payload,
-		    ev->len);
+	keeper_send(&c->keeper, k->session->serial, k->fd, (struct sockaddr *)&to, len, &ev->asked,
+		    ev->payload, ev->len);
 }
 
 static void close_misbehaving(struct control *c, const struct worker_event *ev)

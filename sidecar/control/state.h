@@ -53,6 +53,7 @@ struct session {
 	int pid;
 	char comm[16];
 	bool welcomed; /* it has sent HELLO, and was answered */
+	uint16_t minor; /* version of its ABI */
 	bool observer; /* it has not attached */
 	bool attached; /* it has the slot `id` of control.session */
 	/* Keeper and workers know the session by this number, which is never used again. */

@@ -179,12 +179,14 @@ void keeper_verify(struct keeper *k, uint64_t session, uint64_t tag, int fd,
 }
 
 void keeper_send(struct keeper *k, uint64_t session, int fd, const struct sockaddr *to,
-		 socklen_t to_len, const void *payload, size_t len)
+		 socklen_t to_len, const struct udplane_tx_asked *asked, const void *payload,
+		 size_t len)
 {
 	struct keeper_request q = {.op = KEEPER_SEND,
 				   .session = session,
 				   .fd = fd,
 				   .len = (uint32_t)len,
+				   .asked = *asked,
 				   .to_len = to_len};
 
 	memcpy(&q.to, to, to_len);

@@ -38,6 +38,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 #include <udplane/abi.h>
+#include <udplane/tx_control.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -124,9 +125,11 @@ int keeper_bury(struct keeper *k, const int *fds, uint32_t cnt);
 /* Verifies the socket again; a reply follows. */
 void keeper_verify(struct keeper *k, uint64_t session, uint64_t tag, int fd,
 		   const struct claim_rules *rules);
-/* Sends a datagram of len bytes to `to`. The result is counted, see keeper_counted(). */
+/* Sends a datagram of len bytes to `to`, with what else its descriptor asked for. The result is
+ * counted, see keeper_counted(). */
 void keeper_send(struct keeper *k, uint64_t session, int fd, const struct sockaddr *to,
-		 socklen_t to_len, const void *payload, size_t len);
+		 socklen_t to_len, const struct udplane_tx_asked *asked, const void *payload,
+		 size_t len);
 /* Closes the socket. The request is sent together with the next one if that is a barrier of the
  * same session, otherwise before it, and at the latest by keeper_flush(). */
 void keeper_close(struct keeper *k, uint64_t session, int fd);

@@ -222,8 +222,20 @@ static void forget(struct customer *c, int fd)
 
 static void send_one(const struct job *j)
 {
-	ssize_t n = sendto(j->q.fd, j->payload, j->q.len, MSG_DONTWAIT | MSG_NOSIGNAL,
-			   (const struct sockaddr *)&j->q.to, j->q.to_len);
+	union {
+		char space[UDPLANE_TX_CONTROL_MAX];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = {.iov_base = (void *)j->payload, .iov_len = j->q.len};
+	struct msghdr mh = {.msg_name = (void *)&j->q.to,
+			    .msg_namelen = j->q.to_len,
+			    .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_controllen = udplane_tx_control(&j->q.asked, control.space)};
+	ssize_t n;
+
+	mh.msg_control = mh.msg_controllen ? control.space : NULL;
+	n = sendmsg(j->q.fd, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	__atomic_fetch_add(n >= 0 ? &keeper.shared->counts.sent : &keeper.shared->counts.failed, 1,
 			   __ATOMIC_RELAXED);

@@ -68,6 +68,7 @@ void packet_template_init(struct packet_template *tmpl, const struct packet_flow
 	memcpy(tmpl->head + 6, flow->src_mac, 6);
 	tmpl->family = flow->family;
 	tmpl->src_port_be = flow->src_port_be;
+	tmpl->checksum_mask = flow->no_checksum ? 0 : 0xffff;
 	if (flow->family == AF_INET)
 		init4(tmpl, flow);
 	else
@@ -107,7 +108,7 @@ static uint32_t build4(uint8_t *f, const struct packet_template *tmpl,
 	checksum_store64(f + 32, place(addr >> 16, 32, 32) | place(tmpl->src_port_be, 34, 32) |
 					 place(dst->port_be, 36, 32) | place(udp_len, 38, 32));
 	sum += checksum_copy64(f + PACKET_HDR_LEN4, payload, payload_len);
-	checksum_store16(f + PACKET_HDR_LEN4 - 2, udp_field(sum));
+	checksum_store16(f + PACKET_HDR_LEN4 - 2, udp_field(sum) & tmpl->checksum_mask);
 	return PACKET_HDR_LEN4 + payload_len;
 }
 
@@ -126,7 +127,7 @@ static uint32_t build6(uint8_t *f, const struct packet_template *tmpl,
 	checksum_store64(f + 54, place(tmpl->src_port_be, 54, 54) | place(dst->port_be, 56, 54) |
 					 place(udp_len, 58, 54));
 	sum += checksum_copy64(f + PACKET_HDR_LEN6, payload, payload_len);
-	checksum_store16(f + PACKET_HDR_LEN6 - 2, udp_field(sum));
+	checksum_store16(f + PACKET_HDR_LEN6 - 2, udp_field(sum) & tmpl->checksum_mask);
 	return PACKET_HDR_LEN6 + payload_len;
 }
 

@@ -152,6 +152,7 @@ struct packet_flow {
 	uint8_t ttl;	/* or hop limit */
 	uint8_t tos;	/* or traffic class */
 	bool df; /* IPv4: set "don't fragment", as Linux does unless path MTU discovery is off */
+	bool no_checksum; /* the UDP checksum is 0 */
 	uint8_t src_mac[6];
 	uint8_t dst_mac[6];  /* the next hop's */
 	uint32_t flow_label; /* IPv6: 20 bits, host order */
@@ -176,7 +177,8 @@ struct packet_template {
 	uint16_t src_port_be;
 	uint8_t family;
 	uint8_t hdr_len; /* PACKET_HDR_LEN4 or PACKET_HDR_LEN6 */
-	uint8_t pad[4];
+	uint16_t checksum_mask; /* 0 if the UDP checksum is 0, else 0xffff */
+	uint8_t pad[2];
 };
 
 #define PACKET_HDR_LEN4	    42u /* Ethernet, IPv4, UDP */
@@ -195,7 +197,7 @@ void packet_template_init(struct packet_template *tmpl, const struct packet_flow
  * not overlap frame, and is NULL only if empty. Another process may change the payload during the
  * call: the checksum covers the bytes that were copied to the frame. ip_id (IPv4) is in host order:
  * any value if DF is set (RFC 6864; Linux counts up), otherwise one that is not reused soon. A
- * checksum of 0 is sent as 0xffff.
+ * checksum of 0 is sent as 0xffff, unless the flow has none.
  */
 uint32_t packet_build(void *frame, const struct packet_template *tmpl,
 		      const struct packet_endpoint *dst, const void *payload, uint16_t payload_len,

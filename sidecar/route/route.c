@@ -207,6 +207,11 @@ uint64_t route_table_generation(const struct route_table *t)
 	return t->generation;
 }
 
+uint16_t route_table_mtu(const struct route_table *t, uint8_t family)
+{
+	return t->min_mtu[family == AF_INET6];
+}
+
 const char *route_table_note(const struct route_table *t)
 {
 	return t->note;

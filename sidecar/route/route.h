@@ -75,6 +75,9 @@ bool route_is_local(const struct route_table *t, uint8_t family, const void *add
  * thread collects the marks (route_table_take_used). */
 void route_table_mark_used(const struct route_table *t, uint32_t neigh);
 uint64_t route_table_generation(const struct route_table *t); /* differs between any two tables */
+/* Returns the smallest MTU of all fast destinations of the family, learnt path MTUs included: what
+ * is not longer, Linux never refuses as too long. UINT16_MAX if there are none. */
+uint16_t route_table_mtu(const struct route_table *t, uint8_t family);
 void route_table_destroy(struct route_table *t);
 
 /* --- building, by the control thread (and tests) --- */

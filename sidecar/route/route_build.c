@@ -364,6 +364,14 @@ static uint16_t entry_mtu(const struct build *b, const struct route_route *r)
 	return mtu < UINT16_MAX ? (uint16_t)mtu : UINT16_MAX;
 }
 
+static void note_mtu(struct build *b, uint8_t family, uint16_t mtu)
+{
+	uint16_t *min = &b->t->min_mtu[family == AF_INET6];
+
+	if (mtu < *min)
+		*min = mtu;
+}
+
 static void entry_source(const struct build *b, const struct route_route *r, struct route_entry *e)
 {
 	const uint32_t full = r->family == AF_INET6 ? 128 : 32;
@@ -389,6 +397,8 @@ static uint32_t group_entry(struct build *b, const struct group *g)
 	const struct route_route *r = g->best;
 	struct route_entry e = {.verdict = (uint8_t)group_verdict(b, g), .neigh = ROUTE_NONE};
 
+	if (r && (r->mtu || e.verdict == ROUTE_FAST)) /* Linux may refuse by that of a slow one, too */
+		note_mtu(b, r->family, entry_mtu(b, r));
 	if (e.verdict != ROUTE_FAST)
 		return entry_slow(b->t, e.verdict, !b->in->rp_filter && !g->special);
 	e.origin = true; /* it also leads back by our device */
@@ -451,6 +461,7 @@ static void fill_exceptions(struct build *b, uint8_t family)
 			e.verdict = ROUTE_SLOW_POLICY;
 		else if (r->mtu < e.mtu)
 			e.mtu = (uint16_t)r->mtu;
+		note_mtu(b, family, r->mtu && r->mtu < e.mtu ? (uint16_t)r->mtu : e.mtu);
 		*map_put(&f->map, key, full) = entry_add(b->t, &e);
 		/* Calls fib_index only if the full length is not listed yet: it must be listed
 		 * before another exception for the same destination is looked up. */
@@ -641,6 +652,7 @@ struct route_table *route_table_build(const struct route_input *in)
 		route_table_destroy(b.t);
 		return NULL;
 	}
+	b.t->min_mtu[0] = b.t->min_mtu[1] = UINT16_MAX;
 	b.t->generation = __atomic_add_fetch(&generation, 1, __ATOMIC_RELAXED);
 	entry_slow(b.t, ROUTE_SLOW_NO_ROUTE, !in->rp_filter);
 	fill_own(&b);

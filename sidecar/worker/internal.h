@@ -34,17 +34,19 @@ struct worker_socket {
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct worker_socket) == 64, "one cache line");
 
-/* Flow cache: (socket, destination) -> headers. Direct-mapped; a collision costs a lookup. dst has
- * the form of the TX descriptor, so that a datagram is compared without a conversion. */
+/* Flow cache: (socket, destination, what the datagram asks for) -> headers. Direct-mapped; a
+ * collision costs a lookup. dst and asked have the form of the TX descriptor, so that a datagram is
+ * compared without a conversion. */
 struct worker_flow {
 	uint8_t dst[16];
 	uint32_t sock;
 	uint32_t neigh;
 	uint64_t generation; /* of the route table; 0 if empty */
+	uint64_t asked;	     /* the descriptor's flags to src4_be */
+	uint8_t src6[16];    /* source that the datagram asks for, if it does and is IPv6 */
 	uint16_t mtu;
-	uint8_t family;
 	bool no_df;
-	uint8_t pad[64 - 16 - 8 - 8 - 4];
+	uint8_t pad[64 - 16 - 8 - 8 - 8 - 16 - 3];
 	struct packet_template tmpl;
 };
 

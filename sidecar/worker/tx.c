@@ -27,13 +27,22 @@ bool worker_tx_push(struct worker *w)
 	return w->tx_staged == 0;
 }
 
-static uint32_t flow_slot(const uint8_t *dst, uint32_t sock)
+/* What a datagram asks for besides its destination: flags to src4_be of its descriptor. */
+static uint64_t asked_of(const struct udplane_tx_desc *d)
+{
+	uint64_t asked;
+
+	memcpy(&asked, (const uint8_t *)d + offsetof(struct udplane_tx_desc, flags), sizeof(asked));
+	return asked;
+}
+
+static uint32_t flow_slot(const uint8_t *dst, uint64_t sock_asked)
 {
 	uint64_t a, b;
 
 	memcpy(&a, dst, 8);
 	memcpy(&b, dst + 8, 8);
-	a = (a ^ (b * 0x9e3779b97f4a7c15ull) ^ sock) * 0xff51afd7ed558ccdull;
+	a = (a ^ (b * 0x9e3779b97f4a7c15ull) ^ sock_asked) * 0xff51afd7ed558ccdull;
 	return (uint32_t)(a >> 40) & (WORKER_FLOWS - 1);
 }
 
@@ -43,53 +52,104 @@ static uint32_t flow_label(const uint8_t *dst, uint32_t sock)
 	return (flow_slot(dst, sock) * 2654435761u) >> 12;
 }
 
-/* Fills the cache entry. Returns false if the fast path cannot reach the destination. */
-static bool flow_resolve(struct worker *w, struct worker_flow *f, uint8_t family,
-			 const uint8_t *dst, uint32_t sock)
+static uint8_t family_of(const struct udplane_tx_desc *d)
 {
-	const struct worker_source *src = &w->source[sock];
-	struct packet_flow pf = {
-		.family = family, .df = !src->no_df, .src_port_be = src->addr.port_be};
+	return d->flags & UDPLANE_TX_IPV6 ? AF_INET6 : AF_INET;
+}
+
+/* Does the datagram bring an IPv6 source in front of its payload? */
+static bool has_src6(const struct udplane_tx_desc *d)
+{
+	return (d->flags & (UDPLANE_TX_SOURCE | UDPLANE_TX_IPV6)) ==
+	       (UDPLANE_TX_SOURCE | UDPLANE_TX_IPV6);
+}
+
+/* Looks up the way of a datagram. asked: the source that it asks for, or NULL. Returns the source,
+ * or NULL if the fast path cannot reach the destination from there. */
+static const uint8_t *flow_route(const struct worker *w, const struct udplane_tx_desc *d,
+				 const uint8_t *asked, struct route_hop *hop)
+{
+	const struct worker_source *src = &w->source[d->sock];
 	const uint8_t *own = src->addr.family ? src->addr.addr : NULL;
+	static const uint8_t none[16];
+
+	if (!w->route || src->slow || (own && src->addr.family != family_of(d)))
+		return NULL;
+	/* Linux knows what other address a socket may send from, and which is the default. */
+	if (asked && (own ? memcmp(asked, own, 16) : !memcmp(asked, none, 16)))
+		return NULL;
+	if (d->flags & UDPLANE_TX_TTL && !d->ttl)
+		return NULL;
+	own = asked ? asked : own;
+	if (route_lookup(w->route, family_of(d), d->dst, own, hop) != ROUTE_FAST)
+		return NULL;
+	return own ? own : hop->src;
+}
+
+static void flow_fill(const struct worker *w, struct worker_flow *f,
+		      const struct udplane_tx_desc *d, const uint8_t *src,
+		      const struct route_hop *hop)
+{
+	struct packet_flow pf = {.family = family_of(d),
+				 .tos = d->flags & UDPLANE_TX_TOS ? d->tos : 0,
+				 .df = !f->no_df,
+				 .no_checksum = d->flags & UDPLANE_TX_NO_CHECKSUM,
+				 .src_port_be = w->source[d->sock].addr.port_be};
+
+	memcpy(pf.src_mac, w->queue->dev->mac, 6);
+	memcpy(pf.dst_mac, hop->dst_mac, 6);
+	memcpy(pf.src.bytes, src, 16);
+	pf.ttl = d->flags & UDPLANE_TX_TTL ? d->ttl
+		 : hop->hop_limit	   ? hop->hop_limit
+		 : pf.family == AF_INET	   ? w->opt.ttl4
+					   : w->opt.hop_limit6;
+	if (pf.family == AF_INET6 && !(d->flags & UDPLANE_TX_NO_LABEL))
+		pf.flow_label = flow_label(d->dst, d->sock);
+	packet_template_init(&f->tmpl, &pf);
+}
+
+/* Fills the cache entry. src6: the source that the datagram asks for, if it is IPv6. Returns false
+ * if the fast path cannot reach the destination. */
+static bool flow_resolve(struct worker *w, struct worker_flow *f, const struct udplane_tx_desc *d,
+			 const uint8_t *src6)
+{
+	uint8_t src4[16] = {0};
+	const uint8_t *src;
 	struct route_hop hop;
 
 	f->generation = 0;
-	if (!w->route || src->slow || (own && src->addr.family != family))
+	memcpy(src4, &d->src4_be, 4);
+	src = flow_route(w, d, src6 ? src6 : d->flags & UDPLANE_TX_SOURCE ? src4 : NULL, &hop);
+	if (!src)
 		return false;
-	if (route_lookup(w->route, family, dst, own, &hop) != ROUTE_FAST)
-		return false;
-	memcpy(pf.src_mac, w->queue->dev->mac, 6);
-	memcpy(pf.dst_mac, hop.dst_mac, 6);
-	memcpy(pf.src.bytes, own ? own : hop.src, 16);
-	pf.ttl = hop.hop_limit	     ? hop.hop_limit
-		 : family == AF_INET ? w->opt.ttl4
-				     : w->opt.hop_limit6;
-	pf.flow_label = family == AF_INET6 ? flow_label(dst, sock) : 0;
-	packet_template_init(&f->tmpl, &pf);
-	memcpy(f->dst, dst, 16);
-	f->sock = sock;
+	f->no_df = w->source[d->sock].no_df || d->flags & UDPLANE_TX_NO_DF;
+	flow_fill(w, f, d, src, &hop);
+	memcpy(f->dst, d->dst, 16);
+	if (src6)
+		memcpy(f->src6, src6, 16);
+	f->sock = d->sock;
 	f->neigh = hop.neigh;
 	f->mtu = (uint16_t)min_u32(hop.mtu, w->opt.frame_size - w->queue->dev->tx_headroom -
 						    ETH_LEN); /* what no frame holds is slow */
 	/* the MTU of the NIC may be less than that of the TAP, which the routes use */
 	if (w->ops->pass)
 		f->mtu = (uint16_t)min_u32(f->mtu, w->queue->dev->mtu);
-	f->family = family;
-	f->no_df = src->no_df;
+	f->asked = asked_of(d);
 	f->generation = w->flow_generation;
-	w->has_flows[sock] = 1;
+	w->has_flows[d->sock] = 1;
 	return true;
 }
 
-static struct worker_flow *flow_find(struct worker *w, uint8_t family, const uint8_t *dst,
-				     uint32_t sock)
+static struct worker_flow *flow_find(struct worker *w, const struct udplane_tx_desc *d,
+				     const uint8_t *src6)
 {
-	struct worker_flow *f = &w->flow[flow_slot(dst, sock)];
+	uint64_t asked = asked_of(d);
+	struct worker_flow *f = &w->flow[flow_slot(d->dst, asked ^ d->sock)];
 
-	if (f->generation == w->flow_generation && f->sock == sock && f->family == family &&
-	    !memcmp(f->dst, dst, 16))
+	if (f->generation == w->flow_generation && f->sock == d->sock && f->asked == asked &&
+	    !memcmp(f->dst, d->dst, 16) && (!src6 || !memcmp(f->src6, src6, 16)))
 		return f;
-	return flow_resolve(w, f, family, dst, sock) ? f : NULL;
+	return flow_resolve(w, f, d, src6) ? f : NULL;
 }
 
 /* Copies one descriptor, reading each word once. */
@@ -111,7 +171,8 @@ static struct udplane_tx_desc read_desc(const struct worker_lane *lane, uint32_t
 /* TX_CLOSED: the socket is not, or not any more, the client's. */
 enum tx_result { TX_FAST, TX_SLOW, TX_INVALID, TX_CLOSED, TX_STALL };
 
-static enum tx_result slow(struct worker *w, const struct udplane_tx_desc *d,
+/* src6: as for flow_resolve(). */
+static enum tx_result slow(struct worker *w, const struct udplane_tx_desc *d, const uint8_t *src6,
 			   struct foreign payload)
 {
 	struct worker_event *ev = worker_event_reserve(w, w->flushing ? 0 : WORKER_EVENTS_FLUSH);
@@ -126,6 +187,8 @@ static enum tx_result slow(struct worker *w, const struct udplane_tx_desc *d,
 	ev->dst = (struct udplane_addr){.port_be = d->dst_port_be,
 					.family = d->flags & UDPLANE_TX_IPV6 ? AF_INET6 : AF_INET};
 	memcpy(ev->dst.addr, d->dst, 16);
+	ev->asked = (struct udplane_tx_asked){.flags = d->flags, .tos = d->tos, .ttl = d->ttl};
+	memcpy(ev->asked.src, src6 ? src6 : (const uint8_t *)&d->src4_be, src6 ? 16 : 4);
 	ev->len = d->len;
 	foreign_copy(ev->payload, payload, d->len);
 	worker_event_submit(w);
@@ -136,19 +199,25 @@ static enum tx_result send_one(struct worker *w, struct worker_lane *lane,
 			       const struct udplane_tx_desc *d, struct foreign payload,
 			       uint32_t frame)
 {
-	uint8_t family = d->flags & UDPLANE_TX_IPV6 ? AF_INET6 : AF_INET;
+	uint32_t before = has_src6(d) ? 16 : 0; /* bytes in front of the payload */
+	uint8_t src6[16];
 	struct worker_flow *f;
 	struct packet_endpoint to;
 	struct device_frame *out;
 
-	if (d->sock >= w->opt.socket_max || d->len > lane->tx_slot_size)
+	if (d->sock >= w->opt.socket_max || d->len + before > lane->tx_slot_size ||
+	    (d->flags & ~UDPLANE_TX_FLAGS))
 		return TX_INVALID;
 	if (w->socket[d->sock].lane != lane)
 		return w->socket[d->sock].lane ? TX_INVALID : TX_CLOSED;
-	f = flow_find(w, family, d->dst, d->sock);
+	if (before) {
+		foreign_copy(src6, payload, 16);
+		payload = foreign_at(payload, 16);
+	}
+	f = flow_find(w, d, before ? src6 : NULL);
 	if (!f || !d->dst_port_be ||
-	    d->len + (family == AF_INET ? UDP_IP4_LEN : UDP_IP6_LEN) > f->mtu)
-		return slow(w, d, payload);
+	    d->len + (d->flags & UDPLANE_TX_IPV6 ? UDP_IP6_LEN : UDP_IP4_LEN) > f->mtu)
+		return slow(w, d, before ? src6 : NULL, payload);
 	memcpy(to.addr.bytes, d->dst, 16);
 	to.port_be = d->dst_port_be;
 	out = &w->tx_stage[w->tx_staged++];

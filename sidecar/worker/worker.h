@@ -32,6 +32,7 @@
 #include <stdint.h>
 #include <udplane/abi.h>
 #include <udplane/ring.h>
+#include <udplane/tx_control.h>
 
 /* The part of a client's channel that this worker serves (a lane). Allocated by the control thread;
  * the worker's from LANE_ADD until LANE_REMOVE has returned. */
@@ -64,8 +65,10 @@ struct worker_socket_info {
 struct worker_source {
 	struct udplane_addr addr; /* family 0: bound to the wildcard; the port counts */
 	bool slow;		  /* everything that it sends takes the kernel path */
-	bool no_df;		  /* IPv4: routers may fragment what it sends */
-	bool stamp;		  /* fill in struct udplane_rx_front */
+	/* IPv4: routers may fragment what it sends. Only for clients older than ABI 1.2, whose
+	 * descriptors do not say so. */
+	bool no_df;
+	bool stamp; /* fill in struct udplane_rx_front */
 };
 
 enum worker_op {
@@ -122,6 +125,7 @@ struct worker_event {
 	uint32_t len;		 /* SLOW: payload bytes */
 	uint64_t serial;	 /* of the session */
 	struct udplane_addr dst; /* SLOW; scope_id 0 */
+	struct udplane_tx_asked asked; /* SLOW */
 	uint8_t payload[];	 /* room for one slot of the TX pool */
 };
 

@@ -164,8 +164,10 @@ TEST_F(Keeper, HearsOthersWhileARequestHangs)
 		keeper_barrier(&k, 1, i);
 		ASSERT_TRUE(Heard()) << i;
 	}
+	const udplane_tx_asked nothing = {};
 	for (int i = 0; i < 10; i++)
-		keeper_send(&k, 2, r.fd, reinterpret_cast<sockaddr *>(&to), sizeof(to), "x", 1);
+		keeper_send(&k, 2, r.fd, reinterpret_cast<sockaddr *>(&to), sizeof(to), &nothing,
+			    "x", 1);
 	uint64_t sent = 0;
 	for (int ms = 0; sent < 10 && ms < kDeadlineMs; ms++) {
 		sent += keeper_counted(&k).sent;

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/segment.h"
+#include "client/send_option.h"
+#include "client/sock.h"
+#include "client/txq.h"
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <udplane/abi.h>
+
+#define SEGMENTS_MAX 64 /* newer kernels allow 128, and get the rest */
+
+bool segment_plan(const struct sock *s, struct tx_plan *p, uint32_t max)
+{
+	bool six = p->to.family == AF_INET6;
+	uint32_t header = six ? 48 : 28, bound = tx_bound(s, six, true); /* none is fragmented */
+	uint32_t size = p->segment_size, cnt = (p->len + size - 1) / size;
+
+	p->segments = 0;
+	if (size > max || size > bound || (p->options.flags & UDPLANE_TX_NO_CHECKSUM))
+		return false;
+	if (cnt <= 1)
+		return true;
+	if (p->len + header <= SEGMENT_LEN_MAX && cnt <= SEGMENTS_MAX)
+		p->segments = cnt;
+	return false;
+}
+
+/* What has not been copied yet. */
+struct rest {
+	const struct iovec *iov;
+	size_t off; /* in the first buffer */
+};
+
+static void copy_next(uint8_t *to, struct rest *r, size_t len)
+{
+	while (len) {
+		size_t n = r->iov->iov_len - r->off;
+
+		n = n < len ? n : len;
+		if (n)
+			memcpy(to, (const uint8_t *)r->iov->iov_base + r->off, n);
+		to += n;
+		len -= n;
+		r->off += n;
+		if (r->off == r->iov->iov_len) {
+			r->iov++;
+			r->off = 0;
+		}
+	}
+}
+
+bool segment_send(struct sock *s, struct lane *l, const struct msghdr *h, const struct tx_plan *p,
+		  int flags)
+{
+	struct rest rest = {.iov = h->msg_iov};
+	uint32_t left = p->len;
+
+	if (!tx_room_all(s, l, p->segments, flags))
+		return false;
+	for (uint32_t i = 0; i < p->segments; i++) {
+		uint32_t len = left < p->segment_size ? left : p->segment_size;
+
+		copy_next(tx_payload(s->att, l, i, p), &rest, len);
+		tx_fill(s, l, i, &p->to, len, &p->options);
+		left -= len;
+	}
+	tx_publish(s, l, p->segments);
+	return true;
+}
