@@ -11,6 +11,19 @@
 
 #define SEGMENTS_MAX 64 /* newer kernels allow 128, and get the rest */
 
+/* With IP_PMTUDISC_WANT, Linux sets DF only if all segments together are not longer than the path's
+ * MTU. Returns false if that is not known. */
+static bool plan_df(const struct sock *s, struct tx_plan *p)
+{
+	uint32_t mtu = udplane_load32(&s->att->stats->mtu);
+
+	if (p->to.family == AF_INET6 || s->tx.wish.df_always ||
+	    p->len <= tx_bound(s, false, true))
+		return true;
+	p->options.flags |= UDPLANE_TX_NO_DF;
+	return p->len + 28 > mtu;
+}
+
 bool segment_plan(const struct sock *s, struct tx_plan *p, uint32_t max)
 {
 	bool six = p->to.family == AF_INET6;
@@ -22,7 +35,7 @@ bool segment_plan(const struct sock *s, struct tx_plan *p, uint32_t max)
 		return false;
 	if (cnt <= 1)
 		return true;
-	if (p->len + header <= SEGMENT_LEN_MAX && cnt <= SEGMENTS_MAX)
+	if (p->len + header <= SEGMENT_LEN_MAX && cnt <= SEGMENTS_MAX && plan_df(s, p))
 		p->segments = cnt;
 	return false;
 }

@@ -105,6 +105,7 @@ static void read4(const struct sock *s, struct tx_wishes *w)
 	read_tos(s, o, IPPROTO_IP, IP_TOS);
 	read_hops(s, w, false);
 	w->strict[0] = refuses_long(discover);
+	w->df_always = discover == PMTU_DO || discover == PMTU_PROBE;
 	w->bounded[0] = w->strict[0];
 	w->unicast_if[0] = ntohl((uint32_t)get(s->kfd, IPPROTO_IP, IP_UNICAST_IF, 0));
 }

@@ -10,6 +10,10 @@
 
 #include "tests/unit/client/peer.h"
 
+#ifndef UDP_NO_CHECK6_RX
+#define UDP_NO_CHECK6_RX 102
+#endif
+
 namespace
 {
 struct Case {
@@ -32,12 +36,18 @@ TEST_F(OptionTest, KeptOrNot)
 		{"IP_RECVERR", IPPROTO_IP, IP_RECVERR, 1, true},
 		{"IP_MULTICAST_TTL", IPPROTO_IP, IP_MULTICAST_TTL, 3, true},
 		{"IP_TOS off", IPPROTO_IP, IP_TOS, 0, true},
-		{"IP_TOS", IPPROTO_IP, IP_TOS, 0x10, false},
+		{"IP_TOS", IPPROTO_IP, IP_TOS, 0x10, true},
 		{"IP_TTL default", IPPROTO_IP, IP_TTL, -1, true},
-		{"IP_TTL", IPPROTO_IP, IP_TTL, 3, false},
+		{"IP_TTL", IPPROTO_IP, IP_TTL, 3, true},
 		{"IP_MTU_DISCOVER want", IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_WANT, true},
-		{"IP_MTU_DISCOVER do", IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO, false},
+		{"IP_MTU_DISCOVER do", IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO, true},
 		{"IP_PKTINFO off", IPPROTO_IP, IP_PKTINFO, 0, true},
+		{"IP_PKTINFO", IPPROTO_IP, IP_PKTINFO, 1, false},
+		{"IP_RECVTTL", IPPROTO_IP, IP_RECVTTL, 1, false},
+		{"SO_TIMESTAMP", SOL_SOCKET, SO_TIMESTAMP, 1, false},
+		{"SO_TIMESTAMPNS", SOL_SOCKET, SO_TIMESTAMPNS, 1, false},
+		{"SO_RXQ_OVFL", SOL_SOCKET, SO_RXQ_OVFL, 1, false},
+		{"SO_PRIORITY", SOL_SOCKET, SO_PRIORITY, 3, true},
 		{"IP_PKTINFO", IPPROTO_IP, IP_PKTINFO, 1, true},
 		{"IP_RECVTTL", IPPROTO_IP, IP_RECVTTL, 1, true},
 		{"IP_RECVTOS", IPPROTO_IP, IP_RECVTOS, 1, true},
@@ -55,9 +65,14 @@ TEST_F(OptionTest, KeptOrNot)
 		{"SO_RXQ_OVFL", SOL_SOCKET, SO_RXQ_OVFL, 1, true},
 		{"SO_PRIORITY", SOL_SOCKET, SO_PRIORITY, 3, false},
 		{"SO_PEEK_OFF", SOL_SOCKET, SO_PEEK_OFF, 0, false},
-		{"UDP_SEGMENT", IPPROTO_UDP, 103, 1000, false},
+		{"UDP_SEGMENT", IPPROTO_UDP, 103, 1000, true},
 		{"UDP_GRO", IPPROTO_UDP, 104, 1, true},
-		{"UDP_CORK", IPPROTO_UDP, 1, 1, false},
+		{"UDP_NO_CHECK6_TX", IPPROTO_UDP, 101, 1, true},
+		{"UDP_NO_CHECK6_RX", IPPROTO_UDP, 102, 1, false},
+		{"SO_NO_CHECK", SOL_SOCKET, SO_NO_CHECK, 1, true},
+		{"SO_DONTROUTE", SOL_SOCKET, SO_DONTROUTE, 1, true},
+		{"SO_MAX_PACING_RATE", SOL_SOCKET, SO_MAX_PACING_RATE, 1000000, true},
+		{"UDP_CORK", IPPROTO_UDP, 1, 1, true},
 		{"SO_INCOMING_CPU", SOL_SOCKET, SO_INCOMING_CPU, 0, false},
 		{"IP_MINTTL", IPPROTO_IP, IP_MINTTL, 2, true},
 	};
@@ -98,14 +113,14 @@ TEST_F(OptionTest, KeptOrNot)
 TEST_F(OptionTest, BeforeBindToo)
 {
 	Peer *p = Start();
-	int fd = udplane_socket(AF_INET, SOCK_DGRAM, 0), tos = 4;
+	int fd = udplane_socket(AF_INET, SOCK_DGRAM, 0), on = 1;
 	struct sockaddr_storage ss;
 	socklen_t len = Address("127.0.0.1:0", &ss);
 
-	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof(tos)), 0);
+	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_UDP, UDP_NO_CHECK6_RX, &on, sizeof(on)), 0);
 	ASSERT_EQ(udplane_bind(fd, reinterpret_cast<struct sockaddr *>(&ss), len), 0);
 	EXPECT_STREQ(Status(fd).reason, "socket_option");
-	EXPECT_STREQ(Status(fd).text, "IP_TOS was set");
+	EXPECT_STREQ(Status(fd).text, "UDP_NO_CHECK6_RX was set");
 	EXPECT_EQ(p->Count(UDPLANE_MSG_CLAIM), 0u);
 	udplane_close(fd);
 }
@@ -167,12 +182,13 @@ TEST_F(OptionTest, AByteWillDo)
 {
 	Start();
 	int fd = Claimed();
-	unsigned char zero = 0, tos = 8;
+	unsigned char tos = 8, zero = 0;
 
-	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_TOS, &zero, 1), 0);
-	EXPECT_TRUE(Status(fd).accelerated);
 	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, 1), 0);
-	EXPECT_FALSE(Status(fd).accelerated);
+	EXPECT_EQ(Sock(fd)->tx.wish.options[0].tos, 8);
+	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_TOS, &zero, 1), 0);
+	EXPECT_EQ(Sock(fd)->tx.wish.options[0].flags, 0);
+	EXPECT_TRUE(Status(fd).accelerated);
 }
 
 TEST_F(OptionTest, SoErrorIsTaken)
