@@ -214,8 +214,7 @@ static int submit_ring(struct sock *s, struct lane *l, const struct udplane_buf 
 		}
 		if (tx_slot(s->att, l, ready) != bufs[i].data)
 			memcpy(tx_slot(s->att, l, ready), bufs[i].data, bufs[i].len);
-		tx_fill(s, l, ready++, &d, bufs[i].len,
-			&s->tx.wish.options[d.family == AF_INET6]);
+		tx_fill(s, l, ready++, &d, bufs[i].len, &s->tx.wish.options[d.family == AF_INET6]);
 	}
 	tx_publish(s, l, ready);
 	if (n > 0)

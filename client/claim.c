@@ -14,8 +14,8 @@
 #include "client/resend.h"
 #include "client/rxq.h"
 #include "client/saved.h"
-#include "client/shim.h"
 #include "client/send_option.h"
+#include "client/shim.h"
 #include "client/sock.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -65,9 +65,9 @@ bool sock_read_names(struct sock *s)
 		const struct sockaddr_in6 *in6 = (const void *)&peer;
 
 		s->tx.peer = there;
-		s->tx.peer_fast = dest_unicast(&there) && there.port_be &&
-				  (there.family == AF_INET ||
-				   (!in6->sin6_flowinfo && !s->tx.wish.flow_send));
+		s->tx.peer_fast =
+			dest_unicast(&there) && there.port_be &&
+			(there.family == AF_INET || (!in6->sin6_flowinfo && !s->tx.wish.flow_send));
 	}
 	s->tx.seen_seq = 1;
 	lock_drop(&s->tx.lock);

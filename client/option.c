@@ -56,7 +56,7 @@ enum effect {
 	OPTION_HONOUR, /* the datagrams of the fast path are sent as it says: send_option.c */
 	OPTION_KEEP,   /* honoured, or without effect on UDP */
 	OPTION_VALUE,  /* harmless with the one value in the table */
-	OPTION_SEND,   /* the same, else the socket sends by the kernel path, and receives as before */
+	OPTION_SEND, /* the same, else the socket sends by the kernel path, and receives as before */
 	OPTION_VERIFY, /* udplaned must verify the socket again */
 	OPTION_FILTER, /* kernel path, with reason FILTER */
 	OPTION_CMSG,   /* asks for control messages that cmsg.c writes */
@@ -428,7 +428,8 @@ void option_was_set(struct sock *s, int level, int name, const void *value, sock
 		  (o->effect == OPTION_VALUE && option_value(value, len) == o->value)))
 		return;
 	if (o && o->effect == OPTION_HONOUR) {
-		send_option_set(s, level, name, option_value(value, len));
+		if (!send_option_set(s, level, name, option_value(value, len)))
+			option_verify(s); /* leaves it to the next call that can have the lock */
 		return;
 	}
 	if (o && o->effect == OPTION_SEND) {

@@ -17,8 +17,7 @@ static bool plan_df(const struct sock *s, struct tx_plan *p)
 {
 	uint32_t mtu = udplane_load32(&s->att->stats->mtu);
 
-	if (p->to.family == AF_INET6 || s->tx.wish.df_always ||
-	    p->len <= tx_bound(s, false, true))
+	if (p->to.family == AF_INET6 || s->tx.wish.df_always || p->len <= tx_bound(s, false, true))
 		return true;
 	p->options.flags |= UDPLANE_TX_NO_DF;
 	return p->len + 28 > mtu;

@@ -217,8 +217,8 @@ static uint32_t tx_ring_msgs(struct sock *s, struct mmsghdr *vec, uint32_t cnt, 
 	}
 	tx_publish(s, l, n);
 rest:
-	for (*slow = 0; n + *slow < cnt && !msg_fast(s, l, &vec[n + *slow].msg_hdr, &p) &&
-			!p.segments;
+	for (*slow = 0;
+	     n + *slow < cnt && !msg_fast(s, l, &vec[n + *slow].msg_hdr, &p) && !p.segments;
 	     ++*slow)
 		;
 	if (!n && !*slow)

@@ -6,10 +6,7 @@
  */
 #include "client/send_option.h"
 #include "client/base.h"
-#include "client/claim.h"
-#include "client/context.h"
 #include "client/lock.h"
-#include "client/public.h"
 #include "client/sock.h"
 #include <arpa/inet.h>
 #include <asm/socket.h>
@@ -153,18 +150,7 @@ bool send_options_read(struct sock *s, bool again)
 	return (s->tx.wish.known && !again) || change(s, read_all);
 }
 
-/* Has the next call of the library read all options again. */
-static void read_later(struct sock *s)
-{
-	struct ctl_state st;
-
-	s->tx.wish.known = false;
-	ctl_lock(&st);
-	claim_later(s, LATE_UPDATE, 0, NULL);
-	ctl_unlock(&st);
-}
-
-void send_option_set(struct sock *s, int level, int name, int value)
+bool send_option_set(struct sock *s, int level, int name, int value)
 {
 	struct tx_wishes *w = &s->tx.wish;
 
@@ -174,8 +160,10 @@ void send_option_set(struct sock *s, int level, int name, int value)
 		w->hops_set[1] = value >= 0;
 	if (level == IPPROTO_IPV6 && name == IPV6_MTU) /* it cannot be read */
 		w->mtu6 = (uint32_t)value;
-	if (!change(s, read_all))
-		read_later(s);
+	if (change(s, read_all))
+		return true;
+	w->known = false;
+	return false;
 }
 
 void send_option_slow(struct sock *s, uint32_t bit, bool on)

@@ -15,8 +15,9 @@ extern "C" {
 /* Reads them from the kernel socket, if that has not been done or again is set. Returns false if
  * tx.lock could not be taken. */
 bool send_options_read(struct sock *s, bool again);
-/* One that the fast path honours was set. It concerns what is sent from now on. */
-void send_option_set(struct sock *s, int level, int name, int value);
+/* One that the fast path honours was set. It concerns what is sent from now on. Returns false if
+ * tx.lock could not be taken: sock_read_names() will read it. */
+bool send_option_set(struct sock *s, int level, int name, int value);
 /* One that only the kernel honours was set to something else than its default (on), or back. bit:
  * one bit for each option. */
 void send_option_slow(struct sock *s, uint32_t bit, bool on);

@@ -126,7 +126,7 @@ struct tx_wishes {
 	bool strict[2];	 /* Linux refuses what is longer than the path's MTU */
 	bool hops_set[2];
 	bool df_always; /* IPv4: DF even if what is sent by one call is longer than the MTU */
-	bool known; /* they have been read */
+	bool known;	/* they have been read */
 	/* IPV6_FLOWINFO_SEND has been set: a peer's flow label may be in force */
 	bool flow_send;
 	uint16_t segment_size; /* UDP_SEGMENT; 0 if not set */

@@ -205,8 +205,7 @@ uint32_t tx_room(struct sock *s, struct lane *l, uint32_t want, int flags)
 
 bool tx_room_all(struct sock *s, struct lane *l, uint32_t cnt, int flags)
 {
-	bool quick = (flags & MSG_DONTWAIT) ||
-		     __atomic_load_n(&s->rx.nonblock, __ATOMIC_RELAXED);
+	bool quick = (flags & MSG_DONTWAIT) || __atomic_load_n(&s->rx.nonblock, __ATOMIC_RELAXED);
 	uint64_t end;
 
 	if (likely(tx_free(s, l, cnt) >= cnt))

@@ -33,8 +33,8 @@ bool tx_room_all(struct sock *s, struct lane *l, uint32_t cnt, int flags);
 /* returns true if udplaned still takes what s, which has a lane, sends */
 bool tx_alive(const struct sock *s);
 /* Fills entry i behind the last published one; its payload is in its slot. */
-void tx_fill(struct sock *s, struct lane *l, uint32_t i, const struct udplane_addr *d,
-	     uint32_t len, const struct tx_options *o);
+void tx_fill(struct sock *s, struct lane *l, uint32_t i, const struct udplane_addr *d, uint32_t len,
+	     const struct tx_options *o);
 /* Publishes cnt entries, and rings the doorbell if the worker sleeps. The lane stays locked. */
 void tx_publish(struct sock *s, struct lane *l, uint32_t cnt);
 /* Returns true if a connected socket has an error to report, which a send through the kernel

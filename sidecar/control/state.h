@@ -52,10 +52,10 @@ struct session {
 	TAILQ_ENTRY(session) link;
 	int pid;
 	char comm[16];
-	bool welcomed; /* it has sent HELLO, and was answered */
+	bool welcomed;	/* it has sent HELLO, and was answered */
 	uint16_t minor; /* version of its ABI */
-	bool observer; /* it has not attached */
-	bool attached; /* it has the slot `id` of control.session */
+	bool observer;	/* it has not attached */
+	bool attached;	/* it has the slot `id` of control.session */
 	/* Keeper and workers know the session by this number, which is never used again. */
 	uint64_t serial;
 	bool known; /* to the keeper */

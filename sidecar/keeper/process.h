@@ -43,7 +43,7 @@ struct keeper_request {
 	uint64_t session, tag;
 	uint64_t netns_cookie; /* TAKE, VERIFY: from struct claim_rules */
 	int32_t ifindex;
-	uint32_t len; /* SEND: bytes of payload */
+	uint32_t len;		       /* SEND: bytes of payload */
 	struct udplane_tx_asked asked; /* SEND */
 	socklen_t to_len;
 	struct sockaddr_storage to;

@@ -176,7 +176,7 @@ struct packet_template {
 	uint32_t udp_sum;
 	uint16_t src_port_be;
 	uint8_t family;
-	uint8_t hdr_len; /* PACKET_HDR_LEN4 or PACKET_HDR_LEN6 */
+	uint8_t hdr_len;	/* PACKET_HDR_LEN4 or PACKET_HDR_LEN6 */
 	uint16_t checksum_mask; /* 0 if the UDP checksum is 0, else 0xffff */
 	uint8_t pad[2];
 };

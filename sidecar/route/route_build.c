@@ -397,7 +397,8 @@ static uint32_t group_entry(struct build *b, const struct group *g)
 	const struct route_route *r = g->best;
 	struct route_entry e = {.verdict = (uint8_t)group_verdict(b, g), .neigh = ROUTE_NONE};
 
-	if (r && (r->mtu || e.verdict == ROUTE_FAST)) /* Linux may refuse by that of a slow one, too */
+	/* Linux may refuse by that of a slow one, too */
+	if (r && (r->mtu || e.verdict == ROUTE_FAST))
 		note_mtu(b, r->family, entry_mtu(b, r));
 	if (e.verdict != ROUTE_FAST)
 		return entry_slow(b->t, e.verdict, !b->in->rp_filter && !g->special);

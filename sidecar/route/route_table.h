@@ -113,7 +113,7 @@ struct route_table {
 	struct route_fib fallback;   /* IPv4, table default */
 	struct route_entry *entries; /* [0] means no route */
 	uint32_t entry_cnt;
-	uint16_t min_mtu[2]; /* of the fast entries, IPv4 and IPv6 */
+	uint16_t min_mtu[2];	 /* of the fast entries, IPv4 and IPv6 */
 	struct route_map own[2]; /* value: ROUTE_OWN_* */
 	struct route_map neigh_map[2];
 	struct route_neigh *neighs;

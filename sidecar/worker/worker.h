@@ -122,11 +122,11 @@ struct worker_event {
 	uint32_t type;
 	uint32_t sock; /* SLOW: the sending socket */
 	uint32_t channel_id;
-	uint32_t len;		 /* SLOW: payload bytes */
-	uint64_t serial;	 /* of the session */
-	struct udplane_addr dst; /* SLOW; scope_id 0 */
+	uint32_t len;		       /* SLOW: payload bytes */
+	uint64_t serial;	       /* of the session */
+	struct udplane_addr dst;       /* SLOW; scope_id 0 */
 	struct udplane_tx_asked asked; /* SLOW */
-	uint8_t payload[];	 /* room for one slot of the TX pool */
+	uint8_t payload[];	       /* room for one slot of the TX pool */
 };
 
 struct worker_options {

@@ -108,6 +108,17 @@ struct BedClient {
 		udplane_ring_publish(&my_tx, 1);
 		Bell();
 	}
+	// Any descriptor with any slot.
+	void Queue(udplane_tx_desc d, const std::string &in_slot)
+	{
+		ASSERT_GE(udplane_ring_free(&my_tx, 1), 1u);
+		uint32_t slot = udplane_ring_slot(&my_tx, my_tx.idx);
+		tx->desc[slot] = d;
+		memcpy(payload.data() + (size_t)slot * size.frame_size, in_slot.data(),
+		       in_slot.size());
+		udplane_ring_publish(&my_tx, 1);
+		Bell();
+	}
 	// The next datagram's descriptor; false: none.
 	bool Take(udplane_rx_desc *d)
 	{

@@ -93,6 +93,28 @@ TEST_F(Hostile, SendsMoreThanASlot)
 	ExpectCaught(v, 8);
 }
 
+TEST_F(Hostile, AsksForWhatDoesNotExist)
+{
+	Client *c = Attach(0, 7), *v = Attach(1, 8);
+	udplane_tx_desc d{};
+	d.len = 1;
+	d.dst_port_be = htons(1);
+	d.flags = UDPLANE_TX_FLAGS + 1;
+	c->Queue(d, "x");
+	ExpectCaught(v, 8);
+	EXPECT_EQ(Count(UDPLANE_WORKER_TX_DROP_INVALID), 1u);
+}
+TEST_F(Hostile, ASourceAndAPayloadAreMoreThanASlot)
+{
+	Client *c = Attach(0, 7), *v = Attach(1, 8);
+	udplane_tx_desc d{};
+	d.len = kFrameSize - 15;
+	d.dst_port_be = htons(1);
+	d.flags = UDPLANE_TX_IPV6 | UDPLANE_TX_SOURCE;
+	c->Queue(d, "x");
+	ExpectCaught(v, 8);
+}
+
 // The client's lie hits descriptors that the worker is writing: a race on purpose, and none of
 // TSan's business.
 __attribute__((noinline, no_sanitize_thread)) void Scribble(volatile uint32_t *word, uint32_t value)

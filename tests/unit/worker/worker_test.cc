@@ -157,6 +157,148 @@ TEST_F(WorkerTest, SendsWithoutDfWhereTheSocketSaysSo)
 	EXPECT_NE(memcmp(&fake->sent[1][18], &fake->sent[2][18], 2), 0);
 }
 
+// What options and control data ask for.
+class AskingTest : public WorkerTest
+{
+      protected:
+	udplane_tx_desc Desc(bool six, uint16_t flags, uint16_t len)
+	{
+		udplane_tx_desc d{};
+		d.sock = 2;
+		d.len = len;
+		d.dst_port_be = htons(9);
+		d.flags = (uint16_t)(flags | (six ? UDPLANE_TX_IPV6 : 0));
+		inet_pton(six ? AF_INET6 : AF_INET, six ? "2001:db8::2" : "192.0.2.2", d.dst);
+		return d;
+	}
+	// The next frame that is sent.
+	std::vector<uint8_t> Next()
+	{
+		std::vector<uint8_t> f;
+		EXPECT_TRUE(Until([&] {
+			Guard g;
+			if (fake->sent.empty())
+				return false;
+			f = fake->sent.front();
+			fake->sent.erase(fake->sent.begin());
+			return true;
+		}));
+		return f;
+	}
+	// The event of a datagram that the kernel is to send.
+	const worker_event *Slow()
+	{
+		const worker_event *ev = nullptr;
+		EXPECT_TRUE(Until([&] { return (ev = worker_event_peek(w_)) != nullptr; }));
+		EXPECT_EQ(ev->type, WORKER_EVENT_SLOW);
+		return ev;
+	}
+};
+
+TEST_F(AskingTest, HeadersAreAsAsked)
+{
+	Client *c = Attach(2, 7);
+	for (bool six : {false, true}) {
+		SCOPED_TRACE(six);
+		udplane_tx_desc d = Desc(six, 0, 1);
+		c->Queue(d, "x");
+		std::vector<uint8_t> plain = Next();
+		d.flags |= UDPLANE_TX_TOS | UDPLANE_TX_TTL | UDPLANE_TX_NO_CHECKSUM |
+			   UDPLANE_TX_NO_LABEL | UDPLANE_TX_NO_DF;
+		d.tos = 0xb9;
+		d.ttl = 3;
+		c->Queue(d, "x");
+		std::vector<uint8_t> f = Next();
+		ASSERT_EQ(f.size(), plain.size());
+		packet_info info;
+		ASSERT_EQ(packet_parse(f.data(), (uint32_t)f.size(), &info), PACKET_UDP);
+		EXPECT_EQ(info.tos, 0xb9);
+		EXPECT_EQ(info.ttl, 3);
+		EXPECT_EQ(f[f.size() - 3] | f[f.size() - 2], 0) << "no checksum";
+		EXPECT_NE(plain[f.size() - 3] | plain[f.size() - 2], 0);
+		if (six) {
+			EXPECT_EQ((f[15] & 0xf) | f[16] | f[17], 0) << "no label";
+			EXPECT_NE((plain[15] & 0xf) | plain[16] | plain[17], 0);
+		} else {
+			EXPECT_EQ(f[20] & 0x40, 0) << "no DF";
+			EXPECT_EQ(plain[20] & 0x40, 0x40);
+		}
+		d.flags = six ? UDPLANE_TX_IPV6 : 0;
+		c->Queue(d, "x");
+		EXPECT_EQ(Next(), plain) << "fields without their flags mean nothing";
+	}
+}
+
+TEST_F(AskingTest, ASourceOfThisHostIsUsed)
+{
+	Client *c = Attach(2, 7);
+	udplane_tx_desc d = Desc(false, UDPLANE_TX_SOURCE, 1);
+	inet_pton(AF_INET, "192.0.2.1", &d.src4_be);
+	c->Queue(d, "x");
+	EXPECT_EQ(memcmp(Next().data() + 26, "\xc0\x00\x02\x01", 4), 0);
+	uint8_t src[16];
+	inet_pton(AF_INET6, "2001:db8::1", src);
+	c->Queue(Desc(true, UDPLANE_TX_SOURCE, 3), std::string((char *)src, 16) + "six");
+	std::vector<uint8_t> f = Next();
+	ASSERT_EQ(f.size(), 65u);
+	EXPECT_EQ(memcmp(f.data() + 22, src, 16), 0);
+	EXPECT_EQ(memcmp(f.data() + 62, "six", 3), 0);
+}
+
+// The device sends nothing from it. Linux is asked, which knows whether this socket may.
+TEST_F(AskingTest, AForeignSourceIsLeftToLinux)
+{
+	Client *c = Attach(2, 7);
+	uint8_t good[16], src[16], none[16] = {};
+	udplane_tx_desc d = Desc(false, UDPLANE_TX_SOURCE | UDPLANE_TX_TOS, 1);
+	inet_pton(AF_INET, "192.0.2.66", &d.src4_be);
+	d.tos = 4;
+	c->Queue(d, "x");
+	const worker_event *ev = Slow();
+	EXPECT_EQ(ev->asked.flags, d.flags);
+	EXPECT_EQ(ev->asked.tos, 4);
+	EXPECT_EQ(memcmp(ev->asked.src, &d.src4_be, 4), 0);
+	worker_event_done(w_);
+	inet_pton(AF_INET6, "2001:db8::1", good);
+	inet_pton(AF_INET6, "2001:db8::66", src);
+	for (const uint8_t *a : {(const uint8_t *)src, (const uint8_t *)none}) {
+		// the cache has the good one for the same descriptor
+		c->Queue(Desc(true, UDPLANE_TX_SOURCE, 1), std::string((char *)good, 16) + "g");
+		Next();
+		c->Queue(Desc(true, UDPLANE_TX_SOURCE, 1), std::string((char *)a, 16) + "x");
+		ev = Slow();
+		EXPECT_EQ(memcmp(ev->asked.src, a, 16), 0);
+		EXPECT_EQ(ev->payload[0], 'x');
+		worker_event_done(w_);
+	}
+	d = Desc(false, UDPLANE_TX_TTL, 1);
+	c->Queue(d, "x");
+	Slow();
+	worker_event_done(w_);
+	Guard g;
+	EXPECT_TRUE(fake->sent.empty());
+}
+
+TEST_F(AskingTest, ABoundSocketHasOneSource)
+{
+	Client *c = Attach(2, 7);
+	worker_order o{};
+	o.op = WORKER_SOCKET_SOURCE;
+	o.sock = 2;
+	o.source.addr.family = AF_INET;
+	o.source.addr.port_be = htons(7);
+	inet_pton(AF_INET, "192.0.2.1", o.source.addr.addr);
+	ASSERT_EQ(worker_call(w_, &o), 0);
+	udplane_tx_desc d = Desc(false, UDPLANE_TX_SOURCE, 1);
+	inet_pton(AF_INET, "192.0.2.1", &d.src4_be);
+	c->Queue(d, "x");
+	Next();
+	inet_pton(AF_INET, "192.0.2.2", &d.src4_be);
+	c->Queue(d, "x");
+	Slow();
+	worker_event_done(w_);
+}
+
 // SO_TIMESTAMP and SO_RXQ_OVFL: only for the socket that asks, and where the device leaves room.
 TEST_F(WorkerTest, StampsWhatASocketAsksToBeStamped)
 {
