@@ -56,7 +56,7 @@ enum effect {
 	OPTION_HONOUR, /* the datagrams of the fast path are sent as it says: send_option.c */
 	OPTION_KEEP,   /* honoured, or without effect on UDP */
 	OPTION_VALUE,  /* harmless with the one value in the table */
-	OPTION_SEND, /* the same, else the socket sends by the kernel path, and receives as before */
+	OPTION_SEND,   /* the same, else it sends by the kernel path, and receives as before */
 	OPTION_VERIFY, /* udplaned must verify the socket again */
 	OPTION_FILTER, /* kernel path, with reason FILTER */
 	OPTION_CMSG,   /* asks for control messages that cmsg.c writes */
