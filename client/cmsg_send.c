@@ -151,9 +151,9 @@ static bool read_message(const struct message *m, int domain, bool six, struct c
 	return false; /* SO_MARK, SCM_TXTIME, ... */
 }
 
-bool cmsg_send_parse(const void *control, size_t len, int domain, bool six, struct cmsg_send *out)
+bool cmsg_send_parse(const void *data, size_t len, int domain, bool six, struct cmsg_send *out)
 {
-	const uint8_t *at = control;
+	const uint8_t *at = data;
 	struct cmsghdr c;
 
 	memset(out, 0, sizeof(*out));

@@ -30,7 +30,7 @@ struct cmsg_send {
  * something that only the kernel can do, or because the kernel would refuse it. Reads nothing
  * beyond len, from any alignment.
  */
-bool cmsg_send_parse(const void *control, size_t len, int domain, bool six, struct cmsg_send *out);
+bool cmsg_send_parse(const void *data, size_t len, int domain, bool six, struct cmsg_send *out);
 
 #ifdef __cplusplus
 }
