@@ -447,10 +447,8 @@ static void watch_set(struct watch *w, const struct epoll_event *ev)
 	w->armed = true;
 	w->gen++;
 	w->seen = UINT64_MAX;
-	if (w->s) {
-		w->s->rx.shim.hot = true;
+	if (w->s)
 		watch_heat(w);
-	}
 }
 
 static void watch_new(struct instance *in, int fd, const struct epoll_event *ev, struct sock *s,
@@ -525,8 +523,10 @@ int instance_ctl(struct instance *in, int ep, int op, int fd, struct epoll_event
 		good = record(in, op, fd, ev, s, inner);
 	if (both)
 		lock_drop(&in->lock);
-	if (both && r == 0 && s && op != EPOLL_CTL_DEL)
-		instance_update(s); /* wakes who sleeps, if it is readable */
+	if (both && r == 0 && s && op != EPOLL_CTL_DEL) {
+		s->rx.shim.hot = false; /* hot in all of its instances */
+		instance_update(s);	/* wakes who sleeps, if it is readable */
+	}
 	if (locked)
 		lock_drop(s ? &s->rx.lock : &inner->lock);
 	if (r == 0 && s && !good)

@@ -227,9 +227,10 @@ static bool cool(struct watch *w)
 
 	if (!lock_try(&s->rx.lock))
 		return false;
-	if (!(w->events & EPOLLET) || !sock_any(s)) {
+	/* Looked at anew: another thread may have taken the edge of what is there. */
+	if (!sock_any(s)) {
 		cold = !rx_settle(s);
-	} else if (arrived(s) == w->seen) {
+	} else if ((w->events & EPOLLET) && arrived(s) == w->seen) {
 		/* the program leaves datagrams in the ring: the next one is an edge all the same */
 		rx_arm_edge(s);
 		cold = arrived(s) == w->seen;
