@@ -691,7 +691,7 @@ ssize_t udplane_recvfrom(int fd, void *buf, size_t len, int flags, struct sockad
 			 socklen_t *fromlen)
 {
 	struct iovec iov = {.iov_base = buf, .iov_len = len < INT_MAX ? len : INT_MAX};
-	bool bad = from && pointer_is_bad(fromlen);
+	bool bad = from && (pointer_is_bad(fromlen) || (int)*fromlen < 0);
 	struct mmsghdr m = {.msg_hdr = {.msg_name = bad ? NULL : from,
 					.msg_namelen = from && !bad ? *fromlen : 0,
 					.msg_iov = &iov,
@@ -701,7 +701,7 @@ ssize_t udplane_recvfrom(int fd, void *buf, size_t len, int flags, struct sockad
 
 	n = rx_call(fd, &sink);
 	if (n < 0 || bad)
-		return set_errno(n < 0 ? n : -EFAULT);
+		return set_errno(n < 0 ? n : pointer_is_bad(fromlen) ? -EFAULT : -EINVAL);
 	if (from)
 		*fromlen = m.msg_hdr.msg_namelen;
 	return (ssize_t)m.msg_len;

@@ -413,6 +413,8 @@ ssize_t udplane_sendto(int fd, const void *buf, size_t len, int flags, const str
 					.msg_iovlen = 1}};
 	int n;
 
+	if (to && tolen > sizeof(struct sockaddr_storage)) /* sendmsg(2) would cut it */
+		return set_errno(table_get(fd) ? -EINVAL : -EBADF);
 	if (to && !tolen)
 		/* to sendmsg(2), 0 would mean no address; to sendto(2) both are too short */
 		m.msg_hdr.msg_namelen = 1;

@@ -43,7 +43,8 @@ static int look(struct wait *w, bool kernel)
 {
 	int n = 0;
 
-	if (!kernel && __atomic_fetch_add(&w->in->looks, 1, __ATOMIC_RELAXED) % KERNEL_EVERY) {
+	if (!kernel && !__atomic_load_n(&w->in->output_cnt, __ATOMIC_RELAXED) &&
+	    __atomic_fetch_add(&w->in->looks, 1, __ATOMIC_RELAXED) % KERNEL_EVERY) {
 		n = instance_report(w->in, w->ep, w->ev, 0, w->max);
 		if (n)
 			return n;

@@ -62,6 +62,16 @@ struct instance *instance_get(int fd)
 	return NULL;
 }
 
+static uint32_t is_oneshot(const struct sock *s, uint32_t events)
+{
+	return s && (events & EPOLLONESHOT);
+}
+
+static uint32_t is_output(const struct sock *s, uint32_t events)
+{
+	return s && (events & EPOLLOUT) && !(events & EPOLLET);
+}
+
 /* Removes a watch from its lists. Both locks held; the inner instance's in place of the
  * socket's. */
 static void watch_drop(struct watch *w)
@@ -74,7 +84,8 @@ static void watch_drop(struct watch *w)
 		*at = w->next_of_sock;
 	if (w->hot)
 		TAILQ_REMOVE(&w->in->hot, w, in_hot);
-	w->in->oneshot_cnt -= w->s && (w->events & EPOLLONESHOT);
+	w->in->oneshot_cnt -= is_oneshot(w->s, w->events);
+	w->in->output_cnt -= is_output(w->s, w->events);
 	TAILQ_REMOVE(w->s ? &w->in->all : &w->in->nested, w, in_instance);
 	if (!lock_insist(&lock))
 		return;
@@ -173,7 +184,7 @@ void instance_new(int fd, bool unknown)
 	TAILQ_INIT(&in->hot);
 	TAILQ_INIT(&in->nested);
 	in->outer = NULL;
-	in->oneshot_cnt = in->plain = in->sleepers = in->looks = 0;
+	in->oneshot_cnt = in->output_cnt = in->plain = in->sleepers = in->looks = 0;
 	in->active = false;
 	in->unknown = unknown;
 	in->maintain_ns = 0;
@@ -438,10 +449,8 @@ static void watch_set(struct watch *w, const struct epoll_event *ev)
 {
 	struct instance *in = w->in;
 
-	if (w->s) {
-		in->oneshot_cnt -= !!(w->events & EPOLLONESHOT);
-		in->oneshot_cnt += !!(ev->events & EPOLLONESHOT);
-	}
+	in->oneshot_cnt += is_oneshot(w->s, ev->events) - is_oneshot(w->s, w->events);
+	in->output_cnt += is_output(w->s, ev->events) - is_output(w->s, w->events);
 	w->events = ev->events;
 	w->data = ev->data;
 	w->armed = true;

@@ -58,6 +58,7 @@ struct instance {
 	struct watch_list all, hot, nested;
 	struct watch *outer;  /* the watches on this instance, in others */
 	uint32_t oneshot_cnt; /* watches with EPOLLONESHOT */
+	uint32_t output_cnt;  /* watches for EPOLLOUT, level-triggered */
 	uint32_t plain;	      /* atomic */
 	uint32_t sleepers;    /* atomic */
 	bool active;	      /* atomic: waits must look at rings; never reset */

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Unmodified programs under libudplane-preload.so."""
 import random
+import threading
 
 from harness import *  # noqa: F403
 
 RUN = os.path.join(BIN, "client", "run", "udplane-run")
 PRELOAD = os.path.join(BIN, "client", "libudplane-preload.so")
+CALLS = os.path.join(BIN, "tests", "integration", "calls")
 READER = os.path.join(BIN, "tests", "integration", "reader")
 PYTHON = os.path.realpath(sys.executable)
 os.environ["UDPLANE_PRELOAD"] = PRELOAD
@@ -414,6 +416,53 @@ def without_udplaned_nothing_is_different():
                 converse(peer, 50)
                 peer.send(b"end")
                 p.end()
+
+
+# ---- the kernel as oracle ----
+
+class Echo:
+    """Port 6000 in namespace b sends each datagram back; one that begins with # as often as its second byte says."""
+
+    def __init__(self, net, family):
+        self.sock = net.sock(net.b, family, bind=("10.99.0.2" if family == socket.AF_INET else "fd99::2", 6000), timeout=0.1)
+        self.stop = False
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        while not self.stop:
+            try:
+                d, a = self.sock.recvfrom(4096)
+            except (socket.timeout, ConnectionError):
+                continue
+            for _ in range(d[1] if d[:1] == b"#" else 1):
+                self.sock.sendto(d, a)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop = True
+        self.thread.join()
+        self.sock.close()
+
+
+def calls(net, sidecar, family, shim):
+    host, peer = ("10.99.0.1", "10.99.0.2") if family == socket.AF_INET else ("fd99::1", "fd99::2")
+    with Echo(net, family), Program(net, CALLS, host, "5000", peer, "6000", shim=shim) as p:
+        assert active(sidecar) == shim, rows(sidecar)
+        p.say("")
+        return p.end(60).splitlines()
+
+
+@case
+def calls_return_what_the_kernel_returns():
+    with Net() as net, Sidecar(net) as sidecar:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            with_shim, without = (calls(net, sidecar, family, shim) for shim in (True, False))
+            assert len(without) > 150
+            differences = [(a, b) for a, b in zip(with_shim, without) if a != b]
+            assert with_shim == without, "shim, kernel:\n" + "\n".join(f"{a!r} {b!r}" for a, b in differences)
 
 
 if __name__ == "__main__":
