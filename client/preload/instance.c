@@ -187,6 +187,7 @@ void instance_new(int fd, bool unknown)
 	in->oneshot_cnt = in->output_cnt = in->plain = in->sleepers = in->looks = 0;
 	in->active = false;
 	in->unknown = unknown;
+	in->missed = false;
 	in->maintain_ns = 0;
 	__atomic_store_n(&in->refs, 1, __ATOMIC_SEQ_CST);
 	if (!__atomic_compare_exchange_n(slot_of(fd), &none, in, false, __ATOMIC_SEQ_CST,
@@ -341,11 +342,26 @@ static void sock_heat(struct sock *s)
 {
 	s->rx.shim.hot = true;
 	for (struct watch *w = s->rx.shim.watch; w; w = w->next_of_sock) {
-		if (!lock_insist(&w->in->lock))
+		if (!lock_insist(&w->in->lock)) {
+			__atomic_store_n(&w->in->missed, true, __ATOMIC_SEQ_CST);
 			continue;
+		}
 		watch_heat(w);
 		lock_drop(&w->in->lock);
 	}
+}
+
+bool instance_missed(struct instance *in)
+{
+	struct watch *w;
+
+	if (!__atomic_load_n(&in->missed, __ATOMIC_SEQ_CST) || !lock_insist(&in->lock))
+		return false;
+	__atomic_store_n(&in->missed, false, __ATOMIC_SEQ_CST);
+	TAILQ_FOREACH(w, &in->all, in_instance)
+		watch_heat(w);
+	lock_drop(&in->lock);
+	return true;
 }
 
 /* Wakes one that sleeps on w: the edge anew. */

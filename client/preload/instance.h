@@ -63,6 +63,9 @@ struct instance {
 	uint32_t sleepers;    /* atomic */
 	bool active;	      /* atomic: waits must look at rings; never reset */
 	bool unknown;	      /* atomic: who sleeps on it is not known yet */
+	/* atomic: a call in a handler could not make a socket hot, as the call that it has
+	 * interrupted holds the lock */
+	bool missed;
 	uint32_t looks;
 	uint64_t maintain_ns; /* atomic: when sockets without a claim are looked at again */
 	struct instance *next_free;
@@ -96,6 +99,8 @@ void instances_forked(void);
 
 /* --- waiting --- */
 
+/* Makes all sockets hot if one was missed. Returns true if so. */
+bool instance_missed(struct instance *in);
 /* Adds what rings have to the have events in ev. Returns how many there are then, at most max. */
 int instance_report(struct instance *in, int ep, struct epoll_event *ev, int have, int max);
 /* Takes out what the kernel reported of a registration that is disarmed. Returns how many are

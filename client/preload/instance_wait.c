@@ -268,7 +268,7 @@ bool instance_settle(struct instance *in, int depth)
 	}
 	for (uint32_t i = 0; i < n; i++)
 		settled &= instance_settle(inner[i], depth + 1);
-	return settled;
+	return !instance_missed(in) && settled;
 }
 
 void instance_sleep_begin(struct instance *in, int depth)

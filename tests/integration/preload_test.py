@@ -408,6 +408,52 @@ def a_sleeping_program_attaches_again():
                 of.end()
 
 
+def stream(peer, seconds, stop=lambda: False):
+    """One number after the other; a lost one is asked for again. Returns how many went there and back, and how many were lost.
+    Fails if nothing comes back for a while, or something else comes."""
+    peer.settimeout(0.05)
+    n = lost = 0
+    end = time.monotonic() + seconds
+    last = time.monotonic()
+    while time.monotonic() < end and not stop():
+        peer.send(b"%d" % n)
+        try:
+            got = int(peer.recv(100))
+            while got < n:  # a late one
+                got = int(peer.recv(100))
+            assert got == n, (got, n)
+            n += 1
+            last = time.monotonic()
+        except (socket.timeout, ConnectionError):
+            lost += 1
+            assert time.monotonic() - last < 3, f"no answer for 3 s after {n}"
+    peer.settimeout(5)
+    return n, lost
+
+
+@case
+def programs_outlive_udplaned():
+    with Net() as net:
+        sidecar = Sidecar(net)
+        for mechanism, how in (("recv", "one"), ("epoll", "one"), ("edge", "all"), ("oneshot", "one"), ("poll", "one"), ("select", "all"),
+                               ("threads", "one")):
+            with Program(net, READER, mechanism, how, "10.99.0.1", "5000") as p, net.sock(net.b, connect=("10.99.0.1", 5000)) as peer:
+                ask(peer)
+                for sig in (signal.SIGKILL, signal.SIGTERM):
+                    until(lambda: stream(peer, 0.05) and active(sidecar), 10, f"{mechanism}: acceleration")
+                    sidecar.proc.send_signal(sig)
+                    n, lost = stream(peer, 0.3)
+                    assert n and lost < 20, (mechanism, n, lost)
+                    sidecar.stop()
+                    sidecar = Sidecar(net)
+                    n, lost = stream(peer, 0.2)
+                    assert n and lost < 20, (mechanism, n, lost)
+                ask(peer)
+                peer.send(b"end")
+                p.end()
+        sidecar.stop()
+
+
 @case
 def without_udplaned_nothing_is_different():
     with Net() as net:
