@@ -94,9 +94,9 @@ def ask(peer, data=b"?", seconds=5):
     peer.settimeout(5)
 
 
-def talk(net, sidecar, mechanism, how, v6=False, bursts=120):
+def talk(net, sidecar, mechanism, how, v6=False, bursts=120, program=READER):
     host, peer_family = ("fd99::1", socket.AF_INET6) if v6 else ("10.99.0.1", socket.AF_INET)
-    with Program(net, READER, mechanism, how, host, "5000") as p, net.sock(net.b, peer_family, connect=(host, 5000)) as peer:
+    with Program(net, program, mechanism, how, host, "5000") as p, net.sock(net.b, peer_family, connect=(host, 5000)) as peer:
         order = mechanism != "threads"
         sent = converse(peer, 1)
         until(lambda: active(sidecar) or not converse(peer, 1, order=order), what="acceleration")
@@ -509,6 +509,46 @@ def calls_return_what_the_kernel_returns():
             assert len(without) > 150
             differences = [(a, b) for a, b in zip(with_shim, without) if a != b]
             assert with_shim == without, "shim, kernel:\n" + "\n".join(f"{a!r} {b!r}" for a, b in differences)
+
+
+# ---- other programs ----
+
+@case
+def programs_of_musl_are_the_same():
+    if not shutil.which("musl-gcc"):
+        raise Skip("no musl-gcc: deploy/setup installs musl-tools")
+    with tempfile.TemporaryDirectory() as directory, Net() as net, Sidecar(net) as sidecar:
+        program = os.path.join(directory, "reader")
+        sh("musl-gcc", "-D_GNU_SOURCE", "-O1", "-o", program, os.path.join(ROOT, "tests/integration/reader.c"))
+        for mechanism in ("recv", "epoll", "poll", "select", "threads"):
+            talk(net, sidecar, mechanism, "one", bursts=40, program=program)
+
+
+@case
+def udplane_run_says_what_cannot_be_preloaded():
+    def says(program):
+        p = subprocess.run([RUN, "--check", program], text=True, stdout=subprocess.PIPE)
+        return p.returncode, p.stdout
+    with tempfile.TemporaryDirectory() as directory:
+        script, secure, go = (os.path.join(directory, name) for name in ("script", "secure", "go"))
+        with open(script, "w") as f:
+            f.write(f"#! {PYTHON} -u\n")
+        shutil.copy(READER, secure)
+        os.chown(secure, 1, 1)
+        os.chmod(secure, 0o4755)
+        shutil.copy(READER, go)
+        os.chmod(go, 0o755)
+        with open(go, "ab") as f:
+            f.write(b"\xff Go buildinf:")
+        assert says(READER)[0] == 0
+        assert says(script)[0] == 0
+        for program, why in ((RUN, "statically linked"), (secure, "setuid"), (go, "a Go program"), ("/dev/null", "")):
+            status, text = says(program)
+            assert status == 1 and why in text, text
+    assert subprocess.run([RUN, "--check", "no such program"], stderr=subprocess.DEVNULL).returncode == 127
+    assert subprocess.run([RUN, "/bin/sh", "-c", "exit 7"]).returncode == 7
+    env = {**os.environ, "UDPLANE_PRELOAD": "/nowhere/libudplane-preload.so"}
+    assert subprocess.run([RUN, "/bin/true"], env=env, stderr=subprocess.DEVNULL).returncode == 125
 
 
 if __name__ == "__main__":
