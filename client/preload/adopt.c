@@ -4,6 +4,7 @@
 #include "client/claim.h"
 #include "client/close.h"
 #include "client/context.h"
+#include "client/detach.h"
 #include "client/init.h"
 #include "client/life.h"
 #include "client/lock.h"
@@ -19,7 +20,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <udplane/abi.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 static pid_t own_pid; /* atomic */
@@ -270,6 +273,60 @@ static void leaves(int fd)
 void shim_fds_sent(const struct msghdr *msg)
 {
 	each_fd(msg, leaves);
+}
+
+/* --- ports of processes that have ended --- */
+
+#define BIND_PAUSE_NS  2000000ull
+#define BIND_TRIES_NS  100000000ull   /* of pauses */
+#define BIND_BUDGET_NS 10000000000ull /* in this time; for programs that try port after port */
+
+bool shim_bind_again(int fd)
+{
+	static uint64_t since_ns, paused_ns; /* atomic; what two threads lose by a race is a try */
+	uint64_t now = clock_now_ns();
+	struct sock *s = sock_get(fd);
+
+	if (!s)
+		return false;
+	maintain(s, false, true);
+	sock_unref(s);
+	if (!__atomic_load_n(&context.att, __ATOMIC_RELAXED))
+		return false;
+	if (now - __atomic_load_n(&since_ns, __ATOMIC_RELAXED) > BIND_BUDGET_NS) {
+		__atomic_store_n(&since_ns, now, __ATOMIC_RELAXED);
+		__atomic_store_n(&paused_ns, 0, __ATOMIC_RELAXED);
+	}
+	if (__atomic_fetch_add(&paused_ns, BIND_PAUSE_NS, __ATOMIC_RELAXED) >= BIND_TRIES_NS)
+		return false;
+	nanosleep(&(struct timespec){.tv_nsec = BIND_PAUSE_NS}, NULL);
+	return true;
+}
+
+#define EXIT_PATIENCE_NS 100000000ull
+
+static void release(struct sock *s, void *until)
+{
+	if (s->att && clock_now_ns() < *(uint64_t *)until)
+		claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
+}
+
+/* So that the ports of a program that ends are free at once, as in Linux. */
+static void __attribute__((destructor)) release_all(void)
+{
+	uint64_t until = clock_now_ns() + EXIT_PATIENCE_NS;
+	struct ctl_state st;
+	struct timespec ts;
+
+	if (!context.shim || !context.att || !shim_process_is_ours())
+		return;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec++;
+	if (!ctl_lock_until(&st, &ts))
+		return;
+	context.disabled = true;
+	table_each(release, &until);
+	ctl_unlock(&st);
 }
 
 /* --- the start --- */

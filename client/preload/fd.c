@@ -38,7 +38,12 @@ ENTRY int socket(int domain, int type, int protocol)
 
 ENTRY int bind(int fd, const struct sockaddr *addr, socklen_t len)
 {
-	EITHER(bind, fd, addr, len);
+	int r;
+
+	while ((r = table_get(fd) ? udplane_bind(fd, addr, len) : real_bind(fd, addr, len)) < 0 &&
+	       errno == EADDRINUSE && shim_bind_again(fd))
+		;
+	return r < 0 && errno == EBADF ? real_bind(fd, addr, len) : r;
 }
 
 ENTRY int connect(int fd, const struct sockaddr *addr, socklen_t len)

@@ -263,6 +263,37 @@ serve(s)
         served(net, sidecar, ranges)
 
 
+@case
+def the_port_of_a_program_that_ended_is_free():
+    code = """
+s.settimeout(0.01)
+try:
+    s.recv(10)
+except socket.timeout:
+    pass
+%s
+"""
+    with Net() as net, Sidecar(net) as sidecar:
+        for end in ("sys.exit()", "os._exit(0)", "os.kill(os.getpid(), 9)"):
+            for _ in range(8):
+                with python(net, SERVE + code % end) as p:
+                    p.proc.wait(5)
+        until(lambda: not rows(sidecar), what="the end of all claims")
+        with python(net, """
+s, t = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+s.bind(("10.99.0.1", 5000))
+start = time.monotonic()
+for _ in range(20):
+    try:
+        t.bind(("10.99.0.1", 5000))
+        raise AssertionError("bound twice")
+    except OSError:
+        pass
+print(time.monotonic() - start)
+""", ready=False) as p:
+            assert float(p.end()) < 1, "a port that is in use costs too long"
+
+
 # ---- processes ----
 
 @case
