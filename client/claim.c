@@ -159,10 +159,11 @@ static struct rxq *claim_make_rxqs(const struct attach *a, const struct udplane_
 /* A socket of the shim gets its epoll instance at its first claim. Both locks held. */
 static bool sock_make_ep(struct sock *s)
 {
-	struct epoll_event ev = {.events = RX_KERNEL_EVENTS};
+	struct epoll_event ev = {.events = EPOLLET};
 
 	if (!s->rx.shim.on || own_is(s->ep))
 		return true;
+	s->rx.shim.quiet = true;
 	s->ep = own_take(epoll_create1(EPOLL_CLOEXEC));
 	if (s->ep >= 0 && epoll_ctl(s->ep, EPOLL_CTL_ADD, s->kfd, &ev))
 		own_close(&s->ep);

@@ -109,6 +109,7 @@ static void fork_child_sock(struct sock *s)
 	/* a shared one is claimed as soon as no other process has it, even by a send call */
 	s->life.lazy = !s->rx.shared;
 	s->rx.direct = 0;
+	s->rx.shim.quiet = false;
 	s->rx.shim.sleepers = 0;
 	s->rx.shim.plain = 0;
 	s->rx.error = 0;

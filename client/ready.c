@@ -43,10 +43,19 @@
 
 void rx_set_self_signal(struct sock *s, bool on)
 {
-	struct epoll_event ev = {.events = RX_KERNEL_EVENTS | (on ? EPOLLOUT : 0)};
+	uint32_t kernel = s->rx.shim.quiet ? EPOLLET : RX_KERNEL_EVENTS;
+	struct epoll_event ev = {.events = kernel | (on ? EPOLLOUT : 0)};
 
 	if (epoll_ctl(s->ep, EPOLL_CTL_MOD, s->kfd, &ev) == 0)
 		s->rx.self_signal = on;
+}
+
+void rx_show_kernel(struct sock *s)
+{
+	if (!s->rx.shim.quiet)
+		return;
+	s->rx.shim.quiet = false;
+	rx_set_self_signal(s, s->rx.self_signal);
 }
 
 bool rx_ready(struct sock *s)

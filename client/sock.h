@@ -49,8 +49,10 @@ struct watch; /* preload/instance.h */
 
 /* What the preload shim needs of a socket: see shim.h. Under rx.lock, but for what is atomic. */
 struct sock_shim {
-	bool on;	/* constant: it is the shim's */
-	bool hot;	/* its watches are in their instances' hot lists */
+	bool on;  /* constant: it is the shim's */
+	bool hot; /* its watches are in their instances' hot lists */
+	/* ep does not show what comes by the kernel: only a receive call needs that */
+	bool quiet;
 	bool kfd_own;	/* kfd is a duplicate that the program does not know */
 	uint32_t links; /* descriptors of the program; entries in the table */
 	struct watch *watch;

@@ -185,6 +185,7 @@ static int rx_sleep(struct sock *s, struct rx_wait *w)
 	}
 	visit_begin(s, &v, true);
 	visit_sleeps(&v);
+	rx_show_kernel(s);
 	__atomic_fetch_add(&s->rx.shim.sleepers, 1, __ATOMIC_SEQ_CST);
 	lock_drop(&s->rx.lock);
 	n = rx_poll_fd(&p, now, left, w->deadline_ns != 0);

@@ -38,20 +38,24 @@ struct wait {
 	bool fine; /* the limit is finer than a millisecond */
 };
 
-/* Returns the number of events that are there, or -1 with errno. */
-static int look(struct wait *w, bool kernel)
+/* Returns the number of events that are there, or -1 with errno. kernel: ask the kernel in any
+ * case. may_skip: it need not be asked, since the caller will sleep, and then learns of its
+ * events. */
+static int look(struct wait *w, bool kernel, bool may_skip)
 {
 	int n = 0;
 
 	if (!kernel && !__atomic_load_n(&w->in->output_cnt, __ATOMIC_RELAXED) &&
 	    __atomic_fetch_add(&w->in->looks, 1, __ATOMIC_RELAXED) % KERNEL_EVERY) {
 		n = instance_report(w->in, w->ep, w->ev, 0, w->max);
-		if (n)
+		if (n || (may_skip && w->in->kernel_idle))
 			return n;
 	}
 	n = real_epoll_wait(w->ep, w->ev, w->max, 0);
 	if (n < 0)
 		return n;
+	if (!kernel)
+		w->in->kernel_idle = n == 0;
 	n = instance_filter(w->in, w->ep, w->ev, n);
 	return instance_report(w->in, w->ep, w->ev, n, w->max);
 }
@@ -148,7 +152,7 @@ static int wait_for(struct wait *w)
 				return n;
 			continue;
 		}
-		n = look(w, kernel);
+		n = look(w, kernel, w->limit != 0);
 		kernel = true;
 		if (n || !w->limit || (w->limit != NO_LIMIT && clock_now_ns() >= w->limit))
 			return n;
@@ -158,7 +162,7 @@ static int wait_for(struct wait *w)
 		if (nap(w, most)) {
 			int err = errno;
 
-			n = err == EINTR ? look(w, true) : 0;
+			n = err == EINTR ? look(w, true, false) : 0;
 			if (n)
 				return n;
 			errno = err;

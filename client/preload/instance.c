@@ -188,6 +188,7 @@ void instance_new(int fd, bool unknown)
 	in->active = false;
 	in->unknown = unknown;
 	in->missed = false;
+	in->kernel_idle = false;
 	in->maintain_ns = 0;
 	__atomic_store_n(&in->refs, 1, __ATOMIC_SEQ_CST);
 	if (!__atomic_compare_exchange_n(slot_of(fd), &none, in, false, __ATOMIC_SEQ_CST,

@@ -227,6 +227,7 @@ static bool cool(struct watch *w)
 
 	if (!lock_try(&s->rx.lock))
 		return false;
+	s->rx.kernel_run = 0; /* the kernel has just been found empty */
 	/* Looked at anew: another thread may have taken the edge of what is there. */
 	if (!sock_any(s)) {
 		cold = !rx_settle(s);

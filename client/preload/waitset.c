@@ -170,6 +170,7 @@ static bool settle(struct waited *w)
 
 	if (!sock_take_rx(s))
 		return lock_mine(&s->rx.lock);
+	s->rx.kernel_run = 0; /* the kernel has just been found empty */
 	ready = !s->closed && table_get(w->fd) == s && rx_settle(s);
 	lock_drop(&s->rx.lock);
 	return !ready;
