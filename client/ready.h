@@ -27,7 +27,7 @@ bool rx_hide_error(struct sock *s);
 void rx_show_error(struct sock *s); /* makes fd readable again if there is an error */
 /* Makes the epoll instance of a socket of the shim show what comes by the kernel as well. */
 void rx_show_kernel(struct sock *s);
-void rx_disarm(struct sock *s);	    /* takes the arms back, so that the worker sends no signals */
+void rx_disarm(struct sock *s); /* takes the arms back, so that the worker sends no signals */
 void rx_set_self_signal(struct sock *s, bool on);
 /* returns true if a ring, saved or queue holds datagrams, or error is set */
 bool rx_ready(struct sock *s);

@@ -67,7 +67,7 @@ struct instance {
 	 * interrupted holds the lock */
 	bool missed;
 	uint32_t looks;
-	bool kernel_idle; /* the last looks at the kernel found nothing; a hint */
+	bool kernel_idle;     /* the last looks at the kernel found nothing; a hint */
 	uint64_t maintain_ns; /* atomic: when sockets without a claim are looked at again */
 	struct instance *next_free;
 };
