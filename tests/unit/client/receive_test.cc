@@ -487,6 +487,7 @@ TEST_F(ReceiveTest, OddArgumentsGetTheKernelsAnswer)
 	struct sockaddr_in in;
 	socklen_t len = static_cast<socklen_t>(-1);
 
+	p->Deliver(Id(fd), "lost");
 	p->Deliver(Id(fd), "kept");
 	mh.msg_iov = iov;
 	mh.msg_iovlen = 2;
@@ -495,6 +496,7 @@ TEST_F(ReceiveTest, OddArgumentsGetTheKernelsAnswer)
 	mh.msg_iovlen = 2000;
 	EXPECT_EQ(udplane_recvmsg(fd, &mh, 0), -1);
 	EXPECT_EQ(errno, EMSGSIZE);
+	/* Linux takes the datagram before it looks at the length of the name. */
 	EXPECT_EQ(udplane_recvfrom(fd, buf, 4, 0, reinterpret_cast<struct sockaddr *>(&in), &len),
 		  -1);
 	EXPECT_EQ(errno, EINVAL);
