@@ -26,9 +26,9 @@ struct cmsg_send {
 
 /*
  * Reads len bytes of control data, as Linux does, for a datagram to an IPv6 (six) or IPv4
- * destination of a socket of this domain. Returns false if the kernel must have it: because there is
- * something that only the kernel can do, or because the kernel would refuse it. Reads nothing
- * beyond len, from any alignment.
+ * destination of a socket of this domain. Returns false if the kernel must have it: there is
+ * something that only the kernel can do, or the kernel would refuse it. Reads nothing beyond len,
+ * from any alignment.
  */
 bool cmsg_send_parse(const void *data, size_t len, int domain, bool six, struct cmsg_send *out);
 
