@@ -186,7 +186,7 @@ static int attach_map_zones(struct attach *a, struct control_answer *ans, const 
 	if (ans->fd_cnt != want)
 		return ans->fds_cut ? -EMFILE : -EPROTO;
 	*text = "cannot map the stats zone";
-	if (w->stats_len < sizeof(struct udplane_stats_zone))
+	if (w->stats_len < UDPLANE_STATS_LEN_MIN)
 		return -EPROTO;
 	err = zone_map(&a->stats_zone, ans->fd[0], w->stats_len, PROT_READ, 0);
 	if (err)

@@ -38,8 +38,8 @@ static void copy_counters(uint64_t *to, const uint64_t *from, uint32_t cnt)
 /* Returns true if [off, off + cnt * size) is inside the image and aligned for 64-bit words. */
 static bool part_fits(const struct layout *l, uint64_t off, uint64_t cnt, uint64_t size)
 {
-	return off % 8 == 0 && size % 8 == 0 && off >= sizeof(struct udplane_stats_zone) &&
-	       off <= l->len && (size == 0 || cnt <= (l->len - off) / size);
+	return off % 8 == 0 && size % 8 == 0 && off >= UDPLANE_STATS_LEN_MIN && off <= l->len &&
+	       (size == 0 || cnt <= (l->len - off) / size);
 }
 
 static int wrong(struct error *error, const char *what, uint64_t value)

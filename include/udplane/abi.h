@@ -457,5 +457,7 @@ UDPLANE_STATIC_ASSERT(UDPLANE_CONTROL_COUNTER_CNT <= 48, "control counters");
 UDPLANE_STATIC_ASSERT(UDPLANE_HOST_COUNTER_CNT <= 16, "host counters");
 UDPLANE_STATIC_ASSERT(UDPLANE_REASON_CNT <= 32, "reasons");
 UDPLANE_STATIC_ASSERT(sizeof(struct udplane_stats_zone) % 8 == 0, "stats zone");
+/* of an older minor version, bytes: what follows must not be read there */
+#define UDPLANE_STATS_LEN_MIN offsetof(struct udplane_stats_zone, path_mtu)
 
 #endif
