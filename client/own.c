@@ -56,7 +56,8 @@ int own_move(int fd)
 {
 	int high = fcntl(fd, F_DUPFD_CLOEXEC, base());
 
-	note(high < 0 ? fd : high);
+	if (high >= 0 || fd >= 0)
+		note(high < 0 ? fd : high);
 	if (high < 0)
 		return fd;
 #ifdef __SANITIZE_THREAD__
