@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <linux/ethtool.h>
@@ -46,6 +47,7 @@ struct options {
 	uint8_t dst_mac[6];
 	uint8_t src_ip[16], dst_ip[16];
 	int family;
+	const char *payload; /* in hexadecimal; NULL: counts from 0 */
 	uint32_t size, sport, sport_cnt, dport, dport_cnt;
 	uint64_t count, rate;
 	double seconds;
@@ -57,6 +59,7 @@ static const char usage[] =
 	"LOW[-HIGH] (--seconds S | --count N)\n"
 	"  --size BYTES       of UDP payload, 18 unless given (a frame of 60 bytes with IPv4); at "
 	"most 3300\n"
+	"  --payload HEX      those bytes instead\n"
 	"  --sport PORT       first source port, 10000 unless given\n"
 	"  --sport-count N    how many, 1 unless given\n"
 	"  --rate PPS         frames a second; as fast as possible unless given\n"
@@ -117,6 +120,30 @@ static void parse_dport(struct options *o, char *s)
 	o->dport_cnt = high - o->dport + 1;
 }
 
+/* Two digits; -1 if they are none. */
+static int hex_byte(const char *text)
+{
+	unsigned int value;
+
+	if (!isxdigit((unsigned char)text[0]) || !isxdigit((unsigned char)text[1]))
+		return -1;
+	return sscanf(text, "%2x", &value) == 1 ? (int)value : -1;
+}
+
+static void parse_payload(struct options *o, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (len % 2 || len / 2 > PAYLOAD_MAX)
+		fail("--payload: %zu digits; allowed: an even number up to %d", len,
+		     2 * PAYLOAD_MAX);
+	for (size_t i = 0; i < len; i += 2)
+		if (hex_byte(text + i) < 0)
+			fail("--payload: \"%.2s\" is not hexadecimal", text + i);
+	o->payload = text;
+	o->size = (uint32_t)(len / 2);
+}
+
 static void parse(struct options *o, int argc, char **argv)
 {
 	static const struct option list[] = {
@@ -125,6 +152,7 @@ static void parse(struct options *o, int argc, char **argv)
 		{"src-ip", 1, 0, 's'},
 		{"dst-ip", 1, 0, 'd'},
 		{"size", 1, 0, 'b'},
+		{"payload", 1, 0, 'x'},
 		{"sport", 1, 0, 'p'},
 		{"sport-count", 1, 0, 'P'},
 		{"dport", 1, 0, 'D'},
@@ -155,6 +183,7 @@ static void parse(struct options *o, int argc, char **argv)
 			ips |= 2;
 			break;
 		case 'b': o->size = number("--size", optarg, 0, PAYLOAD_MAX); break;
+		case 'x': parse_payload(o, optarg); break;
 		case 'p': o->sport = number("--sport", optarg, 1, 65535); break;
 		case 'P': o->sport_cnt = number("--sport-count", optarg, 1, 65535); break;
 		case 'D': parse_dport(o, optarg); break;
@@ -225,7 +254,7 @@ static uint32_t build(const struct options *o, const uint8_t *src_mac, uint8_t *
 	memcpy(f + g->udp_off, &udp, sizeof(udp));
 	payload = f + g->udp_off + sizeof(udp);
 	for (uint32_t i = 0; i < o->size; i++)
-		payload[i] = i;
+		payload[i] = o->payload ? (uint8_t)hex_byte(o->payload + 2 * i) : (uint8_t)i;
 	g->sum = sum16(o->src_ip, addr_len, IPPROTO_UDP + 8 + o->size);
 	g->sum = sum16(o->dst_ip, addr_len, g->sum);
 	g->sum = fold(sum16(f + g->udp_off, 8 + o->size, g->sum));
