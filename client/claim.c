@@ -8,6 +8,7 @@
 #include "client/control.h"
 #include "client/dest.h"
 #include "client/lock.h"
+#include "client/member.h"
 #include "client/own.h"
 #include "client/public.h"
 #include "client/ready.h"
@@ -269,6 +270,8 @@ static void claimed(struct sock *s, struct attach *a, struct control_answer *ans
 		if (!claim_install(s, a, c, rxq, own_take(ans->fd[0]))) {
 			claim_send_release(a, c->sock, UDPLANE_REASON_NONE, "");
 			sock_retry_at(s, clock_now_ns() + CLAIM_RETRY_NS);
+		} else {
+			member_tell_all(s);
 		}
 		ans->fd[0] = -1;
 		context_log(2, "socket %d is claimed as %u", s->fd, c->sock);

@@ -91,6 +91,9 @@ static void sock_destroy(struct sock *s)
 	}
 	free(s->rx.rxq);
 	s->rx.rxq = NULL;
+	free(s->life.group);
+	s->life.group = NULL;
+	s->life.group_cnt = 0;
 	s->rx.rxq_cnt = 0;
 	if (locked)
 		sock_drop_both(s);

@@ -12,6 +12,7 @@
 #include "client/context.h"
 #include "client/life.h"
 #include "client/lock.h"
+#include "client/member.h"
 #include "client/public.h"
 #include "client/ready.h"
 #include "client/send_option.h"
@@ -63,6 +64,7 @@ enum effect {
 	/* so does this one, of what udplaned notes of a datagram; with 0, the value in the table,
 	 * or OPTION_ANY */
 	OPTION_STAMP,
+	OPTION_MEMBER, /* who receives a multicast group */
 };
 
 #define OPTION_ANY INT32_MAX
@@ -112,6 +114,11 @@ struct option {
 		level, name, OPTION_STAMP, value, #name \
 	}
 
+#define MEMBER(level, name)                          \
+	{                                            \
+		level, name, OPTION_MEMBER, 0, #name \
+	}
+
 static const struct option options[] = {
 	/* the ring does not depend on buffer sizes; timeouts are handled below */
 	KEEP(SOL_SOCKET, SO_RCVBUF),
@@ -122,39 +129,40 @@ static const struct option options[] = {
 	KEEP(SOL_SOCKET, SO_SNDTIMEO_OLD),
 	KEEP(SOL_SOCKET, SO_RCVTIMEO_NEW),
 	KEEP(SOL_SOCKET, SO_SNDTIMEO_NEW),
-	/* broadcast and multicast take the kernel path anyway */
+	/* broadcast and what is sent to groups take the kernel path anyway; udplaned looks at
+	 * memberships */
 	KEEP(SOL_SOCKET, SO_BROADCAST),
 	KEEP(IPPROTO_IP, IP_MULTICAST_TTL),
 	KEEP(IPPROTO_IP, IP_MULTICAST_LOOP),
 	KEEP(IPPROTO_IP, IP_MULTICAST_IF),
-	KEEP(IPPROTO_IP, IP_MULTICAST_ALL),
-	KEEP(IPPROTO_IP, IP_ADD_MEMBERSHIP),
-	KEEP(IPPROTO_IP, IP_DROP_MEMBERSHIP),
-	KEEP(IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP),
-	KEEP(IPPROTO_IP, IP_DROP_SOURCE_MEMBERSHIP),
-	KEEP(IPPROTO_IP, IP_BLOCK_SOURCE),
-	KEEP(IPPROTO_IP, IP_UNBLOCK_SOURCE),
-	KEEP(IPPROTO_IP, IP_MSFILTER),
-	KEEP(IPPROTO_IP, MCAST_JOIN_GROUP),
-	KEEP(IPPROTO_IP, MCAST_LEAVE_GROUP),
-	KEEP(IPPROTO_IP, MCAST_JOIN_SOURCE_GROUP),
-	KEEP(IPPROTO_IP, MCAST_LEAVE_SOURCE_GROUP),
-	KEEP(IPPROTO_IP, MCAST_BLOCK_SOURCE),
-	KEEP(IPPROTO_IP, MCAST_UNBLOCK_SOURCE),
-	KEEP(IPPROTO_IP, MCAST_MSFILTER),
+	VERIFY(IPPROTO_IP, IP_MULTICAST_ALL),
+	MEMBER(IPPROTO_IP, IP_ADD_MEMBERSHIP),
+	MEMBER(IPPROTO_IP, IP_DROP_MEMBERSHIP),
+	MEMBER(IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP),
+	MEMBER(IPPROTO_IP, IP_DROP_SOURCE_MEMBERSHIP),
+	MEMBER(IPPROTO_IP, IP_BLOCK_SOURCE),
+	MEMBER(IPPROTO_IP, IP_UNBLOCK_SOURCE),
+	MEMBER(IPPROTO_IP, IP_MSFILTER),
+	MEMBER(IPPROTO_IP, MCAST_JOIN_GROUP),
+	MEMBER(IPPROTO_IP, MCAST_LEAVE_GROUP),
+	MEMBER(IPPROTO_IP, MCAST_JOIN_SOURCE_GROUP),
+	MEMBER(IPPROTO_IP, MCAST_LEAVE_SOURCE_GROUP),
+	MEMBER(IPPROTO_IP, MCAST_BLOCK_SOURCE),
+	MEMBER(IPPROTO_IP, MCAST_UNBLOCK_SOURCE),
+	MEMBER(IPPROTO_IP, MCAST_MSFILTER),
 	KEEP(IPPROTO_IPV6, IPV6_MULTICAST_IF),
 	KEEP(IPPROTO_IPV6, IPV6_MULTICAST_HOPS),
 	KEEP(IPPROTO_IPV6, IPV6_MULTICAST_LOOP),
-	KEEP(IPPROTO_IPV6, IPV6_MULTICAST_ALL),
-	KEEP(IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP),
-	KEEP(IPPROTO_IPV6, IPV6_DROP_MEMBERSHIP),
-	KEEP(IPPROTO_IPV6, MCAST_JOIN_GROUP),
-	KEEP(IPPROTO_IPV6, MCAST_LEAVE_GROUP),
-	KEEP(IPPROTO_IPV6, MCAST_JOIN_SOURCE_GROUP),
-	KEEP(IPPROTO_IPV6, MCAST_LEAVE_SOURCE_GROUP),
-	KEEP(IPPROTO_IPV6, MCAST_BLOCK_SOURCE),
-	KEEP(IPPROTO_IPV6, MCAST_UNBLOCK_SOURCE),
-	KEEP(IPPROTO_IPV6, MCAST_MSFILTER),
+	VERIFY(IPPROTO_IPV6, IPV6_MULTICAST_ALL),
+	MEMBER(IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP),
+	MEMBER(IPPROTO_IPV6, IPV6_DROP_MEMBERSHIP),
+	MEMBER(IPPROTO_IPV6, MCAST_JOIN_GROUP),
+	MEMBER(IPPROTO_IPV6, MCAST_LEAVE_GROUP),
+	MEMBER(IPPROTO_IPV6, MCAST_JOIN_SOURCE_GROUP),
+	MEMBER(IPPROTO_IPV6, MCAST_LEAVE_SOURCE_GROUP),
+	MEMBER(IPPROTO_IPV6, MCAST_BLOCK_SOURCE),
+	MEMBER(IPPROTO_IPV6, MCAST_UNBLOCK_SOURCE),
+	MEMBER(IPPROTO_IPV6, MCAST_MSFILTER),
 	/* ICMP errors reach the kernel socket, and its error queue is the application's */
 	KEEP(IPPROTO_IP, IP_RECVERR),
 	KEEP(IPPROTO_IP, IP_RECVERR_RFC4884),
@@ -436,10 +444,18 @@ void option_was_set(struct sock *s, int level, int name, const void *value, sock
 		send_option_slow(s, send_bit(o), true);
 		return;
 	}
+	if (o && o->effect == OPTION_MEMBER) {
+		if (!member_was_set(s, level, name, value, len))
+			option_to_kernel(s, UDPLANE_REASON_NO_MEMORY, o, level, name);
+		return;
+	}
 	if (o && (o->effect == OPTION_CMSG || o->effect == OPTION_STAMP))
 		cmsg_read_options(s);
-	if (o && o->effect == OPTION_CMSG)
+	if (o && o->effect == OPTION_CMSG) {
+		if (level == IPPROTO_IP && name == IP_PKTINFO)
+			option_verify(s); /* it matters for multicast groups */
 		return;
+	}
 	if (!o || (o->effect != OPTION_VERIFY && !option_stamps(o, value, len))) {
 		option_to_kernel(s,
 				 o && o->effect == OPTION_FILTER ? UDPLANE_REASON_FILTER

@@ -174,6 +174,12 @@ struct sock_tx {
 	char text[UDPLANE_TEXT_LEN];
 };
 
+/* A multicast group, and the interface by which the application has joined it; 0: not named. */
+struct sock_group {
+	struct udplane_addr addr; /* port_be and scope_id are 0 */
+	uint32_t ifindex;
+};
+
 /* Claim and end: changes under the control lock, but for what is atomic. */
 struct sock_life {
 	/* atomic; SOCK_ENDED once the descriptors are closed, or about to be */
@@ -188,7 +194,9 @@ struct sock_life {
 	uint32_t late; /* atomic: enum late */
 	uint32_t late_reason;
 	char late_text[UDPLANE_TEXT_LEN];
-	int *options;	  /* while shared: values of options that only the kernel path honours */
+	int *options; /* while shared: values of options that only the kernel path honours */
+	struct sock_group *group; /* that it has joined, as far as is known */
+	uint32_t group_cnt;
 	uint64_t engages; /* atomic: doorbells rung, by either side */
 	struct sock *next_free;
 };

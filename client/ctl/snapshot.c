@@ -303,6 +303,7 @@ struct conservation snapshot_conservation(const struct snapshot *s)
 	for (uint32_t i = 0; i < s->worker_cnt; i++) {
 		const uint64_t *v = s->worker[i].counter;
 
+		c.received += v[UDPLANE_WORKER_RX_COPIES];
 		c.delivered += v[UDPLANE_WORKER_RX_DELIVERED];
 		c.passed += v[UDPLANE_WORKER_RX_PASSED];
 		c.dropped += counters_sum(&worker_counters, v, "rx_drop_");

@@ -92,7 +92,8 @@ static inline bool snapshot_has_port(const struct snapshot *s, uint16_t port)
 	return s->ports[port >> 3] >> (port & 7) & 1;
 }
 
-/* received = delivered + passed + dropped + in_flight, for the device and its workers. */
+/* received = delivered + passed + dropped + in_flight, for the device and its workers. Each copy of
+ * a multicast datagram counts. */
 struct conservation {
 	uint64_t received, delivered, passed, dropped;
 	/* in queues; negative if the workers went on while the device's counters were copied */

@@ -168,6 +168,9 @@ enum udplane_msg_type {
 		6, /* client: struct udplane_sock_req: the socket closes, or leaves the fast path */
 	UDPLANE_MSG_DONE = 7, /* udplaned: struct udplane_done, the answer to UPDATE and RELEASE */
 	UDPLANE_MSG_GOODBYE = 8, /* udplaned exits: RX rings stay readable, TX rings are empty */
+	/* client, since 1.2: struct udplane_member; answered by DONE. udplaned looks at the
+	 * socket's membership in this group. */
+	UDPLANE_MSG_MEMBER = 9,
 };
 
 struct udplane_msg {
@@ -256,6 +259,19 @@ struct udplane_sock_req { /* UPDATE, RELEASE */
 	/* RELEASE with a reason: shown by `why` while the client lives */
 	char text[UDPLANE_TEXT_LEN];
 };
+
+/* Sent when the membership of a claimed socket in a multicast group may have changed, and after the
+ * claim for each group that it has joined. udplaned reads the kernel's socket; what it is not told
+ * to look at takes the kernel path. */
+struct udplane_member {
+	struct udplane_msg msg;
+	uint32_t sock;
+	uint32_t flags;		   /* UDPLANE_MEMBER_* */
+	struct udplane_addr group; /* port_be and scope_id are ignored */
+};
+/* The socket has joined the group by another interface than udplaned's: only the kernel knows what
+ * that means for datagrams that come by ours. */
+#define UDPLANE_MEMBER_ELSEWHERE 0x1
 
 struct udplane_done {
 	struct udplane_msg msg;

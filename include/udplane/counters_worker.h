@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* UDPLANE_COUNTER(ID, name, meaning): one worker, written by it alone.
- * rx_frames = rx_delivered + rx_passed + sum of rx_drop_*; tx_taken = tx_sent + tx_slow + sum of
- * tx_drop_*. Append only. */
+ * rx_frames + rx_copies = rx_delivered + rx_passed + sum of rx_drop_*;
+ * tx_taken = tx_sent + tx_slow + sum of tx_drop_*. Append only. */
 UDPLANE_COUNTER(RX_FRAMES, "rx_frames", "frames received from the device")
 UDPLANE_COUNTER(RX_DELIVERED, "rx_delivered", "datagrams put into a socket's RX ring")
 UDPLANE_COUNTER(RX_BYTES, "rx_bytes", "payload of rx_delivered, bytes")
@@ -36,3 +36,7 @@ UDPLANE_COUNTER(RX_DROP_STALLED, "rx_drop_stalled",
 		"diverted just before udplaned was stopped, and older than what the kernel has "
 		"delivered since")
 UDPLANE_COUNTER(STALLS, "stalls", "times that the kernel took over because the worker did not run")
+UDPLANE_COUNTER(RX_COPIES, "rx_copies",
+		"further copies of multicast datagrams: one less than the sockets that wanted each")
+UDPLANE_COUNTER(RX_DROP_FILTERED, "rx_drop_filtered",
+		"multicast datagrams from a source that no socket has joined, or all have blocked")

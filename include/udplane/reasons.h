@@ -17,8 +17,9 @@ UDPLANE_REASON(OTHER_PORT, "bound_elsewhere",
 	       "the socket is not bound to the address that the claim names: close it and open "
 	       "another one")
 UDPLANE_REASON(NOT_LOCAL, "address_not_ours",
-	       "datagrams to the socket's address never come by udplaned's interface (loopback, "
-	       "multicast): bind to the interface's address, or to the wildcard")
+	       "datagrams to the socket's address never come by udplaned's interface (loopback, a "
+	       "group that was not joined there): bind to the interface's address, or to the "
+	       "wildcard")
 UDPLANE_REASON(SHARED, "shared_with_plain_socket",
 	       "another socket that does not use udplane is bound to the same port; close it or "
 	       "let it use udplane")

@@ -39,7 +39,11 @@ struct claim {
 	bool stamp;
 	/* the socket's domain, AF_INET or AF_INET6; an AF_INET6 socket may have an AF_INET key */
 	int domain;
-	bool dual_stack;		 /* an AF_INET6 wildcard that also receives IPv4 */
+	bool dual_stack; /* an AF_INET6 wildcard that also receives IPv4 */
+	/* IP_MULTICAST_ALL, IPV6_MULTICAST_ALL: it receives groups that others have joined */
+	bool all4, all6;
+	/* IP_PKTINFO: it wants to know the address that Linux would answer from */
+	bool spec_dst;
 	struct udplane_addr local, peer; /* for stats; peer.family is 0 if not connected */
 };
 
@@ -47,6 +51,23 @@ struct claim {
  * why the socket cannot be accelerated, with `error` set. */
 enum udplane_reason claim_verify(int fd, const struct claim_rules *rules, struct claim *c,
 				 struct error *error);
+
+#define CLAIM_SOURCES 16
+
+/* What the kernel says about a socket's membership in a multicast group on an interface. */
+struct claim_member {
+	struct udplane_addr group; /* without port */
+	bool member;
+	bool unclear; /* it has more sources than CLAIM_SOURCES, or the kernel did not say */
+	/* Linux's filter mode: it receives from all sources but these; otherwise from these only */
+	bool exclude;
+	uint32_t source_cnt;
+	uint8_t source[CLAIM_SOURCES][16]; /* as in struct udplane_addr */
+};
+
+/* Fills *m, including the group. Called by the keeper, like claim_verify(). */
+void claim_read_member(int fd, int ifindex, const struct udplane_addr *group,
+		       struct claim_member *m);
 
 /* Returns true, with `error` set, if the socket is bound to a port that is not in ports. */
 bool claim_not_asked(const struct claim *c, const struct port_set *ports, struct error *error);
@@ -71,6 +92,10 @@ struct claim_other {
 
 /* Returns true if Linux might deliver to o a datagram that c diverts. ifindex: of the device. */
 bool claim_overlaps(const struct claim_other *o, const struct claim *c, int ifindex);
+/* Returns true if Linux might deliver datagrams to this group and port to o, if they arrive on
+ * interface ifindex. */
+bool claim_overlaps_group(const struct claim_other *o, const struct udplane_addr *group,
+			  int ifindex);
 /* Writes a description of o for the user to out (size bytes), truncated as by snprintf(). */
 void claim_other_text(const struct claim_other *o, char *out, size_t size);
 /* Converts c's socket to the form in which the kernel would list it. */

@@ -103,6 +103,18 @@ bool claim_overlaps(const struct claim_other *o, const struct claim *c, int ifin
 	return udplane_addr_equal(&o->peer, &c->key.peer);
 }
 
+bool claim_overlaps_group(const struct claim_other *o, const struct udplane_addr *group,
+			  int ifindex)
+{
+	const struct udplane_addr *ol = &o->local;
+
+	if (ol->port_be != group->port_be || (o->ifindex && o->ifindex != ifindex))
+		return false;
+	if (udplane_addr_is_any(ol))
+		return group->family == ol->family || (group->family == AF_INET && !o->v6only);
+	return udplane_addr_same_ip(ol, group);
+}
+
 void claim_other_text(const struct claim_other *o, char *out, size_t size)
 {
 	char addr[INET6_ADDRSTRLEN];

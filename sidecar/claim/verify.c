@@ -42,7 +42,7 @@ static bool never_ours(const struct udplane_addr *a)
 {
 	if (a->family == AF_INET && a->addr[0] >= 240) /* reserved addresses and broadcast */
 		return true;
-	return udplane_addr_is_loopback(a) || udplane_addr_is_multicast(a);
+	return udplane_addr_is_loopback(a);
 }
 
 /* Returns true if the socket wants to know when datagrams came, or how many were dropped. */
@@ -94,12 +94,19 @@ static enum udplane_reason check_options(int fd, const struct claim_rules *rules
 					 struct error *error)
 {
 	int bound_if = 0, reuseaddr = 0, reuseport = 0, discover = IP_PMTUDISC_WANT;
+	int all4 = 1, all6 = 1, spec_dst = 0;
 	socklen_t filter_len = 0;
 
 	get_int(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &bound_if);
 	get_int(fd, SOL_SOCKET, SO_REUSEADDR, &reuseaddr);
 	get_int(fd, SOL_SOCKET, SO_REUSEPORT, &reuseport);
 	get_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, &discover);
+	get_int(fd, IPPROTO_IP, IP_PKTINFO, &spec_dst);
+	get_int(fd, IPPROTO_IP, IP_MULTICAST_ALL, &all4);
+	get_int(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, &all6);
+	c->all4 = all4;
+	c->all6 = all6;
+	c->spec_dst = spec_dst;
 	c->no_df = discover == IP_PMTUDISC_DONT;
 	c->stamp = wants_stamps(fd);
 	c->reuse = reuseaddr || reuseport;
@@ -148,7 +155,7 @@ static enum udplane_reason check_addresses(int fd, int domain, const struct clai
 	if (never_ours(&c->local))
 		return error_set(
 			error, UDPLANE_REASON_NOT_LOCAL,
-			"the socket is bound to a loopback or multicast address, which never "
+			"the socket is bound to a loopback or broadcast address, which never "
 			"comes by the device");
 	if (rules->ports && claim_not_asked(c, rules->ports, error))
 		return UDPLANE_REASON_NOT_ASKED;
@@ -156,6 +163,9 @@ static enum udplane_reason check_addresses(int fd, int domain, const struct clai
 	memset(&c->peer, 0, sizeof(c->peer));
 	if (!getpeername(fd, (void *)&ss, &len))
 		udplane_addr_from_sockaddr(&c->peer, &ss, len);
+	if (udplane_addr_is_multicast(&c->local) && c->peer.family)
+		return error_set(error, UDPLANE_REASON_NOT_LOCAL,
+				 "the socket is bound to a multicast group and connected");
 	if (domain == AF_INET6)
 		get_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only);
 	c->dual_stack = c->local.family == AF_INET6 && udplane_addr_is_any(&c->local) && !v6only &&

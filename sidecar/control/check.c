@@ -72,7 +72,8 @@ void sock_check_sources(struct control *c)
 	struct sock *k;
 
 	for (uint32_t at = 0; (k = sock_next(c, &at)) != NULL;) {
-		if (k->fd < 0 || udplane_addr_is_any(&k->claim.local))
+		if (k->fd < 0 || udplane_addr_is_any(&k->claim.local) ||
+		    udplane_addr_is_multicast(&k->claim.local))
 			continue;
 		k->source_gone =
 			!route_is_local(c->route, k->claim.local.family, k->claim.local.addr);
@@ -115,6 +116,7 @@ void sock_judge_some(struct control *c, uint64_t end)
 		work_at(c, 0);
 		return;
 	}
+	groups_mark(c, 0);
 	c->judge_next = UINT32_MAX;
 	if (c->excluded_held)
 		routing_release_excluded(c);

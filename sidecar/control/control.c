@@ -80,6 +80,7 @@ static void on_tick(struct control *c, struct watch *w, uint32_t events)
 	health_look(c);
 	control_environment_tick(c);
 	sock_check(c);
+	mcast_tick(c);
 	session_tick(c);
 	fd_discard_tick(c);
 	check_annotations(c);
@@ -115,6 +116,7 @@ static void on_work(struct control *c, struct watch *w, uint32_t events)
 	if (c->judge_next != UINT32_MAX)
 		sock_judge_some(c, clock_now_ns() + WORK_BUDGET_NS);
 	shared_work(c, clock_now_ns() + WORK_BUDGET_NS);
+	mcast_work(c);
 }
 
 static int watch_basics(struct control *c)

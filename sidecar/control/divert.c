@@ -22,10 +22,16 @@ int workers_call(struct control *c, struct worker_order *o)
 	return err;
 }
 
+/* A socket that is bound to a multicast group gets its datagrams by the group (mcast.c). */
+static bool is_group(const struct claim *cl)
+{
+	return udplane_addr_is_multicast(&cl->key.local);
+}
+
 void filters_remove(struct control *c, const struct claim *cl)
 {
 	struct device_claim d[2];
-	uint32_t n = claim_device(cl, d);
+	uint32_t n = is_group(cl) ? 0 : claim_device(cl, d);
 
 	for (uint32_t i = 0; i < n; i++)
 		c->dev->ops->claim_remove(c->dev, &d[i]);
@@ -34,7 +40,7 @@ void filters_remove(struct control *c, const struct claim *cl)
 static int filters_insert(struct control *c, const struct claim *cl)
 {
 	struct device_claim d[2];
-	uint32_t n = claim_device(cl, d);
+	uint32_t n = is_group(cl) ? 0 : claim_device(cl, d);
 
 	for (uint32_t i = 0; i < n; i++) {
 		int err = c->dev->ops->claim_insert(c->dev, &d[i]);
@@ -51,7 +57,7 @@ static int filters_insert(struct control *c, const struct claim *cl)
 static int divert_start(struct control *c, struct sock *k)
 {
 	struct worker_order o = {.op = WORKER_KEY_INSERT, .sock = k->id, .key = k->claim.key};
-	int err = workers_call(c, &o);
+	int err = is_group(&k->claim) ? 0 : workers_call(c, &o);
 
 	if (!err)
 		err = filters_insert(c, &k->claim);
@@ -72,7 +78,8 @@ void divert_stop(struct control *c, struct sock *k, bool drain)
 	if (k->state != UDPLANE_SOCKET_ACTIVE)
 		return;
 	filters_remove(c, &k->claim);
-	workers_call(c, drain ? &d : &o);
+	if (!is_group(&k->claim))
+		workers_call(c, drain ? &d : &o);
 	k->state = UDPLANE_SOCKET_PENDING;
 }
 
@@ -85,7 +92,7 @@ void sock_source(const struct sock *k, struct worker_source *src)
 	src->addr = cl->key.local;
 	src->no_df = cl->no_df && k->session->minor < 2;
 	src->stamp = cl->stamp;
-	if (udplane_addr_is_any(&src->addr))
+	if (udplane_addr_is_any(&src->addr) || is_group(cl))
 		src->addr.family = 0;
 }
 

@@ -129,6 +129,13 @@ void sock_apply_rx(struct control *c, struct sock *k, const struct decision *d);
  * changed. */
 void sock_apply_tx(struct control *c, struct sock *k);
 
+/* ---- groups.c ---- */
+
+/* Has the multicast groups on a port, or all if it is 0, decided about again, soon. */
+void groups_mark(struct control *c, uint16_t port_be);
+/* Fills *d with what was decided about the group and port that a socket is bound to. */
+void groups_decided(const struct control *c, const struct udplane_addr *group, struct decision *d);
+
 /* ---- shared.c ---- */
 
 int shared_open(struct control *c);
@@ -142,6 +149,25 @@ void shared_leave(struct control *c, struct sock *k, bool lives);
 void shared_mark(struct control *c, struct sock *k);
 /* Does what can wait, until `end`. */
 void shared_work(struct control *c, uint64_t end);
+/* Fills *d, unless no socket without udplane would get datagrams to the group. exact: list the
+ * sockets on its port now, if that is quick. */
+void shared_decide_group(struct control *c, const struct udplane_addr *group, bool exact,
+			 struct decision *d);
+
+/* ---- mcast.c ---- */
+
+int mcast_open(struct control *c);
+void mcast_close(struct control *c);
+/* Call after shared_enter(). */
+void mcast_enter(struct control *c, struct sock *k);
+/* The sockets on a port have changed: decides about its groups before anything else happens. */
+void mcast_port_changed(struct control *c, uint16_t port_be);
+/* The keeper has looked at k's membership in a group. */
+void mcast_member(struct control *c, struct sock *k, const struct claim_member *m);
+/* Decides about the groups that are marked. */
+void mcast_work(struct control *c);
+/* Call once per second. */
+void mcast_tick(struct control *c);
 
 /* ---- sock.c ---- */
 

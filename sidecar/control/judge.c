@@ -17,11 +17,15 @@ void session_read_programs(struct control *c, struct session *s)
 
 void sock_judge(struct control *c, struct sock *k, bool fresh)
 {
+	bool group = udplane_addr_is_multicast(&k->claim.local);
+	/* it sends from any address; datagrams to groups are judged by judge_group() */
+	struct udplane_addr any = {.family = k->claim.local.family,
+				   .port_be = k->claim.local.port_be};
 	struct judge_socket j = {
 		.v4 = k->claim.local.family == AF_INET || k->claim.dual_stack,
 		.v6 = k->claim.local.family == AF_INET6,
 		.port_be = k->claim.local.port_be,
-		.local = &k->claim.local,
+		.local = group ? &any : &k->claim.local,
 		.peer = &k->claim.peer,
 	};
 

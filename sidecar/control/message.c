@@ -15,6 +15,7 @@ static const struct {
 	[UDPLANE_MSG_CLAIM] = {sizeof(struct udplane_claim), 1, "CLAIM"},
 	[UDPLANE_MSG_UPDATE] = {sizeof(struct udplane_sock_req), 0, "UPDATE"},
 	[UDPLANE_MSG_RELEASE] = {sizeof(struct udplane_sock_req), 0, "RELEASE"},
+	[UDPLANE_MSG_MEMBER] = {sizeof(struct udplane_member), 0, "MEMBER"},
 };
 
 int message_check(const void *buf, size_t len, bool welcomed, bool observer, uint32_t fds,

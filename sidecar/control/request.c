@@ -187,13 +187,16 @@ static void on_hello(struct control *c, struct session *s, const struct udplane_
 /* Asks the keeper on behalf of a client. The client's next message waits until the keeper has
  * answered. Returns -errno if the keeper could not be asked. */
 static int ask_keeper(struct control *c, struct session *s, enum keeper_op op, uint32_t seq,
-		      uint32_t sock)
+		      uint32_t sock, const struct udplane_addr *group)
 {
 	int err = 0;
 
 	s->known = true;
 	if (op == KEEPER_TAKE)
 		err = keeper_take(&c->keeper, s->serial, s->watch.fd, &c->rules);
+	else if (op == KEEPER_MEMBER)
+		keeper_member(&c->keeper, s->serial, ASKED_FOR | sock, sock_find(c, s, sock)->fd,
+			      c->rules.ifindex, group);
 	else if (op == KEEPER_VERIFY)
 		keeper_verify(&c->keeper, s->serial, ASKED_FOR | sock, sock_find(c, s, sock)->fd,
 			      &c->rules);
@@ -206,7 +209,7 @@ static int ask_keeper(struct control *c, struct session *s, enum keeper_op op, u
 	s->asked.ticks = 0;
 	s->asked.seq = seq;
 	s->asked.sock = sock;
-	if (op != KEEPER_BARRIER)
+	if (op == KEEPER_TAKE || op == KEEPER_VERIFY)
 		sock_prepare(c, s, op == KEEPER_TAKE); /* while the keeper works */
 	return 0;
 }
@@ -273,6 +276,17 @@ static void on_verified(struct control *c, struct session *s, const struct keepe
 	answer(s, &out, UDPLANE_MSG_DONE, sizeof(out), s->asked.seq, NULL, 0);
 }
 
+static void on_looked(struct control *c, struct session *s, struct keeper_reply *r)
+{
+	struct sock *k = sock_find(c, s, s->asked.sock);
+	struct udplane_done out = {0};
+
+	r->member.unclear |= s->asked.elsewhere;
+	if (k)
+		mcast_member(c, k, &r->member);
+	answer(s, &out, UDPLANE_MSG_DONE, sizeof(out), s->asked.seq, NULL, 0);
+}
+
 static void on_barrier(struct session *s)
 {
 	struct udplane_done out = {0};
@@ -280,7 +294,7 @@ static void on_barrier(struct session *s)
 	answer(s, &out, UDPLANE_MSG_DONE, sizeof(out), s->asked.seq, NULL, 0);
 }
 
-static void answered(struct control *c, const struct keeper_reply *r)
+static void answered(struct control *c, struct keeper_reply *r)
 {
 	struct session *s;
 	struct sock *k;
@@ -302,6 +316,8 @@ static void answered(struct control *c, const struct keeper_reply *r)
 		on_taken(c, s, r);
 	else if (r->op == KEEPER_VERIFY)
 		on_verified(c, s, r);
+	else if (r->op == KEEPER_MEMBER)
+		on_looked(c, s, r);
 	else
 		on_barrier(s);
 	resume(c, s);
@@ -371,7 +387,7 @@ static void on_request(struct control *c, struct session *s, struct udplane_sock
 			 "socket %u is not one that this process has claimed", m->sock);
 		stats_count(&c->stats, UDPLANE_CONTROL_BAD_MESSAGES, 1);
 	} else if (m->msg.type == UDPLANE_MSG_UPDATE && kept) {
-		ask_keeper(c, s, KEEPER_VERIFY, m->msg.seq, m->sock);
+		ask_keeper(c, s, KEEPER_VERIFY, m->msg.seq, m->sock, NULL);
 		return;
 	} else if (m->msg.type == UDPLANE_MSG_RELEASE) {
 		if (m->reason != UDPLANE_REASON_NONE)
@@ -382,10 +398,35 @@ static void on_request(struct control *c, struct session *s, struct udplane_sock
 		else
 			sock_release(c, k);
 		if (kept) {
-			ask_keeper(c, s, KEEPER_BARRIER, m->msg.seq,
-				   0); /* the port is free when its socket is closed here, too */
+			ask_keeper(c, s, KEEPER_BARRIER, m->msg.seq, 0,
+				   NULL); /* the port is free when its socket is closed here, too */
 			return;
 		}
+	}
+	answer(s, &out, UDPLANE_MSG_DONE, sizeof(out), m->msg.seq, NULL, 0);
+}
+
+static void on_member(struct control *c, struct session *s, const struct udplane_member *m)
+{
+	struct sock *k = sock_find(c, s, m->sock);
+	struct udplane_done out = {0};
+	struct udplane_addr group = m->group;
+
+	group.port_be = 0;
+	group.scope_id = 0;
+	if (k && k->fd >= 0 && udplane_addr_is_multicast(&group)) {
+		ask_keeper(c, s, KEEPER_MEMBER, m->msg.seq, m->sock, &group);
+		s->asked.elsewhere = m->flags & UDPLANE_MEMBER_ELSEWHERE;
+		return;
+	}
+	if (!k || k->fd >= 0) {
+		out.status = k ? -EINVAL : -EBADF;
+		out.reason = UDPLANE_REASON_BAD_MESSAGE;
+		snprintf(out.text, sizeof(out.text),
+			 k ? "MEMBER names no multicast group"
+			   : "socket %u is not one that this process has claimed",
+			 m->sock);
+		stats_count(&c->stats, UDPLANE_CONTROL_BAD_MESSAGES, 1);
 	}
 	answer(s, &out, UDPLANE_MSG_DONE, sizeof(out), m->msg.seq, NULL, 0);
 }
@@ -399,11 +440,12 @@ static void dispatch(struct control *c, struct session *s, void *buf, size_t len
 	switch (type) {
 	case UDPLANE_MSG_HELLO: on_hello(c, s, buf); return;
 	case UDPLANE_MSG_CLAIM:
-		if (ask_keeper(c, s, KEEPER_TAKE, 0, 0))
+		if (ask_keeper(c, s, KEEPER_TAKE, 0, 0, NULL))
 			refuse_claim(c, s);
 		return;
 	case UDPLANE_MSG_UPDATE:
 	case UDPLANE_MSG_RELEASE: on_request(c, s, buf); return;
+	case UDPLANE_MSG_MEMBER: on_member(c, s, buf); return;
 	}
 	bad_message(c, s, error.text);
 }

@@ -181,6 +181,7 @@ static void mark_port(struct control *c, struct shared_port *p)
 	struct index_item *i;
 
 	p->changed = false;
+	groups_mark(c, p->port_be);
 	LIST_FOREACH(i, &port->unconnected, by_port)
 		shared_mark(c, sock_of_item(i));
 	LIST_FOREACH(i, &port->connected, by_port)
@@ -310,6 +311,31 @@ static void ask_others(struct control *c, const struct sock *k, bool exact,
 	}
 }
 
+void shared_decide_group(struct control *c, const struct udplane_addr *group, bool exact,
+			 struct decision *d)
+{
+	struct shared_port *p = port_of(c, group->port_be);
+	int err = p ? ensure_listed(c, p, exact) : -ENOMEM;
+	char text[UDPLANE_TEXT_LEN];
+
+	if (err < 0)
+		decide(d, UDPLANE_REASON_DEVICE, "cannot list the sockets on this port: %s",
+		       strerror(-err));
+	else if (err)
+		decide(d, UDPLANE_REASON_SHARED, "the sockets on this port are being listed");
+	else if (p->now.many)
+		decide(d, UDPLANE_REASON_SHARED,
+		       "there are more than %d sockets on this port that do not use udplane",
+		       DECIDE_OTHERS_MAX);
+	for (uint32_t i = 0; !err && i < p->now.cnt; i++) {
+		if (!claim_overlaps_group(&p->now.o[i], group, c->rules.ifindex))
+			continue;
+		claim_other_text(&p->now.o[i], text, sizeof(text));
+		decide(d, UDPLANE_REASON_SHARED, "%s", text);
+		return;
+	}
+}
+
 static void ask_winner(struct control *c, const struct sock *k, struct decide_rx_facts *facts)
 {
 	struct claim_other winner;
@@ -340,6 +366,10 @@ static void decide_receiving(struct control *c, const struct sock *k, bool exact
 	};
 	enum decide_need need;
 
+	if (udplane_addr_is_multicast(&k->claim.key.local)) {
+		groups_decided(c, &k->claim.key.local, d);
+		return;
+	}
 	while ((need = decide_rx(d, &facts)) != DECIDE_NEEDS_NOTHING) {
 		if (need == DECIDE_NEEDS_WINNER)
 			ask_winner(c, k, &facts);

@@ -311,6 +311,8 @@ static void sock_admit(struct control *c, struct session *s, struct sock *k)
 	sock_apply_tx(c, k);
 	if (shared_enter(c, k))
 		sock_to_kernel(c, k, UDPLANE_REASON_NO_MEMORY, NO_ACCOUNT);
+	else
+		mcast_enter(c, k);
 }
 
 /* A socket that nobody else knows of yet, or NULL. */
@@ -361,6 +363,8 @@ void sock_unclaim(struct control *c, struct sock *k, struct sock_fds *fds, enum 
 static int claim_again(struct control *c, struct sock *k, const struct claim *now)
 {
 	struct worker_order o = {.op = WORKER_SOCKET_SOURCE, .sock = k->id};
+	uint16_t port_be = k->claim.key.local.port_be;
+	int err;
 
 	divert_stop(c, k, true);
 	shared_leave(c, k, false);
@@ -369,7 +373,11 @@ static int claim_again(struct control *c, struct sock *k, const struct claim *no
 	sock_apply_tx(c, k);
 	sock_source(k, &o.source);
 	workers_call(c, &o);
-	return shared_enter(c, k);
+	err = shared_enter(c, k);
+	if (port_be != k->claim.key.local.port_be)
+		mcast_port_changed(c, port_be);
+	mcast_enter(c, k);
+	return err;
 }
 
 int sock_update(struct control *c, struct sock *k, const struct keeper_reply *found,
@@ -413,6 +421,7 @@ static void disarm(struct control *c, struct sock *k, bool drain)
 		return;
 	divert_stop(c, k, drain);
 	shared_leave(c, k, drain);
+	mcast_port_changed(c, k->claim.key.local.port_be);
 	for (uint32_t i = 0; i < c->worker_cnt && !k->removed; i++) {
 		flush(c, i, k->id);
 		worker_call(c->worker[i], &o);
@@ -441,6 +450,7 @@ void sock_release(struct control *c, struct sock *k)
 	}
 	TAILQ_REMOVE(k->refused ? &k->session->refused : &k->session->socks, k, link);
 	sock_id_put(c, k->id);
+	free(k->member);
 	free(k);
 }
 

@@ -203,6 +203,8 @@ static int start_device(struct control *c, struct error *error)
 		return error_set(error, err, "SO_NETNS_COOKIE: %s; Linux 5.14 or newer is needed",
 				 strerror(-err));
 	err = shared_open(c);
+	if (!err)
+		err = mcast_open(c);
 	if (err)
 		return error_set(error, err, "NETLINK_SOCK_DIAG: %s", strerror(-err));
 	err = start_workers(c, error);
@@ -376,6 +378,7 @@ void control_free(struct control *c)
 		close(c->cgroup_top);
 	backend_close(c);
 	shared_close(c);
+	mcast_close(c);
 	sock_unprepare(c);
 	if (c->stats.z)
 		stats_destroy(&c->stats);

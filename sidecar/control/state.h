@@ -63,7 +63,8 @@ struct session {
 		enum keeper_op op; /* 0 if nothing is pending */
 		uint32_t ticks;	   /* seconds since the request */
 		uint32_t seq;	   /* of the client's message */
-		uint32_t sock;	   /* number of the socket, for KEEPER_VERIFY */
+		uint32_t sock;	   /* number of the socket, for KEEPER_VERIFY and KEEPER_MEMBER */
+		bool elsewhere;	   /* KEEPER_MEMBER: the client says UDPLANE_MEMBER_ELSEWHERE */
 	} asked;		   /* a request to the keeper that the client waits for */
 	uint32_t idle_ticks;	   /* of an observer: seconds since its last HELLO */
 	uint32_t id;		   /* channel id: index in control.session */
@@ -115,6 +116,10 @@ struct sock {
 	bool source_gone; /* the address that it is bound to is not one of this host any more */
 	bool refused;	  /* only a row for `why`, without rings and wake socket */
 	bool removed;	  /* from the workers */
+	/* groups that it has joined, or of which nothing certain is known */
+	struct claim_member *member;
+	uint32_t member_cnt;
+	bool members_lost;	/* it has joined more than are kept */
 	struct index_item item; /* while it is claimed */
 	/* shared.c */
 	TAILQ_ENTRY(sock) todo_link;
@@ -148,6 +153,23 @@ struct shared {
 	uint64_t busy_ns;  /* time of this thread that the round has taken */
 };
 
+/* ---- mcast.c: multicast groups that claimed sockets have joined ---- */
+
+struct mcast_group {
+	TAILQ_ENTRY(mcast_group) link;
+	struct worker_mcast set; /* the group and port; if active, what the workers know */
+	bool active;		 /* diverted */
+	bool again;		 /* to be decided about again */
+	struct decision d;	 /* why it is not diverted */
+};
+
+struct mcast {
+	TAILQ_HEAD(, mcast_group) groups;
+	uint32_t cnt;
+	uint16_t *on_port;	   /* [65536], by port_be as a number: groups */
+	bool forwards4, forwards6; /* the kernel routes multicast that comes by the device */
+};
+
 struct control {
 	struct config *cfg;
 	enum memzone_pages pages; /* as cfg->hugepages says */
@@ -162,6 +184,7 @@ struct control {
 	uint32_t frame_size;
 	struct claim_rules rules;
 	struct shared shared;
+	struct mcast mcast;
 
 	int epoll_fd;
 	struct watch listen, signals, tick, work, routing_watch, routing_timer, keeper_watch,

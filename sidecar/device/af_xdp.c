@@ -60,6 +60,7 @@ static int device_open(struct device **out, const struct config *cfg, struct err
 	dev->base.numa_node = dev->netif.numa_node;
 	dev->base.local_frames = dev->netif.is_virtual;
 	dev->base.can_disengage = true;
+	dev->base.groups = true;
 	*out = &dev->base;
 	return 0;
 }

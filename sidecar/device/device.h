@@ -48,7 +48,9 @@ struct device_memory { /* the frames zone, mapped writable until close */
 /* Datagrams to divert from the kernel (AF_XDP only; a NIC bound to vfio-pci delivers everything to
  * us). Mirrors the port table. */
 struct device_claim {
-	struct udplane_addr local; /* 0.0.0.0 or :: for any local address of that family */
+	/* 0.0.0.0 or :: for any local address of that family; or a multicast group, if the device
+	 * takes groups */
+	struct udplane_addr local;
 	/* must match as well, and local must be specific; family 0 for any peer */
 	struct udplane_addr peer;
 };
@@ -189,6 +191,7 @@ struct device { /* first member of each implementation's struct */
 	uint32_t tx_headroom;  /* bytes to leave in front of a packet to send; 0 for AF_XDP */
 	bool local_frames;     /* virtual link of this host (veth): checksums may be partial */
 	bool can_disengage;    /* leave(), disengage() and left_to_kernel() work */
+	bool groups;	       /* claims may name multicast groups */
 	bool sees_translation; /* set by attach: set_translated() works */
 	uint32_t restart; /* atomic, set by the device: it must be opened again (a VF was reset) */
 	char text[64];	  /* for example "veth, 1 queue, native, copy" */

@@ -67,6 +67,11 @@ static bool is_v4(const struct xdp_addr *a)
 	return !a->word_be[0] && !a->word_be[1] && a->word_be[2] == htonl(0xffff);
 }
 
+static bool is_group(const struct xdp_addr *a)
+{
+	return is_v4(a) ? ntohl(a->word_be[3]) >> 28 == 0xe : ((const uint8_t *)a)[0] == 0xff;
+}
+
 static void set_flag(struct xdp_claims *c, uint16_t port_be, uint16_t flag, bool on)
 {
 	uint16_t *port = &c->shared->port[port_be];
@@ -93,6 +98,12 @@ static int write_map(int fd, const void *key, bool on)
 	return err == -E2BIG ? -ENOSPC : err; /* a full hash map */
 }
 
+/* The program looks for groups only while there are any. */
+static void count_group(struct xdp_shared *s, int more)
+{
+	__atomic_store_n(&s->groups, s->groups + (uint32_t)more, __ATOMIC_RELEASE);
+}
+
 /* Adds one key to what the program diverts, or removes it. Returns 0 or -errno. */
 static int publish(struct xdp_claims *c, const struct xdp_conn_key *key, bool on)
 {
@@ -108,6 +119,11 @@ static int publish(struct xdp_claims *c, const struct xdp_conn_key *key, bool on
 	if (!is_addr(key))
 		return write_map(c->conn_fd, key, on);
 	err = write_map(c->addr_fd, &addr, on);
+	if (is_group(&key->addr)) {
+		if (!err || !on)
+			count_group(c->shared, on ? 1 : -1);
+		return on ? err : 0;
+	}
 	if (!err || !on) /* diverting datagrams of which the worker is not told would lose them */
 		set_flag(c, key->port_be, slot_flag(c->shared, &key->addr), on);
 	return err;
@@ -167,7 +183,10 @@ static int to_keys(const struct device_claim *claim, struct xdp_conn_key key[2])
 	key[0] = (struct xdp_conn_key){.addr = to_addr(local->family, local->addr),
 				       .port_be = local->port_be};
 	if (!connected) {
-		key[1] = flag_key(local->port_be, v6 ? XDP_PORT_ADDR6 : XDP_PORT_ADDR4);
+		if (is_group(&key[0].addr))
+			key[1] = flag_key(local->port_be, v6 ? XDP_PORT_GROUP6 : XDP_PORT_GROUP4);
+		else
+			key[1] = flag_key(local->port_be, v6 ? XDP_PORT_ADDR6 : XDP_PORT_ADDR4);
 		return 2;
 	}
 	key[0].peer = to_addr(peer->family, peer->addr);

@@ -410,6 +410,29 @@ static void judge_programs(const struct judge_socket *s, struct judge_verdict *v
 static const char flows_text[] =
 	"translated UDP flows are still tracked: /proc/net/nf_conntrack, conntrack -L";
 
+/* Groups are rarely the concern of rules. Whatever may match them counts, for any sender. */
+enum udplane_reason judge_group(const struct judge_world *w, const struct udplane_addr *group,
+				char text[UDPLANE_TEXT_LEN])
+{
+	struct rules_result res;
+	struct rules_class c;
+
+	for (uint32_t kind = 0; kind < JUDGE_RULES; kind++) {
+		rules_class_init(&c, group->family);
+		rules_class_destination(&c, group->addr, group->port_be);
+		through_device(w, &c, true);
+		c.daddr_type = RTN_MULTICAST;
+		c.hooks = RECEIVING;
+		rules_ask(&w->rules[kind], &c, &res);
+		if (!w->blind[kind][0] && !res.effects)
+			continue;
+		snprintf(text, UDPLANE_TEXT_LEN, "%s",
+			 w->blind[kind][0] ? w->blind[kind] : text_of(&res));
+		return reasons[kind];
+	}
+	return UDPLANE_REASON_NONE;
+}
+
 void judge_socket(const struct judge_world *w, const struct judge_socket *s,
 		  struct judge_verdict *out)
 {

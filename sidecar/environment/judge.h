@@ -107,6 +107,11 @@ void judge_prepare(struct judge_world *w);
 /* Adds a prefix to the excluded ones of its family, which have room for RULES_PREFIXES / 2. If
  * there are more, those with most in common are joined. */
 void judge_exclude(struct rules_prefix *list, uint32_t *cnt, const struct rules_prefix *p);
+/* Judges datagrams to a multicast group and port that come by the device, whatever rules leave to
+ * the sockets that receive them. Returns UDPLANE_REASON_NONE, or the reason why the kernel must
+ * receive them, with a text. */
+enum udplane_reason judge_group(const struct judge_world *w, const struct udplane_addr *group,
+				char text[UDPLANE_TEXT_LEN]);
 void judge_socket(const struct judge_world *w, const struct judge_socket *s,
 		  struct judge_verdict *out);
 

@@ -178,6 +178,16 @@ void keeper_verify(struct keeper *k, uint64_t session, uint64_t tag, int fd,
 	request(k, &q, NULL, 0);
 }
 
+void keeper_member(struct keeper *k, uint64_t session, uint64_t tag, int fd, int ifindex,
+		   const struct udplane_addr *group)
+{
+	struct keeper_request q = {
+		.op = KEEPER_MEMBER, .session = session, .tag = tag, .fd = fd, .ifindex = ifindex};
+
+	q.to_len = udplane_addr_to_sockaddr(group, group->family, &q.to);
+	request(k, &q, NULL, 0);
+}
+
 void keeper_send(struct keeper *k, uint64_t session, int fd, const struct sockaddr *to,
 		 socklen_t to_len, const struct udplane_tx_asked *asked, const void *payload,
 		 size_t len)

@@ -75,13 +75,14 @@ enum keeper_op {
 	KEEPER_BARRIER,
 	KEEPER_END,
 	KEEPER_BURY,
+	KEEPER_MEMBER,
 };
 
 /* A reply reports the result of a request. */
 struct keeper_reply {
-	uint32_t op; /* TAKE, VERIFY or BARRIER */
-	/* TAKE: the keeper's number for the socket, or -1 if none was kept. VERIFY: as in the
-	 * request */
+	uint32_t op; /* TAKE, VERIFY, BARRIER or MEMBER */
+	/* TAKE: the keeper's number for the socket, or -1 if none was kept. VERIFY, MEMBER: as in
+	 * the request */
 	int32_t fd;
 	uint64_t session, tag; /* as in the request */
 	/* TAKE: bytes of the message, or -errno. If greater than the size of msg, msg holds only
@@ -95,7 +96,10 @@ struct keeper_reply {
 	uint32_t drops;
 	struct claim claim;
 	char text[UDPLANE_TEXT_LEN];
-	uint8_t msg[UDPLANE_MSG_MAX] __attribute__((aligned(8)));
+	union {
+		uint8_t msg[UDPLANE_MSG_MAX] __attribute__((aligned(8)));
+		struct claim_member member; /* MEMBER */
+	};
 };
 
 /* Forks the keeper process. Call it before there are threads, and before there is anything that the
@@ -125,6 +129,10 @@ int keeper_bury(struct keeper *k, const int *fds, uint32_t cnt);
 /* Verifies the socket again; a reply follows. */
 void keeper_verify(struct keeper *k, uint64_t session, uint64_t tag, int fd,
 		   const struct claim_rules *rules);
+/* Looks at the socket's membership in a multicast group, by claim_read_member(); a reply
+ * follows. */
+void keeper_member(struct keeper *k, uint64_t session, uint64_t tag, int fd, int ifindex,
+		   const struct udplane_addr *group);
 /* Sends a datagram of len bytes to `to`, with what else its descriptor asked for. The result is
  * counted, see keeper_counted(). */
 void keeper_send(struct keeper *k, uint64_t session, int fd, const struct sockaddr *to,

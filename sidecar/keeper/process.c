@@ -289,6 +289,14 @@ static void bury(int fd)
 	unreserve(room);
 }
 
+static void look_at_member(const struct keeper_request *q, struct keeper_reply *r)
+{
+	struct udplane_addr group;
+
+	udplane_addr_from_sockaddr(&group, &q->to, q->to_len);
+	claim_read_member(q->fd, q->ifindex, &group, &r->member);
+}
+
 /* Carries out a job. Returns true if it was the last one of this client. */
 static bool carry_out(struct customer *c, struct job *j)
 {
@@ -298,6 +306,10 @@ static bool carry_out(struct customer *c, struct job *j)
 	case KEEPER_TAKE: take(c, j); return false;
 	case KEEPER_VERIFY:
 		verify(j->q.fd, &j->q, &r);
+		answered(&r, &j->q);
+		return false;
+	case KEEPER_MEMBER:
+		look_at_member(&j->q, &r);
 		answered(&r, &j->q);
 		return false;
 	case KEEPER_SEND: send_one(j); return false;

@@ -41,12 +41,12 @@ struct keeper_request {
 	uint32_t op; /* enum keeper_op */
 	int32_t fd;  /* the keeper's number for the socket */
 	uint64_t session, tag;
-	uint64_t netns_cookie; /* TAKE, VERIFY: from struct claim_rules */
-	int32_t ifindex;
+	uint64_t netns_cookie;	       /* TAKE, VERIFY: from struct claim_rules */
+	int32_t ifindex;	       /* TAKE, VERIFY, MEMBER */
 	uint32_t len;		       /* SEND: bytes of payload */
 	struct udplane_tx_asked asked; /* SEND */
 	socklen_t to_len;
-	struct sockaddr_storage to;
+	struct sockaddr_storage to; /* MEMBER: the group */
 };
 
 /* Runs the keeper process: serves the channel until its other end is closed. Never returns. files:

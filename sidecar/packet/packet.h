@@ -118,6 +118,10 @@ struct packet_info {
  */
 enum packet_verdict packet_parse(const void *frame, uint32_t len, struct packet_info *out);
 
+/* As packet_parse(), but for datagrams to a multicast group that came to the group's MAC address:
+ * PACKET_PASS_NOT_UNICAST for all others. */
+enum packet_verdict packet_parse_group(const void *frame, uint32_t len, struct packet_info *out);
+
 enum packet_checksum_mode {
 	/* Frames from a wire: a checksum is either right or wrong. */
 	PACKET_CHECKSUM_WIRE,

@@ -138,7 +138,23 @@ static enum packet_verdict judge_version4(uint8_t version_ihl)
 	return (version_ihl & 0xf) < 5 ? PACKET_DROP_BAD_HEADER_LENGTH : PACKET_PASS_OPTIONS;
 }
 
-static enum packet_verdict parse4(const uint8_t *ip, uint32_t avail, struct packet_info *out)
+/* Judges the addresses of a datagram to a group. The frame must have come to the MAC address of the
+ * group. */
+static enum packet_verdict judge_group4(const uint8_t *eth, uint32_t src, uint32_t dst)
+{
+	const uint8_t mac[6] = {
+		0x01, 0x00, 0x5e, (uint8_t)(dst >> 16 & 0x7f), (uint8_t)(dst >> 8), (uint8_t)dst};
+
+	if (dst >> 28 != 0xe || memcmp(eth, mac, sizeof(mac)))
+		return PACKET_PASS_NOT_UNICAST;
+	if (src >> 28 >= 0xe || src >> 24 == 0 || src >> 24 == 127)
+		return PACKET_PASS_MARTIAN;
+	return PACKET_UDP;
+}
+
+/* group: a constant; the datagram is for a multicast group. */
+static inline __attribute__((always_inline)) enum packet_verdict
+parse4(const uint8_t *ip, uint32_t avail, struct packet_info *out, bool group)
 {
 	enum packet_verdict verdict;
 	uint32_t total_len, src_be, dst_be;
@@ -161,7 +177,8 @@ static enum packet_verdict parse4(const uint8_t *ip, uint32_t avail, struct pack
 		return PACKET_DROP_IP_CHECKSUM;
 	src_be = checksum_load32(ip + IP4_SRC_OFF);
 	dst_be = checksum_load32(ip + IP4_DST_OFF);
-	verdict = judge_addrs4(ntohl(src_be), ntohl(dst_be));
+	verdict = group ? judge_group4(ip - ETH_LEN, ntohl(src_be), ntohl(dst_be))
+			: judge_addrs4(ntohl(src_be), ntohl(dst_be));
 	if (unlikely(verdict != PACKET_UDP))
 		return verdict;
 	out->family = AF_INET;
@@ -203,7 +220,15 @@ static enum packet_verdict judge_next6(uint8_t next)
 	}
 }
 
-static enum packet_verdict parse6(const uint8_t *ip, uint32_t avail, struct packet_info *out)
+/* Returns true if the frame came to the MAC address of a group of IPv6. */
+static bool is_group6(const uint8_t *eth, const union packet_addr *dst)
+{
+	return dst->bytes[0] == 0xff && eth[0] == 0x33 && eth[1] == 0x33 &&
+	       !memcmp(eth + 2, dst->bytes + 12, 4);
+}
+
+static inline __attribute__((always_inline)) enum packet_verdict
+parse6(const uint8_t *ip, uint32_t avail, struct packet_info *out, bool group)
 {
 	uint32_t ip_payload;
 
@@ -218,7 +243,7 @@ static enum packet_verdict parse6(const uint8_t *ip, uint32_t avail, struct pack
 		return PACKET_DROP_TRUNCATED;
 	memcpy(&out->src, ip + IP6_SRC_OFF, sizeof(out->src));
 	memcpy(&out->dst, ip + IP6_DST_OFF, sizeof(out->dst));
-	if (unlikely(out->dst.bytes[0] == 0xff))
+	if (group ? !is_group6(ip - ETH_LEN, &out->dst) : unlikely(out->dst.bytes[0] == 0xff))
 		return PACKET_PASS_NOT_UNICAST;
 	if (unlikely(out->src.bytes[0] == 0xff || is_martian6(&out->src) || is_martian6(&out->dst)))
 		return PACKET_PASS_MARTIAN;
@@ -241,8 +266,23 @@ enum packet_verdict packet_parse(const void *frame, uint32_t len, struct packet_
 	if (unlikely(eth[0] & 0x01))
 		return PACKET_PASS_NOT_UNICAST;
 	if (type == 0x0800)
-		return parse4(eth + ETH_LEN, len - ETH_LEN, out);
-	return parse6(eth + ETH_LEN, len - ETH_LEN, out);
+		return parse4(eth + ETH_LEN, len - ETH_LEN, out, false);
+	return parse6(eth + ETH_LEN, len - ETH_LEN, out, false);
+}
+
+enum packet_verdict packet_parse_group(const void *frame, uint32_t len, struct packet_info *out)
+{
+	const uint8_t *eth = frame;
+	uint16_t type;
+
+	if (len < ETH_LEN)
+		return PACKET_DROP_TRUNCATED;
+	type = load_be16(eth + ETH_TYPE_OFF);
+	if (type == 0x0800)
+		return parse4(eth + ETH_LEN, len - ETH_LEN, out, true);
+	if (type == 0x86dd)
+		return parse6(eth + ETH_LEN, len - ETH_LEN, out, true);
+	return PACKET_PASS_NOT_IP;
 }
 
 /* Sums the pseudo-header from the addresses in info. IPv4 addresses are followed by zeros, which

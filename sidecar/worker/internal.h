@@ -4,6 +4,7 @@
 #ifndef SIDECAR_WORKER_INTERNAL_H
 #define SIDECAR_WORKER_INTERNAL_H
 
+#include "sidecar/port/key_hash.h"
 #include "sidecar/worker/worker.h"
 #include <pthread.h>
 
@@ -57,6 +58,22 @@ struct worker_local {
 	uint8_t family;
 };
 
+/* The clients that hold a frame which was delivered to several sockets: one entry for each copy. */
+struct worker_copies {
+	uint32_t cnt;
+	uint16_t owner[WORKER_MEMBERS]; /* channel id + 1 */
+};
+
+#define WORKER_OWNER_COPIES UINT16_MAX /* in worker.owner[]: see worker.copies[] */
+
+/* Multicast groups that are diverted. */
+struct worker_groups {
+	struct key_hash index; /* group and port -> place in at[], plus 1 */
+	uint64_t secret[KEY_HASH_SECRETS];
+	struct worker_mcast **at; /* [cnt] */
+	uint32_t cnt, room;
+};
+
 enum worker_run { WORKER_RUNNING, WORKER_ASLEEP, WORKER_BORROWED };
 
 struct worker {
@@ -67,14 +84,19 @@ struct worker {
 	uint64_t *counter; /* zone->counter */
 
 	struct port_table *ports;
+	struct worker_groups groups;
 	struct worker_socket *socket; /* [socket_max] */
 	struct worker_source *source; /* [socket_max] */
 
 	/* frames */
-	uint16_t *owner;   /* [frame_cnt]: 0 if the worker's or the device's, else channel id + 1 */
-	uint32_t held;	   /* frames that clients hold */
-	uint32_t capacity; /* frames that clients may hold together */
-	uint64_t returned; /* frames that clients have returned, in total */
+	/* [frame_cnt]: 0 if the worker's or the device's, else channel id + 1, or
+	 * WORKER_OWNER_COPIES */
+	uint16_t *owner;
+	/* [frame_cnt]; NULL until a group has several members */
+	struct worker_copies *copies;
+	uint32_t held;		/* frames that clients hold */
+	uint32_t capacity;	/* frames that clients may hold together */
+	uint64_t returned;	/* frames that clients have returned, in total */
 	uint64_t returned_seen; /* value of `returned` at the last check for clients that wait */
 	uint64_t stuck_ns; /* time of the first check that found no frame returned; 0: none has */
 
@@ -151,6 +173,16 @@ void worker_new_epoch(struct worker *w);
 uint32_t worker_returns(struct worker *w, struct worker_lane *lane);
 /* Takes all frames of a lane back whose client has gone. */
 void worker_reclaim(struct worker *w, struct worker_lane *lane);
+
+/* mcast.c */
+/* Carries out WORKER_MCAST. Returns 0, or -ENOMEM, and then nothing has changed. */
+int worker_mcast_set(struct worker *w, const struct worker_mcast *m);
+/* Returns the group of a datagram, or NULL. */
+const struct worker_mcast *worker_mcast_find(const struct worker *w,
+					     const struct packet_info *info);
+/* Returns true if the member wants datagrams of this source. */
+bool worker_member_wants(const struct worker_member *m, const struct packet_info *info);
+void worker_mcast_free(struct worker *w);
 
 /* tx.c */
 /* Sends one burst of a lane. Returns the number of descriptors taken. */

@@ -207,6 +207,7 @@ static int carry_out(struct worker *w, struct worker_order *o)
 		w->socket[o->sock].epoch = w->epoch - 1;
 		return port_table_insert(w->ports, &o->key, o->sock);
 	case WORKER_KEY_REMOVE: return port_table_remove(w->ports, &o->key, o->sock);
+	case WORKER_MCAST: return worker_mcast_set(w, o->mcast);
 	case WORKER_ROUTE:
 		w->route = o->route;
 		w->flow_generation++;

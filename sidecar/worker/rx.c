@@ -9,7 +9,9 @@
 #include <udplane/clock.h>
 #include <unistd.h>
 
-#define SOCK_PASS (PORT_NONE - 1) /* in rx_burst.sock: pass to the kernel */
+/* in rx_burst.sock: */
+#define SOCK_PASS  (PORT_NONE - 1) /* pass to the kernel */
+#define SOCK_MCAST (PORT_NONE - 2) /* for the members of a multicast group */
 /* If all signals of a burst together take longer, one of them may be slow, or the CPU was taken
  * away from this thread. A signal usually takes 3 to 10 us. */
 #define WAKES_SUSPECT_NS 1000000ull
@@ -25,12 +27,13 @@
 struct rx_burst {
 	struct device_frame frame[DEVICE_BURST];
 	struct packet_info info[DEVICE_BURST];
-	uint32_t sock[DEVICE_BURST]; /* a socket; PORT_NONE if dropped (and counted); SOCK_PASS */
+	/* a socket; PORT_NONE if dropped (and counted); SOCK_PASS; SOCK_MCAST */
+	uint32_t sock[DEVICE_BURST];
 	struct device_frame pass[DEVICE_BURST];
 	uint32_t pass_cnt;
 	uint32_t put[DEVICE_BURST]; /* frames to return to the device */
 	uint32_t put_cnt;
-	struct worker_socket *touched[DEVICE_BURST];
+	struct worker_socket *touched[DEVICE_BURST * WORKER_MEMBERS];
 	uint32_t touched_cnt;
 	uint64_t stamp_ns; /* CLOCK_REALTIME; 0 if no socket wants it */
 };
@@ -69,6 +72,24 @@ static bool is_ours(struct worker *w, const uint8_t *frame, const struct packet_
 	return true;
 }
 
+/* Judges a frame that is no valid unicast datagram. The device diverts datagrams to multicast
+ * groups that claimed sockets have joined; what else it diverts is dropped. */
+static uint32_t classify_other(struct worker *w, const struct device_frame *f, const uint8_t *p,
+			       struct packet_info *info, enum packet_verdict v)
+{
+	if (v == PACKET_PASS_NOT_UNICAST && w->groups.cnt) {
+		v = packet_parse_group(p, f->len, info);
+		if (v == PACKET_UDP && !(f->flags & DEVICE_FRAME_VERIFIED))
+			v = packet_verify(p, info, w->opt.checksum);
+		if (v == PACKET_UDP)
+			return SOCK_MCAST;
+	}
+	if (w->ops->pass && packet_verdict_is_pass(v))
+		return SOCK_PASS;
+	count_verdict(w, v);
+	return PORT_NONE;
+}
+
 /* Returns the socket of a frame, by its headers and checksums. */
 static uint32_t classify(struct worker *w, const struct device_frame *f, struct packet_info *info)
 {
@@ -83,12 +104,8 @@ static uint32_t classify(struct worker *w, const struct device_frame *f, struct 
 	}
 	if (v == PACKET_UDP && !(f->flags & DEVICE_FRAME_VERIFIED))
 		v = packet_verify(p, info, w->opt.checksum);
-	if (v != PACKET_UDP && w->ops->pass && packet_verdict_is_pass(v))
-		return SOCK_PASS;
-	if (v != PACKET_UDP) {
-		count_verdict(w, v);
-		return PORT_NONE;
-	}
+	if (v != PACKET_UDP)
+		return classify_other(w, f, p, info, v);
 	if (w->ops->pass &&
 	    (!is_ours(w, p, info) || !route_source_valid(w->route, info->family, info->src.bytes)))
 		return SOCK_PASS;
@@ -158,36 +175,92 @@ static uint16_t stamp(struct worker *w, struct rx_burst *b, const struct worker_
 }
 
 /* Writes the descriptor. publish() makes it visible. */
-static void stage(struct worker *w, struct rx_burst *b, struct worker_socket *s, uint32_t i)
+static inline void stage(struct worker *w, struct rx_burst *b, uint32_t sock, uint32_t i,
+			 uint16_t flags)
 {
+	struct worker_socket *s = &w->socket[sock];
 	const struct packet_info *info = &b->info[i];
-	uint32_t frame = b->frame[i].frame;
 	struct udplane_rx_desc d = {
-		.frame = frame,
+		.frame = b->frame[i].frame,
 		.offset = (uint16_t)(b->frame[i].off + info->payload_off),
 		.len = info->payload_len,
 		.src4_be = info->src.v4_be,
 		.src_port_be = info->src_port_be,
-		.flags = info->family == AF_INET6 ? UDPLANE_RX_IPV6 : 0,
+		.flags = flags | (info->family == AF_INET6 ? UDPLANE_RX_IPV6 : 0),
 	};
 
 	if (s->epoch != w->epoch) {
 		d.flags |= UDPLANE_RX_SWITCHED;
 		s->epoch = w->epoch;
-		if (w->served_epoch[b->sock[i]] != w->epoch && w->served_cnt < w->opt.socket_max) {
-			w->served_epoch[b->sock[i]] = w->epoch;
-			w->served[w->served_cnt++] = b->sock[i];
+		if (w->served_epoch[sock] != w->epoch && w->served_cnt < w->opt.socket_max) {
+			w->served_epoch[sock] = w->epoch;
+			w->served[w->served_cnt++] = sock;
 		}
 	}
-	if (__builtin_expect(b->stamp_ns != 0, 0))
-		d.flags |= stamp(w, b, s, i);
 	write_desc(s, d);
-	w->owner[frame] = (uint16_t)(s->lane->id + 1);
 	s->lane->held++;
-	w->held++;
 	if (s->staged++ == 0)
 		b->touched[b->touched_cnt++] = s;
 	s->staged_bytes += info->payload_len;
+}
+
+static void count_drop(struct worker *w, struct worker_socket *s, enum udplane_socket_counter c)
+{
+	udplane_count(&s->counter[c], 1);
+	udplane_count(
+		&w->counter[c == UDPLANE_SOCKET_RX_DROP_QUOTA ? UDPLANE_WORKER_RX_DROP_QUOTA
+							      : UDPLANE_WORKER_RX_DROP_RING_FULL],
+		1);
+}
+
+/* The copies are one frame, which is free again when all have given it back. */
+static void set_owners(struct worker *w, uint32_t frame, const uint16_t *owner, uint32_t cnt)
+{
+	w->held++;
+	if (cnt == 1) {
+		w->owner[frame] = owner[0];
+		return;
+	}
+	w->owner[frame] = WORKER_OWNER_COPIES;
+	w->copies[frame].cnt = cnt;
+	memcpy(w->copies[frame].owner, owner, cnt * sizeof(*owner));
+}
+
+/* Delivers a copy to each member that wants the datagram's source. */
+static void deliver_mcast(struct worker *w, struct rx_burst *b, uint32_t i)
+{
+	const struct worker_mcast *m = worker_mcast_find(w, &b->info[i]);
+	uint32_t wanted = 0, alive = 0, copies = 0;
+	uint16_t owner[WORKER_MEMBERS];
+
+	for (uint32_t k = 0; m && k < m->member_cnt; k++) {
+		struct worker_socket *s = &w->socket[m->member[k].sock];
+		enum udplane_socket_counter c;
+
+		if (!s->lane || s->lane->expelled)
+			continue;
+		alive++;
+		if (!worker_member_wants(&m->member[k], &b->info[i]))
+			continue;
+		wanted++;
+		c = room(w, s);
+		if (c != UDPLANE_SOCKET_RX_DELIVERED) {
+			count_drop(w, s, c);
+			continue;
+		}
+		stage(w, b, m->member[k].sock, i, 0);
+		owner[copies++] = (uint16_t)(s->lane->id + 1);
+	}
+	if (wanted)
+		udplane_count(&w->counter[UDPLANE_WORKER_RX_COPIES], wanted - 1);
+	else
+		udplane_count(&w->counter[alive ? UDPLANE_WORKER_RX_DROP_FILTERED
+						: UDPLANE_WORKER_RX_DROP_NO_SOCKET],
+			      1);
+	if (copies)
+		set_owners(w, b->frame[i].frame, owner, copies);
+	else
+		b->put[b->put_cnt++] = b->frame[i].frame;
 }
 
 static void deliver(struct worker *w, struct rx_burst *b, uint32_t i)
@@ -195,10 +268,13 @@ static void deliver(struct worker *w, struct rx_burst *b, uint32_t i)
 	struct worker_socket *s;
 	enum udplane_socket_counter c;
 
-	if (b->sock[i] == PORT_NONE)
-		goto put;
-	if (b->sock[i] == SOCK_PASS) {
-		b->pass[b->pass_cnt++] = b->frame[i];
+	if (__builtin_expect(b->sock[i] >= SOCK_MCAST, 0)) {
+		if (b->sock[i] == SOCK_MCAST)
+			deliver_mcast(w, b, i);
+		else if (b->sock[i] == SOCK_PASS)
+			b->pass[b->pass_cnt++] = b->frame[i];
+		else
+			b->put[b->put_cnt++] = b->frame[i].frame;
 		return;
 	}
 	s = &w->socket[b->sock[i]];
@@ -212,14 +288,13 @@ static void deliver(struct worker *w, struct rx_burst *b, uint32_t i)
 	}
 	c = room(w, s);
 	if (c == UDPLANE_SOCKET_RX_DELIVERED) {
-		stage(w, b, s, i);
+		stage(w, b, b->sock[i], i,
+		      __builtin_expect(b->stamp_ns != 0, 0) ? stamp(w, b, s, i) : 0);
+		w->owner[b->frame[i].frame] = (uint16_t)(s->lane->id + 1);
+		w->held++;
 		return;
 	}
-	udplane_count(&s->counter[c], 1);
-	udplane_count(
-		&w->counter[c == UDPLANE_SOCKET_RX_DROP_QUOTA ? UDPLANE_WORKER_RX_DROP_QUOTA
-							      : UDPLANE_WORKER_RX_DROP_RING_FULL],
-		1);
+	count_drop(w, s, c);
 put:
 	b->put[b->put_cnt++] = b->frame[i].frame;
 }
@@ -379,7 +454,7 @@ uint32_t worker_rx(struct worker *w)
 					   (size_t)b.frame[i + 4].frame * w->opt.frame_size +
 					   b.frame[i + 4].off);
 		b.sock[i] = classify(w, &b.frame[i], &b.info[i]);
-		if (b.sock[i] < SOCK_PASS)
+		if (b.sock[i] < SOCK_MCAST)
 			__builtin_prefetch(&w->socket[b.sock[i]], 1);
 	}
 	for (uint32_t i = 0; i < n; i++)

@@ -156,6 +156,7 @@ static void worker_free(struct worker *w)
 	free(w->served);
 	free(w->served_epoch);
 	free(w->owner);
+	worker_mcast_free(w);
 	free(w->has_flows);
 	free(w->flow);
 	free(w->events);

@@ -71,6 +71,25 @@ struct worker_source {
 	bool stamp; /* fill in struct udplane_rx_front */
 };
 
+/* Sockets that receive the same multicast group and port, and sources in the filter of one. */
+#define WORKER_MEMBERS	      32
+#define WORKER_MEMBER_SOURCES 16
+
+/* A socket that gets a copy of each datagram to a multicast group and port. Linux's filter modes:
+ * unless `exclude`, it receives from these sources only; otherwise from all others. */
+struct worker_member {
+	uint32_t sock;
+	bool exclude;
+	uint32_t source_cnt;
+	uint8_t source[WORKER_MEMBER_SOURCES][16]; /* as in struct udplane_addr */
+};
+
+struct worker_mcast {
+	struct udplane_addr group; /* with the port; scope_id 0 */
+	uint32_t member_cnt;
+	struct worker_member member[WORKER_MEMBERS];
+};
+
 enum worker_op {
 	WORKER_LANE_ADD,
 	/* Reclaims all frames of the lane. Its sockets must have been removed. */
@@ -85,6 +104,8 @@ enum worker_op {
 	WORKER_SOCKET_REMOVE,
 	WORKER_KEY_INSERT,
 	WORKER_KEY_REMOVE,
+	/* Sets who receives a multicast group; nobody if member_cnt is 0, which cannot fail. */
+	WORKER_MCAST,
 	/* Installs a table. The old one is unused once the call has returned. */
 	WORKER_ROUTE,
 	/* Receives what the device held when the order was posted. */
@@ -104,6 +125,7 @@ struct worker_order {
 	const struct worker_socket_info *info;
 	struct worker_source source;
 	struct port_key key;
+	const struct worker_mcast *mcast; /* read during the call only */
 	const struct route_table *route;
 	bool flushing;		   /* FLUSH, set by the worker: flush_end is valid */
 	uint32_t flush_end;	   /* FLUSH: index of the TX ring at which the flush ends */

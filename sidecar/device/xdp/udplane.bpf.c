@@ -3,8 +3,9 @@
  * Decides for each frame whether a worker or the kernel receives it. A worker cannot hand a frame
  * back, so the program diverts only frames that certainly belong to an accelerated socket: an
  * unfragmented UDP datagram without IP options, with consistent lengths, from a valid source, to a
- * unicast address of this host, on a port (and address, and peer) that such a socket holds. It
- * passes every other frame to the kernel, unchanged.
+ * unicast address of this host, on a port (and address, and peer) that such a socket holds, or to a
+ * multicast group and port whose receivers are all such sockets. It passes every other frame to the
+ * kernel, unchanged.
  *
  * Checksums are the worker's: it must touch the payload's cache lines anyway, and drops just what
  * the kernel would drop.
@@ -229,7 +230,27 @@ static __always_inline int doubtful_source4(__be32 addr)
 	return !valid || !*valid;
 }
 
-static __always_inline int classify4(struct xdp_md *ctx, void *data, void *data_end)
+/* Returns true if the frame came to the MAC address of a group of IPv4. */
+static __always_inline int is_group4(const struct ethhdr *eth, __be32 addr)
+{
+	__u32 a = bpf_ntohl(addr);
+
+	return a >> 28 == 0xe && eth->h_dest[0] == 0x01 && eth->h_dest[1] == 0x00 &&
+	       eth->h_dest[2] == 0x5e && eth->h_dest[3] == (a >> 16 & 0x7f) &&
+	       eth->h_dest[4] == (a >> 8 & 0xff) && eth->h_dest[5] == (a & 0xff);
+}
+
+/* Returns true if sockets that use udplane are all that Linux would give datagrams to this group
+ * and port to. */
+static __always_inline int is_group_claimed(const struct xdp_addr *group, __be16 port, __u32 flag)
+{
+	struct xdp_addr_key key = {.addr = *group, .port_be = port};
+
+	return shared.port[port] & flag && bpf_map_lookup_elem(&claims_addr, &key);
+}
+
+/* group: a constant; the frame came to a multicast MAC address. */
+static __always_inline int classify4(struct xdp_md *ctx, void *data, void *data_end, int group)
 {
 	struct iphdr *ip = data + sizeof(struct ethhdr);
 	struct udphdr *udp = (void *)(ip + 1);
@@ -248,7 +269,14 @@ static __always_inline int classify4(struct xdp_md *ctx, void *data, void *data_
 		return XDP_COUNT_FRAGMENT;
 	if ((void *)(udp + 1) > data_end)
 		return XDP_COUNT_MALFORMED;
-	to = is_local4(ip->daddr);
+	if (group) {
+		struct xdp_addr addr = mapped(ip->daddr);
+
+		to = is_group4(data, ip->daddr) &&
+		     is_group_claimed(&addr, udp->dest, XDP_PORT_GROUP4);
+	} else {
+		to = is_local4(ip->daddr);
+	}
 	if (!to)
 		return XDP_COUNT_NOT_LOCAL;
 
@@ -265,6 +293,8 @@ static __always_inline int classify4(struct xdp_md *ctx, void *data, void *data_
 		return XDP_COUNT_SOURCE;
 	if (may_be_several(udp, &ip->saddr, 2))
 		verdict = XDP_COUNT_PARTIAL;
+	if (group)
+		return verdict;
 
 	__u32 flags = shared.port[udp->dest];
 
@@ -316,7 +346,15 @@ static __always_inline int next_header(__u8 protocol)
 	}
 }
 
-static __always_inline int classify6(struct xdp_md *ctx, void *data, void *data_end)
+/* As is_group4(). */
+static __always_inline int is_group6(const struct ethhdr *eth, const struct in6_addr *a)
+{
+	return a->s6_addr[0] == 0xff && eth->h_dest[0] == 0x33 && eth->h_dest[1] == 0x33 &&
+	       eth->h_dest[2] == a->s6_addr[12] && eth->h_dest[3] == a->s6_addr[13] &&
+	       eth->h_dest[4] == a->s6_addr[14] && eth->h_dest[5] == a->s6_addr[15];
+}
+
+static __always_inline int classify6(struct xdp_md *ctx, void *data, void *data_end, int group)
 {
 	struct ipv6hdr *ip = data + sizeof(struct ethhdr);
 	struct udphdr *udp = (void *)(ip + 1);
@@ -329,7 +367,15 @@ static __always_inline int classify6(struct xdp_md *ctx, void *data, void *data_
 		return next_header(ip->nexthdr);
 	if ((void *)(udp + 1) > data_end)
 		return XDP_COUNT_MALFORMED;
-	to = is_local6((const __u64 *)&ip->daddr);
+	if (group) {
+		struct xdp_addr addr;
+
+		__builtin_memcpy(&addr, &ip->daddr, sizeof(addr));
+		to = is_group6(data, &ip->daddr) &&
+		     is_group_claimed(&addr, udp->dest, XDP_PORT_GROUP6);
+	} else {
+		to = is_local6((const __u64 *)&ip->daddr);
+	}
 	if (!to)
 		return XDP_COUNT_NOT_LOCAL;
 
@@ -347,6 +393,8 @@ static __always_inline int classify6(struct xdp_md *ctx, void *data, void *data_
 		return XDP_COUNT_SOURCE;
 	if (may_be_several(udp, ip->saddr.s6_addr32, 8))
 		verdict = XDP_COUNT_PARTIAL;
+	if (group)
+		return verdict;
 
 	__u32 flags = shared.port[udp->dest];
 
@@ -363,6 +411,20 @@ static __always_inline int classify6(struct xdp_md *ctx, void *data, void *data_
 	return is_claimed(&addr, &peer, udp, flags) ? verdict : XDP_COUNT_UNCLAIMED;
 }
 
+static __noinline int classify_group(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
+	struct ethhdr *eth = data;
+
+	if (data + sizeof(*eth) > data_end)
+		return XDP_COUNT_MALFORMED;
+	if (eth->h_proto == bpf_htons(ETH_P_IP))
+		return classify4(ctx, data, data_end, 1);
+	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
+		return classify6(ctx, data, data_end, 1);
+	return XDP_COUNT_NOT_LOCAL;
+}
+
 static __always_inline int classify(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
@@ -371,11 +433,12 @@ static __always_inline int classify(struct xdp_md *ctx)
 	if (data + sizeof(*eth) > data_end)
 		return XDP_COUNT_MALFORMED;
 	if (*(__u32 *)eth->h_dest != shared.mac0 || *(__u16 *)(eth->h_dest + 4) != shared.mac1)
-		return XDP_COUNT_NOT_LOCAL;
+		return shared.groups && eth->h_dest[0] & 1 ? classify_group(ctx)
+							   : XDP_COUNT_NOT_LOCAL;
 	if (eth->h_proto == bpf_htons(ETH_P_IP))
-		return classify4(ctx, data, data_end);
+		return classify4(ctx, data, data_end, 0);
 	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
-		return classify6(ctx, data, data_end);
+		return classify6(ctx, data, data_end, 0);
 	return XDP_COUNT_NOT_IP;
 }
 

@@ -128,6 +128,8 @@ struct xdp_queue {
 #define XDP_PORT_ADDR6	  0x0800
 #define XDP_PORT_CONN4	  0x1000 /* certain local addresses and peers: in claims_conn */
 #define XDP_PORT_CONN6	  0x2000
+#define XDP_PORT_GROUP4	  0x4000 /* certain multicast groups: in claims_addr, too */
+#define XDP_PORT_GROUP6	  0x8000
 
 /* IPv6, or IPv4 as ::ffff:a.b.c.d; network byte order. A key of maps: without a family, so that one
  * map serves both, and nothing in it that does not select. */
@@ -182,7 +184,8 @@ struct xdp_shared {
 	/* 1: ask connection tracking about each datagram that would be diverted */
 	__u32 translated;
 	__u32 excluded6; /* XDP_EXCLUDED_*: IPv6 sources that are left to the kernel */
-	__u32 pad[2];
+	__u32 groups;	 /* number of multicast groups in claims_addr */
+	__u32 pad;
 	__u64 source_filter[XDP_SOURCE_BITS / 64];
 	__u16 port[65536]; /* XDP_PORT_*; index: port_be as a number */
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which options leave a socket on the fast path, and what becomes of it otherwise.
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/in6.h>
@@ -102,6 +103,38 @@ TEST_F(OptionTest, KeptOrNot)
 		peer_.reset();
 		context_reset();
 	}
+}
+
+// udplaned asks the kernel about a group that the library names: after a join, a filter and a
+// leave, and after each claim.
+TEST_F(OptionTest, GroupsAreNamedToUdplaned)
+{
+	Peer *p = Start();
+	int fd = udplane_socket(AF_INET, SOCK_DGRAM, 0);
+	struct sockaddr_storage ss;
+	socklen_t len = Address("127.0.0.1:0", &ss);
+	struct ip_mreqn early = {{inet_addr("239.1.1.1")}, {0}, 1}, late = early;
+	struct group_source_req block = {};
+
+	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &early, sizeof(early)), 0);
+	EXPECT_EQ(p->Count(UDPLANE_MSG_MEMBER), 0u) << "not claimed yet";
+	ASSERT_EQ(udplane_bind(fd, reinterpret_cast<struct sockaddr *>(&ss), len), 0);
+	EXPECT_EQ(p->Count(UDPLANE_MSG_MEMBER), 1u);
+	late.imr_multiaddr.s_addr = inet_addr("239.2.2.2");
+	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &late, sizeof(late)), 0);
+	EXPECT_EQ(p->Count(UDPLANE_MSG_MEMBER), 2u);
+	block.gsr_interface = 1;
+	block.gsr_group.ss_family = block.gsr_source.ss_family = AF_INET;
+	reinterpret_cast<struct sockaddr_in *>(&block.gsr_group)->sin_addr = late.imr_multiaddr;
+	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, MCAST_BLOCK_SOURCE, &block, sizeof(block)), 0);
+	EXPECT_EQ(p->Count(UDPLANE_MSG_MEMBER), 3u);
+	EXPECT_NE(udplane_setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &late, sizeof(late)), 0);
+	EXPECT_EQ(p->Count(UDPLANE_MSG_MEMBER), 3u) << "the kernel has refused it";
+	ASSERT_EQ(udplane_setsockopt(fd, IPPROTO_IP, IP_DROP_MEMBERSHIP, &late, sizeof(late)), 0);
+	EXPECT_EQ(p->Count(UDPLANE_MSG_MEMBER), 4u);
+	EXPECT_TRUE(Status(fd).accelerated);
+	EXPECT_EQ(p->Count(UDPLANE_MSG_UPDATE), 0u);
+	udplane_close(fd);
 }
 
 TEST_F(OptionTest, BeforeBindToo)

@@ -71,6 +71,7 @@ Peer::Peer(const std::string &path, const Options &options)
 	z->mode = opt_.mode;
 	z->worker_cnt = workers;
 	z->socket_max = kSocks;
+	z->minor = UDPLANE_ABI_MINOR;
 	z->worker_off = worker_off;
 	z->socket_off = socket_off;
 	z->socket_len = sizeof(struct udplane_socket_zone);

@@ -31,7 +31,7 @@ int Check(const Packet &p, size_t len, bool welcomed, bool observer, uint32_t fd
 }
 
 constexpr uint16_t kHello = UDPLANE_HELLO_LEN_MIN, kClaim = sizeof(udplane_claim),
-		   kReq = sizeof(udplane_sock_req);
+		   kReq = sizeof(udplane_sock_req), kMember = sizeof(udplane_member);
 
 TEST(Message, WhatAClientMaySend)
 {
@@ -41,6 +41,9 @@ TEST(Message, WhatAClientMaySend)
 	EXPECT_EQ(Check({UDPLANE_MSG_CLAIM, kClaim, 1}, kClaim, true, false, 1), UDPLANE_MSG_CLAIM);
 	EXPECT_EQ(Check({UDPLANE_MSG_UPDATE, kReq, 1}, kReq, true, false, 0), UDPLANE_MSG_UPDATE);
 	EXPECT_EQ(Check({UDPLANE_MSG_RELEASE, kReq, 1}, kReq, true, false, 0), UDPLANE_MSG_RELEASE);
+	EXPECT_EQ(Check({UDPLANE_MSG_MEMBER, kMember, 1}, kMember, true, false, 0),
+		  UDPLANE_MSG_MEMBER);
+	EXPECT_EQ(Check({UDPLANE_MSG_MEMBER, kMember - 1, 1}, kMember - 1, true, false, 0), 0);
 }
 
 TEST(Message, ANewerMinorMayBeLonger)
@@ -63,7 +66,8 @@ TEST(Message, WrongLengths)
 TEST(Message, WrongTypes)
 {
 	for (uint32_t type = 0; type < 65536; type++) {
-		if (type == UDPLANE_MSG_UPDATE || type == UDPLANE_MSG_RELEASE)
+		if (type == UDPLANE_MSG_UPDATE || type == UDPLANE_MSG_RELEASE ||
+		    type == UDPLANE_MSG_MEMBER) /* shorter ones */
 			continue;
 		ASSERT_EQ(Check({(uint16_t)type, kReq, 1}, kReq, true, false, 0), 0) << type;
 	}
