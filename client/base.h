@@ -87,6 +87,9 @@ extern "C" {
 #define PKTBUF_KEEP 64	  /* free ones kept */
 #define BURST_MAX   64	  /* datagrams in one reserve, and in one look at the kernel socket */
 
+/* sendto(2) and recvfrom(2) ignore MSG_CMSG_COMPAT, which the other calls refuse. */
+#define NOT_COMPAT 0x7fffffff
+
 /* --- time --- */
 
 /* A counter that advances 1-5 per nanosecond, for rate limits that need no precision. */

@@ -282,11 +282,14 @@ static const struct option *option_find(int level, int name)
 	return NULL;
 }
 
-/* As the kernel reads them: IPv4 options may also be one byte, or empty for 0. */
+/* As the kernel reads them: IPv4 options may also be one byte, or empty for 0; IPv6 options NULL
+ * for 0. */
 static int option_value(const void *value, socklen_t len)
 {
 	int v = 0;
 
+	if (!value)
+		return 0;
 	if (len >= sizeof(v))
 		memcpy(&v, value, sizeof(v));
 	else if (len >= 1)

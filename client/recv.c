@@ -691,17 +691,20 @@ ssize_t udplane_recvfrom(int fd, void *buf, size_t len, int flags, struct sockad
 			 socklen_t *fromlen)
 {
 	struct iovec iov = {.iov_base = buf, .iov_len = len < INT_MAX ? len : INT_MAX};
-	bool bad = from && (pointer_is_bad(fromlen) || (int)*fromlen < 0);
+	int bad = !from			    ? 0
+		  : pointer_is_bad(fromlen) ? -EFAULT
+		  : (int)*fromlen < 0	    ? -EINVAL
+					    : 0; /* after the datagram is taken, as in Linux */
 	struct mmsghdr m = {.msg_hdr = {.msg_name = bad ? NULL : from,
 					.msg_namelen = from && !bad ? *fromlen : 0,
 					.msg_iov = &iov,
 					.msg_iovlen = 1}};
-	struct rx_sink sink = {.vec = &m, .cnt = 1, .flags = flags};
+	struct rx_sink sink = {.vec = &m, .cnt = 1, .flags = flags & NOT_COMPAT};
 	int n;
 
 	n = rx_call(fd, &sink);
 	if (n < 0 || bad)
-		return set_errno(n < 0 ? n : pointer_is_bad(fromlen) ? -EFAULT : -EINVAL);
+		return set_errno(n < 0 ? n : bad);
 	if (from)
 		*fromlen = m.msg_hdr.msg_namelen;
 	return (ssize_t)m.msg_len;
@@ -726,6 +729,19 @@ ssize_t udplane_recvmsg(int fd, struct msghdr *msg, int flags)
 		return set_errno(n);
 	*msg = m.msg_hdr;
 	return (ssize_t)m.msg_len;
+}
+
+/* recvmmsg(2) for no datagrams still reports an error of the socket. */
+static int rx_none(int fd, int flags)
+{
+	socklen_t len = sizeof(int);
+	int err = 0;
+
+	if (flags & MSG_ERRQUEUE)
+		return table_get(fd) ? 0 : set_errno(-EBADF);
+	if (udplane_getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
+		return -1;
+	return set_errno(-err);
 }
 
 /* As in Linux, the timeout is checked only after each datagram (here: after up to 8 that were
@@ -774,7 +790,7 @@ int udplane_recvmmsg(int fd, struct mmsghdr *vec, unsigned int cnt, int flags,
 		timeout->tv_nsec = (long)(end % 1000000000u);
 	}
 	if (!cnt)
-		return table_get(fd) ? 0 : set_errno(-EBADF);
+		return rx_none(fd, flags);
 	if (!done)
 		return set_errno(n);
 	if (n < 0 && n != -EAGAIN && n != -EINTR && n != -EBADF)

@@ -418,7 +418,7 @@ ssize_t udplane_sendto(int fd, const void *buf, size_t len, int flags, const str
 	if (to && !tolen)
 		/* to sendmsg(2), 0 would mean no address; to sendto(2) both are too short */
 		m.msg_hdr.msg_namelen = 1;
-	n = tx_call(fd, &m, 1, flags);
+	n = tx_call(fd, &m, 1, flags & NOT_COMPAT);
 	return n < 0 ? set_errno(n) : (ssize_t)m.msg_len;
 }
 

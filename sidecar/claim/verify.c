@@ -166,6 +166,12 @@ static enum udplane_reason check_addresses(int fd, int domain, const struct clai
 	if (udplane_addr_is_multicast(&c->local) && c->peer.family)
 		return error_set(error, UDPLANE_REASON_NOT_LOCAL,
 				 "the socket is bound to a multicast group and connected");
+	if (c->peer.family && c->peer.family != c->local.family)
+		return error_set(
+			error, UDPLANE_REASON_NOT_LOCAL,
+			"the socket has an IPv6 address and is connected to an IPv4 one "
+			"(connect() to one family after the other); Linux delivers nothing to "
+			"it");
 	if (domain == AF_INET6)
 		get_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only);
 	c->dual_stack = c->local.family == AF_INET6 && udplane_addr_is_any(&c->local) && !v6only &&
