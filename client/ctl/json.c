@@ -91,8 +91,6 @@ static void add_socket(cJSON *list, const struct snapshot *all, const struct sna
 	add_u64(client, "kernel_tx", s->kernel_tx);
 	add_u64(client, "kernel_tx_full", s->kernel_tx_full);
 	add_u64(client, "engages", s->engages);
-	cJSON_AddStringToObject(o, "tx_reason", reason_name(s->tx_reason));
-	cJSON_AddStringToObject(o, "tx_text", s->tx_text);
 	add_counters(o, "recent", &recent_counters, s->recent);
 }
 
