@@ -80,6 +80,15 @@ class App:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
+    def settles(self):
+        """After a kill -9 Linux detaches the XDP program a little later than the control socket closes: what comes between is lost."""
+        def echoed():
+            self.peer.sendto(b"settled?", (self.address, self.port))
+            return bool(select.select([self.peer], [], [], 0.2)[0])
+        until(echoed, 5, "an echo by the kernel path")
+        while select.select([self.peer], [], [], 0.2)[0]:
+            self.peer.recv(2000)
+
     def echoes(self):
         """One datagram of each size comes back as it was."""
         for size in SIZES:
@@ -99,6 +108,7 @@ class App:
         until(lambda: not self.status()["accelerated"], 10, f"the kernel path of port {self.port}")
         if why:
             until(lambda: self.status()["reason"] == why, 10, f"the reason {why}")
+        self.settles()
         before = self.status()
         self.echoes()
         after = self.status()
