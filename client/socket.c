@@ -111,6 +111,22 @@ int udplane_bind(int fd, const struct sockaddr *addr, socklen_t addrlen)
 	return set_errno(err);
 }
 
+static void sock_leave_fast_path(struct sock *s, uint32_t reason, const char *text)
+{
+	struct ctl_state st;
+
+	ctl_lock(&st);
+	claim_release(s, CLAIM_KERNEL, reason, text);
+	ctl_unlock(&st);
+}
+
+/* After connect() to AF_UNSPEC Linux goes on refusing all IPv6 addresses but the former peer's
+ * (sk_v6_daddr stays), which getpeername() does not show. */
+static bool keeps_peer(const struct sock *s, const struct sockaddr *addr)
+{
+	return s->domain == AF_INET6 && s->tx.connected && addr->sa_family == AF_UNSPEC;
+}
+
 int udplane_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)
 {
 	struct sock *s = sock_get(fd);
@@ -118,12 +134,17 @@ int udplane_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)
 
 	if (!s)
 		return set_errno(-EBADF);
-	if (!sock_kernel_is(s))
+	if (!sock_kernel_is(s)) {
 		err = -EBADF;
-	else if (connect(s->kfd, addr, addrlen))
+	} else if (connect(s->kfd, addr, addrlen)) {
 		err = -errno;
-	else
+	} else {
+		if (keeps_peer(s, addr))
+			sock_leave_fast_path(s, UDPLANE_REASON_OPTION,
+					     "a connected IPv6 socket was disconnected: Linux "
+					     "goes on refusing other peers");
 		sock_names_changed(s);
+	}
 	sock_unref(s);
 	return set_errno(err);
 }
@@ -172,15 +193,6 @@ int udplane_getpeername(int fd, struct sockaddr *addr, socklen_t *addrlen)
 	err = getpeername(s->kfd, addr, addrlen) ? -errno : 0;
 	sock_unref(s);
 	return set_errno(err);
-}
-
-static void sock_leave_fast_path(struct sock *s, uint32_t reason, const char *text)
-{
-	struct ctl_state st;
-
-	ctl_lock(&st);
-	claim_release(s, CLAIM_KERNEL, reason, text);
-	ctl_unlock(&st);
 }
 
 /* A ring does not send SIGIO for each datagram. */

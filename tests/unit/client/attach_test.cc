@@ -382,6 +382,47 @@ TEST_F(AttachTest, ConnectOfAnUnboundSocketClaimsIt)
 	udplane_close(fd);
 }
 
+static int Port(int fd)
+{
+	struct sockaddr_in6 a = {};
+	socklen_t len = sizeof(a);
+
+	udplane_getsockname(fd, reinterpret_cast<struct sockaddr *>(&a), &len);
+	return ntohs(a.sin6_port);
+}
+
+/* Linux keeps the former peer of an IPv6 socket, and does not tell it. */
+TEST_F(AttachTest, ADisconnectedIpv6SocketIsLeftToLinux)
+{
+	Start();
+	int plain = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_in6 a = {};
+	socklen_t len = sizeof(a);
+
+	a.sin6_family = AF_INET6;
+	a.sin6_addr = in6addr_loopback;
+	ASSERT_EQ(bind(plain, reinterpret_cast<struct sockaddr *>(&a), len), 0);
+	ASSERT_EQ(getsockname(plain, reinterpret_cast<struct sockaddr *>(&a), &len), 0);
+	auto *to = reinterpret_cast<struct sockaddr *>(&a);
+	int fd = Open(SOCK_DGRAM | SOCK_NONBLOCK, AF_INET6), port = Port(fd);
+
+	// A port that was asked for by number stays when the socket is disconnected.
+	Close(fd);
+	fd = Open(SOCK_DGRAM | SOCK_NONBLOCK, AF_INET6, port);
+	to->sa_family = AF_UNSPEC; // without effect, as it is not connected
+	EXPECT_EQ(udplane_connect(fd, to, len), 0);
+	EXPECT_TRUE(Status(fd).accelerated);
+	to->sa_family = AF_INET6;
+	EXPECT_EQ(udplane_connect(fd, to, len), 0);
+	EXPECT_TRUE(Status(fd).accelerated);
+	to->sa_family = AF_UNSPEC;
+	EXPECT_EQ(udplane_connect(fd, to, len), 0);
+	EXPECT_FALSE(Status(fd).accelerated);
+	EXPECT_STREQ(Status(fd).reason, "socket_option");
+	Close(fd);
+	close(plain);
+}
+
 TEST_F(AttachTest, ShutdownEndsTheClaim)
 {
 	Peer *p = Start();
