@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/run/check.h"
+
 static void add(struct plain_list *list, const struct plain_socket *s)
 {
 	if (list->cnt == list->max) {
@@ -89,6 +91,35 @@ static void read_comm(int32_t pid, char comm[17])
 	fclose(f);
 }
 
+static bool has_loaded(int32_t pid, const char *library)
+{
+	char path[64], *line = NULL;
+	bool found = false;
+	size_t size = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	f = fopen(path, "re");
+	while (f && !found && getline(&line, &size, f) > 0)
+		found = strstr(line, library);
+	free(line);
+	if (f)
+		fclose(f);
+	return found;
+}
+
+static void set_owner(struct plain_socket *s, int32_t pid)
+{
+	char path[64], text[sizeof(s->obstacle)];
+
+	s->pid = pid;
+	read_comm(pid, s->comm);
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	s->preloaded = has_loaded(pid, "/libudplane-preload.so");
+	if (!s->preloaded && access(path, R_OK) == 0 && check_program(path, text, sizeof(text)))
+		memcpy(s->obstacle, text, sizeof(text));
+}
+
 static void match_link(struct plain_list *list, int dirfd, const char *name, int32_t pid)
 {
 	char link[64];
@@ -101,10 +132,8 @@ static void match_link(struct plain_list *list, int dirfd, const char *name, int
 	if (sscanf(link, "socket:[%" SCNu64 "]", &inode) != 1)
 		return;
 	for (size_t i = 0; i < list->cnt; i++)
-		if (list->socket[i].inode == inode && !list->socket[i].pid) {
-			list->socket[i].pid = pid;
-			read_comm(pid, list->socket[i].comm);
-		}
+		if (list->socket[i].inode == inode && !list->socket[i].pid)
+			set_owner(&list->socket[i], pid);
 }
 
 static void match_process(struct plain_list *list, int32_t pid)

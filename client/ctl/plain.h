@@ -22,6 +22,8 @@ struct plain_socket {
 	uint64_t inode;
 	int32_t pid; /* 0 if its process is in another PID namespace or another user's */
 	char comm[17];
+	bool preloaded;	   /* the process has loaded libudplane-preload.so */
+	char obstacle[96]; /* why it cannot be preloaded; "" if it can, or if that is not known */
 };
 
 struct plain_list {
@@ -35,7 +37,7 @@ void plain_parse(struct plain_list *list, FILE *file, bool ipv6, uint16_t port);
 
 /* Reads both files. The list is empty if there is no /proc. */
 void plain_read(struct plain_list *list, uint16_t port);
-/* Searches /proc/PID/fd for the processes that hold the sockets, and sets pid and comm. */
+/* Searches /proc/PID/fd for the processes that hold the sockets, and sets pid and what follows. */
 void plain_find_owners(struct plain_list *list);
 void plain_free(struct plain_list *list);
 

@@ -234,16 +234,32 @@ static void not_claimed(struct verdict *v, const struct snapshot *s, const struc
 	char local[FORMAT_ADDR_SIZE], who[64];
 
 	v->reason = "not_claimed";
+	format_addr(local, &k->local);
 	if (k->pid)
 		snprintf(who, sizeof(who), "pid %d (%s)", k->pid, k->comm);
 	else
 		snprintf(who, sizeof(who), "a process of uid %u", k->uid);
-	say(v->text, "%s has bound it (%s) with a socket that does not use udplane", who,
-	    format_addr(local, &k->local));
+	if (k->preloaded)
+		say(v->text,
+		    "%s has bound it (%s) and runs with libudplane-preload.so, but its socket is "
+		    "not claimed",
+		    who, local);
+	else
+		say(v->text, "%s has bound it (%s) with a socket that does not use udplane%s%s",
+		    who, local, k->obstacle[0] ? "; the program is " : "", k->obstacle);
 	add_refusals(v, s);
-	say(v->todo, "link the program with libudplane, or run it with "
-		     "LD_PRELOAD=libudplane-preload.so (annotation udplane.io/preload); if it does "
-		     "already, set UDPLANE_LOG=1 for it: its log then says why the claim failed");
+	if (k->preloaded)
+		say(v->todo,
+		    "set UDPLANE_LOG=1 for it: its log says why. A socket is claimed when the "
+		    "program receives from it or waits for it; one that several processes have "
+		    "open is not");
+	else if (k->obstacle[0])
+		say(v->todo, "link the program with libudplane");
+	else
+		say(v->todo,
+		    "link the program with libudplane, or run it with "
+		    "LD_PRELOAD=libudplane-preload.so (annotation udplane.io/preload); if it does "
+		    "already, set UDPLANE_LOG=1 for it: its log then says why the claim failed");
 }
 
 static void on_loopback(struct verdict *v, const struct plain_socket *k)

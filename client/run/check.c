@@ -92,7 +92,7 @@ static int check_elf(const uint8_t *p, size_t len, char *text, size_t text_len)
 	}
 	if (memmem(p, len, go, sizeof(go) - 1)) {
 		snprintf(text, text_len,
-			 "a Go program: it makes its system calls itself, not through "
+			 "written in Go: it makes its system calls itself, not through "
 			 "the C library");
 		return 1;
 	}

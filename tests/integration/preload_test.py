@@ -137,7 +137,7 @@ def udplane_run_says_what_cannot_be_preloaded():
             f.write(b"\xff Go buildinf:")
         assert says(READER)[0] == 0
         assert says(script)[0] == 0
-        for program, why in ((RUN, "statically linked"), (secure, "setuid"), (go, "a Go program"), ("/dev/null", "")):
+        for program, why in ((RUN, "statically linked"), (secure, "setuid"), (go, "written in Go"), ("/dev/null", "")):
             status, text = says(program)
             assert status == 1 and why in text, text
     assert subprocess.run([RUN, "--check", "no such program"], stderr=subprocess.DEVNULL).returncode == 127

@@ -75,9 +75,17 @@ def calls_by_number():
 
 @case
 def statically_linked():
-    """Cannot be preloaded: it has to work all the same."""
+    """Cannot be preloaded: it has to work all the same, and `why` says it."""
     with tempfile.TemporaryDirectory() as directory:
-        beside(server(compiled("musl-gcc", directory, "-static")), {7000: set()})
+        serve = server(compiled("musl-gcc", directory, "-static"))
+
+        def work(pod):
+            said = serve(pod)
+            why = sh(CTL, "--socket", SOCKET, "why", "7000", ns=pod.net.a, check=False)
+            assert "the program is statically linked: nothing can be preloaded" in why, why
+            return said
+
+        beside(work, {7000: set()})
 
 
 run()

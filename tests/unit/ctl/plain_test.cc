@@ -73,6 +73,8 @@ TEST(Plain, FindsOurOwnSocket)
 	plain_find_owners(&list);
 	ASSERT_EQ(1u, list.cnt);
 	EXPECT_EQ(getpid(), list.socket[0].pid);
+	EXPECT_FALSE(list.socket[0].preloaded);
+	EXPECT_STREQ("", list.socket[0].obstacle);
 	plain_free(&list);
 	close(fd);
 }

@@ -150,6 +150,15 @@ TEST(Verdict, PlainSocketHoldsIt)
 	strcpy(c.plain[0].comm, "dnsd");
 	c.decide();
 	EXPECT_TRUE(c.says("pid 5 (dnsd) has bound it")) << c.printed;
+	EXPECT_TRUE(c.says("LD_PRELOAD=libudplane-preload.so")) << c.printed;
+	strcpy(c.plain[0].obstacle, "statically linked: nothing can be preloaded");
+	c.decide();
+	EXPECT_TRUE(c.says("the program is statically linked")) << c.printed;
+	EXPECT_FALSE(c.says("LD_PRELOAD")) << c.printed;
+	c.plain[0].obstacle[0] = 0;
+	c.plain[0].preloaded = true;
+	c.decide();
+	EXPECT_TRUE(c.says("runs with libudplane-preload.so, but")) << c.printed;
 }
 
 TEST(Verdict, LoopbackNeverComesByADevice)
