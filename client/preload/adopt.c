@@ -303,6 +303,28 @@ bool shim_bind_again(int fd)
 	return true;
 }
 
+static void leave(struct sock *s, void *arg)
+{
+	(void)arg;
+	claim_release(s, CLAIM_KERNEL, UDPLANE_REASON_OPTION,
+		      "the program uses io_uring, which does not see what is in a ring");
+}
+
+void shim_leave_all(void)
+{
+	struct ctl_state st;
+	int err = errno;
+
+	if (shim_works() && shim_process_is_ours()) {
+		ctl_lock(&st);
+		context.disabled = true;
+		context_set_reason(UDPLANE_REASON_OPTION, "the program uses io_uring");
+		table_each(leave, NULL);
+		ctl_unlock(&st);
+	}
+	errno = err;
+}
+
 #define EXIT_PATIENCE_NS 100000000ull
 
 static void release(struct sock *s, void *until)

@@ -27,6 +27,9 @@ bool shim_hides(int fd);
  * leave the fast path. */
 void shim_fds_received(struct msghdr *msg);
 void shim_fds_sent(const struct msghdr *msg);
+/* The process uses io_uring(7), which does not see what is in a ring: all its sockets, and those to
+ * come, are left to the kernel. */
+void shim_leave_all(void);
 /* bind(2) has found the address in use. Returns true, after a pause, if it is worth another try:
  * udplaned may still hold the socket of a process that has just ended. */
 bool shim_bind_again(int fd);

@@ -36,6 +36,49 @@ serve(t)
 
 
 @case
+def io_uring_leaves_all_to_the_kernel():
+    """From then on: what is read by a ring of the kernel's must be in the kernel's socket."""
+    ring = libc.syscall(425, 4, ctypes.create_string_buffer(120))
+    if ring < 0:
+        raise Skip("no io_uring here")
+    os.close(ring)
+    with Net() as net, Sidecar(net) as sidecar, python(net, """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("10.99.0.1", 5000))
+print("ready", flush=True)
+while True:
+    d, a = s.recvfrom(100)
+    if d == b"ring":
+        assert libc.syscall(425, 4, ctypes.create_string_buffer(120)) >= 0, ctypes.get_errno()
+        t = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        t.bind(("10.99.0.1", 5001))
+        t.setblocking(False)
+    if d == b"end":
+        break
+    s.sendto(d, a)
+try:
+    t.recv(10)
+except BlockingIOError:
+    print("done", flush=True)
+sys.stdin.readline()
+""") as program, net.sock(net.b, connect=("10.99.0.1", 5000)) as peer:
+        converse(peer, 5)
+        until(lambda: active(sidecar), 5, "acceleration")
+        peer.send(b"ring")
+        assert peer.recv(100) == b"ring"
+        until(lambda: not active(sidecar), 5, "the kernel path")
+        before = fast(sidecar)
+        converse(peer, 5)
+        assert fast(sidecar) == before
+        assert "io_uring" in rows(sidecar)[0]["text"], rows(sidecar)
+        peer.send(b"end")
+        assert program.line() == "done"
+        assert not active(sidecar, 5001)
+
+
+@case
 def a_closed_port_is_free():
     code = """
 import errno
