@@ -13,6 +13,7 @@ from harness import *
 A4, B4 = "10.99.0.1", "10.99.0.2"
 MAGIC = 0x31656E616C706475
 HELLO, WELCOME, CLAIM, CLAIMED, UPDATE, RELEASE, DONE = range(1, 8)
+MEMBER = 9
 
 
 class Raw:
@@ -136,8 +137,9 @@ def malformed_messages_cost_their_sender_the_connection():
         for hello in (False, True):
             for body, kw in ((b"", {}), (b"x" * 3, {}), (bytes(500), {}), (bytes(900), {}), (bytes(24), {"length": 7}),
                              (bytes(24), {"seq": 0}), (bytes(24), {"length": 65535})):
-                for kind in (0, HELLO, WELCOME, CLAIM, CLAIMED, UPDATE, RELEASE, DONE, 8, 9, 65535):
-                    if hello and kind in (UPDATE, RELEASE) and len(body) >= 168 and len(body) < 505 and not kw:
+                for kind in (0, HELLO, WELCOME, CLAIM, CLAIMED, UPDATE, RELEASE, DONE, 8, MEMBER, 10, 65535):
+                    least = {UPDATE: 168, RELEASE: 168, MEMBER: 32}.get(kind)
+                    if hello and least and least <= len(body) < 505 and not kw:
                         continue  # well-formed, of a socket that is not theirs: tested below
                     raw = Raw(sidecar.path, hello)
                     try:
@@ -166,9 +168,9 @@ def requests_for_anothers_socket_are_refused():
     with Net() as net, Sidecar(net) as sidecar, Sock(net, bind=(A4, 5060)) as mine:
         number = sidecar.stats()["sockets"][0]["id"]
         raw = Raw(sidecar.path)
-        for kind in (UPDATE, RELEASE):
+        for kind, rest in ((UPDATE, 160), (RELEASE, 160), (MEMBER, 24)):
             for sock in (number, number + 1, 0xFFFFFFFF):
-                raw.send(kind, struct.pack("<II", sock, 0) + bytes(160))
+                raw.send(kind, struct.pack("<II", sock, 0) + bytes(rest))
                 assert struct.unpack_from("<i", raw.answer(), 8)[0] < 0
         raw.close()
         mine.timeout(5)

@@ -285,6 +285,8 @@ def options_read():
 def options_set():
     """An option and what it changes on the wire, in both directions."""
     for family, (name, (level, option)), value in itertools.product(FAMILIES, OPTIONS.items(), (0, 1, 2, 8, 255, 256, 1400, -1)):
+        if name == "UDP_SEGMENT" and value in (1, 2):
+            continue  # the capture sees the kernel's segments before they are cut: tx_options_test.py compares them
         yield (f"v{family}-{name}-{value}",
                opened(family) + [f"setopt 0 {level} {option} {value}", f"getopt 0 {level} {option} 4", "send 0 5 0x40", "precv",
                                  arrives(family, 6), "recvmsg 0 0x40 128 256 100", "setopt 0 17 1 0", "precv 0"])
