@@ -12,7 +12,7 @@ from harness import *
 
 A4, A4B, B4, A6, A6B, B6 = "10.99.0.1", "10.99.0.3", "10.99.0.2", "fd99::1", "fd99::3", "fd99::2"
 FAR4, FAR6 = "10.98.0.1", "fd98::1"  # behind B, path MTU 1400
-FAST, PLAIN = 5060, 5061
+FAST, PLAIN, WAKER = 5060, 5061, 5062
 DST = 7000
 INET, INET6, SOL_SOCKET = socket.AF_INET, socket.AF_INET6, socket.SOL_SOCKET
 IP, IPV6, UDP = socket.IPPROTO_IP, socket.IPPROTO_IPV6, socket.IPPROTO_UDP
@@ -136,7 +136,7 @@ class World:
             sh("ip", "-n", self.net.a, "neigh", "replace", addr, "lladdr", mac, "dev", "va", "nud", "permanent")
         self.ifindex = self.net.inside(self.net.a, socket.if_nametoindex, "va")
         self.wire = self.net.inside(self.net.b, self.listen)
-        self.sidecar = Sidecar(self.net, mode=self.mode, ports=str(FAST))
+        self.sidecar = Sidecar(self.net, mode=self.mode, ports=f"{FAST},{WAKER}")
 
     def __exit__(self, *_):
         self.wire.close()
@@ -192,6 +192,7 @@ class Pair:
         self.plain.bind((bind, PLAIN))
         until(self.fast.accelerated, what="acceleration: " + self.fast.status().text.decode())
         self.connection = None
+        self.waker = Sock(world.net, family, bind=(bind, WAKER)) if world.mode != "latency" else None
 
     def __enter__(self):
         return self
@@ -199,6 +200,8 @@ class Pair:
     def __exit__(self, *_):
         self.fast.close()
         self.plain.close()
+        if self.waker:
+            self.waker.close()
 
     def option(self, level, name, value):
         mine = setsockopt(lib().udplane_setsockopt, self.fast.fd, level, name, value)
@@ -209,6 +212,7 @@ class Pair:
     def send(self, payload, to, control=b"", flags=0):
         """Returns the result that both have, and whether the accelerated one was fast."""
         before = self.fast.status().fast_tx
+        self.wake(to)
         mine = sendmsg(lib().udplane_sendmsg, self.fast.fd, payload, to, control, flags)
         fast = self.fast.status().fast_tx - before
         theirs = sendmsg(libc.sendmsg, self.plain.fileno(), payload, to, control, flags)
@@ -216,10 +220,9 @@ class Pair:
         return mine, fast
 
     def wake(self, to):
-        """In mode balanced only a burst wakes a worker that sleeps."""
-        if self.world.mode != "latency":
-            for _ in range(20):
-                self.fast.sendto(b"wake", (to[0], DST + 1))
+        """In mode balanced only a burst wakes a worker that sleeps, and it sleeps again after 50 us."""
+        for _ in range(60 if self.waker else 0):
+            self.waker.sendto(b"wake", (to[0], DST + 1))
 
     def check(self, to, size=100, control=b"", flags=0, count=1, fast=True, runs=2):
         """Sends until `runs` calls in a row were fast (or, with fast=False, that many by the kernel), and compares the wire each time."""
@@ -228,7 +231,6 @@ class Pair:
         def one():
             nonlocal done
             payload = bytes((done + i) % 251 for i in range(size))
-            self.wake(to)
             result, grown = self.send(payload, to, control, flags)
             assert result == (size, 0), result
             packets = self.world.captured({FAST: count, PLAIN: count})
@@ -238,7 +240,7 @@ class Pair:
             assert fast or not grown, "it should have gone by the kernel"
             done = done + 1 if bool(grown) == fast else 0
             return done >= runs and packets[FAST]
-        return until(one, 10, "a fast send" if fast else "a send")
+        return until(one, 30, "a fast send" if fast else "a send")
 
     def refused(self, error, to, size=100, control=b"", flags=0):
         """Both refuse it, with this error."""
