@@ -121,11 +121,17 @@ ENTRY int dup3(int fd, int to, int flags)
 	return r;
 }
 
-static int any_fcntl(int fd, int cmd, long arg)
+ENTRY int fcntl(int fd, int cmd, ...)
 {
-	int r = real_fcntl(fd, cmd, arg);
 	struct sock *s;
+	va_list ap;
+	long arg;
+	int r;
 
+	va_start(ap, cmd);
+	arg = va_arg(ap, long);
+	va_end(ap);
+	r = real_fcntl(fd, cmd, arg);
 	if (r < 0)
 		return r;
 	if ((cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC) && shim_knows(fd)) {
@@ -137,28 +143,8 @@ static int any_fcntl(int fd, int cmd, long arg)
 	return r;
 }
 
-ENTRY int fcntl(int fd, int cmd, ...)
-{
-	va_list ap;
-	long arg;
-
-	va_start(ap, cmd);
-	arg = va_arg(ap, long);
-	va_end(ap);
-	return any_fcntl(fd, cmd, arg);
-}
-
-ENTRY int fcntl64(int fd, int cmd, ...);
-ENTRY int fcntl64(int fd, int cmd, ...)
-{
-	va_list ap;
-	long arg;
-
-	va_start(ap, cmd);
-	arg = va_arg(ap, long);
-	va_end(ap);
-	return any_fcntl(fd, cmd, arg);
-}
+/* What a program calls that was built with 64-bit file offsets. */
+ENTRY int fcntl64(int fd, int cmd, ...) __attribute__((alias("fcntl")));
 
 /* --- ends --- */
 

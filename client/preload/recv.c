@@ -2,6 +2,7 @@
 /* Receiving under the shim. A descriptor that is not in the table costs one load. */
 #include "client/base.h"
 #include "client/preload/adopt.h"
+#include "client/preload/call.h"
 #include "client/sock.h"
 #include "client/table.h"
 #include <errno.h>
@@ -10,12 +11,6 @@
 #include <udplane/udplane.h>
 
 #include "client/preload/entry.h"
-
-/* The socket was closed meanwhile, or fd is another file by now: then the kernel has the answer. */
-static bool is_gone(ssize_t n)
-{
-	return unlikely(n < 0) && errno == EBADF;
-}
 
 ENTRY ssize_t recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *from,
 		       socklen_t *from_len)
@@ -85,22 +80,6 @@ ENTRY ssize_t read(int fd, void *buf, size_t len)
 			return n;
 	}
 	return real_read(fd, buf, len);
-}
-
-/* Returns true if a datagram is to be taken or sent: there are buffers, and the kernel would not
- * refuse them. */
-static bool iov_is_plain(const struct iovec *iov, int cnt)
-{
-	size_t len = 0;
-
-	if (cnt <= 0 || cnt > IOV_MAX || pointer_is_bad(iov))
-		return false;
-	for (int i = 0; i < cnt; i++) {
-		if (iov[i].iov_len > INT_MAX)
-			return false;
-		len += iov[i].iov_len;
-	}
-	return len != 0 && len <= INT_MAX;
 }
 
 ENTRY ssize_t readv(int fd, const struct iovec *iov, int cnt)

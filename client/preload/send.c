@@ -2,6 +2,7 @@
 /* Sending under the shim. A descriptor that is not in the table costs one load. */
 #include "client/base.h"
 #include "client/preload/adopt.h"
+#include "client/preload/call.h"
 #include "client/sock.h"
 #include "client/table.h"
 #include <errno.h>
@@ -9,11 +10,6 @@
 #include <udplane/udplane.h>
 
 #include "client/preload/entry.h"
-
-static bool is_gone(ssize_t n)
-{
-	return unlikely(n < 0) && errno == EBADF;
-}
 
 ENTRY ssize_t sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *to,
 		     socklen_t to_len)
@@ -83,20 +79,6 @@ ENTRY ssize_t write(int fd, const void *buf, size_t len)
 			return n;
 	}
 	return real_write(fd, buf, len);
-}
-
-static bool iov_is_plain(const struct iovec *iov, int cnt)
-{
-	size_t len = 0;
-
-	if (cnt <= 0 || cnt > IOV_MAX || pointer_is_bad(iov))
-		return false;
-	for (int i = 0; i < cnt; i++) {
-		if (iov[i].iov_len > INT_MAX)
-			return false;
-		len += iov[i].iov_len;
-	}
-	return len != 0 && len <= INT_MAX;
 }
 
 ENTRY ssize_t writev(int fd, const struct iovec *iov, int cnt)
