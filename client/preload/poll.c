@@ -4,12 +4,10 @@
 #include "client/base.h"
 #include "client/preload/adopt.h"
 #include "client/preload/clock.h"
-#include "client/preload/spin.h"
 #include "client/preload/waitset.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <udplane/clock.h>
 
 #include "client/preload/entry.h"
 
@@ -24,8 +22,9 @@ struct wait {
 	const sigset_t *mask;
 };
 
-static int look(struct wait *w)
+static int look(void *wait)
 {
+	struct wait *w = wait;
 	int n = real_poll(w->p, w->cnt, 0);
 
 	for (uint32_t i = 0; n >= 0 && i < w->set.cnt; i++) {
@@ -41,22 +40,7 @@ static int look(struct wait *w)
 	return n;
 }
 
-static bool spun(struct wait *w)
-{
-	struct spin spin;
-
-	if (!waitset_would_spin(&w->set))
-		return false;
-	spin_begin(&spin, w->limit);
-	while (spin_more(&spin))
-		if (waitset_ready(&w->set) ||
-		    (spin_look_due(&spin) && real_poll(w->p, w->cnt, 0) > 0))
-			return true;
-	return false;
-}
-
-/* Returns 0, or -1 with errno. */
-static int plain_nap(struct wait *w)
+static int sleep_in_kernel(struct wait *w)
 {
 	uint64_t most = waitset_plain_begin(&w->set);
 	struct timespec left;
@@ -68,15 +52,16 @@ static int plain_nap(struct wait *w)
 			       most == NO_LIMIT && w->limit == NO_LIMIT ? NULL : &left, w->mask);
 	}
 	waitset_plain_end(&w->set);
-	return r < 0 ? -1 : 0;
+	return r;
 }
 
-static int nap(struct wait *w)
+/* Until one of the epoll instances of our sockets is readable, too. */
+static int sleep_on_rings(struct wait *w)
 {
 	struct pollfd few[FEW], *all = few;
 	nfds_t cnt = w->cnt + w->set.cnt;
 	struct timespec left;
-	int r = 0;
+	int r = 0, err;
 
 	if (cnt > FEW)
 		all = malloc(cnt * sizeof(*all));
@@ -90,36 +75,19 @@ static int nap(struct wait *w)
 		r = real_ppoll(all, cnt, &left, w->mask);
 	}
 	waitset_sleep_end(&w->set);
+	err = errno;
 	if (all != few)
 		free(all);
-	return r < 0 ? -1 : 0;
+	errno = err; /* which free() may change before glibc 2.33 */
+	return r;
 }
 
-static int wait_for(struct wait *w)
+static int nap(void *wait, bool rings)
 {
-	bool spin = true;
-	int n;
-
-	for (;;) {
-		bool rings = waitset_maintain(&w->set);
-
-		n = look(w);
-		if (n || !w->limit || (w->limit != NO_LIMIT && clock_now_ns() >= w->limit))
-			return n;
-		if (rings && spin && spun(w))
-			continue;
-		spin = false;
-		if (rings ? nap(w) : plain_nap(w)) {
-			int err = errno;
-
-			n = err == EINTR ? look(w) : 0;
-			if (n)
-				return n;
-			errno = err;
-			return -1;
-		}
-	}
+	return (rings ? sleep_on_rings(wait) : sleep_in_kernel(wait)) < 0 ? -1 : 0;
 }
+
+static const struct waitset_calls calls = {look, nap};
 
 static bool any_known(const struct pollfd *p, nfds_t cnt)
 {
@@ -140,7 +108,7 @@ static int wait_known(struct pollfd *p, nfds_t cnt, uint64_t limit, const sigset
 	for (nfds_t i = 0; i < cnt; i++)
 		if (p[i].events & INPUT)
 			waitset_add(&w.set, p[i].fd, (uint32_t)i);
-	n = wait_for(&w);
+	n = waitset_wait(&w.set, limit, &calls, &w);
 	err = errno;
 	waitset_end(&w.set);
 	errno = err;

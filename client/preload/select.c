@@ -4,12 +4,10 @@
 #include "client/base.h"
 #include "client/preload/adopt.h"
 #include "client/preload/clock.h"
-#include "client/preload/spin.h"
 #include "client/preload/waitset.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <udplane/clock.h>
 
 #include "client/preload/entry.h"
 
@@ -55,8 +53,9 @@ static void copy_sets(const struct wait *w, unsigned long *room, size_t words, f
 	}
 }
 
-static int look(struct wait *w)
+static int look(void *wait)
 {
+	struct wait *w = wait;
 	struct timeval none = {0, 0};
 	fd_set *sets[SET_CNT];
 	int n;
@@ -74,19 +73,6 @@ static int look(struct wait *w)
 	return n;
 }
 
-static bool spun(struct wait *w)
-{
-	struct spin spin;
-
-	if (!waitset_would_spin(&w->set))
-		return false;
-	spin_begin(&spin, w->limit);
-	while (spin_more(&spin))
-		if (waitset_ready(&w->set) || (spin_look_due(&spin) && look(w) > 0))
-			return true;
-	return false;
-}
-
 /* Sleeps on the program's sets, and on further descriptors that are to be read. Returns 0, or -1
  * with errno. */
 static int sleep_on(struct wait *w, uint64_t most, bool rings)
@@ -94,7 +80,7 @@ static int sleep_on(struct wait *w, uint64_t most, bool rings)
 	unsigned long few[SET_CNT * FEW / WORD], *room = few;
 	fd_set *sets[SET_CNT];
 	struct timespec left;
-	int cnt = w->cnt, r;
+	int cnt = w->cnt, r, err;
 	size_t words;
 
 	for (uint32_t i = 0; rings && i < w->set.cnt; i++)
@@ -113,13 +99,16 @@ static int sleep_on(struct wait *w, uint64_t most, bool rings)
 	left = limit_left(w->limit, most);
 	r = real_pselect(cnt, sets[0], sets[1], sets[2],
 			 most == NO_LIMIT && w->limit == NO_LIMIT ? NULL : &left, w->mask);
+	err = errno;
 	if (room != few)
 		free(room);
+	errno = err; /* which free() may change before glibc 2.33 */
 	return r < 0 ? -1 : 0;
 }
 
-static int nap(struct wait *w, bool rings)
+static int nap(void *wait, bool rings)
 {
+	struct wait *w = wait;
 	uint64_t most;
 	int r = 0;
 
@@ -136,31 +125,7 @@ static int nap(struct wait *w, bool rings)
 	return r;
 }
 
-static int wait_for(struct wait *w)
-{
-	bool spin = true;
-	int n;
-
-	for (;;) {
-		bool rings = waitset_maintain(&w->set);
-
-		n = look(w);
-		if (n || !w->limit || (w->limit != NO_LIMIT && clock_now_ns() >= w->limit))
-			return n;
-		if (rings && spin && spun(w))
-			continue;
-		spin = false;
-		if (nap(w, rings)) {
-			int err = errno;
-
-			n = err == EINTR ? look(w) : 0;
-			if (n > 0)
-				return n;
-			errno = err;
-			return -1;
-		}
-	}
-}
+static const struct waitset_calls calls = {look, nap};
 
 static bool any_known(int cnt, const fd_set *rd)
 {
@@ -198,7 +163,7 @@ static int wait_known(int cnt, fd_set *rd, fd_set *wr, fd_set *ex, uint64_t limi
 	for (int fd = 0; fd < cnt; fd++)
 		if (is_set((unsigned long *)rd, fd))
 			waitset_add(&w.set, fd, 0);
-	n = wait_for(&w);
+	n = waitset_wait(&w.set, limit, &calls, &w);
 	err = errno;
 	for (size_t i = 0; n >= 0 && i < SET_CNT; i++)
 		if (w.given[i])

@@ -8,8 +8,10 @@
 #include "client/lock.h"
 #include "client/preload/clock.h"
 #include "client/preload/instance.h"
+#include "client/preload/spin.h"
 #include "client/ready.h"
 #include "client/table.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,7 +73,8 @@ static bool has_rings(struct sock *s)
 	       s->rx.error;
 }
 
-bool waitset_maintain(struct waitset *set)
+/* Claims what is due. Returns true if rings have to be looked at. */
+static bool maintain_all(struct waitset *set)
 {
 	bool rings = false;
 
@@ -104,7 +107,7 @@ bool waited_ready(struct waited *w)
 	return any;
 }
 
-bool waitset_ready(struct waitset *set)
+static bool any_ready(struct waitset *set)
 {
 	for (uint32_t i = 0; i < set->cnt; i++)
 		if (waited_ready(&set->w[i]))
@@ -112,7 +115,7 @@ bool waitset_ready(struct waitset *set)
 	return false;
 }
 
-bool waitset_would_spin(struct waitset *set)
+static bool would_spin(struct waitset *set)
 {
 	bool awake = false;
 
@@ -129,6 +132,44 @@ bool waitset_would_spin(struct waitset *set)
 		}
 	}
 	return awake;
+}
+
+static bool spun(struct waitset *set, uint64_t limit, const struct waitset_calls *calls, void *wait)
+{
+	struct spin spin;
+
+	if (!would_spin(set))
+		return false;
+	spin_begin(&spin, limit);
+	while (spin_more(&spin))
+		if (any_ready(set) || (spin_look_due(&spin) && calls->look(wait) > 0))
+			return true;
+	return false;
+}
+
+int waitset_wait(struct waitset *set, uint64_t limit, const struct waitset_calls *calls, void *wait)
+{
+	bool spin = true;
+	int n, err;
+
+	for (;;) {
+		bool rings = maintain_all(set);
+
+		n = calls->look(wait);
+		if (n || !limit || (limit != NO_LIMIT && clock_now_ns() >= limit))
+			return n;
+		if (rings && spin && spun(set, limit, calls, wait))
+			continue;
+		spin = false;
+		if (calls->nap(wait, rings) == 0)
+			continue;
+		err = errno;
+		n = err == EINTR ? calls->look(wait) : 0;
+		if (n > 0)
+			return n;
+		errno = err;
+		return -1;
+	}
 }
 
 uint64_t waitset_plain_begin(struct waitset *set)
@@ -197,6 +238,8 @@ bool waitset_sleep_begin(struct waitset *set)
 
 void waitset_sleep_end(struct waitset *set)
 {
+	int err = errno; /* of the sleep */
+
 	for (uint32_t i = 0; i < set->cnt; i++) {
 		struct waited *w = &set->w[i];
 
@@ -207,6 +250,7 @@ void waitset_sleep_end(struct waitset *set)
 			instance_woken(w->in, 0);
 		}
 	}
+	errno = err;
 }
 
 int waited_fd(const struct waited *w)

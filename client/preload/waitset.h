@@ -27,14 +27,22 @@ void waitset_init(struct waitset *set);
 /* Adds fd, which waits for reading, if it is known. */
 void waitset_add(struct waitset *set, int fd, uint32_t index);
 void waitset_end(struct waitset *set);
-/* Claims what is due. Returns true if rings have to be looked at. */
-bool waitset_maintain(struct waitset *set);
 /* Returns true if w has something in a ring. */
 bool waited_ready(struct waited *w);
-bool waitset_ready(struct waitset *set);
-bool waitset_would_spin(struct waitset *set);
-/* Before and after a sleep in the kernel alone. begin returns how long it may last in ns; 0 if not
- * at all. */
+
+/* What poll(2) and select(2) do each in their own way. */
+struct waitset_calls {
+	/* Asks the rings, and the kernel without waiting. Returns as the call; errno. */
+	int (*look)(void *wait);
+	/* Sleeps in the kernel; rings: until rings end it, too. Returns 0, or -1 with errno. */
+	int (*nap)(void *wait, bool rings);
+};
+/* Looks, spins and naps until the limit (see clock.h). Returns as the call; errno. */
+int waitset_wait(struct waitset *set, uint64_t limit, const struct waitset_calls *calls,
+		 void *wait);
+
+/* For nap(). Before and after a sleep in the kernel alone. begin returns how long it may last in
+ * ns; 0 if not at all. */
 uint64_t waitset_plain_begin(struct waitset *set);
 void waitset_plain_end(struct waitset *set);
 /* Before and after a sleep that rings end. begin returns false if something is there. */
