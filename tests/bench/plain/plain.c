@@ -7,12 +7,11 @@
  *     plain echo PORT           sends back what comes, until it is ended
  *
  * WAY: recvfrom, recvmmsg (64 a call), cmsg (recvmmsg with IP_PKTINFO, IP_RECVTOS and
- * SO_TIMESTAMPNS), gro (recvmsg with UDP_GRO), epoll (epoll_wait, then one recvfrom).
+ * SO_TIMESTAMPNS), epoll (epoll_wait, then one recvfrom).
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/udp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -23,9 +22,6 @@
 #include <sys/time.h>
 #include <time.h>
 
-#ifndef UDP_GRO
-#define UDP_GRO 104
-#endif
 #define BATCH	   64
 #define TIMEOUT_US 200000
 
@@ -94,24 +90,6 @@ static uint64_t with_cmsg(int fd)
 	return receive_many(fd, true);
 }
 
-static uint64_t with_gro(int fd)
-{
-	struct iovec iov = {buf[0], sizeof(buf[0])};
-	struct msghdr h = {.msg_iov = &iov,
-			   .msg_iovlen = 1,
-			   .msg_control = control[0],
-			   .msg_controllen = sizeof(control[0])};
-	ssize_t n = recvmsg(fd, &h, 0);
-	int each = 0;
-
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&h); n > 0 && c; c = CMSG_NXTHDR(&h, c))
-		if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
-			memcpy(&each, CMSG_DATA(c), sizeof(each));
-	if (n < 0)
-		return 0;
-	return each > 0 ? (uint64_t)(n + each - 1) / (uint64_t)each : 1;
-}
-
 static uint64_t with_epoll(int fd)
 {
 	static int ep = -1;
@@ -129,8 +107,10 @@ static const struct way {
 	const char *name;
 	uint64_t (*receive)(int fd); /* returns how many */
 } ways[] = {
-	{"recvfrom", with_recvfrom}, {"recvmmsg", with_recvmmsg}, {"cmsg", with_cmsg},
-	{"gro", with_gro},	     {"epoll", with_epoll},
+	{"recvfrom", with_recvfrom},
+	{"recvmmsg", with_recvmmsg},
+	{"cmsg", with_cmsg},
+	{"epoll", with_epoll},
 };
 
 static int open_port(const char *port)
@@ -200,12 +180,10 @@ int main(int argc, char **argv)
 			set(fd, IPPROTO_IP, IP_RECVTOS);
 			set(fd, SOL_SOCKET, SO_TIMESTAMPNS);
 		}
-		if (!strcmp(argv[1], "gro"))
-			set(fd, IPPROTO_UDP, UDP_GRO);
 		count(fd, &ways[i], strtoul(argv[3], NULL, 10));
 		return 0;
 	}
-	fprintf(stderr, "usage: plain recvfrom|recvmmsg|cmsg|gro|epoll PORT SECONDS\n"
+	fprintf(stderr, "usage: plain recvfrom|recvmmsg|cmsg|epoll PORT SECONDS\n"
 			"       plain echo PORT\n");
 	return 2;
 }
