@@ -70,8 +70,10 @@ static void rx_save(struct sock *s, const struct rxq *q, const struct udplane_rx
 {
 	struct pktbuf *b = pktbuf_small(d->len);
 
-	if (!b)
+	if (!b) {
+		rx_count_lost(s);
 		return;
+	}
 	b->len = d->len;
 	b->switched = d->flags & UDPLANE_RX_SWITCHED;
 	rx_source(s->att, d, &b->peer);

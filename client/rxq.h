@@ -45,6 +45,11 @@ static inline void rx_prefetch(const struct sock *s, const struct rxq *q, uint32
 	__builtin_prefetch(
 		rx_payload(s->att, &q->desc[udplane_ring_slot(&q->ring, q->ring.idx + i)]));
 }
+/* A datagram is lost for want of memory: SO_RXQ_OVFL counts it, as Linux counts its own. */
+static inline void rx_count_lost(struct sock *s)
+{
+	__atomic_fetch_add(&s->rx.past_drops, 1, __ATOMIC_RELAXED);
+}
 void rx_source(const struct attach *a, const struct udplane_rx_desc *d, struct udplane_addr *peer);
 /* Gives cnt entries back to the producer. */
 void rx_taken(struct sock *s, struct rxq *q, uint32_t cnt);

@@ -57,9 +57,13 @@ static struct pktbuf *saved_take_kernel_one(struct sock *s, struct pktbuf *room)
 		s->rx.error = -errno; /* the error came before the datagrams */
 		n = raw_recvmsg(s->kfd, &h, MSG_DONTWAIT);
 	}
-	b = n < 0 ? NULL : pktbuf_small((uint32_t)n + (uint32_t)h.msg_controllen);
-	if (!b)
+	if (n < 0)
 		return NULL;
+	b = pktbuf_small((uint32_t)n + (uint32_t)h.msg_controllen);
+	if (!b) {
+		rx_count_lost(s);
+		return NULL;
+	}
 	b->len = (uint32_t)n;
 	udplane_addr_from_sockaddr(&b->peer, &name, sizeof(name));
 	memcpy(b->data, room->data, (size_t)n);

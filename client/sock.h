@@ -99,8 +99,8 @@ struct sock_rx {
 	struct sock_shim shim;
 	uint64_t fast_rx;
 	uint64_t kernel_rx; /* atomic */
-	/* for SO_RXQ_OVFL: drops of the kernel socket at the last look at it, and ours in claims
-	 * that have ended */
+	/* for SO_RXQ_OVFL: drops of the kernel socket at the last look at it; and ours beside
+	 * those of the rings: for want of memory, and in claims that have ended */
 	uint32_t kernel_drops, past_drops;
 };
 
