@@ -14,6 +14,7 @@ static size_t least(int type)
 	switch (type) {
 	case UDPLANE_MSG_HELLO: return UDPLANE_HELLO_LEN_MIN;
 	case UDPLANE_MSG_CLAIM: return sizeof(struct udplane_claim);
+	case UDPLANE_MSG_MEMBER: return sizeof(struct udplane_member);
 	default: return sizeof(struct udplane_sock_req);
 	}
 }
