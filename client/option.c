@@ -68,7 +68,9 @@ enum effect {
 };
 
 #define OPTION_ANY INT32_MAX
-#define RX_STAMPS  (SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE)
+/* for OPTION_SEND: an empty one, or none; a header whose first bytes are 0 is a header */
+#define OPTION_EMPTY (INT32_MIN + 1)
+#define RX_STAMPS    (SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE)
 
 struct option {
 	int level, name;
@@ -213,12 +215,12 @@ static const struct option options[] = {
 	OPTION(SEND, SOL_SOCKET, SO_MARK, 0),
 	OPTION(SEND, SOL_SOCKET, SO_MAX_PACING_RATE, -1),
 	OPTION(SEND, SOL_SOCKET, SO_TXTIME, INT32_MIN),
-	OPTION(SEND, IPPROTO_IP, IP_OPTIONS, 0),
+	OPTION(SEND, IPPROTO_IP, IP_OPTIONS, OPTION_EMPTY),
 	OPTION(SEND, IPPROTO_IPV6, IPV6_PKTINFO, INT32_MIN),
-	OPTION(SEND, IPPROTO_IPV6, IPV6_HOPOPTS, 0),
-	OPTION(SEND, IPPROTO_IPV6, IPV6_RTHDRDSTOPTS, 0),
-	OPTION(SEND, IPPROTO_IPV6, IPV6_RTHDR, 0),
-	OPTION(SEND, IPPROTO_IPV6, IPV6_DSTOPTS, 0),
+	OPTION(SEND, IPPROTO_IPV6, IPV6_HOPOPTS, OPTION_EMPTY),
+	OPTION(SEND, IPPROTO_IPV6, IPV6_RTHDRDSTOPTS, OPTION_EMPTY),
+	OPTION(SEND, IPPROTO_IPV6, IPV6_RTHDR, OPTION_EMPTY),
+	OPTION(SEND, IPPROTO_IPV6, IPV6_DSTOPTS, OPTION_EMPTY),
 	OPTION(SEND, IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, INT32_MIN),
 	OPTION(SEND, IPPROTO_UDP, UDP_CORK, 0),
 	/* the fast path behaves like the default value */
@@ -376,6 +378,13 @@ static bool fills_error_queue(int level, int name)
 	return false;
 }
 
+static bool option_set_back(const struct option *o, const void *value, socklen_t len)
+{
+	if (o->value == OPTION_EMPTY)
+		return !value || !len;
+	return option_value(value, len) == o->value;
+}
+
 static bool option_stamps(const struct option *o, const void *value, socklen_t len)
 {
 	int v = option_value(value, len);
@@ -395,7 +404,7 @@ void option_was_set(struct sock *s, int level, int name, const void *value, sock
 	if (level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_RCVTIMEO_NEW) &&
 	    negative_timeout(value, len))
 		__atomic_store_n(&s->rx.rcvtimeo_ns, RCVTIMEO_NO_WAIT, __ATOMIC_RELAXED);
-	if (o && o->effect == OPTION_SEND && option_value(value, len) == o->value) {
+	if (o && o->effect == OPTION_SEND && option_set_back(o, value, len)) {
 		send_option_slow(s, send_bit(o), false);
 		return;
 	}

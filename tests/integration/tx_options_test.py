@@ -18,8 +18,10 @@ INET, INET6, SOL_SOCKET = socket.AF_INET, socket.AF_INET6, socket.SOL_SOCKET
 IP, IPV6, UDP = socket.IPPROTO_IP, socket.IPPROTO_IPV6, socket.IPPROTO_UDP
 IP_TOS, IP_TTL, IP_PKTINFO, IP_MTU_DISCOVER, IP_UNICAST_IF = 1, 2, 8, 10, 50
 IPV6_UNICAST_HOPS, IPV6_MTU_DISCOVER, IPV6_MTU, IPV6_FLOWINFO_SEND, IPV6_PKTINFO = 16, 23, 24, 33, 50
+IPV6_HOPOPTS, IPV6_RTHDRDSTOPTS, IPV6_DSTOPTS, IPV6_ADDR_PREFERENCES = 54, 55, 59, 72
 IPV6_HOPLIMIT, IPV6_DONTFRAG, IPV6_TCLASS, IPV6_AUTOFLOWLABEL, IPV6_UNICAST_IF = 52, 62, 67, 70, 76
 SO_NO_CHECK, SO_PRIORITY, SO_DONTROUTE, SO_MARK, SO_RCVBUFFORCE = 11, 12, 5, 36, 33
+IP_OPTIONS, SO_MAX_PACING_RATE, SO_TXTIME, MSG_OOB, MSG_ZEROCOPY = 4, 47, 61, 1, 0x4000000
 UDP_CORK, UDP_NO_CHECK6_TX, UDP_SEGMENT = 1, 101, 103
 MSG_CONFIRM, MSG_DONTROUTE, MSG_MORE = 0x800, 4, 0x8000
 DONT, WANT, DO, PROBE, INTERFACE, OMIT = range(6)
@@ -84,9 +86,9 @@ def checksum(data):
 
 
 def parse(frame):
-    """(source port, Packet) of a UDP datagram to port DST, or None."""
+    """(source port, Packet) of a UDP datagram without IP options or extension headers to port DST, or None."""
     kind = frame[12:14]
-    if kind == b"\x08\x00" and frame[23] == 17 and not struct.unpack(">H", frame[20:22])[0] & 0x3fff:
+    if kind == b"\x08\x00" and frame[14] == 0x45 and frame[23] == 17 and not struct.unpack(">H", frame[20:22])[0] & 0x3fff:
         ip, udp, tos, ttl = frame[14:], frame[34:], frame[15], frame[22]
         df, ident, label = bool(frame[20] & 0x40), struct.unpack(">H", frame[18:20])[0], 0
         src, dst, length, pseudo = ip[12:16], ip[16:20], struct.unpack(">H", ip[2:4])[0], ip[12:20]
@@ -471,6 +473,39 @@ def some_options_leave_only_sending_to_the_kernel():
             assert same(packets[FAST], packets[PLAIN]) and len(packets[FAST][0].payload) == 20
             pair.check((B4, DST))
             pair.check((B4, DST), control=number(SOL_SOCKET, SO_MARK, 0), fast=False)
+
+
+@case
+def the_rest_of_what_only_the_kernel_can_send():
+    """Headers are set back by an empty one: one of nothing but padding is sent. None: cannot be set back."""
+    source = struct.pack("@16sI", socket.inet_pton(INET6, A6B), 0)
+    options4 = [(SOL_SOCKET, SO_MAX_PACING_RATE, 10**9, -1), (SOL_SOCKET, SO_TXTIME, struct.pack("@iI", 1, 0), None),
+                (IP, IP_OPTIONS, b"\1\1\1\0", b""), (IP, IP_OPTIONS, bytes(4), b"")]
+    options6 = [(IPV6, IPV6_PKTINFO, source, None), (IPV6, IPV6_ADDR_PREFERENCES, 2, None)] + [
+        (IPV6, name, value, b"") for name in (IPV6_HOPOPTS, IPV6_RTHDRDSTOPTS, IPV6_DSTOPTS) for value in (b"\0\0\1\4\0\0\0\0", bytes(8))]
+    with World("latency") as world:
+        for family, bind, to, options in ((INET, "0.0.0.0", (B4, DST), options4), (INET6, "::", (B6, DST), options6)):
+            here = A4 if family == INET else A6
+            peer = world.net.sock(world.net.b, family, bind=to)
+            for level, name, on, off in options:
+                with Pair(world, family, bind) as pair:
+                    until(lambda: pair.send(b"x", to)[1], what="a fast send")
+                    pair.option(level, name, on)
+                    for _ in range(3):
+                        assert pair.send(b"x", to)[1] == 0, (level, name, on)
+                    row = world.sidecar.stats()["sockets"][0]
+                    assert (row["state"], row["reason"], row["tx_reason"]) == ("active", "none", "none"), row
+                    before = pair.fast.status().fast_rx
+                    peer.sendto(b"in", (here, FAST))
+                    until(lambda: pair.fast.readable(), what="a datagram")
+                    assert pair.fast.recvfrom()[0] == b"in" and pair.fast.status().fast_rx == before + 1, (level, name)
+                    if off is not None:
+                        pair.option(level, name, off)
+                        until(lambda: pair.send(b"x", to)[1], what=f"a fast send after option {name} of {level}")
+            with Pair(world, family, bind) as pair:
+                for flag in (MSG_OOB, MSG_ZEROCOPY):
+                    assert not pair.send(b"x", to, flags=flag)[1], flag
+            peer.close()
 
 
 @case
