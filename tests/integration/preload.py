@@ -92,7 +92,17 @@ def ask(peer, data=b"?", seconds=5):
     peer.settimeout(5)
 
 
-SERVE = """
+CLAIM = """
+def claim(s):  # at the first receive
+    s.settimeout(0.01)
+    try:
+        s.recv(10)
+    except socket.timeout:
+        pass
+    s.settimeout(None)
+"""
+
+SERVE = CLAIM + """
 def serve(s, until=b"end"):
     while True:
         d, a = s.recvfrom(2000)

@@ -80,16 +80,12 @@ sys.stdin.readline()
 
 @case
 def a_closed_port_is_free():
-    code = """
+    code = CLAIM + """
 import errno
 def again(close):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.bind(("10.99.0.1", 5001))
-    s.settimeout(0.01)
-    try:
-        s.recv(10)  # claims it
-    except socket.timeout:
-        pass
+    claim(s)
     close(s)
 libc = __import__("ctypes").CDLL(None, use_errno=True)
 def gone(s):
@@ -116,12 +112,7 @@ print("done")
 @case
 def a_program_that_closes_all_numbers_goes_on():
     code = """
-s.settimeout(0.3)
-try:
-    s.recv(10)
-except socket.timeout:
-    pass
-s.settimeout(None)
+claim(s)
 keep = s.fileno()
 for fd in range(3, 6000):
     if fd != keep:
@@ -139,18 +130,10 @@ serve(s)
 
 @case
 def the_port_of_a_program_that_ended_is_free():
-    code = """
-s.settimeout(0.01)
-try:
-    s.recv(10)
-except socket.timeout:
-    pass
-%s
-"""
     with Net() as net, Sidecar(net) as sidecar:
         for end in ("sys.exit()", "os._exit(0)", "os.kill(os.getpid(), 9)"):
             for _ in range(4):
-                with python(net, SERVE + code % end) as p:
+                with python(net, SERVE + "claim(s)\n" + end) as p:
                     p.proc.wait(5)
         until(lambda: not rows(sidecar), what="the end of all claims")
         with python(net, """

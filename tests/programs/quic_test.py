@@ -56,33 +56,24 @@ def files(pod):
     return os.path.join(pod.dir, "served"), content
 
 
-def downloaded(pod, content):
+def download(pod, serve, fetch, address):
+    """Serves a file at the address by serve(), and fetches it by fetch(); returns its length."""
+    folder, content = files(pod)
+    serve("gtlsserver", "-q", "-d", folder, address, "4433", *keys(pod), port=4433)
+    fetch("gtlsclient", "-q", "--exit-on-all-streams-close", "--download", pod.dir, address, "4433", f"https://{address}:4433/file")
     with open(os.path.join(pod.dir, "file"), "rb") as f:
-        return f.read() == content
+        assert f.read() == content
+    return len(content)
 
 
 @case
 def ngtcp2_server():
-    def work(pod):
-        folder, content = files(pod)
-        pod.start("gtlsserver", "-q", "-d", folder, A4, "4433", *keys(pod), port=4433)
-        pod.peer("gtlsclient", "-q", "--exit-on-all-streams-close", "--download", pod.dir, A4, "4433", f"https://{A4}:4433/file")
-        assert downloaded(pod, content)
-        return len(content)
-
-    beside(work, {4433: FAST})
+    beside(lambda pod: download(pod, pod.start, pod.peer, A4), {4433: FAST})
 
 
 @case
 def ngtcp2_client():
-    def work(pod):
-        folder, content = files(pod)
-        pod.start_peer("gtlsserver", "-q", "-d", folder, B4, "4433", *keys(pod), port=4433)
-        pod.run("gtlsclient", "-q", "--exit-on-all-streams-close", "--download", pod.dir, B4, "4433", f"https://{B4}:4433/file")
-        assert downloaded(pod, content)
-        return len(content)
-
-    beside(work, {"all": FAST})
+    beside(lambda pod: download(pod, pod.start_peer, pod.run, B4), {"all": FAST})
 
 
 run()
