@@ -230,6 +230,14 @@ static void on_claim(struct control *c, struct session *s, const struct udplane_
 	uint32_t cnt = 0;
 
 	sock_claim(c, s, m, found, &out, &given);
+	if (out.status && found->fd_cnt == 1 && found->reason != UDPLANE_REASON_NOT_UDP) {
+		/* After the client's close(2) the port is free: the answer waits until the keeper
+		 * has closed the socket. Of another file that may take for ever. */
+		s->refusal = out;
+		ask_keeper(c, s, KEEPER_BARRIER, m->msg.seq, 0, NULL);
+		s->asked.refused = true;
+		return;
+	}
 	if (given.wake_fd >= 0)
 		fds[cnt++] = given.wake_fd;
 	if (given.segment_fd >= 0)
@@ -291,7 +299,11 @@ static void on_barrier(struct session *s)
 {
 	struct udplane_done out = {0};
 
-	answer(s, &out, UDPLANE_MSG_DONE, sizeof(out), s->asked.seq, NULL, 0);
+	if (s->asked.refused)
+		answer(s, &s->refusal, UDPLANE_MSG_CLAIMED, sizeof(s->refusal), s->asked.seq, NULL,
+		       0);
+	else
+		answer(s, &out, UDPLANE_MSG_DONE, sizeof(out), s->asked.seq, NULL, 0);
 }
 
 static void answered(struct control *c, struct keeper_reply *r)
@@ -312,9 +324,11 @@ static void answered(struct control *c, struct keeper_reply *r)
 			sock_checked(c, k, r);
 		return;
 	}
-	if (r->op == KEEPER_TAKE)
+	if (r->op == KEEPER_TAKE) {
 		on_taken(c, s, r);
-	else if (r->op == KEEPER_VERIFY)
+		if (s->asked.refused)
+			return;
+	} else if (r->op == KEEPER_VERIFY)
 		on_verified(c, s, r);
 	else if (r->op == KEEPER_MEMBER)
 		on_looked(c, s, r);

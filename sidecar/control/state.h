@@ -65,9 +65,11 @@ struct session {
 		uint32_t seq;	   /* of the client's message */
 		uint32_t sock;	   /* number of the socket, for KEEPER_VERIFY and KEEPER_MEMBER */
 		bool elsewhere;	   /* KEEPER_MEMBER: the client says UDPLANE_MEMBER_ELSEWHERE */
+		bool refused;	   /* KEEPER_BARRIER: `refusal` answers a CLAIM */
 	} asked;		   /* a request to the keeper that the client waits for */
-	uint32_t idle_ticks;	   /* of an observer: seconds since its last HELLO */
-	uint32_t id;		   /* channel id: index in control.session */
+	struct udplane_claimed refusal;
+	uint32_t idle_ticks; /* of an observer: seconds since its last HELLO */
+	uint32_t id;	     /* channel id: index in control.session */
 	struct memzone channel;
 	uint64_t memory; /* bytes of channel, segments and kernel memory that count for it */
 	struct worker_lane lane[UDPLANE_MAX_WORKERS];

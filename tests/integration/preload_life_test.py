@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Unmodified programs under libudplane-preload.so: their descriptors and processes, and udplaned's end."""
+import argparse
+
 from preload import *  # noqa: F403
 
 
@@ -107,6 +109,19 @@ print("done")
         with python(net, code, ready=False) as p:
             assert p.end(20) == "done\n"
         until(lambda: not rows(sidecar), what="the end of all claims")
+
+
+@case
+def a_port_whose_claim_was_refused_is_free_after_close():
+    """udplaned has its descriptor for a moment; here it refuses each, since they live in another namespace."""
+    with Net() as net, Sidecar(net):
+        elsewhere = argparse.Namespace(a=net.b, inside=net.inside)  # Sock's net
+        for _ in range(300):
+            app = Sock(elsewhere, bind=("10.99.0.2", 5001), fast=False)
+            app.accelerated()
+            assert app.status().reason == b"other_network_namespace", app.status().text
+            app.close()
+            net.sock(net.b, bind=("10.99.0.2", 5001)).close()
 
 
 @case
