@@ -10,6 +10,12 @@
 #ifndef UDPLANE_PRELOAD_REAL_H
 #define UDPLANE_PRELOAD_REAL_H
 
+#include <unistd.h>
+
+/* Before portable.h, which calls it. */
+long real_syscall(long number, ...);
+#define syscall real_syscall
+
 #include "client/portable.h"
 #include <fcntl.h>
 #include <poll.h>
@@ -22,7 +28,6 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <time.h>
-#include <unistd.h>
 
 /* X(result, name, parameters, arguments) */
 #define REAL_CALLS(X)                                                                             \
@@ -83,7 +88,6 @@ REAL_CALLS(X)
 #undef X
 int real_fcntl(int fd, int cmd, ...);
 int real_ioctl(int fd, unsigned long request, ...);
-long real_syscall(long number, ...);
 /* Newer than glibc 2.17: by the system call where libc has none. */
 int real_close_range(unsigned int first, unsigned int last, int flags);
 int real_epoll_pwait2(int ep, struct epoll_event *ev, int max, const struct timespec *timeout,
@@ -123,6 +127,5 @@ int real_epoll_pwait2(int ep, struct epoll_event *ev, int max, const struct time
 #define epoll_pwait   real_epoll_pwait
 #define fcntl	      real_fcntl
 #define ioctl	      real_ioctl
-#define syscall	      real_syscall
 
 #endif
