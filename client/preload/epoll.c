@@ -48,14 +48,14 @@ static int look(struct wait *w, bool kernel, bool may_skip)
 	if (!kernel && !__atomic_load_n(&w->in->output_cnt, __ATOMIC_RELAXED) &&
 	    __atomic_fetch_add(&w->in->looks, 1, __ATOMIC_RELAXED) % KERNEL_EVERY) {
 		n = instance_report(w->in, w->ep, w->ev, 0, w->max);
-		if (n || (may_skip && w->in->kernel_idle))
+		if (n || (may_skip && __atomic_load_n(&w->in->kernel_idle, __ATOMIC_RELAXED)))
 			return n;
 	}
 	n = real_epoll_wait(w->ep, w->ev, w->max, 0);
 	if (n < 0)
 		return n;
 	if (!kernel)
-		w->in->kernel_idle = n == 0;
+		__atomic_store_n(&w->in->kernel_idle, n == 0, __ATOMIC_RELAXED);
 	n = instance_filter(w->in, w->ep, w->ev, n);
 	return instance_report(w->in, w->ep, w->ev, n, w->max);
 }
@@ -78,21 +78,23 @@ static bool spun(struct wait *w)
 }
 
 /* Returns 0, or -1 with errno. */
-static int nap(struct wait *w, uint64_t most_ns)
+static int nap(struct wait *w)
 {
 	struct pollfd p[2] = {{w->ep, POLLIN, 0}, {-1, POLLIN, 0}};
+	/* Out of descriptors: rings are looked at now and then. */
+	bool whole = instance_make_w(w->in, 0);
 	struct timespec left;
 	int r = 0;
 
-	if (!instance_make_w(w->in)) /* out of descriptors: rings are looked at now and then */
-		most_ns = SHIM_CLAIM_RETRY_NS;
 	p[1].fd = w->in->w;
-	instance_sleep_begin(w->in, 0);
+	instance_sleep_begin(w->in);
 	if (instance_settle(w->in, 0)) {
-		left = limit_left(w->limit, most_ns);
+		left = limit_left(w->limit, whole ? SHIM_SLEEP_NS : SHIM_CLAIM_RETRY_NS);
 		r = real_ppoll(p, 2, &left, w->mask);
 	}
-	instance_sleep_end(w->in, 0);
+	instance_sleep_end(w->in);
+	if (!whole)
+		instance_heat(w->in, 0);
 	if (r > 0 && (p[1].revents & POLLNVAL))
 		instance_lost_w(w->in);
 	else if (r > 0 && p[1].revents)
@@ -138,12 +140,11 @@ static int plain_wait(struct wait *w)
 
 static int wait_for(struct wait *w)
 {
-	uint64_t most;
 	bool kernel = false, spin = true;
 	int n;
 
 	for (;;) {
-		most = instance_maintain(w->in, 0);
+		instance_maintain(w->in, 0);
 		if (!__atomic_load_n(&w->in->active, __ATOMIC_SEQ_CST)) {
 			if (!w->limit)
 				return real_epoll_wait(w->ep, w->ev, w->max, 0);
@@ -159,7 +160,7 @@ static int wait_for(struct wait *w)
 		if (spin && spun(w))
 			continue;
 		spin = false;
-		if (nap(w, most)) {
+		if (nap(w)) {
 			int err = errno;
 
 			n = err == EINTR ? look(w, true, false) : 0;
@@ -258,7 +259,7 @@ ENTRY int epoll_ctl(int ep, int op, int fd, struct epoll_event *ev)
 	if (!s && !inner)
 		return real_epoll_ctl(ep, op, fd, ev);
 	in = instance_get(ep);
-	if (!in && shim_works() && op == EPOLL_CTL_ADD) {
+	if (!in && shim_works() && op != EPOLL_CTL_DEL) {
 		instance_new(ep, true);
 		in = instance_get(ep);
 	}

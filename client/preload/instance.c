@@ -13,6 +13,7 @@
 #include "client/table.h"
 #include "client/visit.h"
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -42,29 +43,29 @@ bool instance_known(int fd)
 	return slot && __atomic_load_n(slot, __ATOMIC_RELAXED);
 }
 
+bool instance_ref(struct instance *in)
+{
+	uint32_t refs = __atomic_load_n(&in->refs, __ATOMIC_RELAXED);
+
+	do {
+		if (!refs)
+			return false;
+	} while (!__atomic_compare_exchange_n(&in->refs, &refs, refs + 1, true, __ATOMIC_SEQ_CST,
+					      __ATOMIC_RELAXED));
+	return true;
+}
+
 struct instance *instance_get(int fd)
 {
 	struct instance **slot = slot_of(fd), *in;
-	uint32_t refs;
 
 	in = slot ? __atomic_load_n(slot, __ATOMIC_ACQUIRE) : NULL;
-	if (!in)
+	if (!in || !instance_ref(in))
 		return NULL;
-	refs = __atomic_load_n(&in->refs, __ATOMIC_RELAXED);
-	do {
-		if (!refs)
-			return NULL;
-	} while (!__atomic_compare_exchange_n(&in->refs, &refs, refs + 1, true, __ATOMIC_SEQ_CST,
-					      __ATOMIC_RELAXED));
 	if (__atomic_load_n(slot, __ATOMIC_ACQUIRE) == in)
 		return in;
 	instance_put(in);
 	return NULL;
-}
-
-static uint32_t is_oneshot(const struct sock *s, uint32_t events)
-{
-	return s && (events & EPOLLONESHOT);
 }
 
 static uint32_t is_output(const struct sock *s, uint32_t events)
@@ -78,13 +79,14 @@ static void watch_drop(struct watch *w)
 {
 	struct watch **at = w->s ? &w->s->rx.shim.watch : &w->inner->outer;
 
-	while (*at && *at != w)
+	while (!w->gone && *at && *at != w)
 		at = &(*at)->next_of_sock;
-	if (*at)
+	if (!w->gone && *at)
 		*at = w->next_of_sock;
 	if (w->hot)
 		TAILQ_REMOVE(&w->in->hot, w, in_hot);
-	w->in->oneshot_cnt -= is_oneshot(w->s, w->events);
+	if (w->events & EPOLLONESHOT)
+		oneshot_remove(w);
 	w->in->output_cnt -= is_output(w->s, w->events);
 	TAILQ_REMOVE(w->s ? &w->in->all : &w->in->nested, w, in_instance);
 	if (!lock_insist(&lock))
@@ -93,40 +95,56 @@ static void watch_drop(struct watch *w)
 	lock_drop(&lock);
 }
 
-/* The instance has no descriptor any more. A watch goes under both its locks, so its socket's is
- * taken first. */
-static void instance_empty(struct instance *in)
+/* A watch goes under both its locks; the second is tried, out of order. */
+enum dropped { DROPPED, DROP_BUSY, DROP_NEVER };
+static enum dropped drop_with(struct watch *w, struct lock *other)
 {
-	for (;;) {
-		struct watch *w;
-		struct sock *s;
+	if (!lock_try(other)) /* a call that this one, in a handler, has interrupted cannot end */
+		return lock_mine(other) ? DROP_NEVER : DROP_BUSY;
+	watch_drop(w);
+	lock_drop(other);
+	return DROPPED;
+}
 
-		if (!lock_insist(&in->lock))
-			return;
-		w = TAILQ_FIRST(&in->nested);
-		if (w && (lock_try(&w->inner->lock))) {
-			struct instance *inner = w->inner;
+/* Drops one watch in it or on it. Returns false if there is none. */
+static bool drop_any(struct instance *in, enum dropped *how)
+{
+	struct watch *w;
 
-			watch_drop(w);
-			lock_drop(&inner->lock);
-			lock_drop(&in->lock);
-			continue;
-		}
-		w = TAILQ_FIRST(&in->all);
-		if (w && lock_try(&w->s->rx.lock)) {
-			s = w->s;
-			watch_drop(w);
-			lock_drop(&s->rx.lock);
-		}
-		lock_drop(&in->lock);
-		if (!w)
-			return;
+	*how = DROP_NEVER;
+	if (!lock_insist(&in->lock))
+		return true;
+	if ((w = in->outer) != NULL)
+		*how = drop_with(w, &w->in->lock);
+	else if ((w = TAILQ_FIRST(&in->nested)) != NULL)
+		*how = drop_with(w, &w->inner->lock);
+	else if ((w = TAILQ_FIRST(&in->all)) != NULL)
+		*how = drop_with(w, &w->s->rx.lock);
+	lock_drop(&in->lock);
+	return w != NULL;
+}
+
+/* The instance has no descriptor any more. Returns false if watches are left. */
+static bool instance_empty(struct instance *in)
+{
+	enum dropped how;
+
+	while (drop_any(in, &how)) {
+		if (how == DROP_NEVER)
+			return false;
+		if (how == DROP_BUSY)
+			sched_yield();
 	}
+	return true;
 }
 
 void instance_put(struct instance *in)
 {
 	if (__atomic_sub_fetch(&in->refs, 1, __ATOMIC_SEQ_CST))
+		return;
+	/* once more: epoll_ctl() of another thread may have come after the close. If a handler
+	 * cannot, the memory is lost. */
+	if (!instance_empty(in))
 		return;
 	own_close(&in->w);
 	if (!lock_insist(&lock))
@@ -134,6 +152,26 @@ void instance_put(struct instance *in)
 	in->next_free = free_instances;
 	free_instances = in;
 	lock_drop(&lock);
+}
+
+/* The lock is not kept, since it comes after the inner one's. */
+struct instance *nested_next(struct instance *in, uint32_t *i, int depth, bool armed)
+{
+	struct instance *found = NULL;
+	struct watch *w;
+	uint32_t n = 0;
+
+	if (depth >= SHIM_DEPTH || TAILQ_EMPTY(&in->nested) || !lock_insist(&in->lock))
+		return NULL;
+	TAILQ_FOREACH(w, &in->nested, in_instance) {
+		if (n++ < *i || (armed && !wants_input(w)) || !instance_ref(w->inner))
+			continue;
+		found = w->inner;
+		break;
+	}
+	lock_drop(&in->lock);
+	*i = n;
+	return found;
 }
 
 static struct instance *instance_alloc(void)
@@ -153,10 +191,9 @@ static struct instance *instance_alloc(void)
 
 static bool slot_make(int fd)
 {
-	struct instance **c, *none = NULL;
+	struct instance **c;
 	uint32_t i = (uint32_t)fd / TABLE_CHUNK;
 
-	(void)none;
 	if (fd < 0 || i >= TABLE_CHUNKS)
 		return false;
 	if (slot_of(fd))
@@ -176,6 +213,8 @@ void instance_new(int fd, bool unknown)
 {
 	struct instance *in, *none = NULL;
 
+	if (!unknown)
+		instance_forget(fd); /* the program has closed it without our knowledge */
 	if (!slot_make(fd) || !(in = instance_alloc()))
 		return;
 	in->links = 1;
@@ -188,7 +227,7 @@ void instance_new(int fd, bool unknown)
 	in->active = false;
 	in->unknown = unknown;
 	in->missed = false;
-	in->kernel_idle = false;
+	in->blind = in->kernel_idle = false;
 	in->maintain_ns = 0;
 	__atomic_store_n(&in->refs, 1, __ATOMIC_SEQ_CST);
 	if (!__atomic_compare_exchange_n(slot_of(fd), &none, in, false, __ATOMIC_SEQ_CST,
@@ -217,33 +256,12 @@ void instance_forget(int fd)
 	in = slot ? __atomic_exchange_n(slot, NULL, __ATOMIC_SEQ_CST) : NULL;
 	if (!in)
 		return;
-	if (__atomic_sub_fetch(&in->links, 1, __ATOMIC_RELAXED) == 0) {
-		for (bool more = true; more;) { /* what it is nested in */
-			struct watch *w;
-			struct instance *outer;
-
-			if (!lock_insist(&in->lock))
-				break;
-			w = in->outer;
-			outer = w ? w->in : NULL;
-			if (w && lock_try(&outer->lock)) {
-				watch_drop(w);
-				lock_drop(&outer->lock);
-			}
-			more = w != NULL;
-			lock_drop(&in->lock);
-		}
+	if (__atomic_sub_fetch(&in->links, 1, __ATOMIC_RELAXED) == 0)
 		instance_empty(in);
-	}
 	instance_put(in);
 }
 
 /* --- watches --- */
-
-static bool wants_input(const struct watch *w)
-{
-	return w->armed && (w->events & (EPOLLIN | EPOLLRDNORM));
-}
 
 static struct watch *watch_find(struct watch *first, const struct instance *in, int fd)
 {
@@ -252,53 +270,70 @@ static struct watch *watch_find(struct watch *first, const struct instance *in, 
 	return first;
 }
 
+/* The outer instances are looked at under the lock of the inner one, and so from the inside
+ * outwards. */
+static bool lock_outer(struct instance *in, int depth)
+{
+	return in->outer && depth < SHIM_DEPTH && lock_insist(&in->lock);
+}
+
 /* Makes waits on it, and on what it is in, look at rings. */
 static void instance_activate(struct instance *in, int depth)
 {
 	__atomic_store_n(&in->active, true, __ATOMIC_SEQ_CST);
-	for (struct watch *w = in->outer; w && depth < SHIM_DEPTH; w = w->next_of_sock)
+	if (!lock_outer(in, depth))
+		return;
+	for (struct watch *w = in->outer; w; w = w->next_of_sock)
 		instance_activate(w->in, depth + 1);
+	lock_drop(&in->lock);
 }
 
-/* Adds what the watch is on to w. The instance's lock held. */
+/* Adds a socket to w. The instance's lock held. */
 static void w_add(struct instance *in, const struct watch *w)
 {
 	struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.ptr = w->s};
-	int fd = w->s ? w->s->ep : w->inner->w;
 
-	if (in->w >= 0 && fd >= 0 && real_epoll_ctl(in->w, EPOLL_CTL_ADD, fd, &ev))
-		real_epoll_ctl(in->w, EPOLL_CTL_MOD, fd, &ev);
+	if (in->w >= 0 && w->s->ep >= 0 && real_epoll_ctl(in->w, EPOLL_CTL_ADD, w->s->ep, &ev) &&
+	    real_epoll_ctl(in->w, EPOLL_CTL_MOD, w->s->ep, &ev))
+		in->blind = true;
 }
 
-static bool w_make(struct instance *in, int depth)
+/* The instance's lock held. A nested one has its w by now, if it could be made; it may have been
+ * added here before. */
+static bool w_make(struct instance *in)
 {
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLET};
 	struct watch *w;
+	bool whole = true;
 
-	if (in->w < 0)
+	if (in->w < 0) {
+		in->blind = false;
 		in->w = own_take(real_epoll_create1(EPOLL_CLOEXEC));
-	if (in->w < 0)
-		return false;
-	TAILQ_FOREACH(w, &in->all, in_instance)
-		w_add(in, w);
-	TAILQ_FOREACH(w, &in->nested, in_instance) {
-		if (depth < SHIM_DEPTH && w->inner->w < 0 && lock_try(&w->inner->lock)) {
-			w_make(w->inner, depth + 1);
-			lock_drop(&w->inner->lock);
-		}
-		w_add(in, w);
+		TAILQ_FOREACH(w, &in->all, in_instance)
+			w_add(in, w);
 	}
-	return true;
+	TAILQ_FOREACH(w, &in->nested, in_instance)
+		if (real_epoll_ctl(in->w, EPOLL_CTL_ADD, w->inner->w, &ev) && errno != EEXIST)
+			whole = false;
+	return whole && in->w >= 0 && !in->blind;
 }
 
-bool instance_make_w(struct instance *in)
+bool instance_make_w(struct instance *in, int depth)
 {
-	bool made = in->w >= 0;
+	struct instance *inner;
+	bool whole = true;
 
-	if (!made && lock_insist(&in->lock)) {
-		made = w_make(in, 0);
-		lock_drop(&in->lock);
+	if (in->w >= 0 && !in->blind && TAILQ_EMPTY(&in->nested))
+		return true;
+	for (uint32_t i = 0; (inner = nested_next(in, &i, depth, false)) != NULL;) {
+		whole &= instance_make_w(inner, depth + 1);
+		instance_put(inner);
 	}
-	return made;
+	if (!lock_insist(&in->lock))
+		return false;
+	whole &= w_make(in);
+	lock_drop(&in->lock);
+	return whole;
 }
 
 void instance_lost_w(struct instance *in)
@@ -318,25 +353,29 @@ static void watch_heat(struct watch *w)
 	TAILQ_INSERT_TAIL(&w->in->hot, w, in_hot);
 }
 
-static bool slept_on(const struct instance *in, int depth)
+static bool slept_on(struct instance *in, int depth)
 {
-	if (__atomic_load_n(&in->sleepers, __ATOMIC_SEQ_CST))
-		return true;
-	for (const struct watch *w = in->outer; w && depth < SHIM_DEPTH; w = w->next_of_sock)
-		if (slept_on(w->in, depth + 1))
-			return true;
-	return false;
+	bool slept = __atomic_load_n(&in->sleepers, __ATOMIC_SEQ_CST) != 0;
+
+	if (slept || !lock_outer(in, depth))
+		return slept;
+	for (struct watch *w = in->outer; w && !slept; w = w->next_of_sock)
+		slept = slept_on(w->in, depth + 1);
+	lock_drop(&in->lock);
+	return slept;
 }
 
-static bool waited_plainly(const struct instance *in, int depth)
+static bool waited_plainly(struct instance *in, int depth)
 {
-	if (__atomic_load_n(&in->plain, __ATOMIC_SEQ_CST) ||
-	    __atomic_load_n(&in->unknown, __ATOMIC_RELAXED))
-		return true;
-	for (const struct watch *w = in->outer; w && depth < SHIM_DEPTH; w = w->next_of_sock)
-		if (waited_plainly(w->in, depth + 1))
-			return true;
-	return false;
+	bool plainly = __atomic_load_n(&in->plain, __ATOMIC_SEQ_CST) ||
+		       __atomic_load_n(&in->unknown, __ATOMIC_RELAXED);
+
+	if (plainly || !lock_outer(in, depth))
+		return plainly;
+	for (struct watch *w = in->outer; w && !plainly; w = w->next_of_sock)
+		plainly = waited_plainly(w->in, depth + 1);
+	lock_drop(&in->lock);
+	return plainly;
 }
 
 static void sock_heat(struct sock *s)
@@ -352,17 +391,42 @@ static void sock_heat(struct sock *s)
 	}
 }
 
+/* Makes all sockets hot but those that a handler has closed: their watches are dropped. */
+static void heat_all(struct instance *in)
+{
+	struct watch *w, *next;
+
+	for (w = TAILQ_FIRST(&in->all); w; w = next) {
+		next = TAILQ_NEXT(w, in_instance);
+		if (w->gone)
+			watch_drop(w);
+		else
+			watch_heat(w);
+	}
+}
+
 bool instance_missed(struct instance *in)
 {
-	struct watch *w;
-
 	if (!__atomic_load_n(&in->missed, __ATOMIC_SEQ_CST) || !lock_insist(&in->lock))
 		return false;
 	__atomic_store_n(&in->missed, false, __ATOMIC_SEQ_CST);
-	TAILQ_FOREACH(w, &in->all, in_instance)
-		watch_heat(w);
+	heat_all(in);
 	lock_drop(&in->lock);
 	return true;
+}
+
+void instance_heat(struct instance *in, int depth)
+{
+	struct instance *inner;
+
+	if (lock_insist(&in->lock)) {
+		heat_all(in);
+		lock_drop(&in->lock);
+	}
+	for (uint32_t i = 0; (inner = nested_next(in, &i, depth, false)) != NULL;) {
+		instance_heat(inner, depth + 1);
+		instance_put(inner);
+	}
 }
 
 /* Wakes one that sleeps on w: the edge anew. */
@@ -383,8 +447,11 @@ void instance_update(struct sock *s)
 {
 	bool slept = __atomic_load_n(&s->rx.shim.sleepers, __ATOMIC_RELAXED);
 
-	if (!s->rx.shim.hot)
+	if (!s->rx.shim.hot) {
 		sock_heat(s);
+		/* before sleepers is read: who counts itself there then looks at the hot list */
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	}
 	for (struct watch *w = s->rx.shim.watch; w && !slept; w = w->next_of_sock)
 		slept = slept_on(w->in, 0);
 	if (slept && rx_settle(s))
@@ -407,9 +474,9 @@ bool instance_may_claim(struct sock *s)
 void instance_claimed(struct sock *s)
 {
 	for (struct watch *w = s->rx.shim.watch; w; w = w->next_of_sock) {
+		instance_activate(w->in, 0);
 		if (!lock_insist(&w->in->lock))
 			continue;
-		instance_activate(w->in, 0);
 		w_add(w->in, w);
 		lock_drop(&w->in->lock);
 	}
@@ -422,12 +489,15 @@ void instance_closed(struct sock *s)
 	while ((w = s->rx.shim.watch) != NULL) {
 		struct instance *in = w->in;
 
-		if (!lock_insist(&in->lock))
-			break;
-		watch_drop(w);
-		lock_drop(&in->lock);
+		if (lock_insist(&in->lock)) {
+			watch_drop(w);
+			lock_drop(&in->lock);
+			continue;
+		}
+		w->gone = true; /* the call that this one has interrupted drops it */
+		s->rx.shim.watch = w->next_of_sock;
+		__atomic_store_n(&in->missed, true, __ATOMIC_SEQ_CST);
 	}
-	s->rx.shim.watch = NULL;
 }
 
 void instances_forked(void)
@@ -462,53 +532,55 @@ static struct watch *watch_alloc(void)
 	return w ? w : calloc(1, sizeof(*w));
 }
 
-static void watch_set(struct watch *w, const struct epoll_event *ev)
+/* Returns false if there is no memory. */
+static bool watch_set(struct watch *w, const struct epoll_event *ev)
 {
 	struct instance *in = w->in;
+	bool moves = ((w->events ^ ev->events) & EPOLLONESHOT) || w->data.u64 != ev->data.u64;
 
-	in->oneshot_cnt += is_oneshot(w->s, ev->events) - is_oneshot(w->s, w->events);
+	if (moves && (w->events & EPOLLONESHOT))
+		oneshot_remove(w);
 	in->output_cnt += is_output(w->s, ev->events) - is_output(w->s, w->events);
 	w->events = ev->events;
 	w->data = ev->data;
 	w->armed = true;
-	w->gen++;
 	w->seen = UINT64_MAX;
 	if (w->s)
 		watch_heat(w);
+	return !moves || !(ev->events & EPOLLONESHOT) || oneshot_add(w);
 }
 
-static void watch_new(struct instance *in, int fd, const struct epoll_event *ev, struct sock *s,
+static bool watch_new(struct instance *in, int fd, const struct epoll_event *ev, struct sock *s,
 		      struct instance *inner)
 {
 	struct watch *w = watch_alloc(), **first = s ? &s->rx.shim.watch : &inner->outer;
 
 	if (!w)
-		return;
+		return false;
 	memset(w, 0, sizeof(*w));
 	w->in = in;
 	w->s = s;
 	w->inner = inner;
 	w->fd = fd;
 	w->next_of_sock = *first;
-	*first = w;
+	__atomic_store_n(first, w, __ATOMIC_RELEASE);
 	if (s)
 		TAILQ_INSERT_TAIL(&in->all, w, in_instance);
 	else
 		TAILQ_INSERT_TAIL(&in->nested, w, in_instance);
-	watch_set(w, ev);
-	if (s ? s->att || s->rx.saved || s->rx.queue : inner->active)
-		instance_activate(in, 0);
-	w_add(in, w);
+	if (s)
+		w_add(in, w);
+	return watch_set(w, ev);
 }
 
 /* Two registrations that cannot be told apart by what epoll_wait() returns. */
 static bool oneshot_is_ambiguous(const struct instance *in, const struct epoll_event *ev,
 				 const struct sock *s)
 {
-	const struct watch *w;
+	const struct watch *w = oneshot_find(in, ev->data.u64);
 
-	TAILQ_FOREACH(w, &in->all, in_instance)
-		if (w->s != s && (w->events & EPOLLONESHOT) && w->data.u64 == ev->data.u64)
+	for (; w; w = w->next_oneshot)
+		if (w->s != s && w->data.u64 == ev->data.u64)
 			return true;
 	return false;
 }
@@ -530,10 +602,8 @@ static bool record(struct instance *in, int op, int fd, const struct epoll_event
 			real_epoll_ctl(in->w, EPOLL_CTL_DEL, s ? s->ep : inner->w, NULL);
 		return true;
 	}
-	if (w)
-		watch_set(w, ev);
-	else
-		watch_new(in, fd, ev, s, inner);
+	if (!(w ? watch_set(w, ev) : watch_new(in, fd, ev, s, inner)))
+		return false;
 	return !s || !(ev->events & EPOLLONESHOT) || !oneshot_is_ambiguous(in, ev, s);
 }
 
@@ -549,6 +619,9 @@ int instance_ctl(struct instance *in, int ep, int op, int fd, struct epoll_event
 		good = record(in, op, fd, ev, s, inner);
 	if (both)
 		lock_drop(&in->lock);
+	if (both && r == 0 && op != EPOLL_CTL_DEL &&
+	    (s ? s->att || s->rx.saved || s->rx.queue : inner->active))
+		instance_activate(in, 0);
 	if (both && r == 0 && s && op != EPOLL_CTL_DEL) {
 		s->rx.shim.hot = false; /* hot in all of its instances */
 		instance_update(s);	/* wakes who sleeps, if it is readable */
@@ -557,6 +630,7 @@ int instance_ctl(struct instance *in, int ep, int op, int fd, struct epoll_event
 		lock_drop(s ? &s->rx.lock : &inner->lock);
 	if (r == 0 && s && !good)
 		claim_later(s, LATE_KERNEL, UDPLANE_REASON_OPTION,
-			    "two EPOLLONESHOT registrations have the same data");
+			    "two EPOLLONESHOT registrations have the same data, or a signal "
+			    "handler called epoll_ctl(2)");
 	return r;
 }

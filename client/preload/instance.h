@@ -45,8 +45,9 @@ struct watch {
 	epoll_data_t data;
 	bool armed; /* EPOLLONESHOT: has not been reported since */
 	bool hot;
-	uint32_t gen;  /* counts changes by the program */
+	bool gone;     /* s was closed in a handler that had interrupted a call on the instance */
 	uint64_t seen; /* EPOLLET: what had arrived at the last report */
+	struct watch *next_oneshot; /* in a bucket of its instance's */
 };
 TAILQ_HEAD(watch_list, watch);
 
@@ -54,20 +55,23 @@ struct instance {
 	struct lock lock;
 	uint32_t refs; /* atomic: its descriptors, and calls */
 	uint32_t links;
-	int w; /* -1 if not made */
+	int w;	    /* -1 if not made */
+	bool blind; /* a socket could not be added to w */
 	struct watch_list all, hot, nested;
 	struct watch *outer;  /* the watches on this instance, in others */
-	uint32_t oneshot_cnt; /* watches with EPOLLONESHOT */
-	uint32_t output_cnt;  /* watches for EPOLLOUT, level-triggered */
-	uint32_t plain;	      /* atomic */
-	uint32_t sleepers;    /* atomic */
-	bool active;	      /* atomic: waits must look at rings; never reset */
-	bool unknown;	      /* atomic: who sleeps on it is not known yet */
+	uint32_t oneshot_cnt; /* watches with EPOLLONESHOT; oneshot.c */
+	uint32_t oneshot_room;
+	struct watch **oneshot;
+	uint32_t output_cnt; /* watches for EPOLLOUT, level-triggered */
+	uint32_t plain;	     /* atomic */
+	uint32_t sleepers;   /* atomic */
+	bool active;	     /* atomic: waits must look at rings; never reset */
+	bool unknown;	     /* atomic: who sleeps on it is not known yet */
 	/* atomic: a call in a handler could not make a socket hot, as the call that it has
 	 * interrupted holds the lock */
 	bool missed;
 	uint32_t looks;
-	bool kernel_idle;     /* the last looks at the kernel found nothing; a hint */
+	bool kernel_idle;     /* atomic: the last looks at the kernel found nothing; a hint */
 	uint64_t maintain_ns; /* atomic: when sockets without a claim are looked at again */
 	struct instance *next_free;
 };
@@ -76,6 +80,7 @@ struct instance {
 
 /* Returns the instance with a reference; NULL if fd is not known as one. */
 struct instance *instance_get(int fd);
+bool instance_ref(struct instance *in); /* returns false if it is being freed */
 void instance_put(struct instance *in);
 bool instance_known(int fd); /* may be one; one load */
 /* Notes a new instance. unknown: threads may be waiting on it that did not come through the
@@ -98,8 +103,23 @@ void instance_claimed(struct sock *s);
 void instance_closed(struct sock *s);
 void instances_forked(void);
 
+/* --- EPOLLONESHOT: watches by their data, since that is all that epoll_wait() returns --- */
+
+/* Returns false if there is no memory. */
+bool oneshot_add(struct watch *w);
+void oneshot_remove(struct watch *w);
+struct watch *oneshot_find(const struct instance *in, uint64_t data);
+
 /* --- waiting --- */
 
+static inline bool wants_input(const struct watch *w)
+{
+	return w->armed && !w->gone && (w->events & (EPOLLIN | EPOLLRDNORM));
+}
+
+/* Returns the next instance that is nested in it, with a reference; or NULL. *i is 0 at first.
+ * armed: only if its events are waited for. */
+struct instance *nested_next(struct instance *in, uint32_t *i, int depth, bool armed);
 /* Makes all sockets hot if one was missed. Returns true if so. */
 bool instance_missed(struct instance *in);
 /* Adds what rings have to the have events in ev. Returns how many there are then, at most max. */
@@ -110,16 +130,18 @@ int instance_filter(struct instance *in, int ep, struct epoll_event *ev, int hav
 /* Returns true if a socket that is in it, however deep, has something in a ring. For a nested one
  * *mark changes with what has arrived. */
 bool instance_ready(struct instance *in, uint64_t *mark, int depth);
-bool instance_make_w(struct instance *in); /* returns false if there is none */
-void instance_lost_w(struct instance *in); /* the program has closed w */
+/* Returns false if there is none, or not all is in it: then a sleep must be short, and
+ * instance_heat() follow it. */
+bool instance_make_w(struct instance *in, int depth);
+void instance_lost_w(struct instance *in);	    /* the program has closed w */
+void instance_heat(struct instance *in, int depth); /* makes all sockets hot */
 /* Begins a sleep: makes sockets cold. Returns false if something is there. */
 bool instance_settle(struct instance *in, int depth);
-void instance_sleep_begin(struct instance *in, int depth);
-void instance_sleep_end(struct instance *in, int depth);
+void instance_sleep_begin(struct instance *in);
+void instance_sleep_end(struct instance *in);
 /* Takes the edges of w, and makes hot what they are of. */
 void instance_woken(struct instance *in, int depth);
-/* Claims, or attaches, what is due. Returns how long a sleep may be, in ns. */
-uint64_t instance_maintain(struct instance *in, int depth);
+void instance_maintain(struct instance *in, int depth); /* claims, or attaches, what is due */
 /* Returns true if a socket that is hot is served by a worker that is awake. */
 bool instance_would_spin(struct instance *in);
 

@@ -14,8 +14,7 @@
 #include <sys/epoll.h>
 #include <udplane/clock.h>
 
-#define NESTED_MAX 16 /* nested instances in one that are looked at */
-#define BATCH	   32
+#define BATCH 32
 
 bool sock_any(struct sock *s)
 {
@@ -38,11 +37,6 @@ static uint64_t arrived(struct sock *s)
 	return mark;
 }
 
-static bool wants_input(const struct watch *w)
-{
-	return w->armed && (w->events & (EPOLLIN | EPOLLRDNORM));
-}
-
 /* Returns true if it is to be reported now; *mark is for w->seen. A socket that another thread is
  * busy with is not: that thread's call is about to end, and the settling waits for it. */
 static bool watch_due(struct watch *w, uint64_t *mark)
@@ -57,26 +51,11 @@ static bool watch_due(struct watch *w, uint64_t *mark)
 	return any && (!(w->events & EPOLLET) || *mark != w->seen);
 }
 
-static uint32_t nested_of(struct instance *in, struct instance **inner)
-{
-	struct watch *w;
-	uint32_t n = 0;
-
-	if (TAILQ_EMPTY(&in->nested) || !lock_insist(&in->lock))
-		return 0;
-	TAILQ_FOREACH(w, &in->nested, in_instance)
-		if (n < NESTED_MAX && wants_input(w))
-			inner[n++] = w->inner;
-	lock_drop(&in->lock);
-	return n;
-}
-
 bool instance_ready(struct instance *in, uint64_t *mark, int depth)
 {
-	struct instance *inner[NESTED_MAX];
+	struct instance *inner;
 	struct watch *w;
 	bool ready = false;
-	uint32_t n = depth < SHIM_DEPTH ? nested_of(in, inner) : 0;
 
 	if (!TAILQ_EMPTY(&in->hot) && lock_insist(&in->lock)) {
 		TAILQ_FOREACH(w, &in->hot, in_hot) {
@@ -89,8 +68,10 @@ bool instance_ready(struct instance *in, uint64_t *mark, int depth)
 		}
 		lock_drop(&in->lock);
 	}
-	for (uint32_t i = 0; i < n; i++)
-		ready |= instance_ready(inner[i], mark, depth + 1);
+	for (uint32_t i = 0; (inner = nested_next(in, &i, depth, true)) != NULL;) {
+		ready |= instance_ready(inner, mark, depth + 1);
+		instance_put(inner);
+	}
 	return ready;
 }
 
@@ -123,44 +104,46 @@ static void disarm(struct watch *w, int ep)
 	struct epoll_event ev = {.events = EPOLLONESHOT, .data = w->data};
 
 	w->armed = false;
-	real_epoll_ctl(ep, EPOLL_CTL_MOD, w->fd, &ev);
+	/* Its number may be another file's, if a duplicate keeps it open. */
+	if (!w->s || table_get(w->fd) == w->s)
+		real_epoll_ctl(ep, EPOLL_CTL_MOD, w->fd, &ev);
 }
 
-/* Copies are looked at, since the instance's lock is not held meanwhile. */
-static void report_nested(struct instance *in, struct epoll_event *ev, int kernel, int *cnt,
-			  int max)
+/* What inner has arrived at is mark. The watches are searched for again, as the instance's lock
+ * was not held meanwhile. */
+static void report_inner(struct instance *in, const struct instance *inner, uint64_t mark, int ep,
+			 struct epoll_event *ev, int *cnt, int max)
 {
-	struct watch copy[NESTED_MAX], *of[NESTED_MAX], *w;
-	uint32_t n = 0;
+	struct watch *w;
 
 	if (!lock_insist(&in->lock))
 		return;
 	TAILQ_FOREACH(w, &in->nested, in_instance) {
-		if (n == NESTED_MAX || !wants_input(w))
+		if (w->inner != inner || !wants_input(w) ||
+		    ((w->events & EPOLLET) && mark == w->seen))
 			continue;
-		of[n] = w;
-		copy[n++] = *w;
+		if (!add_event(ev, *cnt, cnt, max, w))
+			break;
+		w->seen = mark;
+		if (w->events & EPOLLONESHOT)
+			disarm(w, ep);
 	}
 	lock_drop(&in->lock);
-	for (uint32_t i = 0; i < n; i++) {
-		uint64_t mark = 0;
-
-		if (!instance_ready(copy[i].inner, &mark, 1) ||
-		    ((copy[i].events & EPOLLET) && mark == copy[i].seen))
-			continue;
-		if (!add_event(ev, kernel, cnt, max, &copy[i]))
-			return;
-		of[i]->seen = mark;
-	}
 }
 
 int instance_report(struct instance *in, int ep, struct epoll_event *ev, int have, int max)
 {
 	int cnt = have;
 	struct watch *w, *next, *last;
+	struct instance *inner;
 
-	if (!TAILQ_EMPTY(&in->nested))
-		report_nested(in, ev, have, &cnt, max);
+	for (uint32_t i = 0; (inner = nested_next(in, &i, 0, true)) != NULL;) {
+		uint64_t mark = 0;
+
+		if (instance_ready(inner, &mark, 1))
+			report_inner(in, inner, mark, ep, ev, &cnt, max);
+		instance_put(inner);
+	}
 	if (TAILQ_EMPTY(&in->hot) || !lock_insist(&in->lock))
 		return cnt;
 	last = TAILQ_LAST(&in->hot, watch_list);
@@ -183,16 +166,6 @@ int instance_report(struct instance *in, int ep, struct epoll_event *ev, int hav
 	return cnt;
 }
 
-static struct watch *find_oneshot(struct instance *in, uint64_t data)
-{
-	struct watch *w;
-
-	TAILQ_FOREACH(w, &in->all, in_instance)
-		if ((w->events & EPOLLONESHOT) && w->data.u64 == data)
-			return w;
-	return NULL;
-}
-
 int instance_filter(struct instance *in, int ep, struct epoll_event *ev, int have)
 {
 	int n = 0;
@@ -201,7 +174,7 @@ int instance_filter(struct instance *in, int ep, struct epoll_event *ev, int hav
 	    !lock_insist(&in->lock))
 		return have;
 	for (int i = 0; i < have; i++) {
-		struct watch *w = find_oneshot(in, ev[i].data.u64);
+		struct watch *w = oneshot_find(in, ev[i].data.u64);
 
 		/* a ring's event has been reported for it since */
 		if (w && !w->armed)
@@ -246,9 +219,8 @@ static bool cool(struct watch *w)
 
 bool instance_settle(struct instance *in, int depth)
 {
-	struct instance *inner[NESTED_MAX];
+	struct instance *inner;
 	struct watch *w, *next;
-	uint32_t n = depth < SHIM_DEPTH ? nested_of(in, inner) : 0;
 	bool settled = true;
 
 	if (!TAILQ_EMPTY(&in->hot)) {
@@ -267,29 +239,22 @@ bool instance_settle(struct instance *in, int depth)
 		}
 		lock_drop(&in->lock);
 	}
-	for (uint32_t i = 0; i < n; i++)
-		settled &= instance_settle(inner[i], depth + 1);
+	for (uint32_t i = 0; (inner = nested_next(in, &i, depth, true)) != NULL;) {
+		settled &= instance_settle(inner, depth + 1);
+		instance_put(inner);
+	}
 	return !instance_missed(in) && settled;
 }
 
-void instance_sleep_begin(struct instance *in, int depth)
+/* Receives find it from what is nested in it: slept_on(). */
+void instance_sleep_begin(struct instance *in)
 {
-	struct instance *inner[NESTED_MAX];
-	uint32_t n = depth < SHIM_DEPTH ? nested_of(in, inner) : 0;
-
 	__atomic_fetch_add(&in->sleepers, 1, __ATOMIC_SEQ_CST);
-	for (uint32_t i = 0; i < n; i++)
-		instance_sleep_begin(inner[i], depth + 1);
 }
 
-void instance_sleep_end(struct instance *in, int depth)
+void instance_sleep_end(struct instance *in)
 {
-	struct instance *inner[NESTED_MAX];
-	uint32_t n = depth < SHIM_DEPTH ? nested_of(in, inner) : 0;
-
 	__atomic_fetch_sub(&in->sleepers, 1, __ATOMIC_RELAXED);
-	for (uint32_t i = 0; i < n; i++)
-		instance_sleep_end(inner[i], depth + 1);
 }
 
 /* A token, or the end of udplaned, has come. */
@@ -317,9 +282,8 @@ static void sock_woken(struct sock *s)
 
 void instance_woken(struct instance *in, int depth)
 {
-	struct instance *inner[NESTED_MAX];
+	struct instance *inner;
 	struct epoll_event ev[BATCH];
-	uint32_t n = depth < SHIM_DEPTH ? nested_of(in, inner) : 0;
 	int got;
 
 	do {
@@ -328,8 +292,10 @@ void instance_woken(struct instance *in, int depth)
 			if (ev[i].data.ptr)
 				sock_woken(ev[i].data.ptr);
 	} while (got == BATCH);
-	for (uint32_t i = 0; i < n; i++)
-		instance_woken(inner[i], depth + 1);
+	for (uint32_t i = 0; (inner = nested_next(in, &i, depth, false)) != NULL;) {
+		instance_woken(inner, depth + 1);
+		instance_put(inner);
+	}
 }
 
 /* --- maintenance --- */
@@ -353,9 +319,11 @@ void sock_want(struct sock *s)
 	sock_unref(s);
 }
 
-/* Returns how many sockets are due, with a reference to each. *unclaimed: some have no claim. */
-static uint32_t due(struct instance *in, struct sock **s, bool *unclaimed)
+/* Returns how many sockets are due, with a reference to each. *next becomes the time at which the
+ * first of the others is, if that is sooner. */
+static uint32_t due(struct instance *in, struct sock **s, uint64_t *next)
 {
+	uint64_t now = clock_coarse_ns();
 	struct watch *w;
 	uint32_t n = 0;
 
@@ -366,9 +334,10 @@ static uint32_t due(struct instance *in, struct sock **s, bool *unclaimed)
 
 		if (__atomic_load_n(&w->s->att, __ATOMIC_RELAXED) || at == UINT64_MAX)
 			continue;
-		*unclaimed = true;
-		if (n == BATCH || clock_coarse_ns() < at)
+		if (n == BATCH || now < at) {
+			*next = at < *next ? at : *next;
 			continue;
+		}
 		s[n] = sock_get(w->fd);
 		n += s[n] != NULL;
 	}
@@ -376,30 +345,30 @@ static uint32_t due(struct instance *in, struct sock **s, bool *unclaimed)
 	return n;
 }
 
-uint64_t instance_maintain(struct instance *in, int depth)
+void instance_maintain(struct instance *in, int depth)
 {
-	struct instance *inner[NESTED_MAX];
+	uint64_t now = clock_coarse_ns(), soon = now + SHIM_CLAIM_RETRY_NS, next;
+	struct instance *inner;
 	struct sock *s[BATCH];
-	uint64_t now = clock_coarse_ns(), sleep = SHIM_SLEEP_NS;
-	bool unclaimed = false;
 	uint32_t n, rounds = 0;
 
 	if (now >= __atomic_load_n(&in->maintain_ns, __ATOMIC_RELAXED)) {
+		next = now + SHIM_SLEEP_NS;
 		do {
-			n = due(in, s, &unclaimed);
+			n = due(in, s, &next);
+			if (n) /* they may have to be tried again */
+				next = soon;
 			for (uint32_t i = 0; i < n; i++) {
 				maintain(s[i], true, false);
 				sock_unref(s[i]);
 			}
 		} while (n == BATCH && ++rounds < 1024);
-		__atomic_store_n(&in->maintain_ns,
-				 now + (unclaimed ? SHIM_CLAIM_RETRY_NS : SHIM_SLEEP_NS),
-				 __ATOMIC_RELAXED);
+		__atomic_store_n(&in->maintain_ns, next > soon ? next : soon, __ATOMIC_RELAXED);
 	}
-	n = depth < SHIM_DEPTH ? nested_of(in, inner) : 0;
-	for (uint32_t i = 0; i < n; i++)
-		instance_maintain(inner[i], depth + 1);
-	return sleep;
+	for (uint32_t i = 0; (inner = nested_next(in, &i, depth, false)) != NULL;) {
+		instance_maintain(inner, depth + 1);
+		instance_put(inner);
+	}
 }
 
 bool instance_would_spin(struct instance *in)

@@ -61,6 +61,7 @@ static int sleep_on_rings(struct wait *w)
 	struct pollfd few[FEW], *all = few;
 	nfds_t cnt = w->cnt + w->set.cnt;
 	struct timespec left;
+	uint64_t most;
 	int r = 0, err;
 
 	if (cnt > FEW)
@@ -68,10 +69,10 @@ static int sleep_on_rings(struct wait *w)
 	if (!all)
 		return -1;
 	memcpy(all, w->p, w->cnt * sizeof(*all));
-	if (waitset_sleep_begin(&w->set)) {
+	if (waitset_sleep_begin(&w->set, &most)) {
 		for (uint32_t i = 0; i < w->set.cnt; i++)
 			all[w->cnt + i] = (struct pollfd){waited_fd(&w->set.w[i]), POLLIN, 0};
-		left = limit_left(w->limit, SHIM_SLEEP_NS);
+		left = limit_left(w->limit, most);
 		r = real_ppoll(all, cnt, &left, w->mask);
 	}
 	waitset_sleep_end(&w->set);

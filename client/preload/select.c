@@ -113,8 +113,8 @@ static int nap(void *wait, bool rings)
 	int r = 0;
 
 	if (rings) {
-		if (waitset_sleep_begin(&w->set))
-			r = sleep_on(w, SHIM_SLEEP_NS, true);
+		if (waitset_sleep_begin(&w->set, &most))
+			r = sleep_on(w, most, true);
 		waitset_sleep_end(&w->set);
 		return r;
 	}

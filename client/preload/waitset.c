@@ -217,10 +217,11 @@ static bool settle(struct waited *w)
 	return !ready;
 }
 
-bool waitset_sleep_begin(struct waitset *set)
+bool waitset_sleep_begin(struct waitset *set, uint64_t *most)
 {
 	bool settled = true;
 
+	set->blind = false;
 	for (uint32_t i = 0; i < set->cnt; i++) {
 		struct waited *w = &set->w[i];
 
@@ -228,11 +229,12 @@ bool waitset_sleep_begin(struct waitset *set)
 			__atomic_fetch_add(&w->s->rx.shim.sleepers, 1, __ATOMIC_SEQ_CST);
 			settled &= settle(w);
 		} else {
-			instance_make_w(w->in);
-			instance_sleep_begin(w->in, 0);
+			set->blind |= !instance_make_w(w->in, 0);
+			instance_sleep_begin(w->in);
 			settled &= instance_settle(w->in, 0);
 		}
 	}
+	*most = set->blind ? SHIM_CLAIM_RETRY_NS : SHIM_SLEEP_NS;
 	return settled;
 }
 
@@ -246,8 +248,10 @@ void waitset_sleep_end(struct waitset *set)
 		if (w->s) {
 			__atomic_fetch_sub(&w->s->rx.shim.sleepers, 1, __ATOMIC_RELAXED);
 		} else {
-			instance_sleep_end(w->in, 0);
+			instance_sleep_end(w->in);
 			instance_woken(w->in, 0);
+			if (set->blind)
+				instance_heat(w->in, 0);
 		}
 	}
 	errno = err;

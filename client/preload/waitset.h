@@ -20,7 +20,7 @@ struct waitset {
 	struct waited few[WAITSET_FEW];
 	struct waited *w;
 	uint32_t cnt, room;
-	bool asleep;
+	bool blind; /* a ring may not end the sleep: it must be short */
 };
 
 void waitset_init(struct waitset *set);
@@ -45,8 +45,9 @@ int waitset_wait(struct waitset *set, uint64_t limit, const struct waitset_calls
  * ns; 0 if not at all. */
 uint64_t waitset_plain_begin(struct waitset *set);
 void waitset_plain_end(struct waitset *set);
-/* Before and after a sleep that rings end. begin returns false if something is there. */
-bool waitset_sleep_begin(struct waitset *set);
+/* Before and after a sleep that rings end. begin returns false if something is there; most becomes
+ * how long the sleep may last, in ns. */
+bool waitset_sleep_begin(struct waitset *set, uint64_t *most);
 void waitset_sleep_end(struct waitset *set);
 /* The descriptor that makes a sleep end for w; -1 if there is none. */
 int waited_fd(const struct waited *w);

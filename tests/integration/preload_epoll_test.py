@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Unmodified programs under libudplane-preload.so: epoll and poll where they are crowded, nested, or short of descriptors."""
+from contextlib import contextmanager
+
+from preload import *  # noqa: F403
+
+# s and t have ports 5000 and 5001. claimed() answers on them until "go" has come on each; answer() answers once.
+HEAD = """
+import ctypes, resource
+from select import EPOLLIN, EPOLLOUT, EPOLLONESHOT, EPOLLET, epoll
+def make(port):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("10.99.0.1", port))
+    s.setblocking(False)
+    return s
+def answer(s):
+    try:
+        d, a = s.recvfrom(100)
+    except BlockingIOError:
+        return None
+    s.sendto(d, a)
+    return d
+def claimed(*socks):
+    left = set(socks)
+    while left:
+        for s in select.select(list(left), [], [], 20)[0]:
+            if answer(s) == b"go":
+                left.discard(s)
+s, t = make(5000), make(5001)
+print("ready", flush=True)
+"""
+
+
+@contextmanager
+def claimed(net, sidecar, code):
+    """The program, and plain sockets that are connected to its two, which are fast."""
+    with python(net, HEAD + code) as p, net.sock(net.b, connect=("10.99.0.1", 5000)) as s, \
+            net.sock(net.b, connect=("10.99.0.1", 5001)) as t:
+        for port, peer in ((5000, s), (5001, t)):
+            until(lambda: ask(peer) is None and active(sidecar, port), what=f"acceleration of {port}")
+        for peer in (s, t):
+            ask(peer, b"go")
+        assert p.line() == "go", p.proc.communicate()
+        yield p, s, t
+
+
+def serves(code, rounds=30):
+    """Both sockets are answered, with pauses in which the program falls asleep."""
+    with Net() as net, Sidecar(net) as sidecar, claimed(net, sidecar, code) as (_, s, t):
+        before = fast(sidecar, 5001)
+        for peer in (s, t) * 2:
+            converse(peer, rounds)
+        assert fast(sidecar, 5001)[0] - before[0] > rounds, "not by the fast path"
+
+
+SERVE_TWO = """
+print("go", flush=True)
+while True:
+    for fd, events in e.poll(20, {most}):
+        if events & EPOLLIN:
+            answer(s if fd == s.fileno() else t)
+"""
+
+
+SERVE_NESTED = """
+print("go", flush=True)
+while True:
+    for fd, _ in e.poll(20):
+        if fd == s.fileno():
+            answer(s)
+        elif fd == inner.fileno() and inner.poll(0):
+            answer(t)
+"""
+
+
+@case
+def an_instance_that_is_nested_after_a_sleep_wakes():
+    serves("""
+e, inner = epoll(), epoll()
+e.register(s, EPOLLIN)
+inner.register(t, EPOLLIN)
+claimed(s, t)
+e.poll(0.1)
+e.register(inner, EPOLLIN)
+""" + SERVE_NESTED)
+
+
+@case
+def many_nested_instances_are_all_looked_at():
+    serves("""
+e, inner = epoll(), epoll()
+others = [epoll() for _ in range(40)]
+for o in others[:20]:
+    e.register(o, EPOLLIN)
+e.register(s, EPOLLIN)
+e.register(inner, EPOLLIN)
+for o in others[20:]:
+    e.register(o, EPOLLIN)
+inner.register(t, EPOLLIN)
+claimed(s, t)
+""" + SERVE_NESTED)
+
+
+@case
+def a_nested_instance_with_oneshot_is_reported_once():
+    with Net() as net, Sidecar(net) as sidecar, claimed(net, sidecar, """
+e, inner = epoll(), epoll()
+inner.register(t, EPOLLIN)
+claimed(s, t)
+print("go", flush=True)
+for _ in range(20):
+    e.register(inner, EPOLLIN | EPOLLONESHOT)
+    assert e.poll(20) == [(inner.fileno(), EPOLLIN)]
+    assert e.poll(0) == [] and e.poll(0.01) == []
+    e.modify(inner, EPOLLIN | EPOLLONESHOT)
+    assert e.poll(20) == [(inner.fileno(), EPOLLIN)]
+    assert e.poll(0) == []
+    assert inner.poll(20) == [(t.fileno(), EPOLLIN)]
+    answer(t)
+    e.unregister(inner)
+""") as (p, s, t):
+        for i in range(20):
+            t.send(b"%d" % i)
+            assert t.recv(100) == b"%d" % i
+        p.end()
+
+
+FILL = """
+try:
+    while True:
+        os.dup(0)
+except OSError:
+    pass
+"""
+
+
+@case
+def without_descriptors_epoll_still_sees_rings():
+    """The shim cannot make the epoll instance that it sleeps on."""
+    serves("""
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096))
+e = epoll()
+e.register(s, EPOLLIN)
+e.register(t, EPOLLIN)
+claimed(s, t)
+""" + FILL + SERVE_TWO.format(most=2), rounds=10)
+
+
+@case
+def without_descriptors_poll_still_sees_an_instance():
+    serves("""
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096))
+e, inner = select.poll(), epoll()
+e.register(s, EPOLLIN)
+e.register(inner, EPOLLIN)
+inner.register(t, EPOLLIN)
+claimed(s, t)
+""" + FILL + SERVE_NESTED.replace("poll(20)", "poll(20000)"), rounds=10)
+
+
+@case
+def an_instance_that_was_closed_unseen_is_not_taken_for_the_next():
+    with Net() as net, Sidecar(net) as sidecar, claimed(net, sidecar, """
+e = epoll()
+e.register(s, EPOLLIN)
+claimed(s, t)
+e.poll(0.01)
+fd = e.fileno()
+assert ctypes.CDLL("libc.so.6").close(fd) == 0  # libc's own
+e2 = epoll()
+assert e2.fileno() == fd
+e2.register(t, EPOLLIN)
+print("go", flush=True)
+select.select([s], [], [], 20)
+print(e2.poll(0.1), flush=True)
+""") as (p, s, _):
+        s.send(b"x")
+        assert p.line() == "[]"
+
+
+if __name__ == "__main__":
+    run()
