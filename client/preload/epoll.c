@@ -45,6 +45,13 @@ static int look(struct wait *w, bool kernel, bool may_skip)
 {
 	int n = 0;
 
+	/* so that what the kernel has does not take all the room each time */
+	if (!kernel && __atomic_load_n(&w->in->kernel_full, __ATOMIC_RELAXED)) {
+		__atomic_store_n(&w->in->kernel_full, false, __ATOMIC_RELAXED);
+		n = instance_report(w->in, w->ep, w->ev, 0, w->max);
+		if (n)
+			return n;
+	}
 	if (!kernel && !__atomic_load_n(&w->in->output_cnt, __ATOMIC_RELAXED) &&
 	    __atomic_fetch_add(&w->in->looks, 1, __ATOMIC_RELAXED) % KERNEL_EVERY) {
 		n = instance_report(w->in, w->ep, w->ev, 0, w->max);
@@ -56,6 +63,8 @@ static int look(struct wait *w, bool kernel, bool may_skip)
 		return n;
 	if (!kernel)
 		__atomic_store_n(&w->in->kernel_idle, n == 0, __ATOMIC_RELAXED);
+	if (n == w->max)
+		__atomic_store_n(&w->in->kernel_full, true, __ATOMIC_RELAXED);
 	n = instance_filter(w->in, w->ep, w->ev, n);
 	return instance_report(w->in, w->ep, w->ev, n, w->max);
 }

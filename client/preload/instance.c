@@ -227,7 +227,7 @@ void instance_new(int fd, bool unknown)
 	in->active = false;
 	in->unknown = unknown;
 	in->missed = false;
-	in->blind = in->kernel_idle = false;
+	in->blind = in->kernel_idle = in->kernel_full = false;
 	in->maintain_ns = 0;
 	__atomic_store_n(&in->refs, 1, __ATOMIC_SEQ_CST);
 	if (!__atomic_compare_exchange_n(slot_of(fd), &none, in, false, __ATOMIC_SEQ_CST,

@@ -72,6 +72,7 @@ struct instance {
 	bool missed;
 	uint32_t looks;
 	bool kernel_idle;     /* atomic: the last looks at the kernel found nothing; a hint */
+	bool kernel_full;     /* atomic: the last look left no room for what rings have */
 	uint64_t maintain_ns; /* atomic: when sockets without a claim are looked at again */
 	struct instance *next_free;
 };

@@ -63,6 +63,17 @@ while True:
 """
 
 
+@case
+def a_full_array_of_events_starves_no_ring():
+    """s is always writable, and there is room for one event."""
+    serves("""
+claimed(s, t)
+e = epoll()
+e.register(s, EPOLLIN | EPOLLOUT)
+e.register(t, EPOLLIN)
+""" + SERVE_TWO.format(most=1))
+
+
 SERVE_NESTED = """
 print("go", flush=True)
 while True:
