@@ -7,7 +7,6 @@
 #include "client/preload/waitset.h"
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "client/preload/entry.h"
 
@@ -55,12 +54,37 @@ static int sleep_in_kernel(struct wait *w)
 	return r;
 }
 
+/* Those of the program that are waited for, and what the rings make readable. */
+static nfds_t gather(const struct wait *w, struct pollfd *all)
+{
+	nfds_t cnt = 0;
+
+	for (nfds_t i = 0; i < w->cnt; i++)
+		if (w->p[i].fd >= 0)
+			all[cnt++] = w->p[i];
+	for (uint32_t i = 0; i < w->set.cnt; i++)
+		if (waited_fd(&w->set.w[i]) >= 0)
+			all[cnt++] = (struct pollfd){waited_fd(&w->set.w[i]), POLLIN, 0};
+	return cnt;
+}
+
+static int sleep_on(struct wait *w, struct pollfd *all, uint64_t most)
+{
+	struct timespec left = limit_left(w->limit, most);
+	int r = real_ppoll(all, gather(w, all), &left, w->mask);
+
+	if (r >= 0 || errno != EINVAL)
+		return r;
+	/* more than RLIMIT_NOFILE: rings are looked at now and then */
+	left = limit_left(w->limit, SHIM_CLAIM_RETRY_NS);
+	return real_ppoll(w->p, w->cnt, &left, w->mask);
+}
+
 /* Until one of the epoll instances of our sockets is readable, too. */
 static int sleep_on_rings(struct wait *w)
 {
 	struct pollfd few[FEW], *all = few;
 	nfds_t cnt = w->cnt + w->set.cnt;
-	struct timespec left;
 	uint64_t most;
 	int r = 0, err;
 
@@ -68,13 +92,8 @@ static int sleep_on_rings(struct wait *w)
 		all = malloc(cnt * sizeof(*all));
 	if (!all)
 		return -1;
-	memcpy(all, w->p, w->cnt * sizeof(*all));
-	if (waitset_sleep_begin(&w->set, &most)) {
-		for (uint32_t i = 0; i < w->set.cnt; i++)
-			all[w->cnt + i] = (struct pollfd){waited_fd(&w->set.w[i]), POLLIN, 0};
-		left = limit_left(w->limit, most);
-		r = real_ppoll(all, cnt, &left, w->mask);
-	}
+	if (waitset_sleep_begin(&w->set, &most))
+		r = sleep_on(w, all, most);
 	waitset_sleep_end(&w->set);
 	err = errno;
 	if (all != few)

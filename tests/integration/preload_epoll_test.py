@@ -171,6 +171,29 @@ claimed(s, t)
 
 
 @case
+def poll_takes_as_many_entries_as_the_kernel():
+    """RLIMIT_NOFILE of them; unused ones have -1."""
+    serves("""
+class Entry(ctypes.Structure):
+    _fields_ = [("fd", ctypes.c_int), ("events", ctypes.c_short), ("revents", ctypes.c_short)]
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096))
+libc = ctypes.CDLL(None, use_errno=True)
+for fill in (-1, 0):
+    p = (Entry * 256)(*([(fill, 0, 0)] * 256))
+    p[10], p[255] = (s.fileno(), EPOLLIN, 0), (t.fileno(), EPOLLIN, 0)
+    if fill == -1:
+        claimed(s, t)
+        print("go", flush=True)
+    for _ in range(2 ** 30 if fill == 0 else 20):
+        n = libc.poll(p, 256, 20000)
+        assert n > 0, ctypes.get_errno()
+        for x, of in ((10, s), (255, t)):
+            if p[x].revents:
+                answer(of)
+""")
+
+
+@case
 def an_instance_that_was_closed_unseen_is_not_taken_for_the_next():
     with Net() as net, Sidecar(net) as sidecar, claimed(net, sidecar, """
 e = epoll()
