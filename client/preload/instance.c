@@ -500,21 +500,85 @@ void instance_closed(struct sock *s)
 	}
 }
 
+/* --- fork --- */
+
+/* Another thread of the parent may have been changing the lists: they are made anew from the
+ * watches of the sockets and of the inner instances, which one store each adds and removes. */
+static void watches_unlist(struct watch *first)
+{
+	for (struct watch *w = first; w; w = w->next_of_sock)
+		w->listed = false;
+}
+
+static void watches_list(struct watch *first)
+{
+	for (struct watch *w = first; w; w = w->next_of_sock) {
+		struct instance *in = w->in;
+
+		if (w->listed)
+			continue;
+		w->listed = true;
+		w->hot = false;
+		if (w->s) {
+			TAILQ_INSERT_TAIL(&in->all, w, in_instance);
+			watch_heat(w);
+		} else {
+			TAILQ_INSERT_TAIL(&in->nested, w, in_instance);
+		}
+		in->output_cnt += is_output(w->s, w->events);
+		if (w->events & EPOLLONESHOT)
+			oneshot_add(w);
+	}
+}
+
+static void sock_unlist(struct sock *s)
+{
+	watches_unlist(s->rx.shim.watch);
+}
+
+static void sock_list(struct sock *s)
+{
+	watches_list(s->rx.shim.watch);
+	s->rx.shim.hot = true;
+}
+
+static void each_instance(void (*fn)(struct instance *in))
+{
+	for (uint32_t i = 0; i < TABLE_CHUNKS; i++)
+		for (uint32_t j = 0; chunk[i] && j < TABLE_CHUNK; j++)
+			if (chunk[i][j])
+				fn(chunk[i][j]);
+}
+
+static void forked(struct instance *in)
+{
+	memset(&in->lock, 0, sizeof(in->lock));
+	in->refs = in->links;
+	in->plain = in->sleepers = 0;
+	own_close(&in->w); /* it is the parent's, too: another takes its place */
+	TAILQ_INIT(&in->all);
+	TAILQ_INIT(&in->hot);
+	TAILQ_INIT(&in->nested);
+	free(in->oneshot);
+	in->oneshot = NULL;
+	in->oneshot_room = in->oneshot_cnt = in->output_cnt = 0;
+	watches_unlist(in->outer);
+}
+
+static void outer_list(struct instance *in)
+{
+	watches_list(in->outer);
+}
+
 void instances_forked(void)
 {
 	memset(&lock, 0, sizeof(lock));
-	for (uint32_t i = 0; i < TABLE_CHUNKS; i++) {
-		for (uint32_t j = 0; chunk[i] && j < TABLE_CHUNK; j++) {
-			struct instance *in = chunk[i][j];
-
-			if (!in)
-				continue;
-			memset(&in->lock, 0, sizeof(in->lock));
-			in->refs = in->links;
-			in->plain = in->sleepers = 0;
-			own_close(&in->w); /* it is the parent's, too: another takes its place */
-		}
-	}
+	free_instances = NULL;
+	TAILQ_INIT(&free_watches);
+	each_instance(forked);
+	table_each_raw(sock_unlist);
+	table_each_raw(sock_list);
+	each_instance(outer_list);
 }
 
 /* --- epoll_ctl --- */

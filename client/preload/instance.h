@@ -46,6 +46,7 @@ struct watch {
 	bool armed; /* EPOLLONESHOT: has not been reported since */
 	bool hot;
 	bool gone;     /* s was closed in a handler that had interrupted a call on the instance */
+	bool listed;   /* for instances_forked() */
 	uint64_t seen; /* EPOLLET: what had arrived at the last report */
 	struct watch *next_oneshot; /* in a bucket of its instance's */
 };
