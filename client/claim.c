@@ -179,8 +179,8 @@ static bool claim_install(struct sock *s, struct attach *a, const struct udplane
 	struct epoll_event ev = {.events = EPOLLIN};
 	bool locked = sock_take_both(s), open;
 
-	open = locked && !s->closed && !s->kernel_only && sock_make_ep(s) &&
-	       (!s->rx.shim.on || context.shim->may_claim(s));
+	open = locked && !s->closed && !s->kernel_only &&
+	       (!s->rx.shim.on || context.shim->may_claim(s)) && sock_make_ep(s);
 	if (open) {
 		__atomic_fetch_add(&a->refs, 1, __ATOMIC_RELAXED);
 		s->att = a;

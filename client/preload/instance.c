@@ -462,6 +462,9 @@ bool instance_may_claim(struct sock *s)
 {
 	bool may = !__atomic_load_n(&s->rx.shim.plain, __ATOMIC_SEQ_CST) && !sock_awaited(s);
 
+	/* poll(2) sleeps for other sockets, and does not know the ep that this one is to have */
+	if (s->ep < 0 && __atomic_load_n(&s->rx.shim.sleepers, __ATOMIC_SEQ_CST))
+		may = false;
 	for (struct watch *w = s->rx.shim.watch; w; w = w->next_of_sock) {
 		if (!waited_plainly(w->in, 0))
 			continue;

@@ -235,6 +235,8 @@ bool waitset_sleep_begin(struct waitset *set, uint64_t *most)
 		}
 	}
 	*most = set->blind ? SHIM_CLAIM_RETRY_NS : SHIM_SLEEP_NS;
+	if (__atomic_load_n(&context.claiming, __ATOMIC_SEQ_CST))
+		*most = SHIM_SLEEP_CLAIM_NS;
 	return settled;
 }
 
