@@ -26,7 +26,8 @@ static void sock_unlist(struct sock *s)
 {
 	tx_cancel_reserved(s);
 	__atomic_store_n(&s->closed, true, __ATOMIC_RELAXED);
-	__atomic_store_n(table_slot(s->fd), NULL, __ATOMIC_RELEASE);
+	if (table_get(s->fd) == s)
+		__atomic_store_n(table_slot(s->fd), NULL, __ATOMIC_RELEASE);
 	if (s->rx.shim.on)
 		context.shim->closed(s);
 	if (sock_visited(s))
@@ -74,10 +75,36 @@ static struct sock *lock_to_close(int fd, struct sock **late)
 	}
 }
 
+static struct sock *late_socks; /* atomic: of the shim, and in no table any more */
+
+static void push_late(struct sock *s)
+{
+	struct sock *first = __atomic_load_n(&late_socks, __ATOMIC_RELAXED);
+
+	do {
+		s->life.next_free = first;
+	} while (!__atomic_compare_exchange_n(&late_socks, &first, s, true, __ATOMIC_RELEASE,
+					      __ATOMIC_RELAXED));
+	claim_later(s, LATE_CLOSE, 0, NULL);
+}
+
+void socks_close_late(void)
+{
+	struct sock *s = __atomic_exchange_n(&late_socks, NULL, __ATOMIC_ACQUIRE), *next;
+
+	for (; s; s = next) {
+		next = s->life.next_free;
+		sock_close_late(s);
+	}
+}
+
 void sock_close_late(struct sock *s)
 {
-	if (!sock_take_both(s))
+	if (!sock_take_both(s)) {
+		if (s->rx.shim.on)
+			push_late(s);
 		return;
+	}
 	if (s->closed) {
 		sock_drop_both(s);
 		return;
@@ -108,12 +135,25 @@ static void drop_link(struct sock *s, int fd)
 		s->fd = table_find(s);
 }
 
+/* A call that a handler has interrupted holds a lock of it, so no other thread changes it. The
+ * number may be another socket's in a moment. */
+static void forget_late(struct sock *s, int fd)
+{
+	if (s->rx.shim.links > 1) {
+		drop_link(s, fd);
+		return;
+	}
+	__atomic_store_n(table_slot(fd), NULL, __ATOMIC_RELEASE);
+	context.shim->closing(s);
+	push_late(s);
+}
+
 void sock_forget(int fd)
 {
 	struct sock *late = NULL, *s = lock_to_close(fd, &late);
 
 	if (late)
-		claim_later(late, LATE_CLOSE, 0, NULL);
+		forget_late(late, fd);
 	if (!s)
 		return;
 	if (s->rx.shim.links > 1) {

@@ -11,6 +11,7 @@ extern "C" {
 
 /* Does an udplane_close() that could not take the locks. Under the control lock. */
 void sock_close_late(struct sock *s);
+void socks_close_late(void); /* the same for those that a handler has closed under the shim */
 /* Drops a socket whose descriptor was closed by close(2), and is now that of another file. s may
  * be NULL. */
 void sock_drop_stale(struct sock *s);

@@ -102,6 +102,7 @@ void maintain(struct sock *s, bool may_claim, bool block)
 	if (unlikely(__atomic_exchange_n(&context.late, 0, __ATOMIC_RELAXED))) {
 		table_each(detach_late, NULL);
 		table_each(sock_do_late, NULL);
+		socks_close_late();
 	}
 	a = context.att;
 	if (a) {

@@ -25,6 +25,9 @@ struct shim {
 	bool (*may_claim)(struct sock *s);
 	/* It has rings now. Both locks held. */
 	void (*claimed)(struct sock *s);
+	/* A handler has closed it, but a call that it has interrupted holds a lock: nothing of it
+	 * is to be reported any more. closed() follows. */
+	void (*closing)(struct sock *s);
 	/* It is about to be removed from the table. Both locks held. */
 	void (*closed)(struct sock *s);
 	/* This is a forked child, and has one thread. */

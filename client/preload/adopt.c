@@ -37,6 +37,7 @@ static const struct shim ops = {
 	.update = instance_update,
 	.may_claim = instance_may_claim,
 	.claimed = instance_claimed,
+	.closing = instance_closing,
 	.closed = instance_closed,
 	.forked = forked,
 };

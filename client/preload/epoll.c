@@ -241,12 +241,20 @@ ENTRY int epoll_pwait2(int ep, struct epoll_event *ev, int max, const struct tim
 
 /* --- making and changing --- */
 
+static void note_new(int fd)
+{
+	int err = errno;
+
+	if (fd >= 0 && shim_works() && shim_process_is_ours())
+		instance_new(fd, false);
+	errno = err;
+}
+
 ENTRY int epoll_create(int size)
 {
 	int fd = real_epoll_create(size);
 
-	if (fd >= 0 && shim_works())
-		instance_new(fd, false);
+	note_new(fd);
 	return fd;
 }
 
@@ -254,8 +262,7 @@ ENTRY int epoll_create1(int flags)
 {
 	int fd = real_epoll_create1(flags);
 
-	if (fd >= 0 && shim_works())
-		instance_new(fd, false);
+	note_new(fd);
 	return fd;
 }
 

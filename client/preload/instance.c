@@ -79,9 +79,9 @@ static void watch_drop(struct watch *w)
 {
 	struct watch **at = w->s ? &w->s->rx.shim.watch : &w->inner->outer;
 
-	while (!w->gone && *at && *at != w)
+	while (*at && *at != w)
 		at = &(*at)->next_of_sock;
-	if (!w->gone && *at)
+	if (*at)
 		*at = w->next_of_sock;
 	if (w->hot)
 		TAILQ_REMOVE(&w->in->hot, w, in_hot);
@@ -391,7 +391,8 @@ static void sock_heat(struct sock *s)
 	}
 }
 
-/* Makes all sockets hot but those that a handler has closed: their watches are dropped. */
+/* Makes all sockets hot but those that a handler has closed: their watches are dropped, now or
+ * with the socket or the instance. */
 static void heat_all(struct instance *in)
 {
 	struct watch *w, *next;
@@ -399,7 +400,7 @@ static void heat_all(struct instance *in)
 	for (w = TAILQ_FIRST(&in->all); w; w = next) {
 		next = TAILQ_NEXT(w, in_instance);
 		if (w->gone)
-			watch_drop(w);
+			drop_with(w, &w->s->rx.lock);
 		else
 			watch_heat(w);
 	}
@@ -482,6 +483,14 @@ void instance_claimed(struct sock *s)
 			continue;
 		w_add(w->in, w);
 		lock_drop(&w->in->lock);
+	}
+}
+
+void instance_closing(struct sock *s)
+{
+	for (struct watch *w = s->rx.shim.watch; w; w = w->next_of_sock) {
+		w->gone = true;
+		__atomic_store_n(&w->in->missed, true, __ATOMIC_SEQ_CST);
 	}
 }
 

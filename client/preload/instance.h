@@ -102,6 +102,7 @@ int instance_ctl(struct instance *in, int ep, int op, int fd, struct epoll_event
 void instance_update(struct sock *s);
 bool instance_may_claim(struct sock *s);
 void instance_claimed(struct sock *s);
+void instance_closing(struct sock *s);
 void instance_closed(struct sock *s);
 void instances_forked(void);
 

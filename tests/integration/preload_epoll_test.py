@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from preload import *  # noqa: F403
 
+HANDLERS = os.path.join(BIN, "tests", "integration", "handlers")
 # s and t have ports 5000 and 5001. claimed() answers on them until "go" has come on each; answer() answers once.
 HEAD = """
 import ctypes, resource
@@ -211,6 +212,22 @@ print(e2.poll(0.1), flush=True)
 """) as (p, s, _):
         s.send(b"x")
         assert p.line() == "[]"
+
+
+@case
+def a_handler_may_close_what_the_interrupted_call_waits_for():
+    with Net() as net, Sidecar(net) as sidecar, Program(net, HANDLERS, "5", "10.99.0.1", "5000") as p, \
+            net.sock(net.b, connect=("10.99.0.1", 5000)) as s, net.sock(net.b, connect=("10.99.0.1", 5001)) as t:
+        def told():
+            for _ in range(20):
+                try:
+                    t.send(b"flood")
+                except ConnectionError:  # its port is not open
+                    pass
+            return p.proc.poll() is not None
+        stream(s, 2.5, told)
+        assert fast(sidecar)[0] > 50
+        assert int(p.end()) > 100
 
 
 if __name__ == "__main__":
