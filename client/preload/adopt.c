@@ -255,12 +255,25 @@ void shim_fds_received(struct msghdr *msg)
 	each_fd(msg, shim_adopt_inherited);
 }
 
+static void instance_leaves(int fd)
+{
+	struct instance *in = instance_get(fd);
+	int err = errno;
+
+	if (!in)
+		return;
+	instance_pass(in, 0);
+	instance_put(in);
+	errno = err;
+}
+
 static void leaves(int fd)
 {
 	struct sock *s = sock_get(fd);
 	struct ctl_state st;
 	int err = errno;
 
+	instance_leaves(fd);
 	if (!s)
 		return;
 	ctl_lock(&st);

@@ -226,6 +226,7 @@ void instance_new(int fd, bool unknown)
 	in->oneshot_cnt = in->output_cnt = in->plain = in->sleepers = in->looks = 0;
 	in->active = false;
 	in->unknown = unknown;
+	in->passed = false;
 	in->missed = false;
 	in->blind = in->kernel_idle = in->kernel_full = false;
 	in->maintain_ns = 0;
@@ -595,6 +596,48 @@ void instances_forked(void)
 
 /* --- epoll_ctl --- */
 
+#define PASSED "its epoll instance was passed to another process (SCM_RIGHTS)"
+
+/* Returns a socket in it that is not the kernel's yet, with a reference. */
+static struct sock *next_fast(struct instance *in)
+{
+	struct sock *s = NULL;
+	struct watch *w;
+
+	if (!lock_insist(&in->lock))
+		return NULL;
+	TAILQ_FOREACH(w, &in->all, in_instance) {
+		if (w->gone || w->s->kernel_only)
+			continue;
+		s = w->s; /* the table's reference lasts longer than the watch */
+		sock_ref(s);
+		break;
+	}
+	lock_drop(&in->lock);
+	return s;
+}
+
+void instance_pass(struct instance *in, int depth)
+{
+	struct instance *inner;
+	struct ctl_state st;
+	struct sock *s;
+	bool done = true;
+
+	__atomic_store_n(&in->passed, true, __ATOMIC_RELAXED);
+	while (done && (s = next_fast(in)) != NULL) {
+		ctl_lock(&st);
+		claim_release(s, CLAIM_KERNEL, UDPLANE_REASON_PROCESSES, PASSED);
+		done = s->kernel_only; /* if not, in a handler, then later */
+		ctl_unlock(&st);
+		sock_unref(s);
+	}
+	for (uint32_t i = 0; (inner = nested_next(in, &i, depth, false)) != NULL;) {
+		instance_pass(inner, depth + 1);
+		instance_put(inner);
+	}
+}
+
 static struct watch *watch_alloc(void)
 {
 	struct watch *w = NULL;
@@ -704,7 +747,9 @@ int instance_ctl(struct instance *in, int ep, int op, int fd, struct epoll_event
 	}
 	if (locked)
 		lock_drop(s ? &s->rx.lock : &inner->lock);
-	if (r == 0 && s && !good)
+	if (r == 0 && s && __atomic_load_n(&in->passed, __ATOMIC_RELAXED))
+		claim_later(s, LATE_KERNEL, UDPLANE_REASON_PROCESSES, PASSED);
+	else if (r == 0 && s && !good)
 		claim_later(s, LATE_KERNEL, UDPLANE_REASON_OPTION,
 			    "two EPOLLONESHOT registrations have the same data, or a signal "
 			    "handler called epoll_ctl(2)");

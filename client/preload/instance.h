@@ -68,6 +68,7 @@ struct instance {
 	uint32_t sleepers;   /* atomic */
 	bool active;	     /* atomic: waits must look at rings; never reset */
 	bool unknown;	     /* atomic: who sleeps on it is not known yet */
+	bool passed;	     /* atomic: another process may wait on it, too */
 	/* atomic: a call in a handler could not make a socket hot, as the call that it has
 	 * interrupted holds the lock */
 	bool missed;
@@ -97,6 +98,9 @@ void instance_forget(int fd);	    /* fd is about to be closed */
  * epoll_ctl(). */
 int instance_ctl(struct instance *in, int ep, int op, int fd, struct epoll_event *ev,
 		 struct sock *s, struct instance *inner);
+
+/* It is about to be passed to another process: its sockets are left to the kernel for good. */
+void instance_pass(struct instance *in, int depth);
 
 /* What struct shim asks for. */
 void instance_update(struct sock *s);

@@ -215,6 +215,39 @@ print(e2.poll(0.1), flush=True)
 
 
 @case
+def an_instance_that_is_passed_on_is_waited_for_by_the_other():
+    other = """
+import select, socket
+u = socket.socket(fileno=%d)
+_, fds, _, _ = socket.recv_fds(u, 10, 1)
+u.send(b"x")
+print(len(select.epoll.fromfd(fds[0]).poll(20)), flush=True)
+"""
+    with Net() as net, Sidecar(net) as sidecar, claimed(net, sidecar, f"OTHER = {other!r}" + """
+import array, subprocess
+e, inner = epoll(), epoll()
+e.register(inner, EPOLLIN)
+inner.register(t, EPOLLIN)
+claimed(s, t)
+e.poll(0.01)
+print("go", flush=True)
+here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+env = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
+p = subprocess.Popen([sys.executable, "-c", OTHER % there.fileno()], pass_fds=[there.fileno()], env=env)
+here.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [e.fileno()]))])
+here.recv(1)
+inner.register(s, EPOLLIN)
+select.select([s], [], [], 0)
+print("passed", flush=True)
+p.wait()
+""") as (p, s, t):
+        assert p.line() == "passed"
+        until(lambda: not active(sidecar, 5000) and not active(sidecar, 5001), 5, "the kernel path of both")
+        t.send(b"x")
+        assert p.line() == "1"
+
+
+@case
 def a_handler_may_close_what_the_interrupted_call_waits_for():
     with Net() as net, Sidecar(net) as sidecar, Program(net, HANDLERS, "5", "10.99.0.1", "5000") as p, \
             net.sock(net.b, connect=("10.99.0.1", 5000)) as s, net.sock(net.b, connect=("10.99.0.1", 5001)) as t:
