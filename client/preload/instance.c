@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Epoll instances of the program: the records, and their descriptors. Waiting: wait.c. */
+/* Epoll instances of the program: the records, and their descriptors. Waiting: instance_wait.c. */
 #include "client/preload/instance.h"
 #include "client/claim.h"
 #include "client/context.h"

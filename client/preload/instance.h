@@ -15,7 +15,8 @@
  * nothing. A receive makes a socket hot, and epoll_wait() makes it cold when it is about to sleep.
  *
  * Threads: a watch is changed under the rx.lock of its socket and the lock of its instance, taken
- * in this order. Under an instance's lock an rx.lock is only tried. While a thread sleeps on an
+ * in this order. Under an instance's lock an rx.lock is only tried. The lock of an instance comes
+ * before those of the instances that it is nested in. While a thread sleeps on an
  * instance (sleepers), receives keep its sockets' readiness exact. A thread that waits in the
  * kernel alone (plain) is not woken by rings: until it returns no socket of the instance is
  * claimed.
