@@ -84,7 +84,7 @@ int real_ioctl(int fd, unsigned long request, ...)
 	return ((int (*)(int, unsigned long, ...))real(REAL_ioctl))(fd, request, arg);
 }
 
-long real_syscall(long number, ...)
+__attribute__((no_sanitize_address)) long real_syscall(long number, ...)
 {
 	va_list ap;
 	long a[6];
