@@ -4,17 +4,23 @@
 #define UDPLANE_PRELOAD_CALL_H
 
 #include "client/base.h"
+#include "client/preload/adopt.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
-/* The library's answer for a socket that was closed meanwhile, or whose descriptor is another file
- * by now: then the kernel has the answer. */
-static inline bool is_gone(ssize_t n)
+/* Returns true if n is the library's answer for a socket that was closed meanwhile, or whose
+ * descriptor is another file by now, closed and made by calls that were not seen: then the kernel
+ * has the answer. */
+static inline bool is_gone(int fd, ssize_t n)
 {
-	return unlikely(n < 0) && errno == EBADF;
+	if (likely(n >= 0) || (errno != EBADF && errno != ENOTSOCK))
+		return false;
+	if (errno == ENOTSOCK)
+		shim_forget(fd);
+	return true;
 }
 
 /* Returns true if a datagram is to be taken or sent: there are buffers, and the kernel would not

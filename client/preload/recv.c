@@ -19,7 +19,7 @@ ENTRY ssize_t recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr
 
 	if (table_get(fd)) {
 		n = udplane_recvfrom(fd, buf, len, flags, from, from_len);
-		if (!is_gone(n))
+		if (!is_gone(fd, n))
 			return n;
 	}
 	return real_recvfrom(fd, buf, len, flags, from, from_len);
@@ -31,7 +31,7 @@ ENTRY ssize_t recv(int fd, void *buf, size_t len, int flags)
 
 	if (table_get(fd)) {
 		n = udplane_recvfrom(fd, buf, len, flags, NULL, NULL);
-		if (!is_gone(n))
+		if (!is_gone(fd, n))
 			return n;
 	}
 	return real_recv(fd, buf, len, flags);
@@ -43,7 +43,7 @@ ENTRY ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 
 	if (table_get(fd)) {
 		n = udplane_recvmsg(fd, msg, flags);
-		if (!is_gone(n))
+		if (!is_gone(fd, n))
 			return n;
 	}
 	n = real_recvmsg(fd, msg, flags);
@@ -59,7 +59,7 @@ ENTRY int recvmmsg(int fd, struct mmsghdr *vec, unsigned int cnt, int flags,
 
 	if (table_get(fd)) {
 		n = udplane_recvmmsg(fd, vec, cnt, flags, timeout);
-		if (!is_gone(n))
+		if (!is_gone(fd, n))
 			return n;
 	}
 	n = real_recvmmsg(fd, vec, cnt, flags, timeout);
@@ -76,7 +76,7 @@ ENTRY ssize_t read(int fd, void *buf, size_t len)
 
 	if (table_get(fd) && len) {
 		n = udplane_recvfrom(fd, buf, len, 0, NULL, NULL);
-		if (!is_gone(n))
+		if (!is_gone(fd, n))
 			return n;
 	}
 	return real_read(fd, buf, len);
@@ -90,7 +90,7 @@ ENTRY ssize_t readv(int fd, const struct iovec *iov, int cnt)
 		struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)cnt};
 
 		n = udplane_recvmsg(fd, &msg, 0);
-		if (!is_gone(n))
+		if (!is_gone(fd, n))
 			return n;
 	}
 	return real_readv(fd, iov, cnt);

@@ -18,7 +18,7 @@ ENTRY ssize_t sendto(int fd, const void *buf, size_t len, int flags, const struc
 
 	if (table_get(fd)) {
 		n = udplane_sendto(fd, buf, len, flags, to, to_len);
-		if (!is_gone(n))
+		if (!is_gone(fd, n))
 			return n;
 	}
 	return real_sendto(fd, buf, len, flags, to, to_len);
@@ -30,7 +30,7 @@ ENTRY ssize_t send(int fd, const void *buf, size_t len, int flags)
 
 	if (table_get(fd)) {
 		n = udplane_sendto(fd, buf, len, flags, NULL, 0);
-		if (!is_gone(n))
+		if (!is_gone(fd, n))
 			return n;
 	}
 	return real_send(fd, buf, len, flags);
@@ -42,7 +42,7 @@ ENTRY ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 
 	if (table_get(fd)) {
 		n = udplane_sendmsg(fd, msg, flags);
-		if (!is_gone(n))
+		if (!is_gone(fd, n))
 			return n;
 	} else if (!pointer_is_bad(msg) && msg->msg_controllen &&
 		   !pointer_is_bad(msg->msg_control)) {
@@ -57,7 +57,7 @@ ENTRY int sendmmsg(int fd, struct mmsghdr *vec, unsigned int cnt, int flags)
 
 	if (table_get(fd)) {
 		n = udplane_sendmmsg(fd, vec, cnt, flags);
-		if (!is_gone(n))
+		if (!is_gone(fd, n))
 			return n;
 	} else if (!pointer_is_bad(vec)) {
 		for (unsigned int i = 0; i < cnt && i < IOV_MAX; i++)
@@ -75,7 +75,7 @@ ENTRY ssize_t write(int fd, const void *buf, size_t len)
 
 	if (table_get(fd)) {
 		n = udplane_sendto(fd, buf, len, 0, NULL, 0);
-		if (!is_gone(n))
+		if (!is_gone(fd, n))
 			return n;
 	}
 	return real_write(fd, buf, len);
@@ -89,7 +89,7 @@ ENTRY ssize_t writev(int fd, const struct iovec *iov, int cnt)
 		struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)cnt};
 
 		n = udplane_sendmsg(fd, &msg, 0);
-		if (!is_gone(n))
+		if (!is_gone(fd, n))
 			return n;
 	}
 	return real_writev(fd, iov, cnt);

@@ -81,6 +81,34 @@ sys.stdin.readline()
 
 
 @case
+def a_number_closed_unseen_is_another_file():
+    """freopen(3) closes the socket inside libc, and the file gets its number: reads are the file's."""
+    with Net() as net, Sidecar(net) as sidecar, python(net, """
+import ctypes
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = libc.freopen.restype = ctypes.c_void_p
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("10.99.0.1", 5000))
+print("ready", flush=True)
+for _ in range(20):
+    d, a = s.recvfrom(100)
+    s.sendto(d, a)
+assert sys.stdin.readline().strip() == "claimed"
+fd = s.detach()
+f = libc.freopen(b"/etc/hostname", b"r", ctypes.c_void_p(libc.fdopen(fd, b"r")))
+assert os.readlink("/proc/self/fd/%d" % fd) == "/etc/hostname"
+print(os.read(fd, 100) == open("/etc/hostname", "rb").read(), flush=True)
+""") as program, net.sock(net.b, connect=("10.99.0.1", 5000)) as peer:
+        for i in range(20):
+            peer.send(b"%d" % i)
+            assert peer.recv(100) == b"%d" % i
+        until(lambda: active(sidecar), 5, "acceleration")
+        program.say("claimed")
+        assert program.line() == "True", program.proc.communicate()
+        program.end()
+
+
+@case
 def a_closed_port_is_free():
     code = CLAIM + """
 import errno
