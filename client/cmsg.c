@@ -148,8 +148,11 @@ static void put_pktinfo6(struct out *o, int type, const struct cmsg_info *info)
 	put(o, IPPROTO_IPV6, type, &p, sizeof(p));
 }
 
-static bool is_link_local(const struct cmsg_info *info)
+/* As __ipv6_addr_needs_scope_id(): link-local addresses, and groups of a link or an interface. */
+static bool needs_scope(const struct cmsg_info *info)
 {
+	if (info->dst[0] == 0xff)
+		return (info->dst[1] & 0xf) == 1 || (info->dst[1] & 0xf) == 2;
 	return info->dst[0] == 0xfe && (info->dst[1] & 0xc0) == 0x80;
 }
 
@@ -171,7 +174,7 @@ static void put_ipv6(struct out *o, uint32_t wants, const struct cmsg_info *info
 		struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_port = info->dst_port_be};
 
 		memcpy(&a.sin6_addr, info->dst, 16);
-		if (is_link_local(info))
+		if (needs_scope(info))
 			a.sin6_scope_id = (uint32_t)info->ifindex;
 		put(o, IPPROTO_IPV6, IPV6_ORIGDST, &a, sizeof(a));
 	}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Control messages beside those that Linux gives for the same datagram: every byte, for every
 // length of the buffer.
+#include <arpa/inet.h>
 #include <linux/in6.h>
 #include <linux/net_tstamp.h>
 #include <net/if.h>
@@ -303,6 +304,30 @@ TEST_P(CmsgTest, DropsAreToldOnceThereAreAny)
 	Got got = Ours(CMSG_WANT_DROPS, info, kRoom);
 	ASSERT_EQ(got.len, CMSG_SPACE(4));
 	EXPECT_EQ(memcmp(got.bytes + CMSG_LEN(0), &info.drops, 4), 0);
+}
+
+/* Linux gives the interface with addresses that mean nothing without it. Loopback has no route to
+ * groups, so the kernel's answers are noted here. */
+TEST(CmsgScopeTest, OfDestinations)
+{
+	const struct Case {
+		const char *dst;
+		uint32_t scope;
+	} cases[] = {{"fe80::1", 7},	{"febf::1", 7},	   {"fec0::1", 0},    {"fd00::1", 0},
+		     {"ff02::7777", 7}, {"ff12::7777", 7}, {"ff05::7777", 0}, {"ff0e::7777", 0}};
+
+	for (const Case &c : cases) {
+		struct cmsg_info info = {};
+		struct sockaddr_in6 to;
+
+		info.ifindex = 7;
+		info.family = AF_INET6;
+		inet_pton(AF_INET6, c.dst, info.dst);
+		const Got got = Ours(CMSG_WANT_ORIGDST6, info, kRoom);
+		ASSERT_EQ(got.len, CMSG_SPACE(sizeof(to)));
+		memcpy(&to, got.bytes + CMSG_LEN(0), sizeof(to));
+		EXPECT_EQ(to.sin6_scope_id, c.scope) << c.dst;
+	}
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, CmsgTest, ::testing::Values("ipv4", "ipv6", "mapped"));
