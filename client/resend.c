@@ -31,12 +31,12 @@ static void tx_resend_one(struct sock *s, const struct udplane_tx_desc *t, const
 		struct cmsghdr align;
 	} control;
 	struct sockaddr_storage ss;
-	struct msghdr h = {.msg_name = &ss, .msg_iov = &iov, .msg_iovlen = 1};
+	struct msghdr h = {
+		.msg_name = &ss, .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space};
 
 	memcpy(d.addr, t->dst, 16);
 	memcpy(asked.src, head ? payload : (const uint8_t *)&t->src4_be, head ? head : 4);
 	h.msg_controllen = udplane_tx_control(&asked, control.space);
-	h.msg_control = h.msg_controllen ? control.space : NULL;
 	if (udplane_addr_is_link_local(&d))
 		d.scope_id = (uint32_t)s->att->stats->ifindex;
 	h.msg_namelen = udplane_addr_to_sockaddr(&d, s->domain, &ss);

@@ -29,10 +29,12 @@ struct udplane_in6_pktinfo {
 
 #define UDPLANE_IP_PKTINFO   8
 #define UDPLANE_IPV6_PKTINFO 50
+#define UDPLANE_UDP_SEGMENT  103
 
 /* bytes of control data, at most */
-#define UDPLANE_TX_CONTROL_MAX \
-	(2 * CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct udplane_in6_pktinfo)))
+#define UDPLANE_TX_CONTROL_MAX                                        \
+	(CMSG_SPACE(sizeof(uint16_t)) + 2 * CMSG_SPACE(sizeof(int)) + \
+	 CMSG_SPACE(sizeof(struct udplane_in6_pktinfo)))
 
 /* Appends one message at byte `at` of buf. Returns the bytes that are used then. */
 static inline size_t udplane_tx_control_put(void *buf, size_t at, int level, int type,
@@ -49,15 +51,17 @@ static inline size_t udplane_tx_control_put(void *buf, size_t at, int level, int
 }
 
 /* Writes control data with which the kernel does what `asked` says, as far as control data can say
- * it; the rest are options of the socket. buf: UDPLANE_TX_CONTROL_MAX bytes, aligned as struct
- * cmsghdr. Returns its length, 0 if none is needed. */
+ * it; the rest are options of the socket. UDP_SEGMENT is overridden: a descriptor is one datagram.
+ * buf: UDPLANE_TX_CONTROL_MAX bytes, aligned as struct cmsghdr. Returns its length. */
 static inline size_t udplane_tx_control(const struct udplane_tx_asked *asked, void *buf)
 {
 	int six = !!(asked->flags & UDPLANE_TX_IPV6), level = six ? IPPROTO_IPV6 : IPPROTO_IP;
 	int tos = asked->tos, ttl = asked->ttl;
 	struct udplane_in_pktinfo info;
 	struct udplane_in6_pktinfo info6;
-	size_t n = 0;
+	uint16_t whole = 0;
+	size_t n = udplane_tx_control_put(buf, 0, IPPROTO_UDP, UDPLANE_UDP_SEGMENT, &whole,
+					  sizeof(whole));
 
 	if (asked->flags & UDPLANE_TX_TOS)
 		n = udplane_tx_control_put(buf, n, level, six ? IPV6_TCLASS : IP_TOS, &tos,

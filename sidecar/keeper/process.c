@@ -231,11 +231,9 @@ static void send_one(const struct job *j)
 			    .msg_namelen = j->q.to_len,
 			    .msg_iov = &iov,
 			    .msg_iovlen = 1,
+			    .msg_control = control.space,
 			    .msg_controllen = udplane_tx_control(&j->q.asked, control.space)};
-	ssize_t n;
-
-	mh.msg_control = mh.msg_controllen ? control.space : NULL;
-	n = sendmsg(j->q.fd, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
+	ssize_t n = sendmsg(j->q.fd, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	__atomic_fetch_add(n >= 0 ? &keeper.shared->counts.sent : &keeper.shared->counts.failed, 1,
 			   __ATOMIC_RELAXED);

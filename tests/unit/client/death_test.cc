@@ -69,6 +69,52 @@ TEST_F(DeathTest, WhatWasNotTakenIsSentByTheKernelInOrder)
 	EXPECT_EQ(Status(a).kernel_tx, 16u);
 }
 
+/* The kernel sends it as it would have gone by the ring, though the options are others by then. */
+TEST_F(DeathTest, WhatWasNotTakenKeepsItsOptions)
+{
+	Peer *p = Start();
+	p->on_welcome = [](struct udplane_welcome *w) { w->minor = 2; };
+	p->SetPrefix("10.0.0.0/8");
+	int fd = Claimed();
+	auto set = [](int to, int level, int name, int value) {
+		ASSERT_EQ(udplane_setsockopt(to, level, name, &value, sizeof(value)), 0);
+	};
+	const int on = 1;
+
+	setsockopt(plain(), IPPROTO_IP, IP_RECVTOS, &on, sizeof(on));
+	setsockopt(plain(), IPPROTO_IP, IP_RECVTTL, &on, sizeof(on));
+	set(fd, IPPROTO_IP, IP_TOS, 0x28);
+	set(fd, IPPROTO_IP, IP_TTL, 9);
+	Queue(fd, 12345, 1);
+	set(fd, IPPROTO_IP, IP_TOS, 0x48);
+	set(fd, IPPROTO_IP, IP_TTL, 11);
+	set(fd, IPPROTO_UDP, 103 /* UDP_SEGMENT */, 2);
+	ASSERT_TRUE(Status(fd).accelerated);
+	p->Die();
+	Notice(fd);
+	ASSERT_TRUE(Readable(plain(), 5000));
+	char data[16];
+	alignas(8) uint8_t control[128];
+	struct iovec iov = {data, sizeof(data)};
+	struct msghdr h = {};
+	int tos = 0, ttl = 0;
+
+	h.msg_iov = &iov;
+	h.msg_iovlen = 1;
+	h.msg_control = control;
+	h.msg_controllen = sizeof(control);
+	EXPECT_EQ(recvmsg(plain(), &h, MSG_DONTWAIT), 5);
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&h); c; c = CMSG_NXTHDR(&h, c)) {
+		if (c->cmsg_type == IP_TOS)
+			tos = *CMSG_DATA(c);
+		if (c->cmsg_type == IP_TTL)
+			memcpy(&ttl, CMSG_DATA(c), sizeof(ttl));
+	}
+	EXPECT_EQ(tos, 0x28);
+	EXPECT_EQ(ttl, 9);
+	EXPECT_FALSE(Readable(plain())) << "nothing twice";
+}
+
 TEST_F(DeathTest, WhatALivingWorkerMaySendIsNotSentTwice)
 {
 	Peer *p = Start();

@@ -42,8 +42,9 @@ struct Keeper : testing::Test {
 		return {};
 	}
 
-	/* Passes a UDP socket that is bound to 0.0.0.0:port, and closes it here. */
-	keeper_reply Take(uint64_t session, uint16_t *port)
+	/* Passes a UDP socket that is bound to 0.0.0.0:port, and closes it here. segment: its
+	 * UDP_SEGMENT. */
+	keeper_reply Take(uint64_t session, uint16_t *port, int segment = 0)
 	{
 		int conn[2], fd = socket(AF_INET, SOCK_DGRAM, 0);
 		sockaddr_in sin = {};
@@ -56,6 +57,9 @@ struct Keeper : testing::Test {
 		EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr *>(&sin), sizeof(sin)), 0);
 		getsockname(fd, reinterpret_cast<sockaddr *>(&sin), &len);
 		*port = sin.sin_port;
+		EXPECT_EQ(
+			setsockopt(fd, IPPROTO_UDP, UDPLANE_UDP_SEGMENT, &segment, sizeof(segment)),
+			0);
 		EXPECT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, conn), 0);
 		mh.msg_iov = &iov;
 		mh.msg_iovlen = 1;
@@ -176,6 +180,31 @@ TEST_F(Keeper, HearsOthersWhileARequestHangs)
 	EXPECT_EQ(sent, 10u);
 	for (int i = 0; i < kMoreThanFit; i++)
 		ASSERT_EQ(Reply().tag, static_cast<uint64_t>(i));
+}
+
+/* By control data, a datagram may be longer than UDP_SEGMENT of its socket. */
+TEST_F(Keeper, SendsADescriptorAsOneDatagram)
+{
+	const int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	const udplane_tx_asked nothing = {};
+	sockaddr_in to = {};
+	socklen_t len = sizeof(to);
+	pollfd p = {fd, POLLIN, 0};
+	uint16_t port;
+	char got[16];
+
+	const keeper_reply r = Take(1, &port, 2);
+	ASSERT_GE(r.fd, 0);
+	to.sin_family = AF_INET;
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr *>(&to), sizeof(to)), 0);
+	getsockname(fd, reinterpret_cast<sockaddr *>(&to), &len);
+	keeper_send(&k, 1, r.fd, reinterpret_cast<sockaddr *>(&to), len, &nothing, "12345", 5);
+	keeper_barrier(&k, 1, 1);
+	EXPECT_EQ(Reply().tag, 1u);
+	EXPECT_EQ(poll(&p, 1, kDeadlineMs), 1);
+	EXPECT_EQ(recv(fd, got, sizeof(got), 0), 5);
+	close(fd);
 }
 
 /* What one client has asked for is done in that order, whichever threads do it. */
