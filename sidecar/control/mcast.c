@@ -315,8 +315,10 @@ void mcast_member(struct control *c, struct sock *k, const struct claim_member *
 	if (k->fd < 0 || !udplane_addr_is_multicast(&m->group))
 		return;
 	if (remember(k, m)) { /* until it is closed */
-		k->members_lost = true;
-		mcast_port_changed(c, k->claim.key.local.port_be);
+		if (!k->members_lost) {
+			k->members_lost = true;
+			mcast_port_changed(c, k->claim.key.local.port_be);
+		}
 		return;
 	}
 	group.port_be = k->claim.key.local.port_be;
