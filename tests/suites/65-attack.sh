@@ -15,5 +15,5 @@ suite_attack()
 	echo "   udplaned under AddressSanitizer and UBSan:"
 	UDPLANE_UDPLANED=$root/bazel-asan-bin/sidecar/udplaned UDPLANE_WRAP="setarch -R" \
 		ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
-		script_suite tests/attack/{chaos,descriptors,limits,rings,wake}_test.py
+		script_suite tests/attack/{chaos,descriptors,limits,multicast,multicast_kill,rings,wake}_test.py
 }
