@@ -13,6 +13,7 @@
 #include "client/option.h"
 #include "client/own.h"
 #include "client/public.h"
+#include "client/raw.h"
 #include "client/ready.h"
 #include "client/recv.h"
 #include "client/sock.h"
@@ -22,6 +23,7 @@
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -240,6 +242,12 @@ int udplane_fcntl(int fd, int cmd, ...)
 			       : set_errno(r); /* that may be a process group, which is negative */
 }
 
+/* The kernel says 0 for no datagram and for an empty one: whether one is there. */
+static bool kernel_has_empty(struct sock *s)
+{
+	return (raw_poll(s->kfd, POLLIN | POLLRDHUP) & (POLLIN | POLLRDHUP)) == POLLIN;
+}
+
 /* FIONREAD: stores the length of the next datagram of either path in *(int *)arg. Returns 0 or
  * -errno. */
 static int sock_next_len(struct sock *s, void *arg)
@@ -255,9 +263,10 @@ static int sock_next_len(struct sock *s, void *arg)
 			lock_drop(&s->rx.lock);
 			return n;
 		}
-		n = in_kernel ? -EAGAIN : rx_next_len(s, true);
-		if (in_kernel)
+		if (in_kernel || kernel_has_empty(s))
 			s->rx.peeked = PEEKED_KERNEL;
+		else
+			n = rx_next_len(s, true);
 	}
 	rx_update_readiness(s);
 	lock_drop(&s->rx.lock);

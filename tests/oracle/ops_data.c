@@ -107,6 +107,22 @@ static bool control_is_time(const struct cmsghdr *c)
 		c->cmsg_type == SO_TIMESTAMPING);
 }
 
+/* An address with a port that may be ephemeral. */
+static bool control_is_address(const struct cmsghdr *c)
+{
+	return (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_ORIGDSTADDR) ||
+	       (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_ORIGDSTADDR);
+}
+
+static void control_print_address(const struct cmsghdr *c)
+{
+	const unsigned char *p = CMSG_DATA(c);
+
+	trace_hex(p, 2);
+	trace(" %s ", trace_port(p[2] << 8 | p[3]));
+	trace_hex(p + 4, c->cmsg_len - CMSG_LEN(4));
+}
+
 static void control_print(struct msghdr *m)
 {
 	trace(" flags %#x control %zu", m->msg_flags, m->msg_controllen);
@@ -116,6 +132,8 @@ static void control_print(struct msghdr *m)
 		trace(" %d/%d=", c->cmsg_level, c->cmsg_type);
 		if (control_is_time(c))
 			trace("time:%zu", (size_t)c->cmsg_len);
+		else if (control_is_address(c) && c->cmsg_len >= CMSG_LEN(4))
+			control_print_address(c);
 		else
 			trace_hex(CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
 	}

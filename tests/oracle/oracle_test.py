@@ -87,10 +87,17 @@ def tell_failure(pair, seed, operations, suffix):
     print(pair.run(short).text(), flush=True)
 
 
-def walk(pair, suffix, seeds, seconds, tally):
+def enough(world):
+    received, sent = world.carried()
+    return received > 100 and sent > 25
+
+
+def walk(pair, suffix, seeds, seconds, tally, more=lambda: False):
+    """Runs scripts for `seconds`, and for up to 60 s longer while more() is true."""
     end, run, failed, unsteady, before = time.monotonic() + seconds, 0, [], [], tally.steps
     for seed in seeds:
-        if time.monotonic() > end or len(failed) >= 3:
+        over = time.monotonic() - end
+        if len(failed) >= 3 or over > 60 or (over > 0 and not more()):
             break
         run += 1
         operations = walker.Script(seed, pair.way == "shim").operations
@@ -128,11 +135,11 @@ def one(way, mode, wanted, turn, turns, tally):
         elif not wanted:
             first = int(time.time() * 1000) % 10**9 * 1000 + turn
             print(f"  first seed of {suffix}: {first}")
-            walk(pair, suffix, itertools.count(first), SECONDS / turns, tally)
+            walk(pair, suffix, itertools.count(first), SECONDS / turns, tally, lambda: not enough(world))
         received, sent = world.carried()
         tally.fast += received + sent
         if not wanted:
-            tally.case(f"fast-path-{suffix}", received > 100 and sent > 25, f"{received} received and {sent} sent on it")
+            tally.case(f"fast-path-{suffix}", enough(world), f"{received} received and {sent} sent on it")
 
 
 def main():

@@ -350,6 +350,22 @@ TEST_F(ReceiveTest, FionreadTellsTheNextLength)
 	EXPECT_EQ(Recv(fd), "switched");
 }
 
+TEST_F(ReceiveTest, FionreadTellsOfAnEmptyDatagramOfTheKernel)
+{
+	Peer *p = Start();
+	int fd = Claimed();
+	int n = -1;
+
+	SendKernel(fd, "");
+	p->Deliver(Id(fd), "switched", "10.0.0.1:1", UDPLANE_RX_SWITCHED);
+	EXPECT_EQ(udplane_ioctl(fd, FIONREAD, &n), 0);
+	EXPECT_EQ(n, 0);
+	EXPECT_EQ(Recv(fd), "");
+	EXPECT_EQ(udplane_ioctl(fd, FIONREAD, &n), 0);
+	EXPECT_EQ(n, 8);
+	EXPECT_EQ(Recv(fd), "switched");
+}
+
 TEST_F(ReceiveTest, RecvmmsgFillsFromAllSources)
 {
 	Peer *p = Start();
