@@ -252,25 +252,23 @@ static bool kernel_has_empty(struct sock *s)
  * -errno. */
 static int sock_next_len(struct sock *s, void *arg)
 {
-	int n, in_kernel = 0;
+	int n;
 
+	if (ioctl(s->kfd, FIONREAD, arg)) /* a bad pointer is an error */
+		return -errno;
 	if (!sock_insist_rx(s))
-		return ioctl(s->kfd, FIONREAD, arg) ? -errno : 0;
+		return 0;
 	n = rx_next_len(s, false);
 	if (n < 0) {
-		if (ioctl(s->kfd, FIONREAD, &in_kernel)) {
-			n = -errno;
-			lock_drop(&s->rx.lock);
-			return n;
-		}
-		if (in_kernel || kernel_has_empty(s))
+		if (ioctl(s->kfd, FIONREAD, arg) == 0 && (*(int *)arg || kernel_has_empty(s)))
 			s->rx.peeked = PEEKED_KERNEL;
 		else
 			n = rx_next_len(s, true);
 	}
 	rx_update_readiness(s);
 	lock_drop(&s->rx.lock);
-	*(int *)arg = n >= 0 ? n : in_kernel;
+	if (n >= 0)
+		*(int *)arg = n;
 	return 0;
 }
 
