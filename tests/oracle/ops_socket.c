@@ -38,7 +38,7 @@ void op_socket(void)
 	int i = (int)number(1) & (SLOTS - 1), both = *word(2) == 'd', one = !both;
 	int family = *word(2) == '4' ? AF_INET : AF_INET6;
 	struct timeval tv = {0, MAYBE_MS * 1000};
-	int fd;
+	int fd, room = RCVBUF;
 
 	slot_close(i);
 	fd = CALL(socket)(family, SOCK_DGRAM | SOCK_CLOEXEC | (number(3) ? SOCK_NONBLOCK : 0), 0);
@@ -49,6 +49,7 @@ void op_socket(void)
 	if (family == AF_INET6)
 		CALL(setsockopt)(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
 	CALL(setsockopt)(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+	CALL(setsockopt)(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
 }
 
 /* bind SLOT ADDRESS PORT [LENGTH] */

@@ -20,6 +20,9 @@
 #define BURST	    48	    /* datagrams, see note_burst() in sidecar/worker */
 #define NEVER	    1000003 /* a descriptor that nothing has */
 
+/* Bytes: nothing that a script sends is too much. How much a socket holds is not compared, since
+ * the library has room of its own beside the kernel's. */
+#define RCVBUF (16 << 20)
 /* A script that does not end is one that hangs. */
 #define SCRIPT_SECONDS 20
 /* How long to wait for something that may not come at all. */
