@@ -3,26 +3,40 @@
  * An ordinary program, which knows nothing of udplane. The benchmark runs it with and without the
  * preload library.
  *
- *     plain WAY PORT SECONDS    counts the datagrams received, prints {"pps": N}
- *     plain echo PORT           sends back what comes, until it is ended
+ *     plain WAY PORT SECONDS [SOCKETS]    counts the datagrams received, prints {"pps": N}
+ *     plain echo PORT                     sends back what comes, until it is ended
+ *     plain gso ADDRESS PORT SECONDS      sends 45 datagrams of 1400 bytes a call, prints the same
+ *     plain flood ADDRESS PORT SECONDS    sends 64 datagrams of 1400 bytes a call
  *
  * WAY: recvfrom, recvmmsg (64 a call), cmsg (recvmmsg with IP_PKTINFO, IP_RECVTOS and
- * SO_TIMESTAMPNS), epoll (epoll_wait, then one recvfrom).
+ * SO_TIMESTAMPNS), gro (recvmsg with UDP_GRO), mcast (recvmmsg, a member of 239.1.2.3), epoll
+ * (epoll_wait, then one recvfrom for each socket; SOCKETS of them, from PORT on).
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <time.h>
 
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
 #define BATCH	   64
+#define SEGMENT	   1400
+#define SEGMENTS   45 /* 63000 bytes */
+#define GROUP	   "239.1.2.3"
 #define TIMEOUT_US 200000
 
 static char buf[BATCH][65536];
@@ -90,33 +104,40 @@ static uint64_t with_cmsg(int fd)
 	return receive_many(fd, true);
 }
 
-static uint64_t with_epoll(int fd)
+static uint64_t with_gro(int fd)
 {
-	static int ep = -1;
-	struct epoll_event ev = {.events = EPOLLIN, .data.fd = fd};
+	struct iovec iov = {buf[0], sizeof(buf[0])};
+	struct msghdr h = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = control[0],
+			   .msg_controllen = sizeof(control[0])};
+	ssize_t n = recvmsg(fd, &h, 0);
+	int each = 0;
 
-	if (ep < 0) {
-		ep = epoll_create1(EPOLL_CLOEXEC);
-		if (ep < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev))
-			die("epoll");
-	}
-	return epoll_wait(ep, &ev, 1, TIMEOUT_US / 1000) > 0 ? with_recvfrom(fd) : 0;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&h); n > 0 && c; c = CMSG_NXTHDR(&h, c))
+		if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
+			memcpy(&each, CMSG_DATA(c), sizeof(each));
+	if (n < 0)
+		return 0;
+	return each > 0 ? (uint64_t)(n + each - 1) / (uint64_t)each : 1;
 }
 
-static const struct way {
-	const char *name;
-	uint64_t (*receive)(int fd); /* returns how many */
-} ways[] = {
-	{"recvfrom", with_recvfrom},
-	{"recvmmsg", with_recvmmsg},
-	{"cmsg", with_cmsg},
-	{"epoll", with_epoll},
-};
+/* ep: watches the sockets */
+static uint64_t with_epoll(int ep)
+{
+	struct epoll_event ev[BATCH];
+	int n = epoll_wait(ep, ev, BATCH, TIMEOUT_US / 1000);
+	uint64_t cnt = 0;
 
-static int open_port(const char *port)
+	for (int i = 0; i < n; i++)
+		cnt += with_recvfrom(ev[i].data.fd);
+	return cnt;
+}
+
+static int open_port(uint16_t port)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET,
-				.sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
+				.sin_port = htons(port),
 				.sin_addr.s_addr = htonl(INADDR_ANY)};
 	struct timeval timeout = {.tv_usec = TIMEOUT_US};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -126,6 +147,54 @@ static int open_port(const char *port)
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)))
 		die("SO_RCVTIMEO");
 	return fd;
+}
+
+static void prepare_cmsg(int fd)
+{
+	set(fd, IPPROTO_IP, IP_PKTINFO);
+	set(fd, IPPROTO_IP, IP_RECVTOS);
+	set(fd, SOL_SOCKET, SO_TIMESTAMPNS);
+}
+
+static void prepare_gro(int fd)
+{
+	set(fd, IPPROTO_UDP, UDP_GRO);
+}
+
+static void prepare_mcast(int fd)
+{
+	struct ip_mreqn m = {.imr_multiaddr.s_addr = inet_addr(GROUP)};
+
+	if (setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &m, sizeof(m)))
+		die("IP_ADD_MEMBERSHIP");
+}
+
+static const struct way {
+	const char *name;
+	uint64_t (*receive)(int fd); /* returns how many */
+	void (*prepare)(int fd);
+} ways[] = {
+	{"recvfrom", with_recvfrom, NULL},	 {"recvmmsg", with_recvmmsg, NULL},
+	{"cmsg", with_cmsg, prepare_cmsg},	 {"gro", with_gro, prepare_gro},
+	{"mcast", with_recvmmsg, prepare_mcast}, {"epoll", with_epoll, NULL},
+};
+
+/* Returns an epoll instance that watches cnt sockets from the port on. */
+static int open_ports(uint16_t port, unsigned int cnt)
+{
+	struct rlimit many = {cnt + 64, cnt + 64};
+	int ep = epoll_create1(EPOLL_CLOEXEC);
+
+	if (ep < 0 || (cnt > 512 && setrlimit(RLIMIT_NOFILE, &many)))
+		die("epoll or RLIMIT_NOFILE");
+	for (unsigned int i = 0; i < cnt; i++) {
+		struct epoll_event ev = {.events = EPOLLIN};
+
+		ev.data.fd = open_port((uint16_t)(port + i));
+		if (epoll_ctl(ep, EPOLL_CTL_ADD, ev.data.fd, &ev))
+			die("epoll_ctl");
+	}
+	return ep;
 }
 
 /* Counts from the first datagram on, after a second in which everything settles. */
@@ -165,25 +234,70 @@ static void echo(int fd)
 	}
 }
 
+/* Sends calls of cnt datagrams from one buffer (UDP_SEGMENT) or from one each. */
+static void send_all(const char *address, uint16_t port, uint64_t seconds, bool gso)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET,
+				 .sin_port = htons(port),
+				 .sin_addr.s_addr = inet_addr(address)};
+	struct iovec iov = {buf[0], SEGMENT};
+	struct mmsghdr vec[BATCH];
+	int fd = open_port(0), segment = SEGMENT;
+	uint64_t begin = now_ns(), end = begin + seconds * 1000000000u, n = 0;
+
+	for (int i = 0; i < BATCH; i++)
+		vec[i].msg_hdr = (struct msghdr){&to, sizeof(to), &iov, 1, NULL, 0, 0};
+	if (gso && setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof(segment)))
+		die("UDP_SEGMENT");
+	while (now_ns() < end) {
+		ssize_t r = gso ? sendto(fd, buf[0], SEGMENT * SEGMENTS, 0, (struct sockaddr *)&to,
+					 sizeof(to))
+				: sendmmsg(fd, vec, BATCH, 0);
+
+		if (r > 0)
+			n += gso ? SEGMENTS : (uint64_t)r;
+	}
+	printf("{\"pps\": %.0f}\n", (double)n * 1e9 / (double)(now_ns() - begin));
+}
+
+static uint16_t port_of(const char *text)
+{
+	return (uint16_t)strtoul(text, NULL, 10);
+}
+
+static int usage(void)
+{
+	fprintf(stderr,
+		"usage: plain recvfrom|recvmmsg|cmsg|gro|mcast|epoll PORT SECONDS [SOCKETS]\n"
+		"       plain echo PORT\n"
+		"       plain gso|flood ADDRESS PORT SECONDS\n");
+	return 2;
+}
+
 int main(int argc, char **argv)
 {
-	if (argc == 3 && !strcmp(argv[1], "echo"))
-		echo(open_port(argv[2]));
-	for (size_t i = 0; argc == 4 && i < sizeof(ways) / sizeof(ways[0]); i++) {
-		int fd;
+	const char *what = argc > 1 ? argv[1] : "";
+	size_t i = 0;
+	int fd;
 
-		if (strcmp(argv[1], ways[i].name))
-			continue;
-		fd = open_port(argv[2]);
-		if (!strcmp(argv[1], "cmsg")) {
-			set(fd, IPPROTO_IP, IP_PKTINFO);
-			set(fd, IPPROTO_IP, IP_RECVTOS);
-			set(fd, SOL_SOCKET, SO_TIMESTAMPNS);
-		}
-		count(fd, &ways[i], strtoul(argv[3], NULL, 10));
+	if (argc == 3 && !strcmp(what, "echo"))
+		echo(open_port(port_of(argv[2])));
+	if (argc == 5 && (!strcmp(what, "gso") || !strcmp(what, "flood"))) {
+		send_all(argv[2], port_of(argv[3]), strtoul(argv[4], NULL, 10),
+			 !strcmp(what, "gso"));
 		return 0;
 	}
-	fprintf(stderr, "usage: plain recvfrom|recvmmsg|cmsg|epoll PORT SECONDS\n"
-			"       plain echo PORT\n");
-	return 2;
+	while (i < sizeof(ways) / sizeof(ways[0]) && strcmp(what, ways[i].name))
+		i++;
+	if (argc < 4 || argc > 5 || i == sizeof(ways) / sizeof(ways[0]))
+		return usage();
+	if (ways[i].receive == with_epoll)
+		fd = open_ports(port_of(argv[2]),
+				argc == 5 ? (unsigned int)strtoul(argv[4], NULL, 10) : 1);
+	else
+		fd = open_port(port_of(argv[2]));
+	if (ways[i].prepare)
+		ways[i].prepare(fd);
+	count(fd, &ways[i], strtoul(argv[3], NULL, 10));
+	return 0;
 }
