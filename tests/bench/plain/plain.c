@@ -182,7 +182,7 @@ static const struct way {
 /* Returns an epoll instance that watches cnt sockets from the port on. */
 static int open_ports(uint16_t port, unsigned int cnt)
 {
-	struct rlimit many = {cnt + 64, cnt + 64};
+	struct rlimit many = {2 * cnt + 64, 2 * cnt + 64};
 	int ep = epoll_create1(EPOLL_CLOEXEC);
 
 	if (ep < 0 || (cnt > 512 && setrlimit(RLIMIT_NOFILE, &many)))
