@@ -182,11 +182,14 @@ static const struct way {
 /* Returns an epoll instance that watches cnt sockets from the port on. */
 static int open_ports(uint16_t port, unsigned int cnt)
 {
-	struct rlimit many = {2 * cnt + 64, 2 * cnt + 64};
+	struct rlimit many;
 	int ep = epoll_create1(EPOLL_CLOEXEC);
 
-	if (ep < 0 || (cnt > 512 && setrlimit(RLIMIT_NOFILE, &many)))
+	if (ep < 0 || getrlimit(RLIMIT_NOFILE, &many))
 		die("epoll or RLIMIT_NOFILE");
+	many.rlim_cur = many.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &many))
+		die("RLIMIT_NOFILE");
 	for (unsigned int i = 0; i < cnt; i++) {
 		struct epoll_event ev = {.events = EPOLLIN};
 
