@@ -5,6 +5,7 @@
 #include "client/cmsg.h"
 #include "client/attach.h"
 #include "client/base.h"
+#include "client/fault.h"
 #include "client/pktbuf.h"
 #include "client/rxq.h"
 #include "client/sock.h"
@@ -184,6 +185,8 @@ void cmsg_write(struct msghdr *h, size_t room, uint32_t wants, const struct cmsg
 {
 	struct out o = out_begin(h, room);
 
+	if (fault_begin()) /* the kernel goes on without them */
+		return;
 	put_socket(&o, wants, info);
 	if (info->gro_size)
 		put(&o, IPPROTO_UDP, UDP_GRO_NAME, &info->gro_size, sizeof(info->gro_size));
@@ -194,6 +197,7 @@ void cmsg_write(struct msghdr *h, size_t room, uint32_t wants, const struct cmsg
 	else
 		put_ipv4(&o, wants, info);
 	out_end(h, &o);
+	fault_end();
 }
 
 static bool is_stamp(const struct cmsghdr *cm)
@@ -217,6 +221,8 @@ void cmsg_copy(struct msghdr *h, size_t room, const void *from, size_t len, uint
 	const uint8_t *at = from, *end = at + len;
 	struct cmsghdr cm;
 
+	if (fault_begin())
+		return;
 	for (; at + sizeof(cm) <= end; at += CMSG_ALIGN(cm.cmsg_len)) {
 		memcpy(&cm, at, sizeof(cm));
 		if (cm.cmsg_len < sizeof(cm) || cm.cmsg_len > (size_t)(end - at))
@@ -238,6 +244,7 @@ void cmsg_copy(struct msghdr *h, size_t room, const void *from, size_t len, uint
 	if (drops)
 		put(&o, SOL_SOCKET, SO_RXQ_OVFL, &drops, sizeof(drops));
 	out_end(h, &o);
+	fault_end();
 }
 
 /* --- options --- */

@@ -9,6 +9,7 @@
 #include "client/cmsg.h"
 #include "client/context.h"
 #include "client/detach.h"
+#include "client/fault.h"
 #include "client/gro.h"
 #include "client/life.h"
 #include "client/lock.h"
@@ -142,6 +143,16 @@ static size_t msg_scatter(const struct msghdr *h, size_t at, const uint8_t *data
 	return done;
 }
 
+/* As msg_scatter(). Returns false if the program's memory cannot be accessed. */
+static bool msg_scatter_part(const struct msghdr *h, size_t *at, const uint8_t *data, size_t len)
+{
+	if (fault_begin())
+		return false;
+	*at += msg_scatter(h, *at, data, len);
+	fault_end();
+	return true;
+}
+
 static inline void rx_name(const struct sock *s, struct msghdr *h, const struct udplane_addr *peer)
 {
 	struct sockaddr_storage ss;
@@ -151,12 +162,15 @@ static inline void rx_name(const struct sock *s, struct msghdr *h, const struct 
 	h->msg_namelen = len;
 }
 
-static inline void rx_deliver(const struct sock *s, struct mmsghdr *m, int flags,
-			      const uint8_t *data, uint32_t len, const struct udplane_addr *peer)
+/* Returns false if the program's memory cannot be accessed. */
+static bool rx_deliver(const struct sock *s, struct mmsghdr *m, int flags, const uint8_t *data,
+		       uint32_t len, const struct udplane_addr *peer)
 {
 	struct msghdr *h = &m->msg_hdr;
 	size_t n;
 
+	if (fault_begin())
+		return false;
 	if (likely(h->msg_iovlen == 1)) {
 		n = h->msg_iov->iov_len < len ? h->msg_iov->iov_len : len;
 		if (likely(n)) /* the buffer may be NULL */
@@ -169,16 +183,20 @@ static inline void rx_deliver(const struct sock *s, struct mmsghdr *m, int flags
 	h->msg_controllen = 0;
 	if (h->msg_name)
 		rx_name(s, h, peer);
+	fault_end();
+	return true;
 }
 
-static void rx_deliver_buf(const struct sock *s, struct mmsghdr *m, int flags,
+static bool rx_deliver_buf(const struct sock *s, struct mmsghdr *m, int flags,
 			   const struct pktbuf *b)
 {
 	size_t room = m->msg_hdr.msg_controllen;
 
-	rx_deliver(s, m, flags, b->data, b->len, &b->peer);
+	if (!rx_deliver(s, m, flags, b->data, b->len, &b->peer))
+		return false;
 	if (unlikely(rx_wants(s)))
 		cmsg_of_buf(s, b, &m->msg_hdr, room);
+	return true;
 }
 
 /* Takes one saved datagram. Returns 1; or 0 if the kernel socket must be emptied first. */
@@ -189,10 +207,10 @@ static uint32_t rx_saved(struct sock *s, struct rx_sink *k, bool emptied)
 	if (b->switched && !rx_switch(s, emptied))
 		return 0;
 	b->switched = false;
-	if (k->vec)
-		rx_deliver_buf(s, &k->vec[k->done], k->flags, b);
+	if (k->vec && !rx_deliver_buf(s, &k->vec[k->done], k->flags, b))
+		k->fault = true;
 	if (k->flags & MSG_PEEK)
-		return 1;
+		return !k->fault;
 	s->rx.saved = b->next;
 	if (!s->rx.saved)
 		s->rx.saved_end = &s->rx.saved;
@@ -200,7 +218,7 @@ static uint32_t rx_saved(struct sock *s, struct rx_sink *k, bool emptied)
 		pktbuf_put(b);
 	else
 		rx_saved_pkt(b, &k->pkts[k->done]);
-	return 1;
+	return !k->fault;
 }
 
 /* Returns 1; or 0 if other processes have taken what was unread at the fork. */
@@ -212,15 +230,17 @@ static uint32_t rx_queue(struct sock *s, struct rx_sink *k)
 		return 0;
 	if (k->vec) {
 		cmsg_read_options(s); /* other processes may have changed them */
-		rx_deliver_buf(s, &k->vec[k->done], k->flags, b);
+		k->fault = !rx_deliver_buf(s, &k->vec[k->done], k->flags, b);
 		pktbuf_put(b);
 	} else {
 		rx_saved_pkt(b, &k->pkts[k->done]);
 	}
-	return 1;
+	return !k->fault;
 }
 
-static inline void rx_one(struct sock *s, struct rxq *q, const struct udplane_rx_desc *d,
+/* Returns false, with k->fault set, if the program's memory cannot be accessed: the datagram is
+ * lost unless it is looked at only. */
+static inline bool rx_one(struct sock *s, struct rxq *q, const struct udplane_rx_desc *d,
 			  struct rx_sink *k, uint32_t at)
 {
 	struct udplane_addr peer;
@@ -229,42 +249,62 @@ static inline void rx_one(struct sock *s, struct rxq *q, const struct udplane_rx
 
 	if (!k->vec) {
 		rx_ring_pkt(s->att, (uint32_t)(q - s->rx.rxq), d, &k->pkts[at]);
-		return;
+		return true;
 	}
 	m = &k->vec[at];
 	room = m->msg_hdr.msg_controllen;
 	if (m->msg_hdr.msg_name)
 		rx_source(s->att, d, &peer);
-	rx_deliver(s, m, k->flags, rx_payload(s->att, d), d->len, &peer);
-	if (unlikely(rx_wants(s)))
+	if (unlikely(!rx_deliver(s, m, k->flags, rx_payload(s->att, d), d->len, &peer)))
+		k->fault = true;
+	else if (unlikely(rx_wants(s)))
 		cmsg_of_ring(s, q, d, &m->msg_hdr, room, 0);
 	if (likely(!(k->flags & MSG_PEEK)))
 		rx_back(s, q, d->frame);
+	return !k->fault;
 }
 
-/* Delivers `run` datagrams, from entry i on, as one. gro_run() has checked that they fit. */
-static void rx_joined(struct sock *s, struct rxq *q, uint32_t i, uint32_t run,
-		      const struct rx_sink *k, struct mmsghdr *m)
+/* The head of a joined datagram. Returns false if the program's memory cannot be accessed. */
+static bool rx_joined_head(const struct sock *s, const struct udplane_rx_desc *d, int flags,
+			   size_t len, struct mmsghdr *m)
+{
+	struct msghdr *h = &m->msg_hdr;
+	struct udplane_addr peer;
+
+	rx_source(s->att, d, &peer);
+	if (fault_begin())
+		return false;
+	m->msg_len = (uint32_t)len;
+	h->msg_flags = flags & MSG_CMSG_CLOEXEC;
+	if (h->msg_name)
+		rx_name(s, h, &peer);
+	fault_end();
+	return true;
+}
+
+/* Delivers `run` datagrams, from entry i on, as one. gro_run() has checked that they fit. As
+ * rx_one(). */
+static bool rx_joined(struct sock *s, struct rxq *q, uint32_t i, uint32_t run, struct rx_sink *k,
+		      struct mmsghdr *m)
 {
 	struct msghdr *h = &m->msg_hdr;
 	size_t room = h->msg_controllen, done = 0;
 	struct udplane_rx_desc d;
-	struct udplane_addr peer;
 
 	for (uint32_t j = 0; j < run; j++) {
 		rx_load(s, q, i + j, &d);
-		done += msg_scatter(h, done, rx_payload(s->att, &d), d.len);
+		if (!k->fault && !msg_scatter_part(h, &done, rx_payload(s->att, &d), d.len))
+			k->fault = true;
 		if (!(k->flags & MSG_PEEK))
 			rx_back(s, q, d.frame);
 	}
 	rx_load(s, q, i, &d);
-	m->msg_len = (uint32_t)done;
-	h->msg_flags = k->flags & MSG_CMSG_CLOEXEC;
-	if (h->msg_name) {
-		rx_source(s->att, &d, &peer);
-		rx_name(s, h, &peer);
+	if (k->fault || !rx_joined_head(s, &d, k->flags, done, m)) {
+		k->fault = true;
+		return false;
 	}
 	cmsg_of_ring(s, q, &d, h, room, d.len);
+	return true;
 }
 
 /* UDP_GRO: receives from one ring, and joins datagrams as GRO does. As rx_ring(). */
@@ -287,14 +327,15 @@ static uint32_t rx_ring_gro(struct sock *s, struct rxq *q, struct rx_sink *k, bo
 		if (unlikely(d.flags & UDPLANE_RX_SWITCHED) && (i || !rx_switch(s, emptied)))
 			break;
 		run = gro_run(s, q, i, n, &d, &m->msg_hdr);
-		if (run == 1)
-			rx_one(s, q, &d, k, k->done + done);
-		else
-			rx_joined(s, q, i, run, k, m);
+		if (!(run == 1 ? rx_one(s, q, &d, k, k->done + done)
+			       : rx_joined(s, q, i, run, k, m))) {
+			i += run;
+			break;
+		}
 		done++;
 		all += run;
 	}
-	if (done && unlikely(k->flags & MSG_PEEK)) {
+	if ((done || k->fault) && unlikely(k->flags & MSG_PEEK)) {
 		s->rx.peeked = PEEKED_RING;
 		return done;
 	}
@@ -332,9 +373,13 @@ static uint32_t rx_ring(struct sock *s, struct rxq *q, struct rx_sink *k, bool e
 		}
 		if (unlikely(d.flags & UDPLANE_RX_SWITCHED) && (i || !rx_switch(s, emptied)))
 			break;
-		rx_one(s, q, &d, k, k->done + done++);
+		if (unlikely(!rx_one(s, q, &d, k, k->done + done))) {
+			i++;
+			break;
+		}
+		done++;
 	}
-	if (done && unlikely(k->flags & MSG_PEEK)) {
+	if ((done || k->fault) && unlikely(k->flags & MSG_PEEK)) {
 		s->rx.peeked = PEEKED_RING;
 		return done;
 	}
@@ -355,13 +400,24 @@ static uint32_t rx_rings(struct sock *s, struct rx_sink *k, bool emptied)
 
 	while (empty < s->rx.rxq_cnt && !done) {
 		done = rx_ring(s, &s->rx.rxq[s->rx.rxq_next], k, emptied, &took);
-		if (done && (k->flags & MSG_PEEK))
+		if (unlikely(k->fault) || (done && (k->flags & MSG_PEEK)))
 			return done; /* the same ring is next */
 		empty = took ? 0 : empty + 1;
 		if (++s->rx.rxq_next == s->rx.rxq_cnt)
 			s->rx.rxq_next = 0;
 	}
 	return done;
+}
+
+/* The end of a call that found memory that cannot be accessed: as in Linux, what came before is
+ * received, and the next call returns the error. */
+static int rx_fault(struct sock *s, struct rx_sink *k)
+{
+	k->fault = false;
+	if (!k->done)
+		return -EFAULT;
+	s->rx.error = -EFAULT;
+	return (int)k->done;
 }
 
 /* Fills the sink without waiting. Returns how many entries, or -EAGAIN or another -errno if
@@ -384,6 +440,10 @@ static int rx_take(struct sock *s, struct rx_sink *k, bool rings_only)
 			n = (int)rx_saved(s, k, emptied);
 		else if (emptied || !rx_kernel_due(s))
 			n = (int)rx_rings(s, k, emptied);
+		if (unlikely(k->fault)) {
+			k->done += (uint32_t)n;
+			return rx_fault(s, k);
+		}
 		if (n == 0) {
 			if (emptied || (rings_only && !rx_ready(s) && !rx_kernel_due(s)))
 				break;
@@ -628,17 +688,43 @@ static bool bad_buffers(const struct msghdr *h)
 	return false;
 }
 
-/* Returns the index of the first message with an impossible buffer, or of the first but message
- * 0 that the kernel would refuse. Those before it are received. */
-static uint32_t rx_first_bad(const struct rx_sink *k)
+static bool msg_is_unreadable(const struct mmsghdr *m)
 {
-	for (uint32_t i = 0; k->vec && i < k->cnt; i++) {
-		if (i && unlikely(msg_is_odd(&k->vec[i])))
-			return i;
-		if (unlikely(bad_buffers(&k->vec[i].msg_hdr)) && !msg_is_odd(&k->vec[i]))
-			return i;
+	if (fault_begin())
+		return true;
+	(void)(msg_is_odd(m) || bad_buffers(&m->msg_hdr));
+	fault_end();
+	return false;
+}
+
+static uint32_t first_unreadable(const struct rx_sink *k)
+{
+	uint32_t i = 0;
+
+	while (i < k->cnt && !msg_is_unreadable(&k->vec[i]))
+		i++;
+	return i;
+}
+
+/* Returns the index of the first message with an impossible buffer, or of the first but message
+ * 0 that the kernel would refuse. Those before it are received. *unreadable: it is one whose
+ * header or array of buffers cannot be read. */
+static uint32_t rx_first_bad(const struct rx_sink *k, bool *unreadable)
+{
+	uint32_t i = 0;
+
+	if (fault_begin()) {
+		*unreadable = true;
+		return first_unreadable(k);
 	}
-	return k->cnt;
+	for (; k->vec && i < k->cnt; i++) {
+		if (i && unlikely(msg_is_odd(&k->vec[i])))
+			break;
+		if (unlikely(bad_buffers(&k->vec[i].msg_hdr)) && !msg_is_odd(&k->vec[i]))
+			break;
+	}
+	fault_end();
+	return i;
 }
 
 /* As in Linux, the datagram is waited for, taken and lost; those before it are received. */
@@ -663,11 +749,15 @@ static int rx_bad(int fd, struct rx_sink *k, uint32_t bad)
 
 int rx_call(int fd, struct rx_sink *k)
 {
-	uint32_t bad = rx_first_bad(k);
+	bool unreadable = false;
+	uint32_t bad = rx_first_bad(k, &unreadable);
 	int n;
 
-	if (k->vec && unlikely(bad < k->cnt))
+	if (k->vec && unlikely(bad < k->cnt)) {
+		if (unreadable && !bad)
+			return table_get(fd) ? -EFAULT : -EBADF;
 		return rx_bad(fd, k, bad);
+	}
 	do {
 		n = rx_try(fd, k);
 	} while (n == -ERESTART);
@@ -687,16 +777,22 @@ static void rx_keep_error(int fd, int err)
 	lock_drop(&s->rx.lock);
 }
 
+/* Returns 0 or -errno, which is returned after the datagram is taken, as in Linux. */
+static int read_name_len(const socklen_t *from, socklen_t *len)
+{
+	if (!fault_copy(len, from, sizeof(*len)))
+		return -EFAULT;
+	return (int)*len < 0 ? -EINVAL : 0;
+}
+
 ssize_t udplane_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *from,
 			 socklen_t *fromlen)
 {
 	struct iovec iov = {.iov_base = buf, .iov_len = len < INT_MAX ? len : INT_MAX};
-	int bad = !from			    ? 0
-		  : pointer_is_bad(fromlen) ? -EFAULT
-		  : (int)*fromlen < 0	    ? -EINVAL
-					    : 0; /* after the datagram is taken, as in Linux */
+	socklen_t room = 0;
+	int bad = from ? read_name_len(fromlen, &room) : 0;
 	struct mmsghdr m = {.msg_hdr = {.msg_name = bad ? NULL : from,
-					.msg_namelen = from && !bad ? *fromlen : 0,
+					.msg_namelen = bad ? 0 : room,
 					.msg_iov = &iov,
 					.msg_iovlen = 1}};
 	struct rx_sink sink = {.vec = &m, .cnt = 1, .flags = flags & NOT_COMPAT};
@@ -705,8 +801,8 @@ ssize_t udplane_recvfrom(int fd, void *buf, size_t len, int flags, struct sockad
 	n = rx_call(fd, &sink);
 	if (n < 0 || bad)
 		return set_errno(n < 0 ? n : bad);
-	if (from)
-		*fromlen = m.msg_hdr.msg_namelen;
+	if (from && !fault_copy(fromlen, &m.msg_hdr.msg_namelen, sizeof(*fromlen)))
+		return set_errno(-EFAULT);
 	return (ssize_t)m.msg_len;
 }
 
@@ -721,13 +817,13 @@ ssize_t udplane_recvmsg(int fd, struct msghdr *msg, int flags)
 	struct rx_sink sink = {.vec = &m, .cnt = 1, .flags = flags};
 	int n;
 
-	if (unlikely(pointer_is_bad(msg)))
+	if (unlikely(!fault_copy(&m.msg_hdr, msg, sizeof(*msg))))
 		return set_errno(table_get(fd) ? -EFAULT : -EBADF);
-	m.msg_hdr = *msg;
 	n = rx_call(fd, &sink);
 	if (n < 0)
 		return set_errno(n);
-	*msg = m.msg_hdr;
+	if (unlikely(!fault_copy(msg, &m.msg_hdr, sizeof(*msg))))
+		return set_errno(-EFAULT);
 	return (ssize_t)m.msg_len;
 }
 

@@ -20,7 +20,8 @@ struct rx_sink {
 	uint32_t done;		  /* entries filled */
 	uint32_t cnt;
 	int flags;
-	bool poll; /* UDPLANE_POLL */
+	bool poll;  /* UDPLANE_POLL */
+	bool fault; /* the program's memory for entry `done` cannot be accessed */
 };
 /* Fills at least one entry of the sink, and waits for it if socket and flags say so. Returns how
  * many, or -errno. Sets MSG_DONTWAIT in sink->flags if the socket is non-blocking. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/segment.h"
+#include "client/fault.h"
 #include "client/send_option.h"
 #include "client/sock.h"
 #include "client/txq.h"
@@ -45,8 +46,11 @@ struct rest {
 	size_t off; /* in the first buffer */
 };
 
-static void copy_next(uint8_t *to, struct rest *r, size_t len)
+/* Returns false if the program's memory cannot be accessed. */
+static bool copy_next(uint8_t *to, struct rest *r, size_t len)
 {
+	if (fault_begin())
+		return false;
 	while (len) {
 		size_t n = r->iov->iov_len - r->off;
 
@@ -61,6 +65,8 @@ static void copy_next(uint8_t *to, struct rest *r, size_t len)
 			r->off = 0;
 		}
 	}
+	fault_end();
+	return true;
 }
 
 bool segment_send(struct sock *s, struct lane *l, const struct msghdr *h, const struct tx_plan *p,
@@ -74,7 +80,8 @@ bool segment_send(struct sock *s, struct lane *l, const struct msghdr *h, const 
 	for (uint32_t i = 0; i < p->segments; i++) {
 		uint32_t len = left < p->segment_size ? left : p->segment_size;
 
-		copy_next(tx_payload(s->att, l, i, p), &rest, len);
+		if (!copy_next(tx_payload(s->att, l, i, p), &rest, len))
+			return false; /* the kernel refuses it */
 		tx_fill(s, l, i, &p->to, len, &p->options);
 		left -= len;
 	}

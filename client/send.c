@@ -12,6 +12,7 @@
 #include "client/context.h"
 #include "client/dest.h"
 #include "client/detach.h"
+#include "client/fault.h"
 #include "client/life.h"
 #include "client/lock.h"
 #include "client/public.h"
@@ -138,9 +139,8 @@ static bool plan_control(struct sock *s, const struct lane *l, const struct msgh
 	return true;
 }
 
-/* Returns true if this message may go through the ring as one datagram. Fills *p; p->segments is
- * not 0 if it may go as several. */
-static bool msg_fast(struct sock *s, struct lane *l, const struct msghdr *h, struct tx_plan *p)
+/* msg_fast() for memory that can be read. */
+static bool msg_plan(struct sock *s, struct lane *l, const struct msghdr *h, struct tx_plan *p)
 {
 	uint32_t max;
 	size_t n;
@@ -174,6 +174,37 @@ static bool msg_fast(struct sock *s, struct lane *l, const struct msghdr *h, str
 	return n <= max;
 }
 
+/* Returns true if this message may go through the ring as one datagram. Fills *p; p->segments is
+ * not 0 if it may go as several. */
+static bool msg_fast(struct sock *s, struct lane *l, const struct msghdr *h, struct tx_plan *p)
+{
+	bool fast;
+
+	if (fault_begin()) { /* the kernel refuses it */
+		p->segments = 0;
+		return false;
+	}
+	fast = msg_plan(s, l, h, p);
+	fault_end();
+	return fast;
+}
+
+/* Copies the payload. Returns false if the program's memory cannot be accessed. */
+static bool msg_take(uint8_t *to, struct mmsghdr *m, uint32_t len)
+{
+	const struct msghdr *h = &m->msg_hdr;
+
+	if (fault_begin())
+		return false;
+	if (likely(h->msg_iovlen == 1 && len))
+		memcpy(to, h->msg_iov->iov_base, len);
+	else
+		msg_gather(to, h);
+	m->msg_len = len;
+	fault_end();
+	return true;
+}
+
 /* The first message goes as segments. Returns 1 if it went, else 0, and *slow is 1. */
 static uint32_t tx_ring_segments(struct sock *s, struct lane *l, struct mmsghdr *m,
 				 const struct tx_plan *p, int flags, uint32_t *slow)
@@ -205,15 +236,9 @@ static uint32_t tx_ring_msgs(struct sock *s, struct mmsghdr *vec, uint32_t cnt, 
 	}
 	room = tx_room(s, l, cnt, flags);
 	while (n < room && (n == 0 || msg_fast(s, l, &vec[n].msg_hdr, &p))) {
-		uint8_t *to = tx_payload(s->att, l, n, &p);
-		const struct msghdr *h = &vec[n].msg_hdr;
-
-		if (likely(h->msg_iovlen == 1 && p.len))
-			memcpy(to, h->msg_iov->iov_base, p.len);
-		else
-			msg_gather(to, h);
-		tx_fill(s, l, n, &p.to, p.len, &p.options);
-		vec[n++].msg_len = p.len;
+		if (unlikely(!msg_take(tx_payload(s->att, l, n, &p), &vec[n], p.len)))
+			break; /* alone, by the kernel */
+		tx_fill(s, l, n++, &p.to, p.len, &p.options);
 	}
 	tx_publish(s, l, n);
 rest:
@@ -432,9 +457,8 @@ ssize_t udplane_sendmsg(int fd, const struct msghdr *msg, int flags)
 	struct mmsghdr m;
 	int n;
 
-	if (unlikely(pointer_is_bad(msg)))
+	if (unlikely(!fault_copy(&m.msg_hdr, msg, sizeof(*msg))))
 		return set_errno(table_get(fd) ? -EFAULT : -EBADF);
-	m.msg_hdr = *msg;
 	n = tx_call(fd, &m, 1, flags);
 	return n < 0 ? set_errno(n) : (ssize_t)m.msg_len;
 }

@@ -5,12 +5,14 @@
 #include "client/close.h"
 #include "client/context.h"
 #include "client/detach.h"
+#include "client/fault.h"
 #include "client/init.h"
 #include "client/life.h"
 #include "client/lock.h"
 #include "client/option.h"
 #include "client/own.h"
 #include "client/preload/instance.h"
+#include "client/preload/process.h"
 #include "client/shim.h"
 #include "client/sock.h"
 #include "client/table.h"
@@ -25,11 +27,9 @@
 #include <udplane/clock.h>
 #include <unistd.h>
 
-static pid_t own_pid; /* atomic */
-
 static void forked(void)
 {
-	__atomic_store_n(&own_pid, getpid(), __ATOMIC_RELAXED);
+	process_is_ours_now();
 	instances_forked();
 }
 
@@ -51,7 +51,7 @@ static void start(void)
 	/* a program that knows the library has the fast path by it */
 	if (dlsym(RTLD_DEFAULT, "udplane_socket"))
 		context.disabled = true;
-	__atomic_store_n(&own_pid, getpid(), __ATOMIC_RELAXED);
+	process_is_ours_now();
 	errno = err;
 }
 
@@ -59,14 +59,9 @@ bool shim_works(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-	if (!__atomic_load_n(&own_pid, __ATOMIC_RELAXED))
+	if (!process_is_known())
 		pthread_once(&once, start);
 	return !context.disabled;
-}
-
-bool shim_process_is_ours(void)
-{
-	return getpid() == __atomic_load_n(&own_pid, __ATOMIC_RELAXED);
 }
 
 /* Returns a socket that is not in the table yet. */
@@ -85,6 +80,10 @@ static struct sock *make(int fd, int domain)
 
 static void insert(struct sock *s)
 {
+	static bool handled;
+
+	if (!__atomic_exchange_n(&handled, true, __ATOMIC_RELAXED))
+		fault_handle();
 	if (table_get(s->fd))
 		sock_forget(s->fd); /* the program has closed it without our knowledge */
 	if (!s->cookie || table_insert(s))
@@ -99,7 +98,7 @@ void shim_adopt_new(int fd, int domain, int type, int protocol)
 	if (domain != AF_INET && domain != AF_INET6)
 		return;
 	if ((type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != SOCK_DGRAM ||
-	    (protocol && protocol != IPPROTO_UDP) || !shim_works() || !shim_process_is_ours())
+	    (protocol && protocol != IPPROTO_UDP) || !shim_works() || !process_is_ours())
 		return;
 	s = make(fd, domain);
 	if (s) {
@@ -138,7 +137,7 @@ void shim_adopt_inherited(int fd)
 	int domain, err = errno;
 	struct sock *s;
 
-	if (table_get(fd) || !shim_works() || !shim_process_is_ours())
+	if (table_get(fd) || !shim_works() || !process_is_ours())
 		return;
 	domain = option(fd, SO_DOMAIN);
 	if ((domain == AF_INET || domain == AF_INET6) && option(fd, SO_PROTOCOL) == IPPROTO_UDP &&
@@ -191,7 +190,7 @@ void shim_link(int fd, int to)
 	struct sock *s;
 	int err = errno;
 
-	if (fd == to || !shim_process_is_ours())
+	if (fd == to || !process_is_ours())
 		return;
 	s = sock_get(fd);
 	if (s) {
@@ -207,7 +206,7 @@ void shim_forget(int fd)
 {
 	int err = errno;
 
-	if (!shim_process_is_ours())
+	if (!process_is_ours())
 		return;
 	if (table_get(fd))
 		sock_forget(fd);
@@ -329,7 +328,7 @@ void shim_leave_all(void)
 	struct ctl_state st;
 	int err = errno;
 
-	if (shim_works() && shim_process_is_ours()) {
+	if (shim_works() && process_is_ours()) {
 		ctl_lock(&st);
 		context.disabled = true;
 		context_set_reason(UDPLANE_REASON_OPTION, "the program uses io_uring");
@@ -354,7 +353,7 @@ static void __attribute__((destructor)) release_all(void)
 	struct ctl_state st;
 	struct timespec ts;
 
-	if (!context.shim || !context.att || !shim_process_is_ours())
+	if (!context.shim || !context.att || !process_is_ours())
 		return;
 	clock_gettime(CLOCK_REALTIME, &ts);
 	ts.tv_sec++;

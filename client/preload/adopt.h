@@ -8,8 +8,6 @@
 
 /* Returns false if the shim leaves the program alone: UDPLANE_DISABLE. */
 bool shim_works(void);
-/* Returns false in a child of vfork(2), which runs in its parent's memory. */
-bool shim_process_is_ours(void);
 /* The program has just made fd. */
 void shim_adopt_new(int fd, int domain, int type, int protocol);
 /* fd came with the program's start, or in a message: it is adopted if it is a UDP socket. */

@@ -17,6 +17,7 @@
 #include "client/preload/adopt.h"
 #include "client/preload/clock.h"
 #include "client/preload/instance.h"
+#include "client/preload/process.h"
 #include "client/preload/spin.h"
 #include "client/sock.h"
 #include "client/table.h"
@@ -245,7 +246,7 @@ static void note_new(int fd)
 {
 	int err = errno;
 
-	if (fd >= 0 && shim_works() && shim_process_is_ours())
+	if (fd >= 0 && shim_works() && process_is_ours())
 		instance_new(fd, false);
 	errno = err;
 }

@@ -7,6 +7,7 @@
 #include "client/option.h"
 #include "client/own.h"
 #include "client/preload/adopt.h"
+#include "client/preload/process.h"
 #include "client/sock.h"
 #include "client/socket.h"
 #include "client/table.h"
@@ -189,7 +190,7 @@ ENTRY int close_range(unsigned int first, unsigned int last, int flags);
 ENTRY int close_range(unsigned int first, unsigned int last, int flags)
 {
 	if (first <= last && !(flags & 4) && shim_works() &&
-	    shim_process_is_ours()) { /* CLOSE_RANGE_CLOEXEC */
+	    process_is_ours()) { /* CLOSE_RANGE_CLOEXEC */
 		for (unsigned int fd = first; fd <= last && fd < TABLE_CHUNK * TABLE_CHUNKS; fd++)
 			if (shim_knows((int)fd))
 				shim_forget((int)fd);

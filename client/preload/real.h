@@ -63,6 +63,9 @@ long real_syscall(long number, ...);
 	X(int, dup, (int fd), (fd))                                                               \
 	X(int, dup2, (int fd, int to), (fd, to))                                                  \
 	X(int, dup3, (int fd, int to, int flags), (fd, to, flags))                                \
+	X(int, sigaction, (int number, const struct sigaction *act, struct sigaction *old),       \
+	  (number, act, old))                                                                     \
+	X(sighandler_t, signal, (int number, sighandler_t handler), (number, handler))            \
 	X(int, fclose, (FILE * f), (f))                                                           \
 	X(int, poll, (struct pollfd * p, nfds_t cnt, int timeout), (p, cnt, timeout))             \
 	X(int, ppoll,                                                                             \

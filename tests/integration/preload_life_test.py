@@ -372,5 +372,14 @@ def without_udplaned_nothing_is_different():
                 p.end()
 
 
+@case
+def faults_are_the_programs_own():
+    """The library handles SIGSEGV, for EFAULT; the program sees its own actions only, and ends as it would."""
+    with Net() as net, Sidecar(net):
+        plain, shim = (subprocess.run(["ip", "netns", "exec", net.a, *wrap, os.path.join(BIN, "tests", "integration", "faults")],
+                                      stdout=subprocess.PIPE, text=True, timeout=20, check=True).stdout for wrap in ([], [RUN]))
+        assert plain.count("\n") > 20 and shim == plain, (plain, shim)
+
+
 if __name__ == "__main__":
     run()

@@ -85,7 +85,7 @@ def just_bound(words, plain, fast):
 RULES = [
     Rule("reading-only", "the descriptor is an epoll instance, which shows reading only", readiness),
     Rule("select-reading-only", "the same by select(2)", selected),
-    Rule("segv", "the process itself copies, so that memory that is not mapped raises SIGSEGV", segv, ways=("api", "shim"), ends=True),
+    Rule("segv", "the process itself copies, so that memory that is not mapped raises SIGSEGV", segv, ends=True),
     Rule("same-error", "a datagram that is lost by a bad address is not copied before", same_error, ways=("api", "shim")),
     Rule("later-buffer", "a bad buffer behind the end of the datagram is found before", later_buffer, ways=("api", "shim"), ends=True),
     Rule("two-paths", "what is longer than the MTU goes by the kernel, and is not in order with the rest", two_paths, ways=("api", "shim")),
