@@ -2,10 +2,13 @@
 // udplanectl health: answers by its exit status, for probes.
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <udplane/clock.h>
+#include <unistd.h>
 
 #include "client/ctl/args.h"
 #include "client/ctl/attach.h"
@@ -14,17 +17,22 @@
 #include "client/ctl/names.h"
 #include "client/ctl/verb.h"
 #include "client/ctl/verdict.h"
+#include "include/base/supervised.h"
 
-#define RETRY_MS 50
+#define RETRY_MS       50
+#define READY_RESTARTS 3 /* --ready takes who has failed so often for one that stays down */
 
 static const char usage[] =
 	"Usage: udplanectl health [--quiet] [--ready [SECONDS]] [--accelerated] [--json]\n"
 	"Exit status 0 if udplaned answers and runs, else 1, within 2 seconds. For probes and "
 	"hooks.\n"
+	"If udplaned has ended and its first process starts it again (its key restart), the answer "
+	"is\n"
+	"\"degraded\", and the exit status 0, too: all sockets work, at kernel speed.\n"
 	"\n"
 	"  --ready              wait 2 seconds, or SECONDS, for it to come up instead of failing "
 	"at\n"
-	"                       once\n"
+	"                       once; \"degraded\" is taken after three failures\n"
 	"  --accelerated        exit status 0 only if, besides, every claimed socket of the ports "
 	"asked\n"
 	"                       for is carried by the fast path when it has traffic\n"
@@ -35,9 +43,42 @@ static const char usage[] =
 struct health {
 	const char *socket;
 	bool quiet, accelerated, json;
-	double ready; /* seconds to wait; 0 if udplaned must be up now */
+	bool degraded; /* no udplaned runs, and its first process will start one */
+	double ready;  /* seconds to wait; 0 if udplaned must be up now */
 	char text[sizeof(struct error) + 64];
 };
+
+/* Reads what the first process says of the ones that it starts. Returns false if there is none that
+ * starts them again. */
+static bool read_note(const char *socket, struct supervised *note)
+{
+	char path[256];
+	bool held;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s" SUPERVISED_SUFFIX, socket);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return false;
+	held = flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK &&
+	       pread(fd, note, sizeof(*note), 0) == sizeof(*note);
+	close(fd);
+	note->text[sizeof(note->text) - 1] = 0;
+	return held;
+}
+
+/* Sets h->degraded, and then h->text. Returns how often udplaned was started again. */
+static uint32_t look_at_first_process(struct health *h)
+{
+	struct supervised note;
+
+	h->degraded = read_note(h->socket, &note) && note.waiting;
+	if (!h->degraded)
+		return 0;
+	snprintf(h->text, sizeof(h->text), "degraded: %s; it is started again, %u times so far",
+		 note.text, note.restarts);
+	return note.restarts;
+}
 
 /* Asks udplaned once, for at most left_ms, and sets h->text. Returns true if udplaned runs. */
 static bool look(struct health *h, long left_ms)
@@ -136,13 +177,17 @@ static int check(struct health *h)
 	long deadline = (long)clock_now_ms() + (long)(h->ready * 1000), left;
 	bool runs = look(h, ATTACH_TIMEOUT_MS);
 
-	while (!runs && h->ready > 0 && (left = deadline - (long)clock_now_ms()) > 0) {
+	while (!runs && h->ready > 0 && look_at_first_process(h) < READY_RESTARTS &&
+	       (left = deadline - (long)clock_now_ms()) > 0) {
 		poll(NULL, 0, left < RETRY_MS ? (int)left : RETRY_MS);
 		left = deadline - (long)clock_now_ms();
 		runs = look(h, left <= 0 ? 1 : left < ATTACH_TIMEOUT_MS ? left : ATTACH_TIMEOUT_MS);
 	}
 	if (runs && h->accelerated)
 		return check_sockets(h);
+	if (!runs)
+		look_at_first_process(h);
+	runs |= h->degraded && !h->accelerated;
 	if (h->json)
 		json_health(stdout, runs, h->text, NULL, 0);
 	else if (!h->quiet)

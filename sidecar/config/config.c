@@ -110,9 +110,14 @@ static int load_annotations(struct config *config, struct error *err)
 	return ret;
 }
 
-static int check(const struct config *config, struct error *err)
+static int check(struct config *config, struct error *err)
 {
-	if (!config->ports.count)
+	if (!config->ports.count && config->annotations[0])
+		config_warn(&config->warnings,
+			    "annotation " ANNOTATION_PREFIX
+			    "ports in %s: not there; no port is diverted until it is",
+			    config->annotations);
+	else if (!config->ports.count)
 		return error_set(
 			err, -EINVAL,
 			"ports: none given; allowed: " PORT_SET_ALLOWED
@@ -187,6 +192,7 @@ static struct config *forget_annotations(const struct config *config)
 static void warn_of_changes(const struct config *old, const struct config *now,
 			    struct config_warnings *warnings)
 {
+	char name[KEY_NAME_SIZE];
 	const struct key *key;
 	size_t i;
 
@@ -206,7 +212,8 @@ static void warn_of_changes(const struct config *old, const struct config *now,
 			config_warn(warnings,
 				    "annotation " ANNOTATION_PREFIX
 				    "%s in %s %s: takes effect at the next start",
-				    key->name, old->annotations, gone ? "removed" : "changed");
+				    key_annotation(key, name), old->annotations,
+				    gone ? "removed" : "changed");
 		}
 	}
 }
@@ -247,11 +254,11 @@ int config_format(const struct config *config, const char *key_name, char *out, 
 int config_check_annotation(const char *name, const char *value, struct error *err)
 {
 	struct origin origin = {CONFIG_SOURCE_ANNOTATION, NULL, 0, 0};
-	const struct key *key = key_find(name);
+	const struct key *key = key_find_annotated(name);
 	struct config *scratch;
 	int ret;
 
-	if (!key || !key->annotated)
+	if (!key)
 		return -ENOENT;
 	scratch = calloc(1, sizeof(*scratch));
 	if (!scratch)

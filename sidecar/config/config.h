@@ -102,7 +102,7 @@ struct config_pci {
 
 struct config {
 	char interface[IFNAMSIZ]; /* "": the one with the default route */
-	struct port_set ports;	  /* never empty after config_load() */
+	struct port_set ports;	  /* empty only if annotations are read that name none */
 	enum config_backend backend;
 	/* vfio: PCI address or DPDK vdev with arguments; if "", taken from `resource` and `pci` */
 	char device[256];
@@ -129,6 +129,8 @@ struct config {
 	enum config_xdp_mode xdp_mode;
 	enum log_level log_level;
 	uint32_t trust_rules;		    /* 1 << enum config_rules: not looked at */
+	enum config_switch restart;	    /* see sidecar/supervise */
+	uint32_t watchdog_s;		    /* with restart: 0: none */
 	char annotations[CONFIG_PATH_SIZE]; /* downward-API file, "": none */
 	/* where libudplane.so.0 is put for applications, "": nowhere */
 	char library_dir[CONFIG_PATH_SIZE];

@@ -143,7 +143,7 @@ static const struct key keys[] = {
 	 "directory to put libudplane.so.0, libudplane-preload.so and udplane-run into, for applications; empty: nowhere"},
 	{"mode", "NAME", "balanced", ALSO_ANNOTATED, CHOICE(modes), FIELD(mode),
 	 "latency: never leave the fast path; balanced: the kernel serves low rates; powersave: sleep at once"},
-	{"workers", "N", "1", NO_ANNOTATION, NUMBER(1, UDPLANE_MAX_WORKERS), FIELD(workers),
+	{"workers", "N", "1", ALSO_ANNOTATED, NUMBER(1, UDPLANE_MAX_WORKERS), FIELD(workers),
 	 "polling threads"},
 	{"cpus", "LIST", "", ALSO_ANNOTATED, &value_cpus, NULL, FIELD(cpus),
 	 "CPUs for the workers, such as 2,4-6; empty: not pinned"},
@@ -151,7 +151,7 @@ static const struct key keys[] = {
 	 "microseconds that a worker spins before it sleeps"},
 	{"yield", "NAME", "auto", NO_ANNOTATION, CHOICE(yields), FIELD(yield),
 	 "yield the CPU at each empty poll; auto: when there are not two CPUs more than workers"},
-	{"frames", "N", "16384", NO_ANNOTATION, POWER(1024, 1048576), FIELD(frames),
+	{"frames", "N", "16384", ALSO_ANNOTATED, POWER(1024, 1048576), FIELD(frames),
 	 "packet buffers shared with applications"},
 	{"frame_size", "BYTES", "auto", NO_ANNOTATION, &value_choice_or_number, frame_sizes, FIELD(frame_size),
 	 "size of a packet buffer; auto: by the MTU"},
@@ -167,7 +167,11 @@ static const struct key keys[] = {
 	 "MiB shared with applications at most, all together; others use the kernel"},
 	{"trust_rules", "LIST", "none", NO_ANNOTATION, &value_choices, rules, FIELD(trust_rules),
 	 "kinds of rules that concern no accelerated datagrams, whatever they say: not looked at"},
-	{"log_level", "NAME", "info", NO_ANNOTATION, CHOICE(log_levels), FIELD(log_level),
+	{"restart", "NAME", "off", NO_ANNOTATION, CHOICE(switches), FIELD(restart),
+	 "on: the first process stays, and starts udplaned again whatever it ends by, with a growing pause"},
+	{"watchdog_s", "N", "60", NO_ANNOTATION, NUMBER_NOTE(0, 86400, "(0: none)"), FIELD(watchdog_s),
+	 "restart: seconds without a sign of life after which udplaned is ended"},
+	{"log_level", "NAME", "info", ALSO_ANNOTATED, CHOICE(log_levels), FIELD(log_level),
 	 "what goes to stderr"},
 };
 /* clang-format on */
@@ -196,16 +200,37 @@ const struct key *key_find(const char *name)
 	return NULL;
 }
 
-const char *key_flag(const struct key *key, char *out)
+static const char *dashed(const char *prefix, const struct key *key, char *out)
 {
 	char *at;
 
 	assert(strlen(key->name) <= KEY_NAME_MAX);
-	config_print(out, KEY_NAME_SIZE, "--%s", key->name);
+	config_print(out, KEY_NAME_SIZE, "%s%s", prefix, key->name);
 	for (at = out; *at; at++)
 		if (*at == '_')
 			*at = '-';
 	return out;
+}
+
+const char *key_flag(const struct key *key, char *out)
+{
+	return dashed("--", key, out);
+}
+
+const char *key_annotation(const struct key *key, char *out)
+{
+	return dashed("", key, out);
+}
+
+const struct key *key_find_annotated(const char *name)
+{
+	char annotation[KEY_NAME_SIZE];
+	size_t i;
+
+	for (i = 0; i < KEY_COUNT; i++)
+		if (keys[i].annotated && !strcmp(key_annotation(&keys[i], annotation), name))
+			return &keys[i];
+	return NULL;
 }
 
 const char *key_environment(const struct key *key, char *out)
@@ -260,7 +285,7 @@ static void describe_origin(const struct key *key, const struct origin *origin, 
 		config_print(out, size, "environment %s", key_environment(key, name));
 		break;
 	case CONFIG_SOURCE_ANNOTATION:
-		config_print(out, size, "annotation udplane.io/%s%s%s", key->name,
+		config_print(out, size, "annotation udplane.io/%s%s%s", key_annotation(key, name),
 			     origin->file ? " in " : "", file);
 		break;
 	case CONFIG_SOURCE_FLAG: config_print(out, size, "flag %s", key_flag(key, name)); break;
@@ -294,12 +319,14 @@ int key_apply(const struct key *key, struct config *config, const struct origin 
 
 void key_list(bool annotated_only, char *out, size_t size)
 {
+	char name[KEY_NAME_SIZE];
 	size_t len = 0, i;
 
 	for (i = 0; i < KEY_COUNT && len < size; i++) {
 		if (annotated_only && !keys[i].annotated)
 			continue;
-		config_print(out + len, size - len, "%s%s", len ? ", " : "", keys[i].name);
+		config_print(out + len, size - len, "%s%s", len ? ", " : "",
+			     annotated_only ? key_annotation(&keys[i], name) : keys[i].name);
 		len += strlen(out + len);
 	}
 }

@@ -34,9 +34,13 @@ size_t key_index(const struct key *key);
 /* By name, or NULL. */
 const struct key *key_find(const char *name);
 
-/* Make --max-sockets and UDPLANE_MAX_SOCKETS of max_sockets. `out` is KEY_NAME_SIZE bytes long and
- * is returned. */
+/* The key that annotation udplane.io/`name` sets, or NULL. */
+const struct key *key_find_annotated(const char *name);
+
+/* Make --max-sockets, max-sockets and UDPLANE_MAX_SOCKETS of max_sockets. `out` is KEY_NAME_SIZE
+ * bytes long and is returned. */
 const char *key_flag(const struct key *key, char *out);
+const char *key_annotation(const struct key *key, char *out);
 const char *key_environment(const struct key *key, char *out);
 
 void *key_field(const struct key *key, struct config *config);

@@ -68,24 +68,29 @@ int layer_json(struct config *config, const char *file, const char *text, size_t
 /* Annotations of udplane that are not settings of udplaned. */
 static bool is_for_others(const char *name)
 {
-	return !strcmp(name, "preload") || !strcmp(name, "inject");
+	static const char *const names[] = {"preload", "inject", "cpu", "memory", "image"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return false;
 }
 
 static int apply_annotation(void *arg, const char *name, const char *value)
 {
 	struct layer *layer = arg;
-	const struct key *key = key_find(name);
+	const struct key *key = key_find_annotated(name);
 	struct origin origin = {CONFIG_SOURCE_ANNOTATION, layer->file, 0, 0};
 	char quoted[CONFIG_QUOTE_SIZE], names[300];
 
-	if (key && key->annotated)
+	if (key)
 		return key_apply(key, layer->config, &origin, value, layer->err);
 	if (is_for_others(name))
 		return 0;
 	key_list(true, names, sizeof(names));
 	config_warn(&layer->config->warnings,
 		    "annotation " ANNOTATION_PREFIX "... in %.100s: key %s: unknown and ignored, "
-		    "the nearest is \"%s\"; allowed: %s, preload, inject",
+		    "the nearest is \"%s\"; allowed: %s, preload, inject, cpu, memory, image",
 		    layer->file, config_quote(name, quoted), key_nearest(name, true, NULL), names);
 	return 0;
 }

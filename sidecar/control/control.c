@@ -74,6 +74,7 @@ static void on_tick(struct control *c, struct watch *w, uint32_t events)
 	if (read(w->fd, &cnt, 8) != 8)
 		return;
 	c->ticks++;
+	__atomic_fetch_add(c->beat, 1, __ATOMIC_RELAXED);
 	backend_check(c);
 	refresh_counters(c);
 	recent_move(c);
@@ -193,10 +194,11 @@ static void announce(const struct control *c)
 	notify_send("READY=1");
 }
 
-enum control_end control_run(struct config *cfg)
+enum control_end control_run(struct config *cfg, uint32_t *beat)
 {
 	struct control c = {
 		.cfg = cfg,
+		.beat = beat,
 		.epoll_fd = -1,
 		.lock_fd = -1,
 		.listen.fd = -1,

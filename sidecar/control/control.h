@@ -8,6 +8,7 @@
 #define SIDECAR_CONTROL_CONTROL_H
 
 #include "sidecar/config/config.h"
+#include <stdint.h>
 
 enum control_end {
 	CONTROL_STOPPED, /* asked to; exit status 0 */
@@ -18,7 +19,7 @@ enum control_end {
 };
 
 /* Runs until SIGTERM or SIGINT, or until the device is gone. cfg must live as long. The calling
- * thread becomes the control thread. */
-enum control_end control_run(struct config *cfg);
+ * thread becomes the control thread, which adds 1 to *beat each second. */
+enum control_end control_run(struct config *cfg, uint32_t *beat);
 
 #endif

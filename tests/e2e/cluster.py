@@ -169,6 +169,31 @@ def processes(name, program, word=""):
     return found
 
 
+def daemon(name):
+    """The host's number of the process that does the work: the child of the sidecar's first process."""
+    found = processes(name, "udplaned")
+
+    def parent(pid):
+        return int(re.search(r"^PPid:\s+(\d+)", open(f"/proc/{pid}/status").read(), re.M)[1])
+    first = next(pid for pid in found if parent(pid) not in found)
+    return next(pid for pid in found if parent(pid) == first)
+
+
+class Watched:
+    """Fails if the pod was not ready for a moment between the two ends of a `with`."""
+
+    def __init__(self, name):
+        self.watch = background("get", "pod", name, "-w", "-o", 'jsonpath={.status.conditions[?(@.type=="Ready")].status}{"\\n"}')
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        self.watch.terminate()
+        seen = self.watch.communicate()[0].split()
+        assert kind or (seen and set(seen) == {"True"}), seen
+
+
 def send(client, address, port, count, *more):
     """A plain sender in pod `client`."""
     return json.loads(within(client, "/app/gen", "--kernel", "--to", f"{address}:{port}", "--count", str(count), "--json", *more))

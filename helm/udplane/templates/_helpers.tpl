@@ -40,9 +40,9 @@ app.kubernetes.io/component: {{ . }}
 {{- end -}}
 {{- end -}}
 
-{{/* A probe by udplanectl, which checks that udplaned answers and is running. */}}
+{{/* A probe by udplanectl, which checks that udplaned answers and is running, or is being started again. */}}
 {{- define "udplane.probe" -}}
-{{- merge (dict "exec" (dict "command" (list "/usr/local/bin/udplanectl" "health"))) . | toJson -}}
+{{- merge (dict "exec" (dict "command" (list "/usr/local/bin/udplanectl" "health"))) (omit . "enabled") | toJson -}}
 {{- end -}}
 
 {{/* The container that serves the sidecar's counters. Like any other container it has the socket, and nothing else. */}}

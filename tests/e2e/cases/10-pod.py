@@ -124,8 +124,32 @@ def ports_change_live():
 
 
 @case
+def daemon_killed_twice():
+    """kill -9 of udplaned, as when memory is short, twice within seconds: the pod stays ready, no container restarts, and it is fast
+    again."""
+    address = shared()
+    was, pings = restarts("server"), Pings(address)
+    with Watched("server"):
+        for _ in range(2):
+            first = stats("server")
+            os.kill(daemon("server"), signal.SIGKILL)
+            text = within("server", "udplanectl", "health", container="udplane")
+            assert text.startswith(("degraded", "ok")), text
+            until(lambda: answers("server") and stats("server")["start_ns"] != first["start_ns"], 20, "another udplaned")
+            until(lambda: [k["state"] == "active" for k in stats("server")["sockets"]] == [True, True], 20, "both sockets fast again")
+    asked, lost = pings.end()
+    print(f"{asked} requests meanwhile, {lost} without an answer")
+    assert asked > 500 and lost <= 4, (asked, lost)
+    assert restarts("server") == was, restarts("server")
+
+
+def answers(name):
+    return within(name, "udplanectl", "health", container="udplane").startswith("ok")
+
+
+@case
 def sidecar_killed():
-    """kill -9 of udplaned while traffic runs: no application restarts, traffic goes on through the kernel, and is fast again after."""
+    """kill -9 of the container while traffic runs: no application restarts, traffic goes on through the kernel, and is fast again after."""
     address = shared()
     was = restarts("server")
     first = stats("server")

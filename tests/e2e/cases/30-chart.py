@@ -6,6 +6,7 @@ nobody who acts on them: the cases do here what those would do.
 import base64
 import os
 import re
+import signal
 import sys
 import tempfile
 
@@ -95,8 +96,10 @@ def sidecar_serves_metrics():
 @case
 def metrics_outlive_the_sidecar():
     """While no udplaned answers a scrape says just that."""
-    os.kill(processes("server", "udplaned")[0], 9)
-    until(lambda: scrape(NAMESPACE, "server", METRICS)["udplane_up"][1] == {"": 0}, 5, "udplane_up 0")
+    pid = daemon("server")
+    os.kill(pid, signal.SIGSTOP)  # its first process would start another one at once
+    until(lambda: scrape(NAMESPACE, "server", METRICS)["udplane_up"][1] == {"": 0}, 10, "udplane_up 0")
+    os.kill(pid, signal.SIGCONT)
     until(lambda: scrape(NAMESPACE, "server", METRICS)["udplane_up"][1] == {"": 1}, 30, "udplane_up 1")
 
 

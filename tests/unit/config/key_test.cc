@@ -85,7 +85,9 @@ TEST(Key, ThoseThatAPodMaySetAreFew)
 {
 	char names[300];
 	key_list(true, names, sizeof(names));
-	EXPECT_STREQ("interface, ports, backend, resource, mode, cpus, hugepages", names);
+	EXPECT_STREQ("interface, ports, backend, resource, mode, workers, cpus, frames, hugepages, "
+		     "log-level",
+		     names);
 }
 
 TEST(Key, NearestIgnoresCaseAndDashes)
