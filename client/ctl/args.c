@@ -99,12 +99,15 @@ static int unknown_flag(const struct args *a, const char *flag)
 	return EXIT_USAGE;
 }
 
-/* Returns true if `arg` is --name or --name=VALUE, and sets *value to VALUE, or to NULL if there is
- * none. */
+/* Returns true if `arg` is -n, --name or --name=VALUE, and sets *value to VALUE, or to NULL if
+ * there is none. */
 static bool is_flag(const char *arg, const char *name, const char **value)
 {
 	size_t len = strlen(name);
 
+	*value = NULL;
+	if (len == 1)
+		return arg[1] == name[0] && !arg[2];
 	if (strncmp(arg, "--", 2) || strncmp(arg + 2, name, len))
 		return false;
 	*value = arg[2 + len] == '=' ? arg + 3 + len : NULL;

@@ -24,7 +24,7 @@ enum flag_kind {
 };
 
 struct flag {
-	const char *name;
+	const char *name; /* one of a single letter is written with one dash: -c TEXT */
 	enum flag_kind kind;
 	void *value;
 	double fallback; /* value of FLAG_SECONDS if the flag has no value */

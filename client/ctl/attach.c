@@ -15,6 +15,7 @@
 #define WELCOME_MIN	 (offsetof(struct udplane_welcome, stats_len))
 #define FDS_MAX		 (UDPLANE_MAX_WORKERS + 3)
 #define BACKLOG_RETRY_MS 10
+#define CAPTURE_MINOR	 3 /* of the ABI that brought CAPTURE */
 
 struct attach {
 	const char *path;
@@ -117,13 +118,14 @@ static int take_fd(struct msghdr *msg)
 	return first;
 }
 
-static int receive(const struct attach *a, struct udplane_welcome *w, size_t *len, int *stats_fd)
+/* Receives a message of at most `size` bytes. *fd becomes its first descriptor, or -1. */
+static int receive(const struct attach *a, void *buf, size_t size, size_t *len, int *fd)
 {
 	union {
 		char buf[CMSG_SPACE(FDS_MAX * sizeof(int))];
 		struct cmsghdr align;
 	} control;
-	struct iovec iov = {w, sizeof(*w)};
+	struct iovec iov = {buf, size};
 	struct msghdr msg = {.msg_iov = &iov,
 			     .msg_iovlen = 1,
 			     .msg_control = &control,
@@ -146,11 +148,19 @@ static int receive(const struct attach *a, struct udplane_welcome *w, size_t *le
 			return error_set(a->error, -errno, "receive: %s", strerror(errno));
 	}
 	*len = (size_t)got;
-	*stats_fd = take_fd(&msg);
+	*fd = take_fd(&msg);
 	return got ? 0
 		   : error_set(a->error, -ECONNRESET,
 			       "udplaned closed the connection: it is stopping, or has too many "
 			       "clients");
+}
+
+/* A terminal would obey control characters. */
+static void make_printable(char text[UDPLANE_TEXT_LEN])
+{
+	text[UDPLANE_TEXT_LEN - 1] = 0;
+	for (char *c = text; *c; c++)
+		*c = *c >= ' ' && *c <= '~' ? *c : '?';
 }
 
 static int welcome_check(const struct attach *a, struct udplane_welcome *w, size_t len)
@@ -158,9 +168,7 @@ static int welcome_check(const struct attach *a, struct udplane_welcome *w, size
 	if (len < WELCOME_MIN || w->msg.type != UDPLANE_MSG_WELCOME ||
 	    w->magic != UDPLANE_ABI_MAGIC)
 		return error_set(a->error, -EPROTO, "the answer is not udplaned's: check --socket");
-	w->text[sizeof(w->text) - 1] = 0;
-	for (char *c = w->text; *c; c++) /* a terminal would obey control characters */
-		*c = *c >= ' ' && *c <= '~' ? *c : '?';
+	make_printable(w->text);
 	if (w->status)
 		return error_set(a->error, w->status < 0 ? w->status : -EPROTO,
 				 "udplaned refuses: %s",
@@ -174,26 +182,39 @@ static int welcome_check(const struct attach *a, struct udplane_welcome *w, size
 	return 0;
 }
 
-static int copy_zone(const struct attach *a, int fd, struct snapshot *s)
+static int map_zone(const struct attach *a, int fd, const char *name, bool writable, void **zone,
+		    size_t *len)
 {
 	struct stat st;
-	void *zone;
-	int ret;
+	void *addr;
 
 	if (fd < 0)
-		return error_set(a->error, -EPROTO, "udplaned sent no stats zone");
+		return error_set(a->error, -EPROTO, "udplaned sent no %s zone", name);
 	if (fstat(fd, &st))
-		return error_set(a->error, -errno, "stats zone: fstat: %s", strerror(errno));
+		return error_set(a->error, -errno, "%s zone: fstat: %s", name, strerror(errno));
 	if (st.st_size <= 0)
-		return error_set(a->error, -EPROTO, "stats zone: empty");
-	zone = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-	if (zone == MAP_FAILED)
-		return error_set(a->error, -errno, "stats zone: map %lld bytes: %s",
+		return error_set(a->error, -EPROTO, "%s zone: empty", name);
+	addr = mmap(NULL, (size_t)st.st_size, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED,
+		    fd, 0);
+	if (addr == MAP_FAILED)
+		return error_set(a->error, -errno, "%s zone: map %lld bytes: %s", name,
 				 (long long)st.st_size, strerror(errno));
-	s->now_ns = clock_now_ns();
-	ret = snapshot_read(s, zone, (size_t)st.st_size, a->error);
-	munmap(zone, (size_t)st.st_size);
-	return ret;
+	*zone = addr;
+	*len = (size_t)st.st_size;
+	return 0;
+}
+
+/* Connects and says HELLO. a->fd stays open, also after an error. */
+static int greet(struct attach *a, struct udplane_welcome *w, int *stats_fd)
+{
+	size_t len = 0;
+	int ret = connect_to(a);
+
+	if (!ret)
+		ret = send_hello(a);
+	if (!ret)
+		ret = receive(a, w, sizeof(*w), &len, stats_fd);
+	return ret ? ret : welcome_check(a, w, len);
 }
 
 int attach_snapshot(const char *path, int timeout_ms, struct snapshot *s, struct error *error)
@@ -201,21 +222,108 @@ int attach_snapshot(const char *path, int timeout_ms, struct snapshot *s, struct
 	struct attach a = {path, clock_now_ns() + (uint64_t)timeout_ms * 1000000, error, -1};
 	struct udplane_welcome welcome = {0};
 	int ret, stats_fd = -1;
+	void *zone = NULL;
 	size_t len = 0;
 
 	memset(s, 0, sizeof(*s));
-	ret = connect_to(&a);
+	ret = greet(&a, &welcome, &stats_fd);
 	if (!ret)
-		ret = send_hello(&a);
-	if (!ret)
-		ret = receive(&a, &welcome, &len, &stats_fd);
-	if (!ret)
-		ret = welcome_check(&a, &welcome, len);
-	if (!ret)
-		ret = copy_zone(&a, stats_fd, s);
+		ret = map_zone(&a, stats_fd, "stats", false, &zone, &len);
+	if (!ret) {
+		s->now_ns = clock_now_ns();
+		ret = snapshot_read(s, zone, len, error);
+	}
+	if (zone)
+		munmap(zone, len);
 	if (stats_fd >= 0)
 		close(stats_fd);
 	if (a.fd >= 0)
 		close(a.fd);
 	return ret ? error_prefix(error, ret, "%s: ", path) : 0;
+}
+
+/* Checks what udplaned says about the rings, so that nothing outside of the zone is read. */
+static int captured_check(const struct attach *a, struct udplane_captured *c, size_t len)
+{
+	uint64_t ring;
+
+	if (len < sizeof(*c) || c->msg.type != UDPLANE_MSG_CAPTURED)
+		return error_set(a->error, -EPROTO, "the answer to CAPTURE is not udplaned's");
+	make_printable(c->text);
+	if (c->status)
+		return error_set(a->error, c->status < 0 ? c->status : -EPROTO, "%s",
+				 c->text[0] ? c->text : strerror(-c->status));
+	ring = sizeof(struct udplane_capture_ring) + (uint64_t)c->slot_cnt * c->slot_size;
+	if (!c->ring_cnt || c->ring_cnt > UDPLANE_MAX_WORKERS || !c->slot_cnt ||
+	    c->slot_cnt & (c->slot_cnt - 1) || c->slot_size % 64 ||
+	    c->slot_size <= sizeof(struct udplane_capture_record) || ring > c->ring_len ||
+	    c->ring_len % UDPLANE_LINE || c->ring_len > c->len / c->ring_cnt)
+		return error_set(a->error, -EPROTO, "udplaned describes impossible rings");
+	return 0;
+}
+
+static int ask_capture(const struct attach *a, const struct udplane_capture *asked,
+		       struct udplane_captured *c, int *fd)
+{
+	struct udplane_capture m = *asked;
+	size_t len = 0;
+	int ret;
+
+	m.msg = (struct udplane_msg){UDPLANE_MSG_CAPTURE, sizeof(m), 2};
+	if (send(a->fd, &m, sizeof(m), MSG_NOSIGNAL) != sizeof(m))
+		return error_set(a->error, -errno, "send: %s", strerror(errno));
+	ret = receive(a, c, sizeof(*c), &len, fd);
+	return ret ? ret : captured_check(a, c, len);
+}
+
+static int open_zones(const struct attach *a, struct capture_link *link, int stats_fd, int fd)
+{
+	int ret = map_zone(a, stats_fd, "stats", false, &link->stats, &link->stats_len);
+
+	if (!ret)
+		ret = map_zone(a, fd, "capture", true, &link->zone, &link->zone_len);
+	if (ret)
+		return ret;
+	if (link->zone_len < link->layout.len)
+		return error_set(a->error, -EPROTO, "capture zone: shorter than udplaned says");
+	return 0;
+}
+
+int attach_capture(const char *path, int timeout_ms, const struct udplane_capture *asked,
+		   struct capture_link *link, struct error *error)
+{
+	struct attach a = {path, clock_now_ns() + (uint64_t)timeout_ms * 1000000, error, -1};
+	struct udplane_welcome welcome = {0};
+	int ret, stats_fd = -1, fd = -1;
+
+	memset(link, 0, sizeof(*link));
+	ret = greet(&a, &welcome, &stats_fd);
+	if (!ret && welcome.minor < CAPTURE_MINOR)
+		ret = error_set(error, -EPROTONOSUPPORT,
+				"this udplaned (ABI %u.%u) cannot capture yet: upgrade it",
+				welcome.major, welcome.minor);
+	if (!ret)
+		ret = ask_capture(&a, asked, &link->layout, &fd);
+	if (!ret)
+		ret = open_zones(&a, link, stats_fd, fd);
+	if (stats_fd >= 0)
+		close(stats_fd);
+	if (fd >= 0)
+		close(fd);
+	link->fd = a.fd;
+	if (!ret)
+		return 0;
+	attach_capture_end(link);
+	return error_prefix(error, ret, "%s: ", path);
+}
+
+void attach_capture_end(struct capture_link *link)
+{
+	if (link->zone)
+		munmap(link->zone, link->zone_len);
+	if (link->stats)
+		munmap(link->stats, link->stats_len);
+	if (link->fd >= 0)
+		close(link->fd);
+	*link = (struct capture_link){.fd = -1};
 }

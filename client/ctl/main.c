@@ -24,6 +24,7 @@ static const struct {
 	{"health", verb_health, "exit status 0 if udplaned runs; for probes"},
 	{"why", verb_why, "is a port accelerated; if not, why and what to do"},
 	{"device", verb_device, "the device: driver, queues, offloads, link, its own counters"},
+	{"capture", verb_capture, "write the datagrams of the fast path as pcapng, for wireshark"},
 	{"metrics", verb_metrics, "every counter for Prometheus; --listen serves them"},
 	{"preflight", verb_preflight, "is this machine fit for AF_XDP or VFIO; if not, what to do"},
 	{"version", verb_version, "version of udplanectl"},

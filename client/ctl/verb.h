@@ -22,6 +22,7 @@ int verb_health(const char *socket, int argc, char **argv);
 int verb_device(const char *socket, int argc, char **argv);
 int verb_preflight(const char *socket, int argc, char **argv);
 int verb_metrics(const char *socket, int argc, char **argv);
+int verb_capture(const char *socket, int argc, char **argv);
 int verb_why(const char *socket, int argc, char **argv);
 
 /* Runs a verb whose only flag is --json: takes one snapshot and calls `view`, which returns 0 or

@@ -13,6 +13,8 @@
  *                                            created as sockets are claimed
  *   stats     udplaned    read-only          identity, health, all counters, the workers' sleep
  *                                            flags
+ *   capture   udplaned    read-write         for one operator (udplanectl): a ring per worker with
+ *                                            copies of what it received and sent
  *
  * All zones are memfds sealed against shrinking and growing. Frames and stats are also sealed
  * against writing by anyone but udplaned.
@@ -35,7 +37,7 @@
 
 #define UDPLANE_ABI_MAGIC 0x31656e616c706475ull /* "udplane1", little endian */
 #define UDPLANE_ABI_MAJOR 1
-#define UDPLANE_ABI_MINOR 2
+#define UDPLANE_ABI_MINOR 3
 
 #define UDPLANE_LINE	     128 /* two cache lines: adjacent-line prefetch pairs them on x86 */
 #define UDPLANE_MAX_WORKERS  16
@@ -171,6 +173,12 @@ enum udplane_msg_type {
 	/* client, since 1.2: struct udplane_member; answered by DONE. udplaned looks at the
 	 * socket's membership in this group. */
 	UDPLANE_MSG_MEMBER = 9,
+	/* observer, since 1.3: struct udplane_capture. For root and udplaned's user, in udplaned's
+	 * own PID namespace: the operator, not the clients. */
+	UDPLANE_MSG_CAPTURE = 10,
+	/* udplaned: struct udplane_captured, + the capture zone. The capture ends with the
+	 * connection. */
+	UDPLANE_MSG_CAPTURED = 11,
 };
 
 struct udplane_msg {
@@ -279,6 +287,54 @@ struct udplane_done {
 	uint32_t reason;
 	char text[UDPLANE_TEXT_LEN];
 };
+
+/* Asks for copies of the datagrams that the fast path carries. */
+struct udplane_capture {
+	struct udplane_msg msg;
+	uint32_t snap_len; /* bytes of each frame, from its Ethernet header on; at least 1 */
+	uint32_t port;	   /* only datagrams from or to it; 0: all, and what is no datagram */
+	uint64_t len;	   /* bytes of the zone, roughly */
+};
+
+struct udplane_captured {
+	struct udplane_msg msg;
+	int32_t status;	    /* 0, or -errno with a text */
+	uint32_t ring_cnt;  /* one per worker */
+	uint64_t len;	    /* of the zone, bytes */
+	uint64_t ring_len;  /* bytes; worker i's struct udplane_capture_ring is at i * ring_len */
+	uint32_t slot_cnt;  /* records in each, a power of two */
+	uint32_t slot_size; /* bytes, a multiple of 64 */
+	char text[UDPLANE_TEXT_LEN];
+};
+
+/* Ring i of a capture: the worker produces, the observer consumes. What finds no room is counted
+ * and left out; the worker waits for nobody, and signals nobody. */
+struct udplane_capture_ring {
+	struct udplane_ring_head head; /* armed is unused: the observer polls */
+	/* worker's line */
+	uint64_t seen;	 /* frames that the capture asked for */
+	uint64_t missed; /* those of them for which there was no room */
+	uint8_t pad[UDPLANE_LINE - 16];
+	uint8_t slot[]; /* slot_size bytes each: struct udplane_capture_record, then the frame */
+};
+UDPLANE_STATIC_ASSERT(offsetof(struct udplane_capture_ring, slot) == 384, "slots start on a line");
+
+#define UDPLANE_CAPTURE_NO_SOCKET UINT32_MAX
+#define UDPLANE_CAPTURE_SENT	  0x1 /* by the application; otherwise received */
+
+struct udplane_capture_record {
+	uint64_t time_ns;      /* CLOCK_REALTIME; one for each burst */
+	uint32_t sock;	       /* row in the stats zone, or UDPLANE_CAPTURE_NO_SOCKET */
+	uint32_t len;	       /* of the frame, bytes; at most snap_len of them follow */
+	uint16_t captured_len; /* bytes that follow */
+	uint16_t flags;	       /* UDPLANE_CAPTURE_* */
+	uint16_t copies;       /* sockets that got it, if it went to a multicast group */
+	/* enum udplane_worker_counter: RX_DROP_* if it was dropped, RX_PASSED if it was left to the
+	 * kernel; otherwise 0 */
+	uint16_t reason;
+	uint8_t pad[8];
+};
+UDPLANE_STATIC_ASSERT(sizeof(struct udplane_capture_record) == 32, "the frame is aligned");
 
 #define UDPLANE_MSG_MAX 512 /* bytes; longer packets are refused */
 UDPLANE_STATIC_ASSERT(sizeof(struct udplane_welcome) <= UDPLANE_MSG_MAX, "message size");

@@ -80,6 +80,13 @@ int channel_create(struct control *c, struct session *s, struct udplane_welcome 
 		   struct error *error);
 void channel_destroy(struct control *c, struct session *s);
 
+/* ---- capture.c ---- */
+
+/* Begins a capture for an observer, if it may have one. Fills in the answer, refusal included. */
+void capture_start(struct control *c, struct session *s, const struct udplane_capture *asked,
+		   struct udplane_captured *out);
+void capture_stop(struct control *c, struct session *s);
+
 /* ---- slow.c ---- */
 
 /* A worker's event ring has something. */

@@ -16,7 +16,17 @@ static const struct {
 	[UDPLANE_MSG_UPDATE] = {sizeof(struct udplane_sock_req), 0, "UPDATE"},
 	[UDPLANE_MSG_RELEASE] = {sizeof(struct udplane_sock_req), 0, "RELEASE"},
 	[UDPLANE_MSG_MEMBER] = {sizeof(struct udplane_member), 0, "MEMBER"},
+	[UDPLANE_MSG_CAPTURE] = {sizeof(struct udplane_capture), 0, "CAPTURE"},
 };
+
+/* May a client send it now? HELLO comes first; then attached clients and observers ask for
+ * different things. */
+static bool in_turn(uint16_t type, bool welcomed, bool observer)
+{
+	if (type == UDPLANE_MSG_HELLO)
+		return !welcomed || observer;
+	return welcomed && observer == (type == UDPLANE_MSG_CAPTURE);
+}
 
 int message_check(const void *buf, size_t len, bool welcomed, bool observer, uint32_t fds,
 		  struct error *error)
@@ -40,9 +50,11 @@ int message_check(const void *buf, size_t len, bool welcomed, bool observer, uin
 	if (fds != kinds[m.type].fds)
 		return error_set(error, 0, "%s with %u descriptors; expected %u",
 				 kinds[m.type].name, fds, kinds[m.type].fds);
-	if (m.type == UDPLANE_MSG_HELLO ? welcomed && !observer : !welcomed || observer)
+	if (!in_turn(m.type, welcomed, observer))
 		return error_set(error, 0, "%s %s", kinds[m.type].name,
 				 m.type == UDPLANE_MSG_HELLO ? "twice"
-							     : "before HELLO, or from an observer");
+				 : m.type == UDPLANE_MSG_CAPTURE
+					 ? "before HELLO, or not from an observer"
+					 : "before HELLO, or from an observer");
 	return m.type;
 }

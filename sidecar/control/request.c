@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a client asks for, and the answers: HELLO, CLAIM, UPDATE, RELEASE. Nothing that it sends can
- * stop the loop or reach another client. */
+/* What a client asks for, and the answers: HELLO, CLAIM, UPDATE, RELEASE, CAPTURE. Nothing that it
+ * sends can stop the loop or reach another client. */
 #include "sidecar/base/log.h"
 #include "sidecar/control/internal.h"
 #include <errno.h>
@@ -445,6 +445,22 @@ static void on_member(struct control *c, struct session *s, const struct udplane
 	answer(s, &out, UDPLANE_MSG_DONE, sizeof(out), m->msg.seq, NULL, 0);
 }
 
+static void on_capture(struct control *c, struct session *s, const struct udplane_capture *m)
+{
+	struct udplane_captured out = {0};
+
+	capture_start(c, s, m, &out);
+	if (out.status) {
+		answer(s, &out, UDPLANE_MSG_CAPTURED, sizeof(out), m->msg.seq, NULL, 0);
+	} else if (!answer(s, &out, UDPLANE_MSG_CAPTURED, sizeof(out), m->msg.seq,
+			   &s->capture->zone.fd, 1)) {
+		capture_stop(c, s);
+		out.status = -ETOOMANYREFS;
+		snprintf(out.text, sizeof(out.text), TOO_MANY_REFS);
+		answer(s, &out, UDPLANE_MSG_CAPTURED, sizeof(out), m->msg.seq, NULL, 0);
+	}
+}
+
 /* fds: the message carries descriptors; the keeper has to receive it. */
 static void dispatch(struct control *c, struct session *s, void *buf, size_t len, bool fds)
 {
@@ -460,6 +476,7 @@ static void dispatch(struct control *c, struct session *s, void *buf, size_t len
 	case UDPLANE_MSG_UPDATE:
 	case UDPLANE_MSG_RELEASE: on_request(c, s, buf); return;
 	case UDPLANE_MSG_MEMBER: on_member(c, s, buf); return;
+	case UDPLANE_MSG_CAPTURE: on_capture(c, s, buf); return;
 	}
 	bad_message(c, s, error.text);
 }

@@ -42,7 +42,7 @@ static void evict_observer(struct control *c)
 	struct session *s;
 
 	TAILQ_FOREACH(s, &c->all, link) {
-		if (s->observer && !s->closing) {
+		if (s->observer && !s->capture && !s->closing) {
 			session_close_later(
 				s,
 				"too many connections that have not attached; this is the oldest");
@@ -116,6 +116,7 @@ void session_close(struct control *c, struct session *s)
 		session_log(c, s, LOG_LEVEL_WARN, "disconnected: %s", s->close_reason);
 	while (sock_release_some(c, s))
 		;
+	capture_stop(c, s);
 	if (s->observer) {
 		c->observers--;
 	} else {
@@ -149,7 +150,7 @@ void session_tick(struct control *c)
 		if (s->channel.addr)
 			rings_shrink(&s->rings);
 	TAILQ_FOREACH(s, &c->all, link) {
-		if (s->observer &&
+		if (s->observer && !s->capture &&
 		    ++s->idle_ticks > (s->welcomed ? SESSION_OBSERVER_TICKS : SESSION_HELLO_TICKS))
 			session_close_later(
 				s, s->welcomed ? "" : "no HELLO within seconds of connecting");

@@ -85,7 +85,15 @@ struct session {
 	int cgroup_fd;			     /* its control group, or one of the next */
 #define SESSION_CGROUP_UNKNOWN (-1)
 #define SESSION_CGROUP_NONE    (-2)
-	uint32_t programs; /* BPF programs that are effective there: JUDGE_SEND4 ... */
+	uint32_t programs;	 /* BPF programs that are effective there: JUDGE_SEND4 ... */
+	struct capture *capture; /* of an observer; NULL unless it captures */
+};
+
+/* ---- capture.c: copies of datagrams for an observer ---- */
+
+struct capture {
+	struct memzone zone;
+	struct worker_capture ring[UDPLANE_MAX_WORKERS];
 };
 
 /* ---- recent.c: the last seconds ---- */
@@ -216,7 +224,8 @@ struct control {
 	uint64_t routing_built_ns;
 
 	struct session **session; /* [max_clients], by channel id */
-	uint32_t observers;
+	uint32_t observers;	  /* sessions that have not attached, and do not capture */
+	uint32_t captures;	  /* sessions that capture */
 	TAILQ_HEAD(, session) all;
 	struct sock **sock;	 /* [max_sockets], by id */
 	struct sock_index index; /* those that are claimed */

@@ -59,6 +59,12 @@ static inline void foreign_copy(void *to, struct foreign f, size_t len)
 			 : "memory");
 }
 
+/* Stores len bytes, which must be private memory. They are not read back. */
+static inline void foreign_put(struct foreign f, const void *from, size_t len)
+{
+	memcpy((void *)f.addr, from, len);
+}
+
 static inline void foreign_zero(struct foreign f, size_t len)
 {
 	memset((void *)f.addr, 0, len);

@@ -124,6 +124,8 @@ struct worker {
 	struct device_frame tx_stage[WORKER_TX_BURST]; /* built, not taken by the device yet */
 	uint32_t tx_staged;
 
+	struct worker_capture *capture; /* a list; NULL, unless somebody captures */
+
 	/* events: the worker produces, the control thread consumes */
 	struct udplane_ring_head event_head;
 	struct udplane_ring event_prod, event_cons;
@@ -183,6 +185,21 @@ const struct worker_mcast *worker_mcast_find(const struct worker *w,
 /* Returns true if the member wants datagrams of this source. */
 bool worker_member_wants(const struct worker_member *m, const struct packet_info *info);
 void worker_mcast_free(struct worker *w);
+
+/* capture.c: call these only while w->capture is set */
+/* A frame that is captured. */
+struct worker_captured {
+	const struct device_frame *frame;
+	const struct packet_info *info; /* its ports are 0 if the frame is no datagram */
+	uint32_t sock;			/* or UDPLANE_CAPTURE_NO_SOCKET */
+	uint16_t flags, copies, reason; /* as in struct udplane_capture_record */
+};
+/* Copies one frame into the ring of each capture that wants it. */
+void worker_capture_frame(struct worker *w, uint64_t time_ns, const struct worker_captured *c);
+/* Makes visible what was copied. */
+void worker_capture_publish(struct worker *w);
+void worker_capture_add(struct worker *w, struct worker_capture *c);
+void worker_capture_remove(struct worker *w, struct worker_capture *c);
 
 /* tx.c */
 /* Sends one burst of a lane. Returns the number of descriptors taken. */

@@ -215,6 +215,8 @@ static int carry_out(struct worker *w, struct worker_order *o)
 	case WORKER_DRAIN_RX: drain_rx(w); return 0;
 	case WORKER_DRAIN: drain(w); return 0;
 	case WORKER_SWITCHED: worker_new_epoch(w); return 0;
+	case WORKER_CAPTURE_ADD: worker_capture_add(w, o->capture); return 0;
+	case WORKER_CAPTURE_REMOVE: worker_capture_remove(w, o->capture); return 0;
 	}
 	return -EINVAL;
 }

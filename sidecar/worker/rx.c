@@ -36,21 +36,29 @@ struct rx_burst {
 	struct worker_socket *touched[DEVICE_BURST * WORKER_MEMBERS];
 	uint32_t touched_cnt;
 	uint64_t stamp_ns; /* CLOCK_REALTIME; 0 if no socket wants it */
+	/* Why each was dropped, for captures: RX_DROP_*. Written only where a frame is dropped, so
+	 * it is garbage for others, unless worker_rx() has cleared it. */
+	uint8_t why[DEVICE_BURST];
+	uint8_t copies[DEVICE_BURST]; /* of a multicast datagram, likewise */
 };
 
-static void count_verdict(struct worker *w, enum packet_verdict v)
+/* Counts the drop of frame i. */
+static void drop(struct worker *w, struct rx_burst *b, uint32_t i, enum udplane_worker_counter c)
 {
-	enum udplane_worker_counter c = UDPLANE_WORKER_RX_DROP_MALFORMED;
-
-	switch (v) {
-	case PACKET_DROP_IP_CHECKSUM: c = UDPLANE_WORKER_RX_DROP_IP_CHECKSUM; break;
-	case PACKET_DROP_UDP_CHECKSUM:
-	case PACKET_DROP_ZERO_CHECKSUM6: c = UDPLANE_WORKER_RX_DROP_UDP_CHECKSUM; break;
-	case PACKET_PASS_MARTIAN:
-	case PACKET_PASS_NOT_UNICAST: c = UDPLANE_WORKER_MARTIANS; break;
-	default: break;
-	}
 	udplane_count(&w->counter[c], 1);
+	b->why[i] = (uint8_t)c;
+}
+
+static enum udplane_worker_counter verdict_counter(enum packet_verdict v)
+{
+	switch (v) {
+	case PACKET_DROP_IP_CHECKSUM: return UDPLANE_WORKER_RX_DROP_IP_CHECKSUM;
+	case PACKET_DROP_UDP_CHECKSUM:
+	case PACKET_DROP_ZERO_CHECKSUM6: return UDPLANE_WORKER_RX_DROP_UDP_CHECKSUM;
+	case PACKET_PASS_MARTIAN:
+	case PACKET_PASS_NOT_UNICAST: return UDPLANE_WORKER_MARTIANS;
+	default: return UDPLANE_WORKER_RX_DROP_MALFORMED;
+	}
 }
 
 /* Returns true if the frame is addressed to this host. Only needed for devices that pass frames;
@@ -74,9 +82,12 @@ static bool is_ours(struct worker *w, const uint8_t *frame, const struct packet_
 
 /* Judges a frame that is no valid unicast datagram. The device diverts datagrams to multicast
  * groups that claimed sockets have joined; what else it diverts is dropped. */
-static uint32_t classify_other(struct worker *w, const struct device_frame *f, const uint8_t *p,
-			       struct packet_info *info, enum packet_verdict v)
+static uint32_t classify_other(struct worker *w, struct rx_burst *b, uint32_t i, const uint8_t *p,
+			       enum packet_verdict v)
 {
+	const struct device_frame *f = &b->frame[i];
+	struct packet_info *info = &b->info[i];
+
 	if (v == PACKET_PASS_NOT_UNICAST && w->groups.cnt) {
 		v = packet_parse_group(p, f->len, info);
 		if (v == PACKET_UDP && !(f->flags & DEVICE_FRAME_VERIFIED))
@@ -86,26 +97,28 @@ static uint32_t classify_other(struct worker *w, const struct device_frame *f, c
 	}
 	if (w->ops->pass && packet_verdict_is_pass(v))
 		return SOCK_PASS;
-	count_verdict(w, v);
+	drop(w, b, i, verdict_counter(v));
 	return PORT_NONE;
 }
 
-/* Returns the socket of a frame, by its headers and checksums. */
-static uint32_t classify(struct worker *w, const struct device_frame *f, struct packet_info *info)
+/* Returns the socket of frame i, by its headers and checksums. */
+static uint32_t classify(struct worker *w, struct rx_burst *b, uint32_t i)
 {
+	const struct device_frame *f = &b->frame[i];
+	struct packet_info *info = &b->info[i];
 	const uint8_t *p = w->opt.frames + (size_t)f->frame * w->opt.frame_size + f->off;
 	enum packet_verdict v = packet_parse(p, f->len, info);
 	struct port_tuple tuple;
 	uint32_t sock;
 
 	if (__builtin_expect(f->flags & DEVICE_FRAME_STALE, 0)) {
-		udplane_count(&w->counter[UDPLANE_WORKER_RX_DROP_STALLED], 1);
+		drop(w, b, i, UDPLANE_WORKER_RX_DROP_STALLED);
 		return PORT_NONE;
 	}
 	if (v == PACKET_UDP && !(f->flags & DEVICE_FRAME_VERIFIED))
 		v = packet_verify(p, info, w->opt.checksum);
 	if (v != PACKET_UDP)
-		return classify_other(w, f, p, info, v);
+		return classify_other(w, b, i, p, v);
 	if (w->ops->pass &&
 	    (!is_ours(w, p, info) || !route_source_valid(w->route, info->family, info->src.bytes)))
 		return SOCK_PASS;
@@ -119,7 +132,7 @@ static uint32_t classify(struct worker *w, const struct device_frame *f, struct 
 	if (sock == PORT_NONE && w->ops->pass)
 		return SOCK_PASS;
 	if (sock == PORT_NONE)
-		udplane_count(&w->counter[UDPLANE_WORKER_RX_DROP_NO_SOCKET], 1);
+		drop(w, b, i, UDPLANE_WORKER_RX_DROP_NO_SOCKET);
 	return sock;
 }
 
@@ -204,13 +217,13 @@ static inline void stage(struct worker *w, struct rx_burst *b, uint32_t sock, ui
 	s->staged_bytes += info->payload_len;
 }
 
-static void count_drop(struct worker *w, struct worker_socket *s, enum udplane_socket_counter c)
+static void drop_for(struct worker *w, struct rx_burst *b, uint32_t i, struct worker_socket *s,
+		     enum udplane_socket_counter c)
 {
 	udplane_count(&s->counter[c], 1);
-	udplane_count(
-		&w->counter[c == UDPLANE_SOCKET_RX_DROP_QUOTA ? UDPLANE_WORKER_RX_DROP_QUOTA
-							      : UDPLANE_WORKER_RX_DROP_RING_FULL],
-		1);
+	drop(w, b, i,
+	     c == UDPLANE_SOCKET_RX_DROP_QUOTA ? UDPLANE_WORKER_RX_DROP_QUOTA
+					       : UDPLANE_WORKER_RX_DROP_RING_FULL);
 }
 
 /* The copies are one frame, which is free again when all have given it back. */
@@ -245,7 +258,7 @@ static void deliver_mcast(struct worker *w, struct rx_burst *b, uint32_t i)
 		wanted++;
 		c = room(w, s);
 		if (c != UDPLANE_SOCKET_RX_DELIVERED) {
-			count_drop(w, s, c);
+			drop_for(w, b, i, s, c);
 			continue;
 		}
 		stage(w, b, m->member[k].sock, i, 0);
@@ -254,9 +267,9 @@ static void deliver_mcast(struct worker *w, struct rx_burst *b, uint32_t i)
 	if (wanted)
 		udplane_count(&w->counter[UDPLANE_WORKER_RX_COPIES], wanted - 1);
 	else
-		udplane_count(&w->counter[alive ? UDPLANE_WORKER_RX_DROP_FILTERED
-						: UDPLANE_WORKER_RX_DROP_NO_SOCKET],
-			      1);
+		drop(w, b, i,
+		     alive ? UDPLANE_WORKER_RX_DROP_FILTERED : UDPLANE_WORKER_RX_DROP_NO_SOCKET);
+	b->copies[i] = (uint8_t)copies;
 	if (copies)
 		set_owners(w, b->frame[i].frame, owner, copies);
 	else
@@ -283,7 +296,7 @@ static void deliver(struct worker *w, struct rx_burst *b, uint32_t i)
 		return;
 	}
 	if (!s->lane || s->lane->expelled) {
-		udplane_count(&w->counter[UDPLANE_WORKER_RX_DROP_NO_SOCKET], 1);
+		drop(w, b, i, UDPLANE_WORKER_RX_DROP_NO_SOCKET);
 		goto put;
 	}
 	c = room(w, s);
@@ -294,9 +307,43 @@ static void deliver(struct worker *w, struct rx_burst *b, uint32_t i)
 		w->held++;
 		return;
 	}
-	count_drop(w, s, c);
+	drop_for(w, b, i, s, c);
 put:
 	b->put[b->put_cnt++] = b->frame[i].frame;
+}
+
+/* Returns true if the frame was left to the kernel (devices that pass frames). b.pass holds them in
+ * the order of the burst, from *next on. */
+static bool was_passed(const struct rx_burst *b, uint32_t i, uint32_t *next)
+{
+	if (*next == b->pass_cnt || b->pass[*next].frame != b->frame[i].frame)
+		return false;
+	++*next;
+	return true;
+}
+
+/* Copies the burst for those who capture, before its frames are given back or passed on. What is
+ * delivered stays as it is until this thread has taken it back, since clients cannot write it. */
+static void capture(struct worker *w, const struct rx_burst *b, uint32_t n)
+{
+	uint64_t now = clock_real_ns();
+	uint32_t passed = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint8_t why = b->why[i];
+		struct worker_captured c = {
+			.frame = &b->frame[i],
+			.info = &b->info[i],
+			.sock = b->sock[i] < SOCK_MCAST ? b->sock[i] : UDPLANE_CAPTURE_NO_SOCKET,
+			.copies = b->copies[i],
+			.reason = was_passed(b, i, &passed) ? UDPLANE_WORKER_RX_PASSED
+				  : b->copies[i]	    ? 0
+							    : why,
+		};
+
+		worker_capture_frame(w, now, &c);
+	}
+	worker_capture_publish(w);
 }
 
 uint64_t worker_wake_limit(void)
@@ -445,6 +492,11 @@ uint32_t worker_rx(struct worker *w)
 	b.touched_cnt = 0;
 	b.stamp_ns = __builtin_expect(w->stamp_cnt != 0, 0) ? clock_real_ns() : 0;
 	udplane_count(&w->counter[UDPLANE_WORKER_RX_FRAMES], n);
+	if (__builtin_expect(w->capture != NULL, 0)) {
+		memset(b.why, 0, sizeof(b.why));
+		memset(b.copies, 0, sizeof(b.copies));
+		memset(b.info, 0, sizeof(b.info)); /* not every frame is parsed */
+	}
 	for (uint32_t i = 0; i < n && i < 4; i++)
 		__builtin_prefetch(w->opt.frames + (size_t)b.frame[i].frame * w->opt.frame_size +
 				   b.frame[i].off);
@@ -453,13 +505,15 @@ uint32_t worker_rx(struct worker *w)
 			__builtin_prefetch(w->opt.frames +
 					   (size_t)b.frame[i + 4].frame * w->opt.frame_size +
 					   b.frame[i + 4].off);
-		b.sock[i] = classify(w, &b.frame[i], &b.info[i]);
+		b.sock[i] = classify(w, &b, i);
 		if (b.sock[i] < SOCK_MCAST)
 			__builtin_prefetch(&w->socket[b.sock[i]], 1);
 	}
 	for (uint32_t i = 0; i < n; i++)
 		deliver(w, &b, i);
 	publish(w, &b);
+	if (__builtin_expect(w->capture != NULL, 0))
+		capture(w, &b, n);
 	if (b.put_cnt)
 		w->ops->frames_put(w->queue, b.put, b.put_cnt);
 	if (b.pass_cnt) {

@@ -5,6 +5,7 @@
 #include "sidecar/worker/internal.h"
 #include <netinet/in.h>
 #include <string.h>
+#include <udplane/clock.h>
 
 #define UDP_IP4_LEN 28u /* IPv4 and UDP header, bytes */
 #define UDP_IP6_LEN 48u
@@ -245,8 +246,27 @@ static void count_tx(struct worker *w, const struct udplane_tx_desc *d, enum tx_
 	}
 }
 
-uint32_t worker_tx(struct worker *w, struct worker_lane *lane)
+/* Copies a frame that was just built for those who capture. */
+static void capture(struct worker *w, const struct udplane_tx_desc *d, uint64_t *now)
 {
+	struct packet_info info = {.src_port_be = w->source[d->sock].addr.port_be,
+				   .dst_port_be = d->dst_port_be};
+	struct worker_captured c = {.frame = &w->tx_stage[w->tx_staged - 1],
+				    .info = &info,
+				    .sock = d->sock,
+				    .flags = UDPLANE_CAPTURE_SENT};
+
+	if (!*now)
+		*now = clock_real_ns();
+	worker_capture_frame(w, *now, &c);
+}
+
+/* captured: somebody captures. It is a constant in each of the two callers, so that a datagram
+ * costs no test of it. */
+static inline __attribute__((always_inline)) uint32_t
+send_burst(struct worker *w, struct worker_lane *lane, const bool captured)
+{
+	uint64_t now = 0;
 	uint32_t frame[WORKER_TX_BURST], frames, used = 0, done;
 	uint32_t n = udplane_ring_avail(&lane->tx, 1);
 
@@ -281,14 +301,25 @@ uint32_t worker_tx(struct worker *w, struct worker_lane *lane)
 			break;
 		}
 		used += r == TX_FAST;
+		if (captured && r == TX_FAST)
+			capture(w, &d, &now);
 		count_tx(w, &d, r);
 	}
 	w->stalled |= done < n && !lane->expelled;
 	if (used < frames)
 		w->ops->frames_put(w->queue, frame + used, frames - used);
 	udplane_count(&w->counter[UDPLANE_WORKER_TX_TAKEN], done);
+	if (captured)
+		worker_capture_publish(w);
 	worker_tx_push(w);
 	if (done)
 		udplane_ring_consume(&lane->tx, done);
 	return done;
+}
+
+uint32_t worker_tx(struct worker *w, struct worker_lane *lane)
+{
+	if (__builtin_expect(w->capture != NULL, 0))
+		return send_burst(w, lane, true);
+	return send_burst(w, lane, false);
 }

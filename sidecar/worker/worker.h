@@ -90,6 +90,20 @@ struct worker_mcast {
 	struct worker_member member[WORKER_MEMBERS];
 };
 
+/* A capture's ring in this worker: an observer gets copies of frames. Allocated by the control
+ * thread; the worker's from CAPTURE_ADD until CAPTURE_REMOVE has returned. */
+struct worker_capture {
+	struct udplane_ring ring;
+	struct foreign zone; /* struct udplane_capture_ring */
+	uint32_t slot_size;  /* bytes; a record, and room for snap_len */
+	uint32_t snap_len;   /* bytes */
+	uint16_t port_be;    /* 0: everything */
+	/* private to the worker */
+	uint64_t seen, missed;
+	uint32_t staged; /* records of this burst, not published yet */
+	struct worker_capture *next;
+};
+
 enum worker_op {
 	WORKER_LANE_ADD,
 	/* Reclaims all frames of the lane. Its sockets must have been removed. */
@@ -116,6 +130,8 @@ enum worker_op {
 	/* The device was detached for a while: datagrams in the kernel's sockets are older than
 	 * those that the worker receives from now on. */
 	WORKER_SWITCHED,
+	WORKER_CAPTURE_ADD,
+	WORKER_CAPTURE_REMOVE, /* cannot fail */
 };
 
 struct worker_order {
@@ -126,6 +142,7 @@ struct worker_order {
 	struct worker_source source;
 	struct port_key key;
 	const struct worker_mcast *mcast; /* read during the call only */
+	struct worker_capture *capture;
 	const struct route_table *route;
 	bool flushing;		   /* FLUSH, set by the worker: flush_end is valid */
 	uint32_t flush_end;	   /* FLUSH: index of the TX ring at which the flush ends */

@@ -15,6 +15,7 @@ static size_t least(int type)
 	case UDPLANE_MSG_HELLO: return UDPLANE_HELLO_LEN_MIN;
 	case UDPLANE_MSG_CLAIM: return sizeof(struct udplane_claim);
 	case UDPLANE_MSG_MEMBER: return sizeof(struct udplane_member);
+	case UDPLANE_MSG_CAPTURE: return sizeof(struct udplane_capture);
 	default: return sizeof(struct udplane_sock_req);
 	}
 }

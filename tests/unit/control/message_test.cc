@@ -46,6 +46,17 @@ TEST(Message, WhatAClientMaySend)
 	EXPECT_EQ(Check({UDPLANE_MSG_MEMBER, kMember - 1, 1}, kMember - 1, true, false, 0), 0);
 }
 
+TEST(Message, ObserversCaptureAndClientsDoNot)
+{
+	constexpr uint16_t kCapture = sizeof(udplane_capture);
+	EXPECT_EQ(Check({UDPLANE_MSG_CAPTURE, kCapture, 2}, kCapture, true, true, 0),
+		  UDPLANE_MSG_CAPTURE);
+	EXPECT_EQ(Check({UDPLANE_MSG_CAPTURE, kCapture, 2}, kCapture, true, false, 0), 0);
+	EXPECT_EQ(Check({UDPLANE_MSG_CAPTURE, kCapture, 2}, kCapture, false, true, 0), 0);
+	EXPECT_EQ(Check({UDPLANE_MSG_CAPTURE, kCapture - 1, 2}, kCapture - 1, true, true, 0), 0);
+	EXPECT_EQ(Check({UDPLANE_MSG_CAPTURE, kCapture, 2}, kCapture, true, true, 1), 0);
+}
+
 TEST(Message, ANewerMinorMayBeLonger)
 {
 	EXPECT_EQ(Check({UDPLANE_MSG_CLAIM, kClaim + 8, 1}, kClaim + 8, true, false, 1),

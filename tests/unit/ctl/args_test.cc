@@ -14,6 +14,7 @@ struct Parsed {
 	{
 		const struct flag flags[] = {{"json", FLAG_SWITCH, &json, 0},
 					     {"watch", FLAG_SECONDS, &watch, 2},
+					     {"w", FLAG_TEXT, &file, 0},
 					     {nullptr, FLAG_SWITCH, nullptr, 0}};
 		struct args a = {"verb", "usage text\n", flags, &socket, positional, nullptr};
 		std::vector<char *> argv;
@@ -34,6 +35,7 @@ struct Parsed {
 	const char *socket = "default";
 	bool json = false;
 	double watch = 0;
+	const char *file = "";
 	int ret;
 	std::string out, err, operand, path;
 };
@@ -46,6 +48,11 @@ TEST(Args, Flags)
 	EXPECT_DOUBLE_EQ(0.5, Parsed({"--watch", "0.5"}).watch);
 	EXPECT_DOUBLE_EQ(3, Parsed({"--watch=3", "--json"}).watch);
 	EXPECT_TRUE(Parsed({"--watch", "--json"}).json);
+	EXPECT_STREQ("-", Parsed({"-w", "-"}).file);
+	EXPECT_STREQ("-x", Parsed({"-w", "-x", "--json"}).file);
+	EXPECT_EQ(EXIT_USAGE, Parsed({"-w"}).ret);
+	EXPECT_EQ(EXIT_USAGE, Parsed({"--w", "x"}).ret);
+	EXPECT_EQ(EXIT_USAGE, Parsed({"-wx"}).ret);
 	EXPECT_EQ("/a", Parsed({"--socket", "/a"}).path);
 	EXPECT_EQ("/a", Parsed({"--socket=/a"}).path);
 	EXPECT_EQ("5060", Parsed({"5060", "--json"}, "PORT").operand);

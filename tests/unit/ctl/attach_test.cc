@@ -167,6 +167,73 @@ TEST(Attach, NewerMinor)
 	EXPECT_EQ(before, open_fds());
 }
 
+struct error capture_error(std::function<void(int)> answer, int *ret)
+{
+	struct error error = {};
+	struct capture_link link;
+	udplane_capture asked{};
+	Daemon d(answer);
+	*ret = attach_capture(d.path.c_str(), 500, &asked, &link, &error);
+	if (!*ret)
+		attach_capture_end(&link);
+	return error;
+}
+
+// What an older udplaned or a hostile one says about a capture is refused before it is used.
+TEST(AttachCapture, IsCheckedBeforeUse)
+{
+	Image image;
+	int before = open_fds(), ret;
+	udplane_welcome w = welcome_of(image);
+	w.minor = 2;
+	struct error e = capture_error(
+		[&](int peer) {
+			send_with_fds(peer, &w, sizeof(w), {memfd_of(image, image.size())});
+		},
+		&ret);
+	EXPECT_EQ(ret, -EPROTONOSUPPORT);
+	EXPECT_NE(strstr(e.text, "cannot capture yet"), nullptr) << e.text;
+	w.minor = 3;
+	udplane_captured good{};
+	good.msg = {UDPLANE_MSG_CAPTURED, sizeof(good), 2};
+	good.ring_cnt = 1;
+	good.slot_cnt = 4;
+	good.slot_size = 64;
+	good.ring_len = 1024;
+	good.len = 1024;
+	auto answer = [&](const udplane_captured &c) {
+		return capture_error(
+			[&](int peer) {
+				char buf[512];
+				send_with_fds(peer, &w, sizeof(w), {memfd_of(image, image.size())});
+				recv(peer, buf, sizeof(buf), 0);
+				send_with_fds(peer, &c, sizeof(c), {memfd_of(image, 1024)});
+			},
+			&ret);
+	};
+	e = answer(good);
+	EXPECT_EQ(ret, 0) << e.text;
+	for (auto spoil : std::vector<std::function<void(udplane_captured *)>>{
+		     [](auto *c) { c->ring_cnt = UDPLANE_MAX_WORKERS + 1; },
+		     [](auto *c) { c->ring_cnt = 0; }, [](auto *c) { c->slot_cnt = 3; },
+		     [](auto *c) { c->slot_cnt = 1u << 31; }, [](auto *c) { c->slot_size = 32; },
+		     [](auto *c) { c->ring_len = 512; }, [](auto *c) { c->ring_cnt = 2; },
+		     [](auto *c) { c->len = c->ring_len = 4096; },
+		     [](auto *c) { c->msg.type = 1; }}) {
+		udplane_captured bad = good;
+		spoil(&bad);
+		answer(bad);
+		EXPECT_EQ(ret, -EPROTO);
+	}
+	udplane_captured refused = good;
+	refused.status = -EACCES;
+	strcpy(refused.text, "not you\033[2J");
+	e = answer(refused);
+	EXPECT_EQ(ret, -EACCES);
+	EXPECT_NE(strstr(e.text, "not you?[2J"), nullptr) << e.text;
+	EXPECT_EQ(before, open_fds());
+}
+
 void expect_failure(std::function<void(int)> answer, int error, const char *part)
 {
 	int before = open_fds();
