@@ -51,7 +51,7 @@ carriers()
 	assert_equal "auto, 1.36" "$policy" "$(kinds --api-versions admissionregistration.k8s.io/v1/MutatingAdmissionPolicy)"
 	assert_equal "auto, before" "$webhook" "$(kinds)"
 	assert_equal everything \
-		"ConfigMap:2 DaemonSet:1 Deployment:1 MutatingWebhookConfiguration:1 NetworkPolicy:1 Pod:1 PodDisruptionBudget:1 PodMonitor:1 Secret:1 Service:1 ServiceAccount:2 ServiceMonitor:1 ValidatingWebhookConfiguration:1" \
+		"ConfigMap:2 DaemonSet:1 Deployment:1 MutatingWebhookConfiguration:1 NetworkPolicy:1 Pod:1 PodDisruptionBudget:1 PodMonitor:1 PrometheusRule:1 Secret:1 Service:1 ServiceAccount:2 ServiceMonitor:1 ValidatingWebhookConfiguration:1" \
 		"$(kinds --set carrier=webhook --values "$full")"
 	template --set carrier=policy --api-versions admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicy |
 		grep -q 'apiVersion: admissionregistration.k8s.io/v1beta1' || fail "1.35 gets no v1beta1"
@@ -211,6 +211,43 @@ hugepages_are_limited()
 	assert_equal "requests and limits" 2 "$(grep -c 'hugepages-2Mi: 32Mi' "$work/node")"
 }
 
+# A chart that only has another version must leave the pods of its workloads alone.
+a_new_chart_version_replaces_no_pods()
+{
+	# Generated certificates are new each time; their checksum is among the annotations.
+	local provided=webhook.certificates.mode=provided,webhook.certificates.caBundle=Y2E=,webhook.certificates.secretName=x
+	pods() # CHART
+	{
+		"$HELM" template udplane "$1" --kube-version 1.37.0 --set "carrier=webhook,node.enabled=true,$provided" \
+			-s templates/node.yaml -s templates/webhook.yaml | python3 -c 'import sys, yaml
+for d in yaml.safe_load_all(sys.stdin):
+    if d and d["kind"] in ("Deployment", "DaemonSet"):
+        print(yaml.dump(d["spec"]["template"]))'
+	}
+	cp -r "$chart" "$work/newer"
+	sed -i 's/^version: .*/version: 99.9.9/' "$work/newer/Chart.yaml"
+	pods "$chart" >"$work/pods.before"
+	pods "$work/newer" >"$work/pods.after"
+	assert_equal workloads 2 "$(grep -c '^metadata:' "$work/pods.before")"
+	diff "$work/pods.before" "$work/pods.after" || fail "the pods would be replaced"
+}
+
+# Every metric that an alert names is one that we serve: the counters' names, and what metrics.c adds.
+alerts_name_metrics_that_exist()
+{
+	local metric counter known=$work/known
+	sed -n 's/.*UDPLANE_COUNTER([A-Z0-9_]*, *"\([a-z0-9_]*\)".*/\1/p' "$UDPLANE_ROOT"/include/udplane/counters_{worker,device}.h >"$known"
+	template --set prometheusRule.enabled=true -s templates/rules.yaml >"$work/rules"
+	assert_equal alerts 5 "$(grep -c 'alert: ' "$work/rules")"
+	sed -n 's/ *expr: //p' "$work/rules" | grep -o 'udplane_[a-z_]*' | sort -u >"$work/metrics"
+	while read -r metric; do
+		counter=${metric#udplane_worker_}
+		counter=${counter#udplane_device_}
+		grep -qx "${counter%_total}" "$known" || grep -qr "${metric#udplane_injector_}" "$UDPLANE_ROOT"/client/ctl/metrics.c \
+			"$UDPLANE_ROOT"/deploy/injector/metrics.c || fail "nobody serves $metric"
+	done <"$work/metrics"
+}
+
 find_helm
 work=$(mktemp -d)
 on_exit rm -rf "$work"
@@ -222,5 +259,7 @@ run_case schema_knows_every_value
 run_case bad_values_are_refused
 run_case hugepages_are_limited
 run_case network_policy
+run_case a_new_chart_version_replaces_no_pods
+run_case alerts_name_metrics_that_exist
 run_case limits_reach_the_injector
 finish

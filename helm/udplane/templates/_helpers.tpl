@@ -21,6 +21,12 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{ include "udplane.selector" . }}
 {{- end -}}
 
+{{/* Labels of pods of a workload: no version among them, since a new one would replace every pod, and with node mode's every udplaned. */}}
+{{- define "udplane.podLabels" -}}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{ include "udplane.selector" . }}
+{{- end -}}
+
 {{- define "udplane.selector" -}}
 app.kubernetes.io/name: {{ include "udplane.name" .root }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
