@@ -152,7 +152,7 @@ static bool has_too_long_lists(const cJSON *pod, struct admission *admission)
 static cJSON *decide(const struct injection *injection, const cJSON *request,
 		     struct admission *admission, struct config_warnings *notes)
 {
-	const cJSON *pod = member(request, "object");
+	const cJSON *pod = member(request, "object"), *old;
 	bool create = !strcmp(string(request, "operation"), "CREATE");
 	bool update = !strcmp(string(request, "operation"), "UPDATE");
 	struct error err;
@@ -172,7 +172,8 @@ static cJSON *decide(const struct injection *injection, const cJSON *request,
 		config_print(admission->message, sizeof(admission->message), "%s", err.text);
 		return NULL;
 	}
-	check_notes(pod, update, notes);
+	old = cJSON_IsObject(member(request, "oldObject")) ? member(request, "oldObject") : pod;
+	check_notes(pod, update ? old : NULL, notes);
 	if (update)
 		return NULL;
 	if (has_too_long_lists(pod, admission)) {

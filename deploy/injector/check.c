@@ -9,7 +9,18 @@
 #include "sidecar/config/annotations.h"
 #include "sidecar/config/config.h"
 
-#define KNOWN "ports, backend, interface, resource, cpus, hugepages, mode, preload, inject"
+#define IMAGE_MAX 255u
+
+#define KNOWN                                                                                \
+	"ports, backend, interface, resource, cpus, hugepages, mode, preload, inject, cpu, " \
+	"memory, "                                                                           \
+	"workers, frames, image, log-level"
+
+/* in the order in which they are checked */
+static const char *const names[] = {"ports",	 "backend", "interface", "resource", "cpus",
+				    "hugepages", "mode",    "preload",	 "inject",   "cpu",
+				    "memory",	 "workers", "frames",	 "image",    "log-level"};
+#define NAME_COUNT (sizeof(names) / sizeof(names[0]))
 
 static const cJSON *annotations_of(const cJSON *pod)
 {
@@ -28,12 +39,25 @@ static bool is_ours(const cJSON *item)
 	return item->string && !strncmp(item->string, ANNOTATION_PREFIX, strlen(ANNOTATION_PREFIX));
 }
 
+static bool is_windows(const cJSON *pod)
+{
+	const cJSON *spec = cJSON_GetObjectItemCaseSensitive(pod, "spec");
+	const cJSON *os = cJSON_GetObjectItemCaseSensitive(spec, "os");
+	const cJSON *selector = cJSON_GetObjectItemCaseSensitive(spec, "nodeSelector");
+	const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(os, "name"));
+	const char *label = cJSON_GetStringValue(
+		cJSON_GetObjectItemCaseSensitive(selector, "kubernetes.io/os"));
+
+	return (name && !strcmp(name, "windows")) || (label && !strcmp(label, "windows"));
+}
+
 bool check_concerned(const cJSON *pod)
 {
 	const char *inject = cJSON_GetStringValue(annotation(pod, ANNOTATION_PREFIX "inject"));
 	const cJSON *item;
 
-	if (annotation(pod, "kubernetes.io/config.mirror") || (inject && !strcmp(inject, "false")))
+	if (annotation(pod, "kubernetes.io/config.mirror") || is_windows(pod) ||
+	    (inject && !strcmp(inject, "false")))
 		return false;
 	cJSON_ArrayForEach(item, annotations_of(pod)) {
 		if (is_ours(item))
@@ -47,6 +71,13 @@ static const char *value_or(const cJSON *pod, const char *key, const char *other
 	const char *value = cJSON_GetStringValue(annotation(pod, key));
 
 	return value ? value : otherwise;
+}
+
+static const char *value_of(const cJSON *object, const char *name)
+{
+	const char *value = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+
+	return value ? value : "";
 }
 
 static bool has_host_network(const cJSON *pod)
@@ -67,26 +98,73 @@ static bool is_among(const char *text, const cJSON *list)
 	return false;
 }
 
-unsigned int check_conditions(const struct injection *injection, const cJSON *pod,
-			      const char **resource)
+/* Sets one request and limit of the sidecar. */
+static void want_share(const struct injection *injection, enum resource_kind kind,
+		       const struct wanted *wanted, const char *given, struct share *share)
+{
+	const char *name = kind == RESOURCE_CPU ? "cpu" : "memory";
+	bool guaranteed = wanted->holds & CONDITION_GUARANTEED;
+	const cJSON *requests = guaranteed ? injection->guaranteed : injection->requests;
+	const cJSON *limits = guaranteed ? injection->guaranteed : injection->limits;
+	const char *request = cJSON_GetStringValue(cJSON_GetObjectItem(requests, name));
+	const char *limit = cJSON_GetStringValue(cJSON_GetObjectItem(limits, name));
+
+	memset(share, 0, sizeof(*share));
+	if (*given) {
+		resources_split(kind, given, guaranteed, share);
+	} else if (!(wanted->holds & CONDITION_POD_RESOURCES)) {
+		config_print(share->request, sizeof(share->request), "%s", request ? request : "");
+		config_print(share->limit, sizeof(share->limit), "%s", limit ? limit : "");
+	} else if (kind == RESOURCE_MEMORY && (wanted->holds & CONDITION_HUGEPAGES)) {
+		/* the API server wants some memory or CPU beside hugepages */
+		request = cJSON_GetStringValue(cJSON_GetObjectItem(injection->requests, name));
+		config_print(share->request, sizeof(share->request), "%s", request ? request : "");
+	}
+}
+
+static void want_resources(const struct injection *injection, const cJSON *pod,
+			   struct wanted *wanted)
+{
+	if (resources_guaranteed(pod))
+		wanted->holds |= CONDITION_GUARANTEED;
+	if (resources_of_pod(pod))
+		wanted->holds |= CONDITION_POD_RESOURCES;
+	want_share(injection, RESOURCE_CPU, wanted, value_or(pod, ANNOTATION_PREFIX "cpu", ""),
+		   &wanted->cpu);
+	want_share(injection, RESOURCE_MEMORY, wanted,
+		   value_or(pod, ANNOTATION_PREFIX "memory", ""), &wanted->memory);
+	if (wanted->cpu.request[0])
+		wanted->holds |= CONDITION_CPU_REQUEST;
+	if (wanted->cpu.limit[0])
+		wanted->holds |= CONDITION_CPU_LIMIT;
+	if (wanted->memory.request[0])
+		wanted->holds |= CONDITION_MEMORY_REQUEST;
+	if (wanted->memory.limit[0])
+		wanted->holds |= CONDITION_MEMORY_LIMIT;
+}
+
+void check_wanted(const struct injection *injection, const cJSON *pod, struct wanted *wanted)
 {
 	const char *backend = value_or(pod, ANNOTATION_PREFIX "backend", injection->backend);
 	const char *hugepages = value_or(pod, ANNOTATION_PREFIX "hugepages", injection->hugepages);
 	bool any = !strcmp(backend, "auto"), vfio = !strcmp(backend, "vfio");
-	unsigned int holds = 0;
 
-	*resource = value_or(pod, ANNOTATION_PREFIX "resource", "");
-	if (!**resource && vfio)
-		*resource = injection->resource;
+	wanted->holds = 0;
+	wanted->resource = value_or(pod, ANNOTATION_PREFIX "resource", "");
+	wanted->image = value_or(pod, ANNOTATION_PREFIX "image", "");
+	if (!*wanted->resource && vfio)
+		wanted->resource = injection->resource;
 	if (has_host_network(pod))
-		holds |= CONDITION_NODE;
+		wanted->holds |= CONDITION_NODE;
 	if (any || !strcmp(backend, "af_xdp"))
-		holds |= CONDITION_AF_XDP;
-	if ((any || vfio) && **resource)
-		holds |= CONDITION_VFIO;
+		wanted->holds |= CONDITION_AF_XDP;
+	if ((any || vfio) && *wanted->resource)
+		wanted->holds |= CONDITION_VFIO;
 	if (is_among(hugepages, injection->hugepages_for))
-		holds |= CONDITION_HUGEPAGES;
-	return holds;
+		wanted->holds |= CONDITION_HUGEPAGES;
+	if (*wanted->image)
+		wanted->holds |= CONDITION_IMAGE;
+	want_resources(injection, pod, wanted);
 }
 
 /* ---- checks ---- */
@@ -122,10 +200,41 @@ static int refuse(const char *name, const char *value, const char *why, const ch
 			 name, config_quote(value, quoted), why, allowed);
 }
 
+static int check_image(const char *value, struct error *err)
+{
+	const char *at, *why = !*value ? "empty" : strlen(value) > IMAGE_MAX ? "too long" : NULL;
+
+	for (at = value; *at && !why; at++)
+		if ((unsigned char)*at <= ' ' || *at == 0x7f)
+			why = "contains whitespace or control characters";
+	return !why ? 0
+		    : refuse("image", value, why,
+			     "an image such as registry.example/udplane/sidecar:1.0, at most 255 "
+			     "characters",
+			     err);
+}
+
+static int check_resource(const char *name, const char *value, struct error *err)
+{
+	bool cpu = !strcmp(name, "cpu");
+	const char *why = resources_wrong(cpu ? RESOURCE_CPU : RESOURCE_MEMORY, value);
+
+	return !why ? 0
+		    : refuse(name, value, why,
+			     cpu ? "CPUs such as 500m, or REQUEST/LIMIT such as 100m/2"
+				 : "bytes such as 512Mi, or REQUEST/LIMIT such as 128Mi/512Mi",
+			     err);
+}
+
 static int check_value(const char *name, const char *value, struct error *err)
 {
-	int ret = config_check_annotation(name, value, err);
+	int ret;
 
+	if (!strcmp(name, "image"))
+		return check_image(value, err);
+	if (!strcmp(name, "cpu") || !strcmp(name, "memory"))
+		return check_resource(name, value, err);
+	ret = config_check_annotation(name, value, err);
 	if (ret == -ENOENT && strcmp(value, "true") && strcmp(value, "false"))
 		return refuse(name, value, "unknown value", "true, false", err);
 	if (ret && ret != -ENOENT)
@@ -139,11 +248,9 @@ static int check_value(const char *name, const char *value, struct error *err)
 
 static bool is_known(const char *name)
 {
-	static const char *const names[] = {"ports",	 "backend", "interface", "resource", "cpus",
-					    "hugepages", "mode",    "preload",	 "inject"};
 	size_t i;
 
-	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+	for (i = 0; i < NAME_COUNT; i++)
 		if (!strcmp(name, names[i]))
 			return true;
 	return false;
@@ -167,11 +274,9 @@ static int check_unknown(const cJSON *pod, struct error *err)
 
 static int check_values(const cJSON *pod, struct error *err)
 {
-	static const char *const names[] = {"ports",	 "backend", "interface", "resource", "cpus",
-					    "hugepages", "mode",    "preload",	 "inject"};
 	size_t i;
 
-	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+	for (i = 0; i < NAME_COUNT; i++) {
 		char key[40];
 		const cJSON *item;
 		int ret;
@@ -193,10 +298,71 @@ static int check_values(const cJSON *pod, struct error *err)
 	return 0;
 }
 
+static const cJSON *member(const cJSON *object, const char *name)
+{
+	return cJSON_GetObjectItemCaseSensitive(object, name);
+}
+
+static bool is_ours_by_mount(const cJSON *container)
+{
+	const cJSON *mount;
+
+	if (strcmp(value_of(container, "restartPolicy"), "Always"))
+		return false;
+	cJSON_ArrayForEach(mount, member(container, "volumeMounts")) {
+		if (!strcmp(value_of(mount, "name"), "udplane") &&
+		    !strcmp(value_of(mount, "mountPath"), "/run/udplane"))
+			return true;
+	}
+	return false;
+}
+
+static bool is_foreign(const cJSON *volume, bool node)
+{
+	const char *name = value_of(volume, "name");
+
+	if (!strcmp(name, "udplane"))
+		return !member(volume, node ? "hostPath" : "emptyDir");
+	if (node)
+		return false;
+	return (!strcmp(name, "udplane-annotations") && !member(volume, "downwardAPI")) ||
+	       (!strcmp(name, "udplane-tun") && !member(volume, "hostPath"));
+}
+
+/* Refuses a pod that has a container or volume by a name of ours. */
+static int check_names(const cJSON *pod, bool node, struct error *err)
+{
+	const cJSON *spec = member(pod, "spec"), *item;
+	const char *kind = NULL, *name = NULL;
+
+	cJSON_ArrayForEach(item, member(spec, "containers")) {
+		if (!node && !kind && preload_is_sidecar(item)) {
+			kind = "container";
+			name = value_of(item, "name");
+		}
+	}
+	cJSON_ArrayForEach(item, member(spec, "initContainers")) {
+		if (!node && !kind && preload_is_sidecar(item) && !is_ours_by_mount(item)) {
+			kind = "init container";
+			name = value_of(item, "name");
+		}
+	}
+	cJSON_ArrayForEach(item, member(spec, "volumes")) {
+		if (!kind && is_foreign(item, node)) {
+			kind = "volume";
+			name = value_of(item, "name");
+		}
+	}
+	return !kind ? 0
+		     : error_set(err, -EINVAL,
+				 "%s \"%s\": the sidecar takes this name; allowed: any other name",
+				 kind, name);
+}
+
 int check_pod(const struct injection *injection, const cJSON *pod, struct error *err)
 {
-	const char *resource, *backend;
-	unsigned int holds;
+	struct wanted wanted;
+	const char *backend;
 	int ret = check_unknown(pod, err);
 
 	if (!ret && !annotation(pod, ANNOTATION_PREFIX "ports"))
@@ -208,15 +374,18 @@ int check_pod(const struct injection *injection, const cJSON *pod, struct error 
 		ret = check_values(pod, err);
 	if (ret)
 		return ret;
-	holds = check_conditions(injection, pod, &resource);
+	check_wanted(injection, pod, &wanted);
 	backend = value_or(pod, ANNOTATION_PREFIX "backend", injection->backend);
-	if (!(holds & CONDITION_NODE) && !strcmp(backend, "vfio") && !*resource)
+	if (!(wanted.holds & CONDITION_NODE) && !strcmp(backend, "vfio") && !*wanted.resource)
 		return refuse("backend", backend, "no device",
 			      "with annotation udplane.io/resource naming a device-plugin "
 			      "resource, such as "
 			      "intel.com/sriov",
 			      err);
-	if ((holds & CONDITION_NODE) && !injection->node)
+	ret = check_names(pod, wanted.holds & CONDITION_NODE, err);
+	if (ret)
+		return ret;
+	if ((wanted.holds & CONDITION_NODE) && !injection->node)
 		return error_set(err, -EINVAL,
 				 "annotation " ANNOTATION_PREFIX
 				 "ports: the pod has hostNetwork, and the nodes run no udplaned; "
@@ -239,11 +408,33 @@ static bool has_sidecar(const cJSON *pod)
 	return false;
 }
 
-void check_notes(const cJSON *pod, bool update, struct config_warnings *notes)
+/* Notes what changed and is not read before something else happens. */
+static void note_changes(const cJSON *pod, const cJSON *old, struct config_warnings *notes)
+{
+	static const char again[] = "the sidecar starts again", anew[] = "the pod is created again";
+	static const struct {
+		const char *key, *when;
+	} late[] = {
+		{ANNOTATION_PREFIX "backend", again},	{ANNOTATION_PREFIX "cpus", again},
+		{ANNOTATION_PREFIX "frames", again},	{ANNOTATION_PREFIX "interface", again},
+		{ANNOTATION_PREFIX "log-level", again}, {ANNOTATION_PREFIX "mode", again},
+		{ANNOTATION_PREFIX "workers", again},	{ANNOTATION_PREFIX "cpu", anew},
+		{ANNOTATION_PREFIX "hugepages", anew},	{ANNOTATION_PREFIX "image", anew},
+		{ANNOTATION_PREFIX "memory", anew},	{ANNOTATION_PREFIX "resource", anew},
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(late) / sizeof(late[0]); i++)
+		if (strcmp(value_or(pod, late[i].key, ""), value_or(old, late[i].key, "")))
+			config_warn(notes, "annotation %s: takes effect when %s", late[i].key,
+				    late[i].when);
+}
+
+void check_notes(const cJSON *pod, const cJSON *old, struct config_warnings *notes)
 {
 	const char *missing;
 
-	if (!update)
+	if (!old)
 		return;
 	if (!has_host_network(pod) && !has_sidecar(pod)) {
 		config_warn(
@@ -253,6 +444,7 @@ void check_notes(const cJSON *pod, bool update, struct config_warnings *notes)
 			"annotate the template of its Deployment (or the like) instead");
 		return;
 	}
+	note_changes(pod, old, notes);
 	missing = preload_missing(pod, cJSON_GetStringValue(annotation(pod, PRELOAD_ANNOTATION)));
 	if (missing)
 		config_warn(

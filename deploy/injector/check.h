@@ -12,26 +12,33 @@
 #include <stdbool.h>
 
 #include "deploy/injector/injection.h"
+#include "deploy/injector/resources.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* Returns true if the pod has a udplane.io annotation, has not opted out, and does not mirror a
+/* Returns true if the pod has a udplane.io annotation, has not opted out, does not mirror a
  * static pod. */
 bool check_concerned(const cJSON *pod);
 
-/* Returns the CONDITION_ bits of a pod. Sets *resource to the device-plugin resource that the pod
- * gets, or to "" if it gets none; the text belongs to `pod` or `injection`. */
-unsigned int check_conditions(const struct injection *injection, const cJSON *pod,
-			      const char **resource);
+/* What the sidecar of a pod gets. The strings belong to the pod or the injection. */
+struct wanted {
+	unsigned int holds;   /* CONDITION_ bits */
+	const char *resource; /* device-plugin resource; "" for none */
+	const char *image;    /* "" for the chart's */
+	struct share cpu, memory;
+};
+
+void check_wanted(const struct injection *injection, const cJSON *pod, struct wanted *wanted);
 
 /* Checks a pod's annotations. Returns 0, or -EINVAL with an `err` that names the annotation, its
  * value, what is wrong with it, and what is allowed. */
 int check_pod(const struct injection *injection, const cJSON *pod, struct error *err);
 
-/* Adds a note for each annotation that has no effect. update: the pod exists already. */
-void check_notes(const cJSON *pod, bool update, struct config_warnings *notes);
+/* Adds a note for each annotation that has no effect, or not yet. old: the pod as it was, or NULL
+ * if it is being created. */
+void check_notes(const cJSON *pod, const cJSON *old, struct config_warnings *notes);
 
 #ifdef __cplusplus
 }

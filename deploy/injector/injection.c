@@ -22,9 +22,18 @@ static const struct {
 	const char *name;
 	unsigned int bit;
 } conditions[] = {
-	{"node", CONDITION_NODE},	{"af_xdp", CONDITION_AF_XDP},
-	{"vfio", CONDITION_VFIO},	{"hugepages", CONDITION_HUGEPAGES},
+	{"node", CONDITION_NODE},
+	{"af_xdp", CONDITION_AF_XDP},
+	{"vfio", CONDITION_VFIO},
+	{"hugepages", CONDITION_HUGEPAGES},
 	{"preload", CONDITION_PRELOAD},
+	{"guaranteed", CONDITION_GUARANTEED},
+	{"image", CONDITION_IMAGE},
+	{"pod_resources", CONDITION_POD_RESOURCES},
+	{"cpu_request", CONDITION_CPU_REQUEST},
+	{"cpu_limit", CONDITION_CPU_LIMIT},
+	{"memory_request", CONDITION_MEMORY_REQUEST},
+	{"memory_limit", CONDITION_MEMORY_LIMIT},
 };
 
 /* Adds one name of "if". Returns false if the name is unknown. */
@@ -59,7 +68,9 @@ static const char *conditions_parse(const cJSON *list, struct operation *operati
 	cJSON_ArrayForEach(item, list) {
 		if (!cJSON_IsString(item) || !condition_parse(item->valuestring, operation))
 			return "\"if\" has an unknown condition; allowed: sidecar, node, af_xdp, "
-			       "vfio, hugepages, preload, and not- before one";
+			       "vfio, hugepages, preload, guaranteed, pod_resources, image, "
+			       "cpu_request, cpu_limit, memory_request, memory_limit, and not- "
+			       "before one";
 	}
 	return NULL;
 }
@@ -137,12 +148,19 @@ static int document_parse(struct injection *injection, const char *name, struct 
 	injection->backend = string(defaults, "backend");
 	injection->hugepages = string(defaults, "hugepages");
 	injection->resource = string(defaults, "resource");
+	injection->requests = member(defaults, "requests");
+	injection->limits = member(defaults, "limits");
+	injection->guaranteed = member(defaults, "guaranteed");
+	injection->inherit = member(injection->document, "inherit");
 	injection->hugepages_for = member(injection->document, "hugepages");
 	injection->node = cJSON_IsTrue(member(injection->document, "node"));
 	if (!injection->backend || !injection->hugepages || !injection->resource ||
-	    !cJSON_IsArray(injection->hugepages_for))
+	    !cJSON_IsArray(injection->hugepages_for) || !cJSON_IsObject(injection->requests) ||
+	    !cJSON_IsObject(injection->limits) || !string(injection->guaranteed, "cpu") ||
+	    !string(injection->guaranteed, "memory") || !cJSON_IsArray(injection->inherit))
 		return error_set(err, -EINVAL,
-				 "%.200s: \"defaults\" or \"hugepages\" is incomplete", name);
+				 "%.200s: \"defaults\", \"hugepages\" or \"inherit\" is incomplete",
+				 name);
 	return operations_parse(injection, name, err);
 }
 

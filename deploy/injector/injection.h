@@ -17,16 +17,23 @@
 extern "C" {
 #endif
 
-#define INJECTION_VERSION    2
+#define INJECTION_VERSION    3
 #define INJECTION_OPERATIONS 128
 #define INJECTION_FILE_MAX   (1 << 20)
 
 /* Conditions that hold for a pod, or for one of its containers, as bits. */
-#define CONDITION_NODE	    1u
-#define CONDITION_AF_XDP    2u
-#define CONDITION_VFIO	    4u
-#define CONDITION_HUGEPAGES 8u
-#define CONDITION_PRELOAD   16u /* of a container */
+#define CONDITION_NODE		 1u
+#define CONDITION_AF_XDP	 2u
+#define CONDITION_VFIO		 4u
+#define CONDITION_HUGEPAGES	 8u
+#define CONDITION_PRELOAD	 16u /* of a container */
+#define CONDITION_GUARANTEED	 32u
+#define CONDITION_POD_RESOURCES	 64u
+#define CONDITION_IMAGE		 128u
+#define CONDITION_CPU_REQUEST	 256u
+#define CONDITION_CPU_LIMIT	 512u
+#define CONDITION_MEMORY_REQUEST 1024u
+#define CONDITION_MEMORY_LIMIT	 2048u
 
 /* A JSON Patch "add". All strings belong to the document. */
 struct operation {
@@ -44,6 +51,9 @@ struct operation {
 struct injection {
 	cJSON *document;
 	const char *backend, *hugepages, *resource; /* defaults of annotations */
+	const cJSON *requests, *limits;		    /* of the sidecar */
+	const cJSON *guaranteed;		    /* both, in a Guaranteed pod */
+	const cJSON *inherit;			    /* annotations that a Namespace may have */
 	const cJSON *hugepages_for;		    /* values of the annotation that request them */
 	bool node;
 	unsigned int count;

@@ -72,7 +72,7 @@ static int patch_pod(struct run *run, const cJSON *manifest, cJSON *pod, struct 
 		return 0;
 	if (check_pod(run->injection, pod, &why))
 		return refuse(manifest, &why, err);
-	check_notes(pod, false, run->notes);
+	check_notes(pod, NULL, run->notes);
 	patch = patch_make(run->injection, pod);
 	ret = patch ? patch_apply(pod, patch) : -ENOMEM;
 	if (patch && patch->child)

@@ -66,10 +66,9 @@ static const cJSON *find(const cJSON *root, const char *pointer)
 struct subject {
 	const struct injection *injection;
 	const cJSON *pod, *container;
-	const char *path; /* of the container */
-	const char *resource;
+	const char *path;    /* of the container */
 	const char *preload; /* the annotation's value, or NULL */
-	unsigned int holds;
+	struct wanted wanted;
 };
 
 static const cJSON *find_in(const struct subject *subject, const char *pointer)
@@ -100,8 +99,8 @@ static bool applies(const struct subject *subject, const struct operation *opera
 	const cJSON *item;
 	unsigned int index;
 
-	if ((subject->holds & operation->all) != operation->all ||
-	    (subject->holds & operation->none))
+	if ((subject->wanted.holds & operation->all) != operation->all ||
+	    (subject->wanted.holds & operation->none))
 		return false;
 	if (operation->absent && find_in(subject, operation->absent))
 		return false;
@@ -140,7 +139,7 @@ static char *make_path(const struct subject *subject, const char *path)
 	resource = strstr(path, RESOURCE);
 	if (resource) {
 		text_append(&text, path, (size_t)(resource - path));
-		add_escaped(&text, subject->resource);
+		add_escaped(&text, subject->wanted.resource);
 		path = resource + strlen(RESOURCE);
 	}
 	text_add(&text, path);
@@ -150,12 +149,23 @@ static char *make_path(const struct subject *subject, const char *path)
 static cJSON *make_value(const struct subject *subject, const cJSON *value)
 {
 	const cJSON *containers = member(member(subject->pod, "spec"), "containers");
-	const char *first;
+	const struct wanted *wanted = &subject->wanted;
+	const struct {
+		const char *name, *text;
+	} known[] = {
+		{FIRST, cJSON_GetStringValue(member(cJSON_GetArrayItem(containers, 0), "name"))},
+		{"$(image)", wanted->image},
+		{"$(cpu_request)", wanted->cpu.request},
+		{"$(cpu_limit)", wanted->cpu.limit},
+		{"$(memory_request)", wanted->memory.request},
+		{"$(memory_limit)", wanted->memory.limit},
+	};
+	size_t i;
 
-	if (!is_string(value, FIRST))
-		return cJSON_Duplicate(value, true);
-	first = cJSON_GetStringValue(member(cJSON_GetArrayItem(containers, 0), "name"));
-	return cJSON_CreateString(first ? first : "");
+	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (is_string(value, known[i].name))
+			return cJSON_CreateString(known[i].text ? known[i].text : "");
+	return cJSON_Duplicate(value, true);
 }
 
 /* Sets *path and *value to those of an operation that prepends; NULL if out of memory. */
@@ -208,7 +218,7 @@ static bool is_init_concerned(const struct subject *subject)
 {
 	return !preload_is_sidecar(subject->container) &&
 	       (is_string(member(subject->container, "restartPolicy"), "Always") ||
-		(subject->holds & CONDITION_PRELOAD));
+		(subject->wanted.holds & CONDITION_PRELOAD));
 }
 
 static int emit_each(struct subject *subject, const struct operation *operation, cJSON *patch)
@@ -226,9 +236,9 @@ static int emit_each(struct subject *subject, const struct operation *operation,
 
 			config_print(path, sizeof(path), "/spec/%s/%u", lists[i], index++);
 			subject->path = path;
-			subject->holds &= ~CONDITION_PRELOAD;
+			subject->wanted.holds &= ~CONDITION_PRELOAD;
 			if (preload_selects(subject->preload, subject->container))
-				subject->holds |= CONDITION_PRELOAD;
+				subject->wanted.holds |= CONDITION_PRELOAD;
 			if (cJSON_IsObject(subject->container) &&
 			    (i == 0 || is_init_concerned(subject)) && applies(subject, operation))
 				ret = emit(subject, operation, patch);
@@ -267,7 +277,7 @@ cJSON *patch_make(const struct injection *injection, const cJSON *pod)
 
 	if (!patch || !is_whole(pod))
 		return patch;
-	subject.holds = check_conditions(injection, pod, &subject.resource);
+	check_wanted(injection, pod, &subject.wanted);
 	subject.preload = cJSON_GetStringValue(
 		member(member(member(pod, "metadata"), "annotations"), PRELOAD_ANNOTATION));
 	for (i = 0; i < injection->count; i++) {

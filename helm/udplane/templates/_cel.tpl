@@ -18,6 +18,8 @@ sidecar/config. For an annotation that is long or contains control characters th
 {{- int64 . -}}
 {{- else if and (kindIs "string" .) (eq (toString .) "$(first)") -}}
 object.spec.containers[0].name
+{{- else if and (kindIs "string" .) (hasPrefix "$(" .) -}}
+variables.{{ trimPrefix "$(" . | trimSuffix ")" }}
 {{- else -}}
 {{- toJson . -}}
 {{- end -}}
@@ -33,6 +35,7 @@ object.spec.containers[0].name
 {{- if eq . "sidecar" }}!variables.node
 {{- else if eq . "preload" }}{{ include "udplane.cel.selected" "c" }}
 {{- else if eq . "not-preload" }}!{{ include "udplane.cel.selected" "c" }}
+{{- else if has . (list "image" "cpu_request" "cpu_limit" "memory_request" "memory_limit") }}variables.{{ . }} != ""
 {{- else if hasPrefix "not-" . }}!variables.{{ trimPrefix "not-" . }}
 {{- else }}variables.{{ . }}
 {{- end -}}
@@ -126,7 +129,7 @@ JSONPatch{op: "add", path: {{ $path }}, value: {{ include "udplane.cel.value" .o
 
 {{/* An annotation's value, "" if absent; then a text in quotes, cut and escaped as in sidecar/config */}}
 {{- define "udplane.cel.annotation" -}}
-object.metadata.annotations[?"udplane.io/{{ . }}"].orValue("")
+variables.annotations[?"udplane.io/{{ . }}"].orValue("")
 {{- end -}}
 
 {{- define "udplane.cel.quote" -}}
@@ -162,16 +165,40 @@ int({{ $first }}) > int({{ $last }}) ? "range runs backwards" : "")
 {{ include "udplane.cel.quote" (dict "text" (printf "%s.split(\",\")[i].trim()" .text) "max" 24 "more" "\"\"") }} + ": " + w)[0]
 {{- end -}}
 
-{{/* Variables that all policies share; the template's defaults are in . */}}
+{{/*
+{name, suffix}: cpu or memory: the sidecar's request and limit, "" for none; what is wrong with the annotation. A Guaranteed pod has
+request = limit. The regular expression is that of deploy/injector/resources.c.
+*/}}
+{{- define "udplane.cel.resource" -}}
+{{- $parts := printf "variables.%s_given.split(\"/\")" .name -}}
+{{- $default := dict "request" (get .defaults.requests .name | default "") "limit" (get .defaults.limits .name | default "") -}}
+- name: {{ .name }}_given
+  expression: {{ include "udplane.cel.annotation" .name }}
+- name: {{ .name }}_wrong
+  expression: >-
+    size({{ $parts }}) > 2 || !{{ $parts }}.all(q, q.matches({{ .pattern | toJson }})) ? "not a quantity" :
+    {{ $parts }}.exists(q, !quantity(q).isGreaterThan(quantity("0"))) ? "zero" :
+    size({{ $parts }}) == 2 && quantity({{ $parts }}[0]).compareTo(quantity({{ $parts }}[1])) > 0 ? "request above limit" : ""
+- name: {{ .name }}_limit
+  expression: >-
+    variables.{{ .name }}_given != "" ? (size({{ $parts }}) > 1 || variables.guaranteed || {{ .always }} ? {{ $parts }}[size({{ $parts }}) - 1] : "") :
+    variables.pod_resources ? "" : variables.guaranteed ? {{ get .defaults.guaranteed .name | toJson }} : {{ toJson $default.limit }}
+- name: {{ .name }}_request
+  expression: >-
+    variables.guaranteed && !variables.pod_resources || variables.guaranteed && variables.{{ .name }}_given != "" ? variables.{{ .name }}_limit :
+    variables.{{ .name }}_given != "" ? {{ $parts }}[0] : variables.pod_resources && !({{ .always }} && variables.hugepages) ? "" : {{ toJson $default.request }}
+{{ end -}}
+
+{{/* Variables that all policies share; they need variables.annotations and variables.spec. The template's defaults are in . */}}
 {{- define "udplane.cel.variables" -}}
 - name: node
-  expression: has(object.spec.hostNetwork) && object.spec.hostNetwork
+  expression: has(variables.spec.hostNetwork) && variables.spec.hostNetwork
 - name: initContainers
-  expression: "has(object.spec.initContainers) ? object.spec.initContainers : []"
+  expression: "has(variables.spec.initContainers) ? variables.spec.initContainers : []"
 - name: backend
-  expression: object.metadata.annotations[?"udplane.io/backend"].orValue({{ toJson .defaults.backend }})
+  expression: variables.annotations[?"udplane.io/backend"].orValue({{ toJson .defaults.backend }})
 - name: hugepages
-  expression: object.metadata.annotations[?"udplane.io/hugepages"].orValue({{ toJson .defaults.hugepages }}) in {{ toJson .hugepages }}
+  expression: variables.annotations[?"udplane.io/hugepages"].orValue({{ toJson .defaults.hugepages }}) in {{ toJson .hugepages }}
 - name: resource
   expression: >-
     {{ include "udplane.cel.annotation" "resource" }} != "" ? {{ include "udplane.cel.annotation" "resource" }} :
@@ -197,15 +224,28 @@ int({{ $first }}) > int({{ $last }}) ? "range runs backwards" : "")
 - name: sidecars
   expression: '["udplane", "udplane-metrics"]'
 - name: own
-  expression: object.spec.containers + variables.initContainers.filter(c, !(c.name in variables.sidecars))
+  expression: variables.spec.containers + variables.initContainers.filter(c, !(c.name in variables.sidecars))
+- name: guaranteed
+  expression: >-
+    variables.own.all(c, ["cpu", "memory"].all(r, has(c.resources) && has(c.resources.limits) && r in c.resources.limits &&
+    quantity(string(c.resources.limits[r])).isGreaterThan(quantity("0")) && (!has(c.resources.requests) || !(r in c.resources.requests) ||
+    quantity(string(c.resources.requests[r])).compareTo(quantity(string(c.resources.limits[r]))) == 0)))
+- name: pod_resources
+  expression: >-
+    has(variables.spec.resources) && (has(variables.spec.resources.requests) && variables.spec.resources.requests.exists(r, r in ["cpu", "memory"]) ||
+    has(variables.spec.resources.limits) && variables.spec.resources.limits.exists(r, r in ["cpu", "memory"]))
+- name: image
+  expression: {{ include "udplane.cel.annotation" "image" }}
+{{ include "udplane.cel.resource" (dict "name" "cpu" "defaults" .defaults "always" "false" "pattern" "^[0-9]{1,9}([.][0-9]{1,3}|m)?$") }}
+{{- include "udplane.cel.resource" (dict "name" "memory" "defaults" .defaults "always" "true" "pattern" "^[0-9]{1,9}([.][0-9]{1,3})?(Ki|Mi|Gi|Ti|k|M|G|T)?$") -}}
 - name: preloadWrong
   expression: >-
     variables.preload.map(item, item == "" ? "empty item" : item == "*" || variables.own.exists(c, c.name == item) ? "" :
     "no container of this pod")
 - name: unknown
   expression: >-
-    object.metadata.annotations.filter(k, k.startsWith("udplane.io/") &&
-    !(k.substring(11) in {{ list "ports" "backend" "interface" "resource" "cpus" "hugepages" "mode" "preload" "inject" | toJson }}))
+    variables.annotations.filter(k, k.startsWith("udplane.io/") &&
+    !(k.substring(11) in {{ list "ports" "backend" "interface" "resource" "cpus" "hugepages" "mode" "preload" "inject" "cpu" "memory" "workers" "frames" "image" "log-level" | toJson }}))
 {{- end -}}
 
 {{/*
@@ -214,11 +254,11 @@ that depends on an earlier one must repeat its condition.
 */}}
 {{- define "udplane.cel.checks" -}}
 {{- $checks := list -}}
-{{- $checks = append $checks (dict "valid" "size(variables.unknown) == 0" "message" "\"annotation \" + variables.unknown.min() + \": unknown; allowed: ports, backend, interface, resource, cpus, hugepages, mode, preload, inject\"") -}}
-{{- $checks = append $checks (dict "valid" "\"udplane.io/ports\" in object.metadata.annotations" "message" "\"annotation udplane.io/ports: missing, and other udplane.io annotations mean nothing without it; allowed: ports 1-65535 and ranges LOW-HIGH, comma-separated\"") -}}
-{{- range $name := list "ports" "backend" "interface" "resource" "cpus" "hugepages" "mode" "preload" "inject" -}}
+{{- $checks = append $checks (dict "valid" "size(variables.unknown) == 0" "message" "\"annotation \" + variables.unknown.min() + \": unknown; allowed: ports, backend, interface, resource, cpus, hugepages, mode, preload, inject, cpu, memory, workers, frames, image, log-level\"") -}}
+{{- $checks = append $checks (dict "valid" "\"udplane.io/ports\" in variables.annotations" "message" "\"annotation udplane.io/ports: missing, and other udplane.io annotations mean nothing without it; allowed: ports 1-65535 and ranges LOW-HIGH, comma-separated\"") -}}
+{{- range $name := list "ports" "backend" "interface" "resource" "cpus" "hugepages" "mode" "preload" "inject" "cpu" "memory" "workers" "frames" "image" "log-level" -}}
 {{- $value := include "udplane.cel.annotation" $name -}}
-{{- $given := printf "\"udplane.io/%s\" in object.metadata.annotations" $name -}}
+{{- $given := printf "\"udplane.io/%s\" in variables.annotations" $name -}}
 {{- $quoted := include "udplane.cel.quote" (dict "text" $value "max" 70 "more" "\"...\"") -}}
 {{- $valid := "" -}}{{- $reason := "" -}}{{- $allowed := "" -}}{{- $more := "" -}}
 {{- if eq $name "ports" -}}
@@ -242,9 +282,27 @@ that depends on an earlier one must repeat its condition.
 {{- $valid = printf "%s == \"\" || size(%s) <= 255 && %s.matches(\"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$\")" $value $value $value -}}
 {{- $reason = printf "size(%s) > 255 ? \"too long\" : %s.matches(\"[\\\\x00-\\\\x20\\\\x7f]\") ? \"contains whitespace or control characters\" : \"not DOMAIN/NAME\"" $value $value -}}
 {{- $allowed = "a resource name such as intel.com/sriov, at most 255 characters" -}}
+{{- else if has $name (list "cpu" "memory") -}}
+{{- $valid = printf "variables.%s_wrong == \"\"" $name -}}
+{{- $reason = printf "variables.%s_wrong" $name -}}
+{{- $allowed = ternary "CPUs such as 500m, or REQUEST/LIMIT such as 100m/2" "bytes such as 512Mi, or REQUEST/LIMIT such as 128Mi/512Mi" (eq $name "cpu") -}}
+{{- else if eq $name "workers" -}}
+{{- $reason = include "udplane.cel.number" (dict "text" $value "low" 1 "high" 16) -}}
+{{- $valid = printf "%s == \"\"" $reason -}}
+{{- $allowed = "a whole number 1..16" -}}
+{{- else if eq $name "frames" -}}
+{{- $number := include "udplane.cel.number" (dict "text" $value "low" 1024 "high" 1048576) -}}
+{{- $power := printf "int(%s) in [1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 262144, 524288, 1048576]" $value -}}
+{{- $valid = printf "%s == \"\" && %s" $number $power -}}
+{{- $reason = printf "%s != \"\" ? %s : \"not a power of two\"" $number $number -}}
+{{- $allowed = "a power of two 1024..1048576" -}}
+{{- else if eq $name "image" -}}
+{{- $valid = printf "%s != \"\" && size(%s) <= 255 && !%s.matches(\"[\\\\x00-\\\\x20\\\\x7f]\")" $value $value $value -}}
+{{- $reason = printf "%s == \"\" ? \"empty\" : size(%s) > 255 ? \"too long\" : \"contains whitespace or control characters\"" $value $value -}}
+{{- $allowed = "an image such as registry.example/udplane/sidecar:1.0, at most 255 characters" -}}
 {{- else -}}
-{{- $choices := get (dict "backend" (list "auto" "vfio" "af_xdp" "kernel") "hugepages" (list "auto" "required" "off") "mode" (list "latency" "balanced" "powersave") "inject" (list "true" "false")) $name -}}
-{{- $valid = printf "object.metadata.annotations[%s] in %s" (printf "udplane.io/%s" $name | toJson) (toJson $choices) -}}
+{{- $choices := get (dict "log-level" (list "error" "warn" "info" "debug") "backend" (list "auto" "vfio" "af_xdp" "kernel") "hugepages" (list "auto" "required" "off") "mode" (list "latency" "balanced" "powersave") "inject" (list "true" "false")) $name -}}
+{{- $valid = printf "variables.annotations[%s] in %s" (printf "udplane.io/%s" $name | toJson) (toJson $choices) -}}
 {{- $reason = "\"unknown value\"" -}}
 {{- $allowed = join ", " $choices -}}
 {{- end -}}
@@ -257,8 +315,23 @@ that depends on an earlier one must repeat its condition.
 {{- end -}}
 {{- end -}}
 {{- $checks = append $checks (dict "valid" "variables.node || variables.backend != \"vfio\" || variables.resource != \"\"" "message" "\"annotation udplane.io/backend: \\\"vfio\\\": no device; allowed: with annotation udplane.io/resource naming a device-plugin resource, such as intel.com/sriov\"") -}}
+{{- /* Names that the sidecar takes. */}}
+{{- $ours := "(has(c.restartPolicy) && c.restartPolicy == \"Always\" && has(c.volumeMounts) && c.volumeMounts.exists(m, m.name == \"udplane\" && m.mountPath == \"/run/udplane\"))" -}}
+{{- $taken := "the sidecar takes this name; allowed: any other name" -}}
+{{- $checks = append $checks (dict "valid" "variables.node || !variables.spec.containers.exists(c, c.name in variables.sidecars)" "message" (printf "\"container \\\"\" + variables.spec.containers.filter(c, c.name in variables.sidecars)[0].name + %s" (printf "\": %s" $taken | toJson))) -}}
+{{- $checks = append $checks (dict "valid" (printf "variables.node || !variables.initContainers.exists(c, c.name in variables.sidecars && !%s)" $ours) "message" (printf "\"init container \\\"\" + variables.initContainers.filter(c, c.name in variables.sidecars && !%s)[0].name + %s" $ours (printf "\": %s" $taken | toJson))) -}}
+{{- $foreign := "(v.name == \"udplane\" && !(variables.node ? has(v.hostPath) : has(v.emptyDir)) || !variables.node && (v.name == \"udplane-annotations\" && !has(v.downwardAPI) || v.name == \"udplane-tun\" && !has(v.hostPath)))" -}}
+{{- $checks = append $checks (dict "valid" (printf "!has(variables.spec.volumes) || !variables.spec.volumes.exists(v, %s)" $foreign) "message" (printf "\"volume \\\"\" + variables.spec.volumes.filter(v, %s)[0].name + %s" $foreign (printf "\": %s" $taken | toJson))) -}}
 {{- if not .node -}}
 {{- $checks = append $checks (dict "valid" "!variables.node" "message" "\"annotation udplane.io/ports: the pod has hostNetwork, and the nodes run no udplaned; allowed: with the chart's value node.enabled=true, or annotation udplane.io/inject: \\\"false\\\"\"") -}}
 {{- end -}}
 {{- toJson $checks -}}
+{{- end -}}
+
+{{/* The variables on which "udplane.cel.variables" builds, for a pod */}}
+{{- define "udplane.cel.podVariables" -}}
+- name: annotations
+  expression: object.metadata.annotations
+- name: spec
+  expression: object.spec
 {{- end -}}

@@ -51,6 +51,13 @@ app.kubernetes.io/component: {{ . }}
 {{- merge (dict "exec" (dict "command" (list "/usr/local/bin/udplanectl" "health"))) (omit . "enabled") | toJson -}}
 {{- end -}}
 
+{{/* cpu and memory of a map of resources, as strings, in JSON */}}
+{{- define "udplane.quantities" -}}
+{{- $out := dict -}}
+{{- range $key, $value := pick . "cpu" "memory" }}{{ $_ := set $out $key (toString $value) }}{{ end -}}
+{{- toJson $out -}}
+{{- end -}}
+
 {{/* The container that serves the sidecar's counters. Like any other container it has the socket, and nothing else. */}}
 {{- define "udplane.metrics" -}}
 name: udplane-metrics
@@ -135,6 +142,10 @@ recognise. No other pod is sent to the webhook or evaluated by the policy.
 - name: not-static
   expression: >-
     !("kubernetes.io/config.mirror" in object.metadata.annotations)
+- name: not-windows
+  expression: >-
+    !(has(object.spec.os) && object.spec.os.name == "windows") &&
+    !(has(object.spec.nodeSelector) && object.spec.nodeSelector[?"kubernetes.io/os"].orValue("") == "windows")
 {{- end -}}
 
 {{/* On UPDATE, only changes of a udplane.io annotation are checked: a pod with a bad one must remain changeable. */}}
@@ -144,6 +155,16 @@ recognise. No other pod is sent to the webhook or evaluated by the policy.
     request.operation == "CREATE" || object.metadata.annotations.exists(k, k.startsWith("udplane.io/") &&
     (!has(oldObject.metadata.annotations) || !(k in oldObject.metadata.annotations) ||
     oldObject.metadata.annotations[k] != object.metadata.annotations[k]))
+{{- end -}}
+
+{{/* The same, also if one is removed */}}
+{{- define "udplane.matchChangedOrRemoved" -}}
+- name: changed
+  expression: >-
+    request.operation == "CREATE" || object.metadata.annotations.exists(k, k.startsWith("udplane.io/") &&
+    (!has(oldObject.metadata.annotations) || !(k in oldObject.metadata.annotations) ||
+    oldObject.metadata.annotations[k] != object.metadata.annotations[k])) || has(oldObject.metadata.annotations) &&
+    oldObject.metadata.annotations.exists(k, k.startsWith("udplane.io/") && !(k in object.metadata.annotations))
 {{- end -}}
 
 {{/* The values' spread, or a preferred (not required) one over nodes and zones */}}

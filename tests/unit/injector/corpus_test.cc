@@ -191,7 +191,7 @@ TEST(Vfio, AddsTheResourceAndTheTunDevice)
 	json capabilities(
 		cJSON_Duplicate(at(sidecar, {"securityContext", "capabilities", "add"}), true));
 	EXPECT_EQ(cJSON_GetArraySize(capabilities.get()), 2);
-	EXPECT_EQ(cJSON_GetArraySize(at(sidecar, {"volumeMounts"})), 3);
+	EXPECT_EQ(cJSON_GetArraySize(at(sidecar, {"volumeMounts"})), 4);
 }
 
 TEST(Hugepages, AreRequestedWhenRequiredOnly)
@@ -209,6 +209,29 @@ TEST(Hugepages, AreRequestedWhenRequiredOnly)
 
 	EXPECT_STREQ(cJSON_GetStringValue(request(required)), "64Mi");
 	EXPECT_FALSE(request(plain));
+}
+
+TEST(Changed, SaysWhenItTakesEffect)
+{
+	injection_ptr injection = load_injection(false);
+	std::string plain = read_file(corpus_root + "corpus/pods/plain.yaml");
+	json old = parse(run(injection.get(), plain).text), pod(cJSON_Duplicate(old.get(), true));
+	cJSON *notes_of =
+		cJSON_GetObjectItem(cJSON_GetObjectItem(pod.get(), "metadata"), "annotations");
+	struct config_warnings notes = {};
+
+	cJSON_AddStringToObject(notes_of, "udplane.io/mode", "latency");
+	cJSON_AddStringToObject(notes_of, "udplane.io/memory", "1Gi");
+	cJSON_AddStringToObject(notes_of, "udplane.io/inject", "true");
+	check_notes(pod.get(), old.get(), &notes);
+	ASSERT_EQ(notes.count, 2u);
+	EXPECT_STREQ(notes.entry[0].text,
+		     "annotation udplane.io/mode: takes effect when the sidecar starts again");
+	EXPECT_STREQ(notes.entry[1].text,
+		     "annotation udplane.io/memory: takes effect when the pod is created again");
+	notes = {};
+	check_notes(old.get(), pod.get(), &notes);
+	EXPECT_EQ(notes.count, 2u);
 }
 
 } // namespace

@@ -7,7 +7,9 @@ namespace
 {
 
 const std::string start =
-	R"({"version":2,"defaults":{"backend":"auto","hugepages":"auto","resource":""},"hugepages":[],"node":false,)";
+	R"({"version":3,"defaults":{"backend":"auto","hugepages":"auto","resource":"",)"
+	R"("requests":{},"limits":{},"guaranteed":{"cpu":"1","memory":"1Mi"}},)"
+	R"("inherit":[],"hugepages":[],"node":false,)";
 
 std::string error_of(const std::string &text)
 {
@@ -31,8 +33,9 @@ TEST(Injection, TakesYamlAndConfigMaps)
 	std::string document = start + R"("operations":[]})", quoted;
 
 	EXPECT_EQ(error_of(document), "");
-	EXPECT_EQ(error_of("# yaml\nversion: 2\ndefaults: {backend: auto, hugepages: auto, "
-			   "resource: ''}\n"
+	EXPECT_EQ(error_of("# yaml\nversion: 3\ndefaults: {backend: auto, hugepages: auto, "
+			   "resource: '', requests: {}, limits: {}, guaranteed: {cpu: '1', "
+			   "memory: 1Mi}}\ninherit: []\n"
 			   "hugepages: []\nnode: false\noperations: []\n"),
 		  "");
 	for (char c : document)
@@ -44,7 +47,7 @@ TEST(Injection, TakesYamlAndConfigMaps)
 TEST(Injection, RefusesWhatItDoesNotUnderstand)
 {
 	EXPECT_NE(error_of(""), "");
-	EXPECT_NE(error_of(R"({"version":1})").find("version 2"), std::string::npos);
+	EXPECT_NE(error_of(R"({"version":1})").find("version 3"), std::string::npos);
 	EXPECT_NE(error_of(start + "}").find("operations"), std::string::npos);
 	EXPECT_NE(error_of(start + R"("operations":[{"path":"/x","value":1,"if":["vfoi"]}]})")
 			  .find("unknown condition"),

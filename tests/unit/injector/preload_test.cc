@@ -24,10 +24,17 @@ json parse(const std::string &text)
 /* A pod with the annotation, an init container "once" and the containers "app" and "udplane-x". */
 json pod_of(const std::string &value, const std::string &env = "", const std::string &more = "")
 {
+	const std::string ours = R"("restartPolicy":"Always","volumeMounts":[{"name":"udplane",)"
+				 R"("mountPath":"/run/udplane"}]},)";
+
 	return parse(
 		R"({"metadata":{"annotations":{"udplane.io/ports":"53","udplane.io/preload":")" +
-		value + R"("}},"spec":{)" + more +
-		R"("initContainers":[{"name":"udplane"},{"name":"once"},{"name":"udplane-metrics"}],)"
+		value + R"("}},"spec":{)" + more + R"("initContainers":[{"name":"udplane",)" +
+		ours +
+		R"({"name":"once"},)"
+		R"({"name":"udplane-metrics",)" +
+		ours.substr(0, ours.size() - 1) +
+		R"(],)"
 		R"("containers":[{"name":"app")" +
 		(env.empty() ? "" : R"(,"env":)" + env) + R"(},{"name":"udplane-x"}]}})");
 }
@@ -235,16 +242,16 @@ TEST(Preload, OnAnExistingPodSaysWhoRunsWithoutIt)
 	json pod = pod_of("udplane-x,app");
 	struct config_warnings notes = {};
 
-	check_notes(pod.get(), false, &notes);
+	check_notes(pod.get(), nullptr, &notes);
 	EXPECT_EQ(notes.count, 0u);
-	check_notes(pod.get(), true, &notes);
+	check_notes(pod.get(), pod.get(), &notes);
 	ASSERT_EQ(notes.count, 1u);
 	EXPECT_STREQ(notes.entry[0].text,
 		     "annotation udplane.io/preload: container \"app\" runs without the library, "
 		     "which comes at a pod's creation; annotate the template of its Deployment (or "
 		     "the like) instead");
 	inject(pod);
-	check_notes(pod.get(), true, &notes);
+	check_notes(pod.get(), pod.get(), &notes);
 	EXPECT_EQ(notes.count, 1u);
 }
 
