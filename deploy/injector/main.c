@@ -16,7 +16,7 @@
 
 static const char usage[] =
 	"usage: udplane-injector serve --certificate FILE --key FILE [flags]\n"
-	"       udplane-injector patch [--injection FILE] [FILE...]\n"
+	"       udplane-injector patch [--injection FILE] [--pod-path PATH] [FILE...]\n"
 	"\n"
 	"serve: the admission webhook of the udplane chart.\n"
 	"  --certificate FILE, --key FILE   PEM; read again when they change\n"
@@ -49,11 +49,23 @@ static const char usage[] =
 	"  --injection FILE     as above; a ConfigMap manifest (helm template -s "
 	"templates/injection.yaml)\n"
 	"                       will do, too\n"
+	"  --pod-path PATH      where kinds that are not known have their pod template, such as\n"
+	"                       spec.template; may be given 8 times\n"
+	"Known: the workloads of core, apps and batch, Argo Rollout, Agones Fleet, GameServerSet "
+	"and\n"
+	"GameServer, OpenKruise CloneSet, StatefulSet, DaemonSet, BroadcastJob and "
+	"AdvancedCronJob,\n"
+	"Knative Service and Configuration. What is left alone although it has our annotations "
+	"is said.\n"
 	"\n"
 	"       udplane-injector --version | --help\n";
 
+#define PATHS_MAX 8
+
 struct options {
 	struct server_options server;
+	const char *paths[PATHS_MAX + 1]; /* NULL at the end */
+	unsigned int path_count;
 	const char *injection;
 	enum log_level log_level;
 };
@@ -150,6 +162,12 @@ static int apply_flag(struct options *options, const char *flag, const char *val
 	struct server_options *server = &options->server;
 	char message[160];
 
+	if (!strcmp(flag, "--pod-path")) {
+		if (options->path_count == PATHS_MAX)
+			return fail("--pod-path: more than 8");
+		options->paths[options->path_count++] = value;
+		return 0;
+	}
 	if (!strcmp(flag, "--injection"))
 		return options->injection = value, 0;
 	if (!strcmp(flag, "--certificate"))
@@ -215,7 +233,8 @@ static int serve(const struct options *options)
 	return status;
 }
 
-static int patch_file(const struct injection *injection, const char *path, bool separate)
+static int patch_file(const struct injection *injection, const struct options *options,
+		      const char *path, bool separate)
 {
 	struct config_warnings notes = {0};
 	struct manifest_counts counts = {0};
@@ -227,7 +246,7 @@ static int patch_file(const struct injection *injection, const char *path, bool 
 	if (!text)
 		return fail(err.text);
 	out = manifest_patch(injection, strcmp(path, "-") ? path : "standard input", text, len,
-			     &counts, &notes, &err);
+			     options->paths, &counts, &notes, &err);
 	free(text);
 	if (!out) {
 		fail(err.text);
@@ -254,9 +273,9 @@ static int patch(const struct options *options, int count, char **files)
 	if (!injection)
 		return fail(err.text);
 	if (!count)
-		status = patch_file(injection, "-", false);
+		status = patch_file(injection, options, "-", false);
 	for (i = 0; i < count && !status; i++)
-		status = patch_file(injection, files[i], i > 0);
+		status = patch_file(injection, options, files[i], i > 0);
 	injection_destroy(injection);
 	return status;
 }

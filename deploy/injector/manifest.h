@@ -19,16 +19,18 @@ struct manifest_counts {
 };
 
 /*
- * Patches Pod, PodTemplate, the workloads of core, apps and batch, and List. Leaves every other
- * kind as it is. Returns the patched text, which the caller frees, or NULL with an `err` that names
- * the manifest and what is wrong. Adds to *notes and *counts.
+ * Patches Pod, PodTemplate, the workloads of core, apps and batch, those of Argo, Agones,
+ * OpenKruise and Knative, and List. Leaves every other kind as it is, with a note if it mentions
+ * udplane. Returns the patched text, which the caller frees, or NULL with an `err` that names the
+ * manifest and what is wrong. Adds to *notes and *counts.
  *
  * name: the text's name in messages
  * text: manifests of `len` bytes
+ * paths: where else pod templates are, such as "spec.template", NULL at the end; may be NULL
  */
 char *manifest_patch(const struct injection *injection, const char *name, const char *text,
-		     size_t len, struct manifest_counts *counts, struct config_warnings *notes,
-		     struct error *err);
+		     size_t len, const char *const *paths, struct manifest_counts *counts,
+		     struct config_warnings *notes, struct error *err);
 
 #ifdef __cplusplus
 }

@@ -91,6 +91,7 @@ enum config_source {
 struct config_cpus {
 	uint64_t bits[CONFIG_CPUS_MAX / 64];
 	uint64_t count;
+	uint64_t own; /* 1: those that the process may run on, and the set is empty */
 };
 
 /* PCIDEVICE_<RESOURCE>=<addresses>, as a device plugin sets it. Both strings are in the

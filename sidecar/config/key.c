@@ -146,7 +146,7 @@ static const struct key keys[] = {
 	{"workers", "N", "1", ALSO_ANNOTATED, NUMBER(1, UDPLANE_MAX_WORKERS), FIELD(workers),
 	 "polling threads"},
 	{"cpus", "LIST", "", ALSO_ANNOTATED, &value_cpus, NULL, FIELD(cpus),
-	 "CPUs for the workers, such as 2,4-6; empty: not pinned"},
+	 "CPUs for the workers, such as 2,4-6; own: those of the cpuset; empty: not pinned"},
 	{"worker_spin_us", "N", "-1", NO_ANNOTATION, NUMBER_NOTE(-1, 1000000, "(-1: by mode)"), FIELD(spin_us),
 	 "microseconds that a worker spins before it sleeps"},
 	{"yield", "NAME", "auto", NO_ANNOTATION, CHOICE(yields), FIELD(yield),

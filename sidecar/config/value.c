@@ -288,6 +288,10 @@ static int cpus_parse(const void *rule, const char *text, void *field, size_t si
 	memset(cpus, 0, sizeof(*cpus));
 	if (!*text)
 		return 0;
+	if (!strcmp(text, "own")) {
+		cpus->own = 1;
+		return 0;
+	}
 	ret = list_parse(text, 0, CONFIG_CPUS_MAX - 1, cpus->bits, why);
 	cpus->count = list_count(cpus->bits, CONFIG_CPUS_MAX);
 	return ret;
@@ -295,16 +299,20 @@ static int cpus_parse(const void *rule, const char *text, void *field, size_t si
 
 static int cpus_format(const void *rule, const void *field, char *out, size_t size)
 {
+	const struct config_cpus *cpus = field;
+
 	(void)rule;
-	return (int)list_format(((const struct config_cpus *)field)->bits, CONFIG_CPUS_MAX, out,
-				size);
+	if (cpus->own)
+		return snprintf(out, size, "own");
+	return (int)list_format(cpus->bits, CONFIG_CPUS_MAX, out, size);
 }
 
 static void cpus_explain(const void *rule, char *out)
 {
 	(void)rule;
 	config_print(out, VALUE_ALLOWED_SIZE,
-		     "CPU numbers 0-%d and ranges LOW-HIGH, comma-separated", CONFIG_CPUS_MAX - 1);
+		     "own, or CPU numbers 0-%d and ranges LOW-HIGH, comma-separated",
+		     CONFIG_CPUS_MAX - 1);
 }
 
 const struct value_type value_cpus = {

@@ -92,13 +92,36 @@ static void raise_limits(const struct config *cfg)
 	raise_files(cfg);
 }
 
+/* Sets the CPUs that workers are pinned to: those that were asked for, if we may run on all of
+ * them; else none. */
+static void choose_cpus(struct control *c)
+{
+	const struct config_cpus *asked = &c->cfg->cpus;
+	cpu_set_t set;
+
+	c->cpus = *asked;
+	if (sched_getaffinity(0, sizeof(set), &set))
+		return;
+	for (uint32_t cpu = 0; cpu < CONFIG_CPUS_MAX && cpu < CPU_SETSIZE; cpu++) {
+		if (asked->own && CPU_ISSET(cpu, &set)) {
+			c->cpus.bits[cpu / 64] |= 1ull << cpu % 64;
+			c->cpus.count++;
+		} else if (config_cpus_contains(asked, cpu) && !CPU_ISSET(cpu, &set)) {
+			log_warn("cpus (by %s): CPU %u is not in the cpuset; workers are not "
+				 "pinned; allowed: own, or CPUs that this container may run on",
+				 config_source_name(config_source_of(c->cfg, "cpus")), cpu);
+			c->cpus = (struct config_cpus){0};
+			return;
+		}
+	}
+}
+
 static int cpu_of(const struct control *c, uint32_t worker)
 {
 	uint32_t seen = 0;
 
 	for (uint32_t cpu = 0; cpu < CONFIG_CPUS_MAX; cpu++)
-		if (config_cpus_contains(&c->cfg->cpus, cpu) &&
-		    seen++ == worker % c->cfg->cpus.count)
+		if (config_cpus_contains(&c->cpus, cpu) && seen++ == worker % c->cpus.count)
 			return (int)cpu;
 	return -1;
 }
@@ -162,6 +185,7 @@ static int start_workers(struct control *c, struct error *error)
 	o.hop_limit6 = (uint8_t)read_sysctl(path, 64);
 	if (getrandom(&o.hash_seed, sizeof(o.hash_seed), 0) != sizeof(o.hash_seed))
 		o.hash_seed = clock_now_ns();
+	choose_cpus(c);
 	for (uint32_t i = 0; i < c->cfg->workers; i++) {
 		int err;
 

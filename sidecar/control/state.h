@@ -237,6 +237,7 @@ struct control {
 	uint32_t judge_next;	 /* the same for sock_judge_some(); UINT32_MAX if it is done */
 	uint32_t ticks;		 /* seconds since the start */
 	uint32_t *beat;		 /* of control_run() */
+	struct config_cpus cpus; /* that workers are pinned to; none if empty */
 	struct stat annotations; /* of the file, when it was last read */
 	/* [0] is the base of what is published now, [1] of what is published some seconds later */
 	struct recent_point recent_base[2];

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -183,13 +184,15 @@ class Watched:
     """Fails if the pod was not ready for a moment between the two ends of a `with`."""
 
     def __init__(self, name):
-        self.watch = background("get", "pod", name, "-w", "-o", 'jsonpath={.status.conditions[?(@.type=="Ready")].status}{"\\n"}')
+        self.watch = subprocess.Popen([*KUBECTL, "-n", NAMESPACE, "get", "pod", name, "-w", "-o",
+                                       'jsonpath={.status.conditions[?(@.type=="Ready")].status}{"\\n"}'],
+                                      text=True, stdout=subprocess.PIPE, start_new_session=True)
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, *_):
-        self.watch.terminate()
+        os.killpg(self.watch.pid, signal.SIGTERM)  # nsenter has a child
         seen = self.watch.communicate()[0].split()
         assert kind or (seen and set(seen) == {"True"}), seen
 

@@ -216,7 +216,7 @@ request = limit. The regular expression is that of deploy/injector/resources.c.
   expression: {{ include "udplane.cel.annotation" "cpus" }}
 - name: cpusWrong
   expression: |-
-    {{- printf "variables.cpus == \"\" ? [] : %s" (include "udplane.cel.list" (dict "text" "variables.cpus" "low" 0 "high" 1023)) | nindent 4 }}
+    {{- printf "variables.cpus in [\"\", \"own\"] ? [] : %s" (include "udplane.cel.list" (dict "text" "variables.cpus" "low" 0 "high" 1023)) | nindent 4 }}
 - name: interface
   expression: {{ include "udplane.cel.annotation" "interface" }}
 - name: preload
@@ -268,7 +268,7 @@ that depends on an earlier one must repeat its condition.
 {{- else if eq $name "cpus" -}}
 {{- $valid = "variables.cpusWrong.all(w, w == \"\")" -}}
 {{- $reason = include "udplane.cel.listReason" (dict "text" "variables.cpus" "wrong" "variables.cpusWrong") -}}
-{{- $allowed = "CPU numbers 0-1023 and ranges LOW-HIGH, comma-separated" -}}
+{{- $allowed = "own, or CPU numbers 0-1023 and ranges LOW-HIGH, comma-separated" -}}
 {{- else if eq $name "interface" -}}
 {{- $valid = printf "%s.matches(\"^[^\\\\x00-\\\\x20\\\\x7f/:]{0,15}$\") && !(%s in [\".\", \"..\"])" $value $value -}}
 {{- $reason = printf "size(%s) > 15 ? \"too long\" : %s in [\".\", \"..\"] ? \"not an interface name\" : %s.matches(\"[/:]\") ? \"contains '/' or ':'\" : \"contains whitespace or control characters\"" $value $value $value -}}

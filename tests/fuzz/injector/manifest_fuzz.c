@@ -30,9 +30,10 @@ static void fuzz_patch(const char *text, size_t size)
 
 	if (!injection)
 		injection = injection_default(NULL);
-	out = manifest_patch(injection, "fuzz", text, size, &counts, &notes, NULL);
+	out = manifest_patch(injection, "fuzz", text, size, NULL, &counts, &notes, NULL);
 	if (out && counts.injected) {
-		twice = manifest_patch(injection, "fuzz", out, strlen(out), &again, &notes, NULL);
+		twice = manifest_patch(injection, "fuzz", out, strlen(out), NULL, &again, &notes,
+				       NULL);
 		check(twice, "not taken again", out);
 		free(twice);
 	}

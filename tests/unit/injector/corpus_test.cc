@@ -25,8 +25,8 @@ result run(const struct injection *injection, const std::string &text)
 	struct config_warnings notes = {};
 	struct error err = {};
 	result result = {};
-	char *out = manifest_patch(injection, "manifest", text.c_str(), text.size(), &result.counts,
-				   &notes, &err);
+	char *out = manifest_patch(injection, "manifest", text.c_str(), text.size(), nullptr,
+				   &result.counts, &notes, &err);
 
 	result.done = out != nullptr;
 	if (out)
@@ -232,6 +232,61 @@ TEST(Changed, SaysWhenItTakesEffect)
 	notes = {};
 	check_notes(old.get(), pod.get(), &notes);
 	EXPECT_EQ(notes.count, 2u);
+}
+
+std::string notes_of(const std::string &text, const char *const *paths, unsigned int *injected)
+{
+	injection_ptr injection = load_injection(false);
+	struct config_warnings notes = {};
+	struct manifest_counts counts = {};
+	struct error err = {};
+	char *out = manifest_patch(injection.get(), "manifest", text.c_str(), text.size(), paths,
+				   &counts, &notes, &err);
+	std::string all = out ? "" : err.text;
+
+	free(out);
+	for (unsigned int i = 0; i < notes.count; i++)
+		all += notes.entry[i].text;
+	*injected = counts.injected;
+	return all;
+}
+
+TEST(Kinds, UnknownOnesNeedAPathAndAreNamed)
+{
+	const std::string custom =
+		"apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: t}\n"
+		"spec: {pods: {inner: {metadata: {annotations: {udplane.io/ports: '53'}}, "
+		"spec: {containers: [{name: a, image: x}]}}}}\n";
+	const char *const path[] = {"spec.pods.inner", nullptr};
+	const char *const wrong[] = {"spec.template", nullptr};
+	unsigned int injected;
+
+	EXPECT_EQ(notes_of(custom, path, &injected), "");
+	EXPECT_EQ(injected, 1u);
+	for (const char *const *none : {(const char *const *)nullptr, (const char *const *)wrong}) {
+		EXPECT_EQ(notes_of(custom, none, &injected),
+			  "Thing t: left alone: no place of a pod template is known for this kind; "
+			  "name it by --pod-path, such as spec.template");
+		EXPECT_EQ(injected, 0u);
+	}
+	/* a kind of the same name in another group */
+	EXPECT_EQ(notes_of("apiVersion: v1\nkind: Service\nmetadata: {name: s}\n"
+			   "spec: {ports: [{port: 53}]}\n",
+			   nullptr, &injected),
+		  "");
+}
+
+TEST(Kinds, AnnotationsOfTheWorkloadItselfAreNoted)
+{
+	unsigned int injected;
+
+	EXPECT_EQ(notes_of("apiVersion: apps/v1\nkind: Deployment\n"
+			   "metadata: {name: d, annotations: {udplane.io/ports: '53'}}\n"
+			   "spec: {template: {spec: {containers: [{name: a, image: x}]}}}\n",
+			   nullptr, &injected),
+		  "Deployment d: annotation udplane.io/ports: without effect on the Deployment "
+		  "itself; allowed: on its pod template");
+	EXPECT_EQ(injected, 0u);
 }
 
 } // namespace
