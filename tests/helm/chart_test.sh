@@ -43,15 +43,15 @@ lint()
 
 carriers()
 {
-	local policy="ConfigMap:1 MutatingAdmissionPolicy:2 MutatingAdmissionPolicyBinding:2 Pod:1 ValidatingAdmissionPolicy:5 ValidatingAdmissionPolicyBinding:5"
-	local webhook="ConfigMap:1 Deployment:1 MutatingWebhookConfiguration:1 NetworkPolicy:1 Pod:1 PodDisruptionBudget:1 Secret:1 Service:1 ServiceAccount:1 ValidatingAdmissionPolicy:3 ValidatingAdmissionPolicyBinding:3 ValidatingWebhookConfiguration:1"
+	local policy="ConfigMap:1 Deployment:1 MutatingAdmissionPolicy:2 MutatingAdmissionPolicyBinding:2 Pod:1 Service:1 ValidatingAdmissionPolicy:5 ValidatingAdmissionPolicyBinding:5"
+	local webhook="ConfigMap:1 Deployment:2 MutatingWebhookConfiguration:1 NetworkPolicy:1 Pod:1 PodDisruptionBudget:1 Secret:1 Service:2 ServiceAccount:1 ValidatingAdmissionPolicy:3 ValidatingAdmissionPolicyBinding:3 ValidatingWebhookConfiguration:1"
 	assert_equal policy "$policy" "$(kinds --set carrier=policy)"
 	assert_equal webhook "$webhook" "$(kinds --set carrier=webhook)"
 	assert_equal none "ConfigMap:1 ValidatingAdmissionPolicy:3 ValidatingAdmissionPolicyBinding:3" "$(kinds --set carrier=none)"
 	assert_equal "auto, 1.36" "$policy" "$(kinds --api-versions admissionregistration.k8s.io/v1/MutatingAdmissionPolicy)"
 	assert_equal "auto, before" "$webhook" "$(kinds)"
 	assert_equal everything \
-		"ConfigMap:2 DaemonSet:1 Deployment:1 MutatingWebhookConfiguration:1 NetworkPolicy:1 Pod:1 PodDisruptionBudget:1 PodMonitor:1 PrometheusRule:1 Secret:1 Service:1 ServiceAccount:2 ServiceMonitor:1 ValidatingAdmissionPolicy:3 ValidatingAdmissionPolicyBinding:3 ValidatingWebhookConfiguration:1" \
+		"ConfigMap:2 DaemonSet:1 Deployment:3 MutatingWebhookConfiguration:1 NetworkPolicy:1 Pod:2 PodDisruptionBudget:1 PodMonitor:1 PrometheusRule:1 Secret:1 Service:3 ServiceAccount:2 ServiceMonitor:1 ValidatingAdmissionPolicy:3 ValidatingAdmissionPolicyBinding:3 ValidatingWebhookConfiguration:1" \
 		"$(kinds --set carrier=webhook --values "$full")"
 	template --set carrier=policy --api-versions admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicy |
 		grep -q 'apiVersion: admissionregistration.k8s.io/v1beta1' || fail "1.35 gets no v1beta1"
@@ -180,6 +180,10 @@ bad_values_are_refused()
 		node.hostPath=run
 		serviceMonitor.interval=often
 		test.port=0
+		test.nodePort=0
+		sidecar.guaranteed.cpu=many
+		sidecar.probes.liveness.enabled=1
+		injection.withoutSidecar=Perhaps
 	BAD
 	echo "$count bad values refused"
 }

@@ -341,7 +341,75 @@ def many_admissions():
 
 @case
 def helm_test():
-    print(helm("test", "udplane", "-n", SYSTEM, "--timeout", "60s").strip().splitlines()[-1])
+    """Datagrams of a second pod take the fast path, and the log of the test pod says how many."""
+    text = helm("test", "udplane", "-n", SYSTEM, "--timeout", "90s", "--logs")
+    assert "received by the fast path" in text and "ok: 1 claimed socket" in text, text
+    print("\n".join(line for line in text.splitlines() if "fast path" in line))
+
+
+@case
+def helm_test_without_the_fast_path():
+    """Where nothing is accelerated it fails, and the log says why."""
+    helm("upgrade", "udplane", CHART, "-n", SYSTEM, "--reuse-values", "--set", "defaults.backend=kernel,test.timeoutSeconds=8")
+    try:
+        until(lambda: '"kernel"' in tried_backend(), 30, "the changed default")
+        done = call([*HELM, "test", "udplane", "-n", SYSTEM, "--timeout", "90s"], check=False)
+        assert done.returncode, done.stdout
+        text = call([*KUBECTL, "-n", SYSTEM, "logs", "udplane-test", "-c", "test"]).stdout
+        assert "FAILED: within 8 s, the fast path has carried 0 datagrams" in text and "kernel" in text, text
+    finally:
+        helm("upgrade", "udplane", CHART, "-n", SYSTEM, "--reuse-values", "--set", "defaults.backend=auto,test.timeoutSeconds=60")
+
+
+def tried_backend():
+    made = json.loads(kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", text=json.dumps(probe())))
+    return json.dumps([e["value"] for e in made["spec"]["initContainers"][0]["env"] if e["name"] == "UDPLANE_BACKEND"])
+
+
+@case
+def guaranteed():
+    """A Guaranteed pod is still one, on the node, and fast; its sidecar has a CPU of its own and no token."""
+    one = {"requests": {"cpu": "200m", "memory": "64Mi"}, "limits": {"cpu": "200m", "memory": "64Mi"}}
+    manifest = server("guaranteed", annotations={"mode": "latency", "cpu": "300m", "workers": "1", "frames": "8192", "log-level": "debug"})
+    del manifest["spec"]["automountServiceAccountToken"]
+    for c in manifest["spec"]["containers"]:
+        c["resources"] = one
+    create(manifest)
+    try:
+        assert get("pod", "guaranteed")["status"]["qosClass"] == "Guaranteed"
+        until(lambda: [k["state"] for k in stats("guaranteed")["sockets"]] == ["active", "active"], 20, "two fast sockets")
+        assert stats("guaranteed")["device"]["counters"]["frames_total"] == 8192, stats("guaranteed")["device"]
+        pid = processes("guaranteed", "udplaned")[0]
+        assert os.listdir(f"/proc/{pid}/root/var/run/secrets/kubernetes.io/serviceaccount/") == ["annotations"] or \
+            "token" not in os.listdir(f"/proc/{pid}/root/var/run/secrets/kubernetes.io/serviceaccount/")
+        pid = processes("guaranteed", "pingpong")[0]
+        assert "token" in os.listdir(f"/proc/{pid}/root/var/run/secrets/kubernetes.io/serviceaccount/")
+    finally:
+        delete("guaranteed")
+
+
+@case
+def image_that_cannot_be_had():
+    """kubectl set image to a bad one, and back: the application is not restarted and receives on; the pod is unready meanwhile, as the
+    kubelet has ended the old container before it looks for the new image."""
+    address = shared()
+    was, before = restarts("server"), get("pod", "server")["spec"]["initContainers"][0]["image"]
+    kubectl("set", "image", "pod/server", "udplane=localhost/nothing:1")
+    try:
+        until(lambda: "nothing:1" in str(get("pod", "server")["status"]["initContainerStatuses"][0]["state"]), 60, "a failed pull")
+        out = within("client", "/app/pingpong", "--kernel", "--to", f"{address}:{ECHO}", "--count", "200")
+        assert " 0 lost" in out, out
+    finally:
+        kubectl("set", "image", "pod/server", f"udplane={before}")
+    until(lambda: answers_at_all("server"), 90, "the former image")
+    until(lambda: [k["state"] == "active" for k in stats("server")["sockets"]] == [True, True], 20, "both sockets fast again")
+    now = restarts("server")
+    assert now["count"] == was["count"] and now["answer"] == was["answer"], now
+
+
+def answers_at_all(name):
+    done = call([*KUBECTL, "-n", NAMESPACE, "exec", name, "-c", "udplane", "--", "udplanectl", "health"], check=False)
+    return done.stdout.startswith("ok")
 
 
 begin()

@@ -8,6 +8,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from cluster import *  # noqa: F401,F403
 
 GEN = os.path.join(os.environ.get("UDPLANE_BIN", os.path.join(ROOT, "bazel-bin")), "client/examples/udplane-gen")
+SELFTEST = os.path.join(os.environ.get("UDPLANE_BIN", os.path.join(ROOT, "bazel-bin")), "client/selftest/udplane-selftest")
 LINK, OUTSIDE, ADDRESS = "ext0", "outside", "192.0.2.1"
 
 
@@ -92,6 +93,19 @@ def daemon_set_restarted():
     call([*KUBECTL, "-n", SYSTEM, "rollout", "status", "ds/udplane-node", "--timeout=60s"])
     balanced(lambda s: s["start_ns"] != start and socket_of(s, 6001)["state"] == "active")
     assert restarts("second") == {"app": 0}
+
+
+@case
+def helm_test():
+    """The test of node mode: datagrams that come by the node's interface, here from outside since there is no other node."""
+    sender = subprocess.Popen([*ENTER, "ip", "netns", "exec", OUTSIDE, SELFTEST, "send", ADDRESS, "5998", "120"], stdout=subprocess.DEVNULL)
+    try:
+        text = helm("test", "udplane", "-n", SYSTEM, "--timeout", "100s", "--logs", "--filter", "name=udplane-test-node", "--filter",
+                    "name=udplane-test-node-sender")
+    finally:
+        sender.kill()
+        sender.wait()
+    assert "received by the fast path" in text and "ok: 1 claimed socket" in text, text
 
 
 begin()
