@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "deploy/injector/preload.h"
@@ -359,6 +360,52 @@ static int check_names(const cJSON *pod, bool node, struct error *err)
 				 kind, name);
 }
 
+/* Reads LOW or LOW-HIGH, and moves *list behind the comma after it. */
+static bool range_next(const char **list, unsigned long *low, unsigned long *high)
+{
+	char *end;
+
+	if (!**list)
+		return false;
+	*low = *high = strtoul(*list, &end, 10);
+	if (*end == '-')
+		*high = strtoul(end + 1, &end, 10);
+	end += strcspn(end, ",");
+	*list = *end ? end + 1 : end;
+	return true;
+}
+
+static bool is_within(const char *ranges, unsigned long low, unsigned long high)
+{
+	unsigned long first, last;
+
+	while (range_next(&ranges, &first, &last))
+		if (low >= first && high <= last)
+			return true;
+	return false;
+}
+
+/* Refuses a range of ports, in a list that is good, that the nodes do not divert as a whole. */
+static int check_node_ports(const struct injection *injection, const char *ports, struct error *err)
+{
+	unsigned long low, high;
+	char item[24];
+
+	while (range_next(&ports, &low, &high)) {
+		if (is_within(injection->node_ports, low, high))
+			continue;
+		config_print(item, sizeof(item), "%lu", low);
+		if (low != high)
+			config_print(item, sizeof(item), "%lu-%lu", low, high);
+		return error_set(err, -EINVAL,
+				 "annotation " ANNOTATION_PREFIX
+				 "ports: %s: not among the ports that the nodes divert; allowed: "
+				 "within one of %.200s (the chart's value node.ports)",
+				 item, injection->node_ports);
+	}
+	return 0;
+}
+
 int check_pod(const struct injection *injection, const cJSON *pod, struct error *err)
 {
 	struct wanted wanted;
@@ -391,6 +438,9 @@ int check_pod(const struct injection *injection, const cJSON *pod, struct error 
 				 "ports: the pod has hostNetwork, and the nodes run no udplaned; "
 				 "allowed: with the chart's value node.enabled=true, or annotation "
 				 "udplane.io/inject: \"false\"");
+	if (wanted.holds & CONDITION_NODE)
+		return check_node_ports(injection, value_or(pod, ANNOTATION_PREFIX "ports", ""),
+					err);
 	return 0;
 }
 

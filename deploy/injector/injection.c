@@ -154,12 +154,15 @@ static int document_parse(struct injection *injection, const char *name, struct 
 	injection->inherit = member(injection->document, "inherit");
 	injection->hugepages_for = member(injection->document, "hugepages");
 	injection->node = cJSON_IsTrue(member(injection->document, "node"));
+	injection->node_ports = string(injection->document, "nodePorts");
 	if (!injection->backend || !injection->hugepages || !injection->resource ||
 	    !cJSON_IsArray(injection->hugepages_for) || !cJSON_IsObject(injection->requests) ||
 	    !cJSON_IsObject(injection->limits) || !string(injection->guaranteed, "cpu") ||
-	    !string(injection->guaranteed, "memory") || !cJSON_IsArray(injection->inherit))
+	    !string(injection->guaranteed, "memory") || !cJSON_IsArray(injection->inherit) ||
+	    !injection->node_ports)
 		return error_set(err, -EINVAL,
-				 "%.200s: \"defaults\", \"hugepages\" or \"inherit\" is incomplete",
+				 "%.200s: \"defaults\", \"hugepages\", \"inherit\" or "
+				 "\"nodePorts\" is incomplete",
 				 name);
 	return operations_parse(injection, name, err);
 }

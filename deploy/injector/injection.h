@@ -56,6 +56,7 @@ struct injection {
 	const cJSON *inherit;			    /* annotations that a Namespace may have */
 	const cJSON *hugepages_for;		    /* values of the annotation that request them */
 	bool node;
+	const char *node_ports; /* ports that the nodes divert */
 	unsigned int count;
 	struct operation operations[INJECTION_OPERATIONS];
 };

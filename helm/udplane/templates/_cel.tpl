@@ -325,6 +325,11 @@ that depends on an earlier one must repeat its condition.
 {{- if not .node -}}
 {{- $checks = append $checks (dict "valid" "!variables.node" "message" "\"annotation udplane.io/ports: the pod has hostNetwork, and the nodes run no udplaned; allowed: with the chart's value node.enabled=true, or annotation udplane.io/inject: \\\"false\\\"\"") -}}
 {{- end -}}
+{{- $ranges := list -}}
+{{- range splitList "," .nodePorts }}{{ $ends := splitList "-" (trim .) }}{{ $ranges = append $ranges (list (first $ends | int) (last $ends | int)) }}{{ end -}}
+{{- $outside := printf "!%s.exists(r, int(item.split(\"-\")[0]) >= r[0] && int(item.split(\"-\")[size(item.split(\"-\")) - 1]) <= r[1])" (toJson $ranges) -}}
+{{- $items := "variables.ports.split(\",\").map(raw, raw.trim())" -}}
+{{- $checks = append $checks (dict "valid" (printf "!variables.node || variables.portsWrong.exists(w, w != \"\") || !%s.exists(item, %s)" $items $outside) "message" (printf "\"annotation udplane.io/ports: \" + %s.filter(item, %s)[0] + %s" $items $outside (printf ": not among the ports that the nodes divert; allowed: within one of %s (the chart's value node.ports)" .nodePorts | toJson))) -}}
 {{- toJson $checks -}}
 {{- end -}}
 

@@ -201,6 +201,27 @@ def changes_of_running_pods():
 
 
 @case
+def ports_of_the_node():
+    """Node mode: a pod that asks for ports of NodePorts or of masquerading is denied, unless the node has declared them."""
+    def asks(ports):
+        return tried(pod("p", app(), ports=ports, spec={"hostNetwork": True}))
+
+    def upgrade(settings):
+        helm("upgrade", "udplane", CHART, "-n", SYSTEM, "--set", "carrier=policy," + settings)
+    upgrade("node.enabled=true")
+    try:
+        until(lambda: not asks("6000,7000-7009").returncode, 30, "node mode")
+        for ports, item in (("30000", "30000"), ("53,32768-40000", "32768-40000"), ("1-65535", "1-65535")):
+            text = asks(ports).stderr
+            assert f"annotation udplane.io/ports: {item}: not among the ports that the nodes divert; allowed: within one of" in text, text
+        upgrade("node.enabled=true,node.ports=1-40000")
+        until(lambda: not asks("30000,32768-40000").returncode, 30, "ports that were declared")
+    finally:
+        upgrade("node.enabled=false")
+        until(lambda: "the nodes run no udplaned" in asks("6000").stderr, 30, "no node mode")
+
+
+@case
 def without_the_carrier():
     """Injection is gone (here: its policy), or the pipeline has not patched: an annotated pod is denied, with what to do."""
     plain = pod("p", app(), ports="53")

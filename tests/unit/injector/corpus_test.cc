@@ -289,4 +289,26 @@ TEST(Kinds, AnnotationsOfTheWorkloadItselfAreNoted)
 	EXPECT_EQ(injected, 0u);
 }
 
+TEST(Node, PortsThatTheNodesDoNotDivertAreDenied)
+{
+	injection_ptr injection = load_injection(true);
+	struct error err = {};
+
+	for (const char *ports : {"53", "1-29999", " 61000-65535 ,53", "29999,61000"}) {
+		json pod =
+			parse(std::string("{metadata: {annotations: {udplane.io/ports: '") + ports +
+			      "'}}, spec: {hostNetwork: true, containers: [{name: a}]}}");
+		EXPECT_EQ(check_pod(injection.get(), pod.get(), &err), 0) << err.text;
+	}
+	for (const char *ports : {"30000", "29999-30000", "1-65535", "53,40000"}) {
+		json pod =
+			parse(std::string("{metadata: {annotations: {udplane.io/ports: '") + ports +
+			      "'}}, spec: {hostNetwork: true, containers: [{name: a}]}}");
+		EXPECT_EQ(check_pod(injection.get(), pod.get(), &err), -EINVAL) << ports;
+		EXPECT_TRUE(strstr(err.text, "not among the ports that the nodes divert; allowed: "
+					     "within one of 1-29999,61000-65535"))
+			<< err.text;
+	}
+}
+
 } // namespace

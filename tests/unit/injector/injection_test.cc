@@ -9,7 +9,7 @@ namespace
 const std::string start =
 	R"({"version":3,"defaults":{"backend":"auto","hugepages":"auto","resource":"",)"
 	R"("requests":{},"limits":{},"guaranteed":{"cpu":"1","memory":"1Mi"}},)"
-	R"("inherit":[],"hugepages":[],"node":false,)";
+	R"("inherit":[],"nodePorts":"","hugepages":[],"node":false,)";
 
 std::string error_of(const std::string &text)
 {
@@ -35,7 +35,7 @@ TEST(Injection, TakesYamlAndConfigMaps)
 	EXPECT_EQ(error_of(document), "");
 	EXPECT_EQ(error_of("# yaml\nversion: 3\ndefaults: {backend: auto, hugepages: auto, "
 			   "resource: '', requests: {}, limits: {}, guaranteed: {cpu: '1', "
-			   "memory: 1Mi}}\ninherit: []\n"
+			   "memory: 1Mi}}\ninherit: []\nnodePorts: '1'\n"
 			   "hugepages: []\nnode: false\noperations: []\n"),
 		  "");
 	for (char c : document)
