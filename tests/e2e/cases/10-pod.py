@@ -396,7 +396,8 @@ def image_that_cannot_be_had():
     was, before = restarts("server"), get("pod", "server")["spec"]["initContainers"][0]["image"]
     kubectl("set", "image", "pod/server", "udplane=localhost/nothing:1")
     try:
-        until(lambda: "nothing:1" in str(get("pod", "server")["status"]["initContainerStatuses"][0]["state"]), 60, "a failed pull")
+        until(lambda: '"waiting"' in json.dumps(get("pod", "server")["status"]["initContainerStatuses"][0]["state"]), 90, "a failed pull")
+        print(get("pod", "server")["status"]["initContainerStatuses"][0]["state"])
         out = within("client", "/app/pingpong", "--kernel", "--to", f"{address}:{ECHO}", "--count", "200")
         assert " 0 lost" in out, out
     finally:
