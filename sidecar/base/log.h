@@ -5,13 +5,17 @@
  *     2025-01-31T12:00:00.123Z warn  interface eth0: native XDP refused, using generic
  *
  * Under journald (JOURNAL_STREAM is set) a line starts with the syslog priority "<N>" instead of
- * the time, which journald adds itself. Any thread may log. A line is one write(2), so lines never
- * mix. Logging costs a system call: never log on the packet path. Bytes of a message that are not
- * printable ASCII are replaced, so that a client cannot forge a line or control a terminal. A
- * message longer than LOG_LINE_MAX is cut. errno is preserved.
+ * the time, which journald adds itself. With log_as_json() a line is an object:
  *
- * The level is the only mutable global here. A logger passed to every call would only hide that it
- * is global.
+ *     {"time":"2025-01-31T12:00:00.123Z","level":"warn","text":"interface eth0: native XDP ..."}
+ *
+ * Any thread may log. A line is one write(2), so lines never mix. Logging costs a system call:
+ * never log on the packet path. Bytes of a message that are not printable ASCII are replaced, so
+ * that a client cannot forge a line or control a terminal. A message longer than LOG_LINE_MAX is
+ * cut. errno is preserved.
+ *
+ * Level and format are the only mutable globals here. A logger passed to every call would only hide
+ * that they are global.
  */
 #ifndef UDPLANE_SIDECAR_BASE_LOG_H
 #define UDPLANE_SIDECAR_BASE_LOG_H
@@ -36,6 +40,9 @@ enum log_level {
 /* Sets the level, and reads JOURNAL_STREAM. Before it is called, the level is info. Call it before
  * threads start. */
 void log_init(enum log_level level);
+
+/* Lines are JSON from now on, also under journald. Call it before threads start. */
+void log_as_json(bool on);
 
 /* Returns true if a message of this level would be written. */
 int log_enabled(enum log_level level);

@@ -65,6 +65,11 @@ enum config_yield {
 	CONFIG_YIELD_OFF,
 };
 
+enum config_log_format {
+	CONFIG_LOG_TEXT,
+	CONFIG_LOG_JSON,
+};
+
 enum config_switch {
 	CONFIG_OFF,
 	CONFIG_ON,
@@ -129,6 +134,7 @@ struct config {
 	uint32_t memory_max; /* MiB, all zones together; 0: by the cgroup's limits */
 	enum config_xdp_mode xdp_mode;
 	enum log_level log_level;
+	enum config_log_format log_format;
 	uint32_t trust_rules;		    /* 1 << enum config_rules: not looked at */
 	enum config_switch restart;	    /* see sidecar/supervise */
 	uint32_t watchdog_s;		    /* with restart: 0: none */

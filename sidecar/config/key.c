@@ -59,6 +59,12 @@ static const struct choice log_levels[] = {
 	{NULL, 0},
 };
 
+static const struct choice log_formats[] = {
+	{"text", CONFIG_LOG_TEXT},
+	{"json", CONFIG_LOG_JSON},
+	{NULL, 0},
+};
+
 static const struct choice rules[] = {
 	{"netfilter", CONFIG_RULES_NETFILTER},
 	{"ipsec", CONFIG_RULES_IPSEC},
@@ -173,6 +179,8 @@ static const struct key keys[] = {
 	 "restart: seconds without a sign of life after which udplaned is ended"},
 	{"log_level", "NAME", "info", ALSO_ANNOTATED, CHOICE(log_levels), FIELD(log_level),
 	 "what goes to stderr"},
+	{"log_format", "NAME", "text", NO_ANNOTATION, CHOICE(log_formats), FIELD(log_format),
+	 "json: each line is an object with time, level and text"},
 };
 /* clang-format on */
 

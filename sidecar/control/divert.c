@@ -5,6 +5,7 @@
  * Order of things: workers know a key before the device diverts to it, and after it has stopped; so
  * a datagram that is diverted finds its socket.
  */
+#include "sidecar/base/probe.h"
 #include "sidecar/control/internal.h"
 #include <errno.h>
 #include <stdio.h>
@@ -137,5 +138,7 @@ void sock_apply_rx(struct control *c, struct sock *k, const struct decision *d)
 			d = &refused;
 		}
 	}
+	if (act == DECIDE_STOP || act == DECIDE_START)
+		PROBE3(path, k->id, k->state, d->reason);
 	refresh_socket(c, k, d->reason, d->text);
 }

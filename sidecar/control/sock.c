@@ -7,6 +7,7 @@
  *       `-> refused      to_kernel --> KERNEL (row kept for `why`) --> release
  */
 #include "sidecar/base/log.h"
+#include "sidecar/base/probe.h"
 #include "sidecar/control/internal.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -244,6 +245,7 @@ static void refuse(struct control *c, struct session *s, const struct decision *
 	snprintf(out->text, sizeof(out->text), "%s", d->text);
 	stats_count(&c->stats, UDPLANE_CONTROL_CLAIMS_REFUSED, 1);
 	udplane_count(&c->stats.z->refused[d->reason], 1);
+	PROBE2(claim_refused, s->pid, d->reason);
 	session_log(c, s, LOG_LEVEL_INFO, "claim refused: %s", out->text);
 }
 
@@ -313,6 +315,7 @@ static void sock_admit(struct control *c, struct session *s, struct sock *k)
 		sock_to_kernel(c, k, UDPLANE_REASON_NO_MEMORY, NO_ACCOUNT);
 	else
 		mcast_enter(c, k);
+	PROBE3(claim, k->id, ntohs(k->claim.local.port_be), k->state);
 }
 
 /* A socket that nobody else knows of yet, or NULL. */
@@ -443,6 +446,7 @@ void sock_release(struct control *c, struct sock *k)
 	k->state = UDPLANE_SOCKET_FREE;
 	refresh_socket(c, k, UDPLANE_REASON_NONE, "");
 	if (!k->refused) {
+		PROBE2(release, k->id, ntohs(k->claim.local.port_be));
 		close(k->wake_fd);
 		put_rings(c, k);
 		stats_count(&c->stats, UDPLANE_CONTROL_RELEASES, 1);

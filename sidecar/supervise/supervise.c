@@ -219,6 +219,7 @@ static int load(struct supervisor *s, struct error *err)
 		return ret;
 	s->restart = s->cfg.restart == CONFIG_ON;
 	log_init(s->cfg.log_level);
+	log_as_json(s->cfg.log_format == CONFIG_LOG_JSON);
 	for (unsigned int i = 0; i < s->cfg.warnings.count; i++)
 		log_warn("%s", s->cfg.warnings.entry[i].text);
 	if (s->restart)

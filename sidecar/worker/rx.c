@@ -2,6 +2,7 @@
 /* Receives one burst. Each frame is classified and then delivered by a descriptor in the ring of
  * its socket, passed to the kernel, or dropped and counted. Descriptors become visible at the end
  * of the burst, with at most one signal per socket. */
+#include "sidecar/base/probe.h"
 #include "sidecar/worker/internal.h"
 #include <netinet/in.h>
 #include <string.h>
@@ -45,6 +46,7 @@ struct rx_burst {
 /* Counts the drop of frame i. */
 static void drop(struct worker *w, struct rx_burst *b, uint32_t i, enum udplane_worker_counter c)
 {
+	PROBE2(rx_drop, w->opt.id, c);
 	udplane_count(&w->counter[c], 1);
 	b->why[i] = (uint8_t)c;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* When a worker spins, when it sleeps, and whether the kernel serves its sockets meanwhile: see
  * "Engagement" in docs/architecture.md. */
+#include "sidecar/base/probe.h"
 #include "sidecar/worker/internal.h"
 #include <sched.h>
 #include <sys/epoll.h>
@@ -46,6 +47,7 @@ void worker_engage(struct worker *w)
 		w->left_since = 0;
 		w->engaged = true;
 		worker_new_epoch(w);
+		PROBE2(engage, w->opt.id, w->epoch);
 		w->ops->engage(w->queue);
 		udplane_store32(&w->zone->engaged, 1);
 	}
@@ -64,6 +66,7 @@ static bool disengage(struct worker *w)
 			worker_engage(w);
 			return false;
 		}
+		PROBE2(disengage, w->opt.id, w->epoch);
 		w->left_seen = w->ops->left_to_kernel(w->queue);
 		w->left_since = clock_now_ns();
 		udplane_store32(&w->zone->engaged, 0);

@@ -2,6 +2,7 @@
 /* Sends one burst of one client. Descriptors are copied, then checked; headers come from the flow
  * cache or the route table. A datagram that the fast path cannot send goes to the control thread as
  * an event. */
+#include "sidecar/base/probe.h"
 #include "sidecar/worker/internal.h"
 #include <netinet/in.h>
 #include <string.h>
@@ -291,8 +292,10 @@ send_burst(struct worker *w, struct worker_lane *lane, const bool captured)
 			     frame[used]);
 		if (r == TX_STALL)
 			break;
-		if (r == TX_INVALID || r == TX_CLOSED)
+		if (r == TX_INVALID || r == TX_CLOSED) {
+			PROBE2(tx_drop, w->opt.id, UDPLANE_WORKER_TX_DROP_INVALID);
 			udplane_count(&w->counter[UDPLANE_WORKER_TX_DROP_INVALID], 1);
+		}
 		if (r == TX_CLOSED)
 			continue;
 		if (r == TX_INVALID) {

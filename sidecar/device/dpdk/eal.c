@@ -211,6 +211,7 @@ int dpdk_eal_start(const struct config *cfg, const char *target, bool pci, struc
 		return error_set(error, -ENOMEM, "out of memory");
 	}
 	log_init(cfg->log_level); /* this library has a copy of its own */
+	log_as_json(cfg->log_format == CONFIG_LOG_JSON);
 	if (sched_getaffinity(0, sizeof(before), &before))
 		CPU_ZERO(&before);
 	make_args(a, cfg, target, pci, &before);

@@ -71,6 +71,7 @@ TEST(Key, DefaultsAreDocumented)
 	EXPECT_EQ(CONFIG_XDP_AUTO, config->xdp_mode);
 	EXPECT_EQ(0u, config->trust_rules);
 	EXPECT_EQ(LOG_LEVEL_INFO, config->log_level);
+	EXPECT_EQ(CONFIG_LOG_TEXT, config->log_format);
 	EXPECT_STREQ("", config->annotations);
 }
 

@@ -60,6 +60,29 @@ TEST_F(Log, JournaldGetsPrioritiesInstead)
 	EXPECT_EQ("<3>a\n<4>b\n<6>c\n<7>d\n", output());
 }
 
+TEST_F(Log, JsonIsOneObjectALine)
+{
+	setenv("JOURNAL_STREAM", "8:1", 1);
+	log_init(LOG_LEVEL_INFO);
+	unsetenv("JOURNAL_STREAM");
+	log_as_json(true);
+	log_warn("a \"b\" \\ c\nd");
+	log_warn("%s", std::string(3 * LOG_LINE_MAX, '"').c_str());
+	log_as_json(false);
+	std::string text = output();
+	size_t first = text.find('\n');
+	EXPECT_TRUE(std::regex_match(
+		text.substr(0, first),
+		std::regex("\\{\"time\":\"\\d{4}-\\d\\d-\\d\\dT[0-9:.]{12}Z\",\"level\":\"warn\","
+			   "\"text\":\"a \\\\\"b\\\\\" \\\\\\\\ c\\?d\"\\}")))
+		<< text;
+	// A line that is cut is an object, too: no escape is torn, and it ends as it should.
+	std::string second = text.substr(first + 1);
+	ASSERT_LE(second.size(), (size_t)LOG_LINE_MAX);
+	EXPECT_EQ(second.substr(second.size() - 5), "\\\"\"}\n");
+	EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2);
+}
+
 TEST_F(Log, AMessageCannotForgeALine)
 {
 	log_info("%s", "a\nb\x1b[31mc\x7f\x9b"

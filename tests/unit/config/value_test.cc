@@ -63,7 +63,8 @@ INSTANTIATE_TEST_SUITE_P(
 		Value{"--trust-rules", "trust_rules", "ipsec", "ipsec"},
 		Value{"--trust-rules", "trust_rules", "cgroup_program,netfilter",
 		      "netfilter,cgroup_program"},
-		Value{"--log-level", "log_level", "debug", "debug"}));
+		Value{"--log-level", "log_level", "debug", "debug"},
+		Value{"--log-format", "log_format", "json", "json"}));
 
 class BadValue : public testing::TestWithParam<Value>
 {
