@@ -222,7 +222,8 @@ enum udplane_reason claim_verify(int fd, const struct claim_rules *rules, struct
 
 uint32_t claim_device(const struct claim *c, struct device_claim out[2])
 {
-	out[0] = (struct device_claim){.local = c->key.local, .peer = c->key.peer};
+	out[0] = (struct device_claim){
+		.local = c->key.local, .peer = c->key.peer, .cookie = c->reuse ? c->cookie : 0};
 	if (!c->dual_stack)
 		return 1;
 	out[1] = out[0];

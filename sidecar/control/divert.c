@@ -29,19 +29,29 @@ static bool is_group(const struct claim *cl)
 	return udplane_addr_is_multicast(&cl->key.local);
 }
 
-void filters_remove(struct control *c, const struct claim *cl)
+/* Fills d with what the device is to divert for a socket. Returns how many. */
+static uint32_t filters(const struct sock *k, struct device_claim d[2])
+{
+	uint32_t n = is_group(&k->claim) ? 0 : claim_device(&k->claim, d);
+
+	for (uint32_t i = 0; i < n; i++)
+		d[i].shared = k->sharing;
+	return n;
+}
+
+void filters_remove(struct control *c, const struct sock *k)
 {
 	struct device_claim d[2];
-	uint32_t n = is_group(cl) ? 0 : claim_device(cl, d);
+	uint32_t n = filters(k, d);
 
 	for (uint32_t i = 0; i < n; i++)
 		c->dev->ops->claim_remove(c->dev, &d[i]);
 }
 
-static int filters_insert(struct control *c, const struct claim *cl)
+static int filters_insert(struct control *c, const struct sock *k)
 {
 	struct device_claim d[2];
-	uint32_t n = is_group(cl) ? 0 : claim_device(cl, d);
+	uint32_t n = filters(k, d);
 
 	for (uint32_t i = 0; i < n; i++) {
 		int err = c->dev->ops->claim_insert(c->dev, &d[i]);
@@ -57,11 +67,15 @@ static int filters_insert(struct control *c, const struct claim *cl)
 
 static int divert_start(struct control *c, struct sock *k)
 {
-	struct worker_order o = {.op = WORKER_KEY_INSERT, .sock = k->id, .key = k->claim.key};
+	struct worker_order o = {.op = WORKER_KEY_INSERT,
+				 .sock = k->id,
+				 .key = k->claim.key,
+				 .cookie = k->claim.cookie};
 	int err = is_group(&k->claim) ? 0 : workers_call(c, &o);
 
+	k->sharing = index_shares(&k->item);
 	if (!err)
-		err = filters_insert(c, &k->claim);
+		err = filters_insert(c, k);
 	if (err) {
 		o.op = WORKER_KEY_REMOVE;
 		workers_call(c, &o);
@@ -78,7 +92,7 @@ void divert_stop(struct control *c, struct sock *k, bool drain)
 
 	if (k->state != UDPLANE_SOCKET_ACTIVE)
 		return;
-	filters_remove(c, &k->claim);
+	filters_remove(c, k);
 	if (!is_group(&k->claim))
 		workers_call(c, drain ? &d : &o);
 	k->state = UDPLANE_SOCKET_PENDING;

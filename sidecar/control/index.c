@@ -137,6 +137,11 @@ struct index_item *index_rival(const struct index_item *i)
 	return o || i->reuseport ? o : rival_in(&i->group->sharing, i, i->fresh);
 }
 
+bool index_shares(const struct index_item *i)
+{
+	return i->reuseport && rival_in(&i->group->sharing, i, true);
+}
+
 bool index_contested(const struct index_group *g)
 {
 	const struct index_item *i = LIST_FIRST(&g->alone);

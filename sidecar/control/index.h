@@ -70,6 +70,8 @@ struct index_item *index_cookie_next(const struct index_item *i);
 struct index_group *index_find(const struct sock_index *x, const struct port_key *key);
 /* Another kernel socket under i's key with which it cannot share, or NULL. */
 struct index_item *index_rival(const struct index_item *i);
+/* Does another kernel socket share i's key? */
+bool index_shares(const struct index_item *i);
 /* Are there two rivals in the group, fresh ones included? */
 bool index_contested(const struct index_group *g);
 

@@ -126,7 +126,7 @@ int workers_call(struct control *c, struct worker_order *o);
 /* Fills in what the workers need to send for k. */
 void sock_source(const struct sock *k, struct worker_source *src);
 /* The device stops diverting to this claim. */
-void filters_remove(struct control *c, const struct claim *cl);
+void filters_remove(struct control *c, const struct sock *k);
 /* Leaves k's datagrams to the kernel. drain: the socket lives on, so datagrams that were diverted
  * before are delivered first. */
 void divert_stop(struct control *c, struct sock *k, bool drain);

@@ -484,7 +484,7 @@ bool sock_release_some(struct control *c, struct session *s)
 		some[cnt++] = k;
 		if (k->fd < 0 || k->state != UDPLANE_SOCKET_ACTIVE)
 			continue;
-		filters_remove(c, &k->claim);
+		filters_remove(c, k);
 		active[active_cnt++] = k;
 	}
 	if (active_cnt)

@@ -131,6 +131,7 @@ struct sock {
 	uint32_t member_cnt;
 	bool members_lost;	/* it has joined more than are kept */
 	struct index_item item; /* while it is claimed */
+	bool sharing;		/* diverted as one of several that share its key */
 	/* shared.c */
 	TAILQ_ENTRY(sock) todo_link;
 	enum sock_todo { TODO_NONE, TODO_SETTLE, TODO_FRESH } todo; /* which list it is in */

@@ -24,7 +24,7 @@
 
 static const char *const way_name[] = {"native, zero-copy", "native, copy", "generic, copy"};
 
-static int load(struct af_xdp *dev, bool generic, bool frags, bool conntrack)
+static int load(struct af_xdp *dev, bool generic, bool frags, bool conntrack, bool receivers)
 {
 	struct udplane_xdp *prog = udplane_xdp__open();
 	int err;
@@ -34,11 +34,14 @@ static int load(struct af_xdp *dev, bool generic, bool frags, bool conntrack)
 	prog->rodata->generic = generic;
 	prog->rodata->frags = frags;
 	prog->rodata->conntrack = conntrack;
+	prog->rodata->receivers = receivers;
 	prog->rodata->timers =
 		libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_timer_start, NULL) == 1;
 	err = bpf_map__set_max_entries(prog->maps.claims_addr, dev->claim_max);
 	if (!err)
 		err = bpf_map__set_max_entries(prog->maps.claims_conn, dev->claim_max);
+	if (!err)
+		err = bpf_map__set_max_entries(prog->maps.members, dev->claim_max);
 	if (!err && frags)
 		err = bpf_program__set_flags(prog->progs.udplane, BPF_F_XDP_HAS_FRAGS);
 	if (!err)
@@ -50,6 +53,7 @@ static int load(struct af_xdp *dev, bool generic, bool frags, bool conntrack)
 	dev->prog = prog;
 	dev->frags = frags;
 	dev->base.sees_translation = conntrack;
+	dev->base.sees_receivers = receivers;
 	return 0;
 }
 
@@ -58,12 +62,14 @@ int af_xdp_load(struct af_xdp *dev, bool generic, struct error *error)
 	/* The first attempts are expected to fail on some kernels; libbpf's messages about them
 	 * would only alarm the user. */
 	libbpf_print_fn_t print = libbpf_set_print(NULL);
-	int err = load(dev, generic, true, true);
+	int err = load(dev, generic, true, true, true);
 
 	if (err)
-		err = load(dev, generic, true, false);
+		err = load(dev, generic, true, false, true);
+	if (err)
+		err = load(dev, generic, true, false, false);
 	if (err && err != -EPERM && err != -EACCES)
-		err = load(dev, generic, false, false);
+		err = load(dev, generic, false, false, false);
 	libbpf_set_print(print);
 	if (err)
 		return error_set(error, err, "loading the XDP program: %s%s", strerror(-err),
@@ -73,7 +79,8 @@ int af_xdp_load(struct af_xdp *dev, bool generic, struct error *error)
 	err = xdp_claims_use(
 		&dev->claims, &dev->prog->bss->shared, bpf_map__fd(dev->prog->maps.local),
 		bpf_map__fd(dev->prog->maps.claims_addr), bpf_map__fd(dev->prog->maps.claims_conn),
-		bpf_map__fd(dev->prog->maps.sources), bpf_map__fd(dev->prog->maps.excluded6));
+		bpf_map__fd(dev->prog->maps.sources), bpf_map__fd(dev->prog->maps.excluded6),
+		bpf_map__fd(dev->prog->maps.members));
 	if (err) {
 		error_set(error, err, "filling the XDP program's maps: %s", strerror(-err));
 		af_xdp_unload(dev);
@@ -91,7 +98,7 @@ void af_xdp_write_mac(struct af_xdp *dev)
 
 void af_xdp_unload(struct af_xdp *dev)
 {
-	xdp_claims_use(&dev->claims, NULL, -1, -1, -1, -1, -1);
+	xdp_claims_use(&dev->claims, NULL, -1, -1, -1, -1, -1, -1);
 	if (dev->twin)
 		udplane_xdp__destroy(dev->twin);
 	dev->twin = NULL;
@@ -252,6 +259,7 @@ static int load_twin(struct af_xdp *dev)
 		{twin ? twin->maps.claims_conn : NULL, dev->prog->maps.claims_conn},
 		{twin ? twin->maps.sources : NULL, dev->prog->maps.sources},
 		{twin ? twin->maps.excluded6 : NULL, dev->prog->maps.excluded6},
+		{twin ? twin->maps.members : NULL, dev->prog->maps.members},
 	};
 	int err = 0;
 
@@ -260,6 +268,7 @@ static int load_twin(struct af_xdp *dev)
 	twin->rodata->generic = true;
 	twin->rodata->frags = dev->frags;
 	twin->rodata->conntrack = dev->base.sees_translation;
+	twin->rodata->receivers = dev->base.sees_receivers;
 	twin->rodata->timers = dev->prog->rodata->timers;
 	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]) && !err; i++)
 		err = bpf_map__reuse_fd(maps[i].mine, bpf_map__fd(maps[i].old));

@@ -262,6 +262,23 @@ static bool tx_pending(struct device_queue *dq)
 	return hw->tx_out != 0;
 }
 
+/* --- who receives --- */
+
+/* (Frames have no VLAN tag: the program passes those that do.) */
+static uint64_t receiver(const uint8_t *packet, const struct device_frame *f)
+{
+	bool v6 = packet[12] == 0x86;
+	struct xdp_receiver r;
+	uint32_t source, ports;
+
+	if (f->off < sizeof(r))
+		return 0;
+	memcpy(&r, packet - sizeof(r), sizeof(r));
+	memcpy(&source, packet + (v6 ? 34 : 26), sizeof(source));
+	memcpy(&ports, packet + (v6 ? 54 : 34), sizeof(ports));
+	return r.ports_be == ports && r.source == (source ^ XDP_RECEIVER_MAGIC) ? r.cookie : 0;
+}
+
 /* --- frames --- */
 
 static uint32_t frames_get(struct device_queue *dq, uint32_t *frames, uint32_t cnt)
@@ -378,4 +395,5 @@ const struct device_queue_ops af_xdp_queue_ops = {
 	.disengage = disengage,
 	.left_to_kernel = left_to_kernel,
 	.tx_pending = tx_pending,
+	.receiver = receiver,
 };

@@ -53,6 +53,11 @@ struct device_claim {
 	struct udplane_addr local;
 	/* must match as well, and local must be specific; family 0 for any peer */
 	struct udplane_addr peer;
+	/* SO_COOKIE of the socket if others may have its port, else 0; and whether others do have
+	 * it by SO_REUSEPORT. Linux is then asked to which of them it would give a datagram; the
+	 * kernel receives what is for one that is not claimed. */
+	uint64_t cookie;
+	bool shared;
 };
 
 /* State of the device, by which the control thread supervises it. */
@@ -176,6 +181,9 @@ struct device_queue_ops {
 	/* Passes frames to the kernel and takes ownership of them. NULL if the device filters
 	 * unclaimed frames itself (AF_XDP). */
 	void (*pass)(struct device_queue *q, const struct device_frame *f, uint32_t cnt);
+	/* Returns SO_COOKIE of the socket to which Linux would give a received datagram, if it has
+	 * been asked (struct device_claim); else 0. NULL if it never is. */
+	uint64_t (*receiver)(const uint8_t *packet, const struct device_frame *f);
 };
 
 struct device { /* first member of each implementation's struct */
@@ -193,6 +201,7 @@ struct device { /* first member of each implementation's struct */
 	bool can_disengage;    /* leave(), disengage() and left_to_kernel() work */
 	bool groups;	       /* claims may name multicast groups */
 	bool sees_translation; /* set by attach: set_translated() works */
+	bool sees_receivers;   /* set by attach: receiver() works */
 	uint32_t restart; /* atomic, set by the device: it must be opened again (a VF was reset) */
 	char text[64];	  /* for example "veth, 1 queue, native, copy" */
 	char why[160];	  /* why this attach mode and no better one */

@@ -11,15 +11,28 @@
 #define KEY_WORDS KEY_HASH_WORDS_6
 _Static_assert(sizeof(struct xdp_conn_key) == KEY_WORDS * sizeof(uint32_t), "a key of key_hash");
 
+#define KEYS	    4	    /* of a claim, at most */
+#define FLAG_SHARED 0x10000 /* the port's bit in shared_port; the other flags are XDP_PORT_* */
+#define FLAG_MEMBER 0x20000 /* an entry of the map of members */
+
 /*
  * References are counted in one table with keys of one form. A specific or connected claim has two
  * references: to its own key, and to the flag that makes the program search the map for its port.
  * This flag, like that of a wildcard claim, belongs to a port: its key has no address, and holds
- * the flag in place of the peer's address.
+ * the flag in place of the peer's address. A claim that may share its port has a reference to its
+ * cookie, and to FLAG_SHARED if it does share it.
  */
 static struct xdp_conn_key flag_key(uint16_t port_be, uint32_t flag)
 {
 	return (struct xdp_conn_key){.port_be = port_be, .peer.word_be[3] = flag};
+}
+
+static struct xdp_conn_key member_key(uint64_t cookie)
+{
+	struct xdp_conn_key key = {.peer.word_be[3] = FLAG_MEMBER};
+
+	memcpy(key.peer.word_be, &cookie, sizeof(cookie));
+	return key;
 }
 
 static bool is_any(const struct xdp_addr *a)
@@ -53,7 +66,7 @@ static void ref_set(struct xdp_claims *c, const struct xdp_conn_key *key, uint32
 int xdp_claims_init(struct xdp_claims *c, uint32_t claim_max)
 {
 	memset(c, 0, sizeof(*c));
-	c->ref_max = 2 * claim_max;
+	c->ref_max = KEYS * claim_max;
 	return getrandom(c->secret, sizeof(c->secret), 0) == sizeof(c->secret) ? 0 : -errno;
 }
 
@@ -104,6 +117,28 @@ static void count_group(struct xdp_shared *s, int more)
 	__atomic_store_n(&s->groups, s->groups + (uint32_t)more, __ATOMIC_RELEASE);
 }
 
+/* The program asks who receives only while there are such ports. */
+static void set_shared(struct xdp_shared *s, uint16_t port_be, bool on)
+{
+	__u64 *word = &s->shared_port[port_be / 64], bit = 1ull << port_be % 64;
+
+	__atomic_store_n(word, on ? *word | bit : *word & ~bit, __ATOMIC_RELEASE);
+	__atomic_store_n(&s->shared, on ? s->shared + 1 : s->shared - 1, __ATOMIC_RELEASE);
+}
+
+static int publish_flag(struct xdp_claims *c, const struct xdp_conn_key *key, bool on)
+{
+	uint32_t flag = key->peer.word_be[3];
+
+	if (flag == FLAG_MEMBER)
+		return write_map(c->member_fd, key->peer.word_be, on);
+	if (flag == FLAG_SHARED)
+		set_shared(c->shared, key->port_be, on);
+	else
+		set_flag(c, key->port_be, (uint16_t)flag, on);
+	return 0;
+}
+
 /* Adds one key to what the program diverts, or removes it. Returns 0 or -errno. */
 static int publish(struct xdp_claims *c, const struct xdp_conn_key *key, bool on)
 {
@@ -112,10 +147,8 @@ static int publish(struct xdp_claims *c, const struct xdp_conn_key *key, bool on
 
 	if (!c->shared)
 		return 0;
-	if (is_flag(key)) {
-		set_flag(c, key->port_be, (uint16_t)key->peer.word_be[3], on);
-		return 0;
-	}
+	if (is_flag(key))
+		return publish_flag(c, key, on);
 	if (!is_addr(key))
 		return write_map(c->conn_fd, key, on);
 	err = write_map(c->addr_fd, &addr, on);
@@ -164,9 +197,8 @@ static struct xdp_addr to_addr(uint8_t family, const void *ip)
 	return to;
 }
 
-/* Writes the keys of a claim: first its own, then the flag that makes the program look for it.
- * Returns how many, or -EINVAL. */
-static int to_keys(const struct device_claim *claim, struct xdp_conn_key key[2])
+/* As to_keys(), for what diverts. */
+static int to_own_keys(const struct device_claim *claim, struct xdp_conn_key key[2])
 {
 	const struct udplane_addr *local = &claim->local, *peer = &claim->peer;
 	bool any = udplane_addr_is_any(local), connected = peer->family != 0;
@@ -195,34 +227,45 @@ static int to_keys(const struct device_claim *claim, struct xdp_conn_key key[2])
 	return 2;
 }
 
+/* Writes the keys of a claim in the order in which the program is to see them: its name among those
+ * that share the port, its own key, and the flag that makes the program look for it. Returns how
+ * many, or -EINVAL. */
+static int to_keys(const struct device_claim *claim, struct xdp_conn_key key[KEYS])
+{
+	int n = 0, own;
+
+	if (claim->cookie)
+		key[n++] = member_key(claim->cookie);
+	if (claim->cookie && claim->shared)
+		key[n++] = flag_key(claim->local.port_be, FLAG_SHARED);
+	own = to_own_keys(claim, key + n);
+	return own < 0 ? own : n + own;
+}
+
 int xdp_claims_insert(struct xdp_claims *c, const struct device_claim *claim)
 {
-	struct xdp_conn_key key[2];
-	int n = to_keys(claim, key), err;
+	struct xdp_conn_key key[KEYS];
+	int n = to_keys(claim, key), i, err = n < 0 ? n : 0;
 
-	if (n < 0)
-		return n;
-	err = insert_key(c, &key[0]);
-	if (err || n == 1)
-		return err;
-	err = insert_key(c, &key[1]);
-	if (err)
-		remove_key(c, &key[0]);
+	for (i = 0; i < n && !err; i++)
+		err = insert_key(c, &key[i]);
+	for (i--; err && i > 0; i--)
+		remove_key(c, &key[i - 1]);
 	return err;
 }
 
 int xdp_claims_remove(struct xdp_claims *c, const struct device_claim *claim)
 {
-	struct xdp_conn_key key[2];
+	struct xdp_conn_key key[KEYS];
 	int n = to_keys(claim, key);
 
 	if (n < 0)
 		return n;
-	if (!ref_cnt(c, &key[0]))
-		return -ENOENT;
-	if (n == 2)
-		remove_key(c, &key[1]);
-	remove_key(c, &key[0]);
+	for (int i = 0; i < n; i++)
+		if (!ref_cnt(c, &key[i]))
+			return -ENOENT;
+	while (n > 0)
+		remove_key(c, &key[--n]);
 	return 0;
 }
 
@@ -543,7 +586,7 @@ void xdp_claims_set_translated(struct xdp_claims *c, bool on)
 }
 
 int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd, int addr_fd,
-		   int conn_fd, int source_fd, int excluded_fd)
+		   int conn_fd, int source_fd, int excluded_fd, int member_fd)
 {
 	const struct xdp_conn_key *key;
 	int err;
@@ -554,6 +597,7 @@ int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd
 	c->conn_fd = conn_fd;
 	c->source_fd = source_fd;
 	c->excluded_fd = excluded_fd;
+	c->member_fd = member_fd;
 	if (!shared)
 		return 0;
 	shared->translated = c->translated;

@@ -26,7 +26,7 @@ extern "C" {
 struct xdp_claims {
 	/* The program's shared block, set by xdp_claims_use. NULL if no program is loaded. */
 	struct xdp_shared *shared;
-	int local_fd, addr_fd, conn_fd, source_fd, excluded_fd;
+	int local_fd, addr_fd, conn_fd, source_fd, excluded_fd, member_fd;
 
 	struct key_hash ref; /* reference counts by key, see xdp_claims.c */
 	uint32_t ref_max;
@@ -47,7 +47,7 @@ void xdp_claims_free(struct xdp_claims *c);
 /* Writes everything into a program that has just been loaded. shared NULL: no program is loaded
  * from now on. Returns 0 or -errno. */
 int xdp_claims_use(struct xdp_claims *c, struct xdp_shared *shared, int local_fd, int addr_fd,
-		   int conn_fd, int source_fd, int excluded_fd);
+		   int conn_fd, int source_fd, int excluded_fd, int member_fd);
 
 /* Like the functions of these names in device.h. If there are more than XDP_SOURCE_MAX sources, all
  * datagrams of IPv4 are left to the kernel. */

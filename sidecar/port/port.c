@@ -430,10 +430,14 @@ static uint32_t lookup_6(const struct port_table *t, const struct port_tuple *d,
 	return value;
 }
 
-static inline uint32_t pick_sock(const struct port_table *t, uint32_t value, uint32_t hash)
+static inline uint32_t pick_sock(const struct port_table *t, uint32_t value,
+				 const struct port_tuple *d)
 {
+	if (value & VALUE_GROUP && d->cookie)
+		return share_pick_named(&t->shares, value & VALUE_NUMBER, d->hash, d->cookie,
+					d->cookies);
 	if (value & VALUE_GROUP)
-		return share_pick(&t->shares, value & VALUE_NUMBER, hash);
+		return share_pick(&t->shares, value & VALUE_NUMBER, d->hash);
 	return value & VALUE_USED ? value & VALUE_NUMBER : PORT_NONE;
 }
 
@@ -443,7 +447,7 @@ static __attribute__((noinline)) uint32_t lookup_keyed(const struct port_table *
 {
 	uint32_t value = d->family == AF_INET ? lookup_4(t, d, entry) : lookup_6(t, d, entry);
 
-	return pick_sock(t, value ? value : entry, d->hash);
+	return pick_sock(t, value ? value : entry, d);
 }
 
 uint32_t port_table_lookup(const struct port_table *t, const struct port_tuple *d)
@@ -452,7 +456,7 @@ uint32_t port_table_lookup(const struct port_table *t, const struct port_tuple *
 
 	if (entry & (ENTRY_CONNECTED | ENTRY_SPECIFIC))
 		return lookup_keyed(t, d, entry);
-	return pick_sock(t, entry, d->hash);
+	return pick_sock(t, entry, d);
 }
 
 uint32_t port_table_groups(const struct port_table *t)

@@ -37,7 +37,8 @@
  *     here the v6only one receives all;
  *   - a socket connected to port 0 (any port of that peer; getpeername returns ENOTCONN),
  *     SO_INCOMING_CPU, BPF programs that select the socket (SO_ATTACH_REUSEPORT_*, sk_lookup).
- * The chosen group member is not the one that Linux would choose, because Linux's hash is secret.
+ * Unless the caller knows whom Linux would choose (port_tuple.cookie), another member of a group is
+ * chosen, because Linux's hash is secret.
  *
  * Threads: the table is private to one worker, the only caller of all functions here; no locks, no
  * atomics. Memory: 0.5 MiB; plus 4 bytes for each kind of key on a port; 32 to 64 bytes per
@@ -85,6 +86,10 @@ struct port_tuple {
 	/* hash of the flow, evenly distributed over all 32 bits; its upper bits choose the member
 	 * of a group */
 	uint32_t hash;
+	/* SO_COOKIE of the member that Linux would choose, or 0; and those of all sockets by their
+	 * numbers, read only if it is not 0 */
+	uint64_t cookie;
+	const uint64_t *cookies;
 };
 
 #define PORT_NONE     UINT32_MAX

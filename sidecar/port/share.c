@@ -95,6 +95,20 @@ int share_remove(struct share_set *set, uint32_t group, uint32_t sock)
 	return 0;
 }
 
+uint32_t share_pick_named(const struct share_set *set, uint32_t group, uint32_t hash,
+			  uint64_t cookie, const uint64_t *cookies)
+{
+	const struct share *s = &set->share[group];
+	uint32_t first = (uint32_t)(((uint64_t)hash * s->member_cnt) >> 32);
+
+	for (uint32_t i = 0, at = first; i < s->member_cnt; i++) {
+		if (cookies[s->member[at]] == cookie)
+			return s->member[at];
+		at = at + 1 < s->member_cnt ? at + 1 : 0;
+	}
+	return s->member[first]; /* it has just left */
+}
+
 void share_destroy(struct share_set *set, uint32_t group)
 {
 	free(set->share[group].member);

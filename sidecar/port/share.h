@@ -51,6 +51,11 @@ static inline uint32_t share_pick(const struct share_set *set, uint32_t group, u
 	return s->member[((uint64_t)hash * s->member_cnt) >> 32];
 }
 
+/* The same if the cookie of the member that is to receive is known. One socket may be several
+ * members (of several processes): the flow decides among them. cookies: by socket. */
+uint32_t share_pick_named(const struct share_set *set, uint32_t group, uint32_t hash,
+			  uint64_t cookie, const uint64_t *cookies);
+
 #ifdef __cplusplus
 }
 #endif

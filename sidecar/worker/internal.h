@@ -87,6 +87,7 @@ struct worker {
 	struct worker_groups groups;
 	struct worker_socket *socket; /* [socket_max] */
 	struct worker_source *source; /* [socket_max] */
+	uint64_t *cookie;	      /* [socket_max]: SO_COOKIE of sockets with a key */
 
 	/* frames */
 	/* [frame_cnt]: 0 if the worker's or the device's, else channel id + 1, or

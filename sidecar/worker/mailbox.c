@@ -205,6 +205,7 @@ static int carry_out(struct worker *w, struct worker_order *o)
 	case WORKER_SOCKET_REMOVE: return socket_remove(w, o->sock);
 	case WORKER_KEY_INSERT:
 		w->socket[o->sock].epoch = w->epoch - 1;
+		w->cookie[o->sock] = o->cookie;
 		return port_table_insert(w->ports, &o->key, o->sock);
 	case WORKER_KEY_REMOVE: return port_table_remove(w->ports, &o->key, o->sock);
 	case WORKER_MCAST: return worker_mcast_set(w, o->mcast);

@@ -130,6 +130,9 @@ static uint32_t classify(struct worker *w, struct rx_burst *b, uint32_t i)
 	tuple.src = info->src.bytes;
 	tuple.dst = info->dst.bytes;
 	tuple.hash = packet_flow_hash(info, w->opt.hash_seed);
+	/* (it touches a cache line that is not needed otherwise) */
+	tuple.cookie = worker_has_groups(w) && w->ops->receiver ? w->ops->receiver(p, f) : 0;
+	tuple.cookies = w->cookie;
 	sock = port_table_lookup(w->ports, &tuple);
 	if (sock == PORT_NONE && w->ops->pass)
 		return SOCK_PASS;

@@ -23,12 +23,13 @@
 #define BURST_GAP_NS	20000ull
 #define BURST_LINGER_NS 100000000ull
 
-/* Linux chooses the socket of a REUSEPORT group by a secret hash, so a flow would change its socket
- * whenever it changes the path. With a group the worker therefore never disengages. */
+/* Linux chooses the socket of a REUSEPORT group by a secret hash. Unless the device asks Linux, a
+ * flow would change its socket whenever it changes the path. With a group the worker then never
+ * disengages. */
 static bool may_disengage(const struct worker *w)
 {
 	return w->queue->dev->can_disengage && w->opt.mode != UDPLANE_MODE_LATENCY &&
-	       !worker_has_groups(w);
+	       (w->queue->dev->sees_receivers || !worker_has_groups(w));
 }
 
 /* Keeps the worker ready for another burst if `frames` received within `ns` were one. */

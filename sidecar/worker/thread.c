@@ -119,6 +119,7 @@ static int make_tables(struct worker *w)
 	w->ports = port_table_create();
 	w->socket = aligned_alloc(64, (size_t)o->socket_max * sizeof(*w->socket));
 	w->source = calloc(o->socket_max, sizeof(*w->source));
+	w->cookie = calloc(o->socket_max, sizeof(*w->cookie));
 	w->wakes_slow = calloc(o->socket_max, sizeof(*w->wakes_slow));
 	w->served = calloc(o->socket_max, sizeof(*w->served));
 	w->served_epoch = calloc(o->socket_max, sizeof(*w->served_epoch));
@@ -127,7 +128,7 @@ static int make_tables(struct worker *w)
 	w->flow = aligned_alloc(64, WORKER_FLOWS * sizeof(*w->flow));
 	w->event_len = (uint32_t)((sizeof(struct worker_event) + o->frame_size + 63) & ~63ul);
 	w->events = aligned_alloc(64, (size_t)WORKER_EVENTS * w->event_len);
-	if (!w->ports || !w->socket || !w->source || !w->wakes_slow || !w->served ||
+	if (!w->ports || !w->socket || !w->source || !w->cookie || !w->wakes_slow || !w->served ||
 	    !w->served_epoch || !w->owner || !w->has_flows || !w->flow || !w->events)
 		return -ENOMEM;
 	memset(w->socket, 0, (size_t)o->socket_max * sizeof(*w->socket));
@@ -152,6 +153,7 @@ static void worker_free(struct worker *w)
 		port_table_destroy(w->ports);
 	free(w->socket);
 	free(w->source);
+	free(w->cookie);
 	free(w->wakes_slow);
 	free(w->served);
 	free(w->served_epoch);

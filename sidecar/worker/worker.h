@@ -141,6 +141,7 @@ struct worker_order {
 	const struct worker_socket_info *info;
 	struct worker_source source;
 	struct port_key key;
+	uint64_t cookie;		  /* KEY_INSERT: SO_COOKIE, or 0 */
 	const struct worker_mcast *mcast; /* read during the call only */
 	struct worker_capture *capture;
 	const struct route_table *route;

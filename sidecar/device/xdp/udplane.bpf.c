@@ -18,6 +18,7 @@
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/udp.h>
 
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
@@ -36,6 +37,7 @@ const volatile __u8 generic; /* several CPUs may run the program for one queue *
 const volatile __u8 frags;
 const volatile __u8 timers;    /* the kernel has bpf_timers (5.15) */
 const volatile __u8 conntrack; /* the kernel has bpf_xdp_ct_lookup() (5.18, CONFIG_NF_CONNTRACK) */
+const volatile __u8 receivers; /* the program may look at the kernel's sockets (BTF) */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -79,6 +81,15 @@ struct {
 	__type(key, struct xdp_conn_key);
 	__type(value, __u8);
 } claims_conn SEC(".maps");
+
+/* Sockets that may share their port and are diverted to, by SO_COOKIE. Sized before loading. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, __u8);
+} members SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
@@ -442,6 +453,112 @@ static __always_inline int classify(struct xdp_md *ctx)
 	return XDP_COUNT_NOT_IP;
 }
 
+/* Fills *t with the addresses and ports of a datagram that classify() has accepted. Returns its
+ * length. */
+static __always_inline __u32 read_tuple(struct xdp_md *ctx, struct bpf_sock_tuple *t)
+{
+	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
+	struct iphdr *ip = data + sizeof(struct ethhdr);
+	struct ipv6hdr *ip6 = (void *)ip;
+
+	if (data + sizeof(struct ethhdr) + sizeof(*ip6) + sizeof(struct udphdr) <= data_end &&
+	    ip6->version == 6) {
+		struct udphdr *udp = (void *)(ip6 + 1);
+
+		__builtin_memcpy(t->ipv6.saddr, &ip6->saddr, 32);
+		t->ipv6.sport = udp->source;
+		t->ipv6.dport = udp->dest;
+		return sizeof(t->ipv6);
+	}
+	if (data + sizeof(struct ethhdr) + sizeof(*ip) + sizeof(struct udphdr) <= data_end) {
+		struct udphdr *udp = (void *)(ip + 1);
+
+		t->ipv4.saddr = ip->saddr;
+		t->ipv4.daddr = ip->daddr;
+		t->ipv4.sport = udp->source;
+		t->ipv4.dport = udp->dest;
+	}
+	return sizeof(t->ipv4);
+}
+
+/* --- ports that sockets share --- */
+
+struct sock_common { /* of the kernel, the part that is needed here */
+	struct {
+		__s64 counter;
+	} skc_cookie;
+} __attribute__((preserve_access_index));
+
+#define COOKIE_END_MAX 160 /* bytes from the start of struct sock to the end of its cookie */
+
+/* Returns SO_COOKIE of the socket to which Linux would give the datagram; 0 if there is none, or
+ * nobody has asked for its cookie yet. (A program that the group has attached is not asked:
+ * udplaned leaves such groups to the kernel.) */
+static __always_inline __u64 look_up(struct xdp_md *ctx, struct bpf_sock_tuple *tuple, __u32 len)
+{
+	const __u32 off = bpf_core_field_offset(struct sock_common, skc_cookie);
+	__u8 head[COOKIE_END_MAX] __attribute__((aligned(8)));
+	struct bpf_sock *sk;
+	__u64 cookie = 0;
+
+	if (off > COOKIE_END_MAX - sizeof(cookie))
+		return 0;
+	sk = bpf_sk_lookup_udp(ctx, tuple, len, BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return 0;
+	/* from its start, as the verifier allows no arithmetic with such a pointer */
+	if (!bpf_probe_read_kernel(head, off + sizeof(cookie), sk))
+		cookie = *(__u64 *)(head + off);
+	bpf_sk_release(sk);
+	return cookie;
+}
+
+/* Linux chooses a member of a SO_REUSEPORT group by a secret hash. Returns false if the one that it
+ * has chosen is not diverted to. Otherwise writes its name in front of the datagram, for the
+ * worker. */
+static __noinline int find_receiver(struct xdp_md *ctx)
+{
+	struct xdp_receiver receiver = {}, *to;
+	struct bpf_sock_tuple tuple = {};
+	__u32 len = read_tuple(ctx, &tuple);
+
+	receiver.cookie = look_up(ctx, &tuple, len);
+	if (!bpf_map_lookup_elem(&members, &receiver.cookie))
+		return 0;
+	if (len == sizeof(tuple.ipv6)) {
+		receiver.source = tuple.ipv6.saddr[3];
+		receiver.ports_be = tuple.ipv6.sport | (__u32)tuple.ipv6.dport << 16;
+	} else {
+		receiver.source = tuple.ipv4.saddr;
+		receiver.ports_be = tuple.ipv4.sport | (__u32)tuple.ipv4.dport << 16;
+	}
+	receiver.source ^= XDP_RECEIVER_MAGIC;
+	if (bpf_xdp_adjust_meta(ctx, -(int)sizeof(receiver)))
+		return 1; /* the driver has no room: the worker chooses */
+	to = (void *)(long)ctx->data_meta;
+	if ((void *)(to + 1) <= (void *)(long)ctx->data)
+		*to = receiver;
+	return 1;
+}
+
+static __always_inline int is_shared(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
+	struct ethhdr *eth = data;
+	__u32 off = sizeof(*eth);
+	__be16 *dest, port;
+
+	if (data + sizeof(*eth) > data_end || eth->h_dest[0] & 1)
+		return 0;
+	off += eth->h_proto == bpf_htons(ETH_P_IPV6) ? sizeof(struct ipv6hdr)
+						     : sizeof(struct iphdr);
+	dest = data + off + 2;
+	if ((void *)(dest + 1) > data_end)
+		return 0;
+	port = *dest;
+	return shared.shared_port[port / 64] >> (port % 64) & 1;
+}
+
 /* --- translation --- */
 
 /* The parts that are needed here; see net/netfilter/nf_conntrack_bpf.c. */
@@ -465,30 +582,11 @@ extern void bpf_ct_release(struct nf_conn *ct) __ksym __weak;
 static __noinline int is_translated(struct xdp_md *ctx)
 {
 	struct conntrack_opts opts = {.netns_id = BPF_F_CURRENT_NETNS, .l4proto = IPPROTO_UDP};
-	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
-	struct iphdr *ip = data + sizeof(struct ethhdr);
-	struct ipv6hdr *ip6 = (void *)ip;
 	struct bpf_sock_tuple tuple = {};
-	__u32 len = sizeof(tuple.ipv4);
+	__u32 len = read_tuple(ctx, &tuple);
 	struct nf_conn *ct;
 	unsigned long status;
 
-	if (data + sizeof(struct ethhdr) + sizeof(*ip6) + sizeof(struct udphdr) <= data_end &&
-	    ip6->version == 6) {
-		struct udphdr *udp = (void *)(ip6 + 1);
-
-		len = sizeof(tuple.ipv6);
-		__builtin_memcpy(tuple.ipv6.saddr, &ip6->saddr, 32);
-		tuple.ipv6.sport = udp->source;
-		tuple.ipv6.dport = udp->dest;
-	} else if (data + sizeof(struct ethhdr) + sizeof(*ip) + sizeof(struct udphdr) <= data_end) {
-		struct udphdr *udp = (void *)(ip + 1);
-
-		tuple.ipv4.saddr = ip->saddr;
-		tuple.ipv4.daddr = ip->daddr;
-		tuple.ipv4.sport = udp->source;
-		tuple.ipv4.dport = udp->dest;
-	}
 	ct = bpf_xdp_ct_lookup(ctx, &tuple, len, &opts, sizeof(opts));
 	if (!ct)
 		return 0;
@@ -583,6 +681,9 @@ int udplane(struct xdp_md *ctx)
 
 	if (conntrack && verdict == XDP_COUNT_DIVERTED && shared.translated && is_translated(ctx))
 		verdict = XDP_COUNT_TRANSLATED;
+	if (receivers && verdict == XDP_COUNT_DIVERTED && shared.shared && is_shared(ctx) &&
+	    !find_receiver(ctx))
+		verdict = XDP_COUNT_UNCLAIMED;
 	if (queue < XDP_QUEUES) {
 		entry = queue;
 		state = *(volatile __u32 *)&shared.queue[queue].state;

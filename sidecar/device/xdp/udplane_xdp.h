@@ -166,6 +166,16 @@ struct xdp_excluded_key {
 #define XDP_EXCLUDED_SOME 1 /* those in map `excluded6` */
 #define XDP_EXCLUDED_ALL  2
 
+/* What the program writes in front of a datagram to a port that sockets share: to which of them
+ * Linux would give it. The other fields tell it from what was in the frame before. */
+struct xdp_receiver {
+	__u64 cookie;	/* SO_COOKIE */
+	__u32 ports_be; /* source and destination, as in the UDP header */
+	__u32 source;	/* last word of the source address, xor XDP_RECEIVER_MAGIC */
+};
+
+#define XDP_RECEIVER_MAGIC 0x77686f3f
+
 /* The bit of an address in source_filter. */
 #define XDP_SOURCE_BIT(addr_be) (((__u32)(addr_be)*0x9e3779b1u) >> 20)
 
@@ -185,9 +195,11 @@ struct xdp_shared {
 	__u32 translated;
 	__u32 excluded6; /* XDP_EXCLUDED_*: IPv6 sources that are left to the kernel */
 	__u32 groups;	 /* number of multicast groups in claims_addr */
-	__u32 pad;
+	__u32 shared;	 /* number of ports whose bit is set in shared_port */
 	__u64 source_filter[XDP_SOURCE_BITS / 64];
 	__u16 port[65536]; /* XDP_PORT_*; index: port_be as a number */
+	/* bit port_be: sockets share the port by SO_REUSEPORT, so Linux is asked who receives */
+	__u64 shared_port[65536 / 64];
 };
 
 #endif

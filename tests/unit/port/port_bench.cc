@@ -50,7 +50,9 @@ double Pass(const port_table *t, const std::vector<Datagram> &datagrams, int fam
 				static_cast<uint16_t>(g.dst_port_be + wait),
 				g.src,
 				g.dst,
-				g.hash};
+				g.hash,
+				0,
+				nullptr};
 		sum += port_table_lookup(t, &d);
 	}
 	asm volatile("" : : "r"(sum));

@@ -236,7 +236,7 @@ TEST(PortTable, ReadsOnlyFourBytesOfIpv4)
 	port_key key = Connected(AF_INET, kA4, 53, kPeer4, 1), wildcard = Bound(AF_INET, "", 54);
 	// Exactly four bytes each: ASan sees a read beyond.
 	std::vector<uint8_t> src = {192, 0, 2, 7}, dst = {10, 0, 0, 1};
-	port_tuple d = {AF_INET, htons(1), htons(53), src.data(), dst.data(), 0};
+	port_tuple d = {AF_INET, htons(1), htons(53), src.data(), dst.data(), 0, 0, nullptr};
 
 	memset(key.local.addr + 4, 0xaa, 12);
 	memset(key.peer.addr + 4, 0xbb, 12);
@@ -336,8 +336,9 @@ TEST(PortTable, GrowsAndShrinks)
 
 	auto found = [&](uint32_t i) {
 		const udplane_addr &local = keys[i].local, &peer = keys[i].peer;
-		port_tuple d = {local.family, peer.port_be, local.port_be,
-				peer.addr,    local.addr,   0};
+		port_tuple d = {
+			local.family, peer.port_be, local.port_be, peer.addr, local.addr, 0, 0,
+			nullptr};
 
 		return port_table_lookup(t.get(), &d);
 	};

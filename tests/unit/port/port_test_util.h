@@ -101,7 +101,9 @@ class Table
 				htons(dst_port),
 				src.data(),
 				dst.data(),
-				hash};
+				hash,
+				0,
+				nullptr};
 
 		return port_table_lookup(t_.get(), &d);
 	}

@@ -36,6 +36,28 @@ class Share : public testing::Test
 	share_set set;
 };
 
+// The caller knows whom Linux would choose. A socket that several processes have is several
+// members.
+TEST_F(Share, AMemberIsFoundByItsCookie)
+{
+	const uint64_t cookies[] = {11, 12, 13, 13, 99};
+	uint32_t group;
+
+	ASSERT_EQ(share_create(&set, 0, &group), 0);
+	for (uint32_t sock = 1; sock < 4; sock++)
+		ASSERT_EQ(share_add(&set, group, sock), 0);
+	for (uint64_t hash = 0; hash <= UINT32_MAX; hash += UINT32_MAX / 16) {
+		EXPECT_EQ(share_pick_named(&set, group, hash, 11, cookies), 0u);
+		EXPECT_EQ(share_pick_named(&set, group, hash, 12, cookies), 1u);
+		EXPECT_EQ(share_pick_named(&set, group, hash, 13, cookies),
+			  hash >> 30 == 3 ? 3u : 2u);
+		EXPECT_EQ(share_pick_named(&set, group, hash, 99, cookies),
+			  share_pick(&set, group, hash))
+			<< "it is no member";
+	}
+	share_destroy(&set, group);
+}
+
 // reuseport_add_sock() appends; __reuseport_detach_sock() moves the last member into the gap.
 TEST_F(Share, RandomHistoriesAreAsInLinux)
 {

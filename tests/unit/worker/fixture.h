@@ -32,6 +32,7 @@ struct FakeDevice {
 	bool tx_full = false;
 	bool resume = false; // the kernel had taken over while the worker was stopped
 	uint64_t left_to_kernel = 0;
+	uint64_t receiver = 0; // cookie of the socket that Linux would give it to
 	uint16_t headroom = 0; // in front of what comes
 	uint32_t meddle = 0;   // atomic: so many times something comes after it
 };
@@ -138,9 +139,13 @@ inline bool Pending(device_queue *)
 {
 	return false;
 }
-inline const device_queue_ops kOps = {RxBurst,	  TxBurst,   Flush,	   FramesGet, FramesPut,
-				      FramesFree, WaitFds,   Arm,	   Nothing,   Engage,
-				      Leave,	  Disengage, LeftToKernel, Pending,   nullptr};
+inline uint64_t Receiver(const uint8_t *, const device_frame *)
+{
+	return __atomic_load_n(&fake->receiver, __ATOMIC_RELAXED);
+}
+inline const device_queue_ops kOps = {
+	RxBurst, TxBurst, Flush, FramesGet, FramesPut,	  FramesFree, WaitFds, Arm,
+	Nothing, Engage,  Leave, Disengage, LeftToKernel, Pending,    nullptr, Receiver};
 
 // A NIC of our own: what is not ours goes on to the kernel.
 inline void Pass(device_queue *q, const device_frame *f, uint32_t cnt)
@@ -148,9 +153,9 @@ inline void Pass(device_queue *q, const device_frame *f, uint32_t cnt)
 	for (uint32_t i = 0; i < cnt; i++)
 		FramesPut(q, &f[i].frame, 1);
 }
-inline const device_queue_ops kPassOps = {RxBurst,    TxBurst,	 Flush,	       FramesGet, FramesPut,
-					  FramesFree, WaitFds,	 Arm,	       Nothing,	  Engage,
-					  Leave,      Disengage, LeftToKernel, Pending,	  Pass};
+inline const device_queue_ops kPassOps = {
+	RxBurst, TxBurst, Flush, FramesGet, FramesPut,	  FramesFree, WaitFds, Arm,
+	Nothing, Engage,  Leave, Disengage, LeftToKernel, Pending,    Pass,    nullptr};
 
 struct Client : BedClient {
 	explicit Client(uint32_t id) : BedClient(id, {kFrames, kFrameSize, kTxSlots, kRing})

@@ -23,6 +23,30 @@ TEST_F(WorkerTest, DeliversInPlaceAndTakesFramesBack)
 	EXPECT_EQ(d.flags, 0);
 }
 
+// The device knows which member of a SO_REUSEPORT group Linux would choose.
+TEST_F(WorkerTest, AGroupsDatagramGoesToWhomLinuxWouldChoose)
+{
+	Client *c[] = {Attach(0, 7), Attach(1, 8), Attach(2, 9)};
+
+	for (uint32_t sock = 0; sock < 3; sock++) {
+		worker_order o{};
+		o.op = sock ? WORKER_KEY_INSERT : WORKER_KEY_REMOVE;
+		o.sock = sock;
+		o.key = BedKey(7);
+		o.cookie = 100 + sock;
+		ASSERT_EQ(worker_call(w_, &o), 0);
+	}
+	for (uint32_t i = 0; i < 20; i++) {
+		uint32_t sock = 1 + i % 2;
+		__atomic_store_n(&fake->receiver, 100 + sock, __ATOMIC_RELAXED);
+		ASSERT_TRUE(Inject(7, "x"));
+		udplane_rx_desc d;
+		EXPECT_EQ(Receive(c[sock], &d), "x");
+		c[sock]->Return(d.frame);
+		EXPECT_FALSE(c[3 - sock]->Take(&d));
+	}
+}
+
 TEST_F(WorkerTest, SignalsASleeperOnceAnArm)
 {
 	Client *c = Attach(0, 7);

@@ -253,10 +253,11 @@ TEST_F(XdpClaims, SurvivesLoadingAnew)
 	load(false);
 	xdp_claims_free(&claims);
 	claims = kept;
-	ASSERT_EQ(xdp_claims_use(
-			  &claims, shared(), bpf_map__fd(prog->maps.local),
-			  bpf_map__fd(prog->maps.claims_addr), bpf_map__fd(prog->maps.claims_conn),
-			  bpf_map__fd(prog->maps.sources), bpf_map__fd(prog->maps.excluded6)),
+	ASSERT_EQ(xdp_claims_use(&claims, shared(), bpf_map__fd(prog->maps.local),
+				 bpf_map__fd(prog->maps.claims_addr),
+				 bpf_map__fd(prog->maps.claims_conn),
+				 bpf_map__fd(prog->maps.sources), bpf_map__fd(prog->maps.excluded6),
+				 bpf_map__fd(prog->maps.members)),
 		  0);
 	EXPECT_EQ(probe("192.0.2.77", 1), XDP_COUNT_DIVERTED);
 	EXPECT_EQ(probe("2001:db8::77", 2), XDP_COUNT_DIVERTED);

@@ -122,10 +122,11 @@ TEST_F(XdpGroup, ANewProgramKnowsThem)
 	shared()->groups = 0;
 	shared()->port[htons(5000)] = 0;
 	EXPECT_EQ(send(to("239.1.2.3")), XDP_COUNT_NOT_LOCAL);
-	ASSERT_EQ(xdp_claims_use(
-			  &claims, shared(), bpf_map__fd(prog->maps.local),
-			  bpf_map__fd(prog->maps.claims_addr), bpf_map__fd(prog->maps.claims_conn),
-			  bpf_map__fd(prog->maps.sources), bpf_map__fd(prog->maps.excluded6)),
+	ASSERT_EQ(xdp_claims_use(&claims, shared(), bpf_map__fd(prog->maps.local),
+				 bpf_map__fd(prog->maps.claims_addr),
+				 bpf_map__fd(prog->maps.claims_conn),
+				 bpf_map__fd(prog->maps.sources), bpf_map__fd(prog->maps.excluded6),
+				 bpf_map__fd(prog->maps.members)),
 		  0);
 	EXPECT_EQ(send(to("239.1.2.3")), XDP_COUNT_DIVERTED);
 }

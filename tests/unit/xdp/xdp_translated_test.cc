@@ -159,7 +159,7 @@ TEST_F(XdpTranslated, ItOutlivesANewProgram)
 	xdp_shared fresh = {};
 
 	ASSERT_EQ(xdp_claims_use(&claims, &fresh, claims.local_fd, claims.addr_fd, claims.conn_fd,
-				 claims.source_fd, claims.excluded_fd),
+				 claims.source_fd, claims.excluded_fd, claims.member_fd),
 		  0);
 	EXPECT_EQ(fresh.translated, 1u);
 }
