@@ -15,9 +15,9 @@ os.environ["UDPLANE_PRELOAD"] = PRELOAD
 class Program:
     """A program under udplane-run in namespace a. It has printed "ready"."""
 
-    def __init__(self, net, *command, shim=True, ready=True, **kw):
+    def __init__(self, net, *command, shim=True, ready=True, ns=None, **kw):
         wrap = [RUN] if shim else []
-        self.proc = subprocess.Popen(["ip", "netns", "exec", net.a, *wrap, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        self.proc = subprocess.Popen(["ip", "netns", "exec", ns or net.a, *wrap, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                      stdin=subprocess.PIPE, text=True, **kw)
         if ready and self.proc.stdout.readline() != "ready\n":
             raise AssertionError(f"{command} is not ready: " + self.proc.communicate()[1])
