@@ -55,6 +55,15 @@ def java_datagram_channel():
 
 
 @case
+def java_netty():
+    needs("javac", "openjdk-17-jdk-headless")
+    jars = "/usr/share/java/netty-transport.jar"
+    if not os.path.exists(jars):
+        raise Skip(f"no {jars}: install Debian's libnetty-java")
+    beside(server("java", "-cp", "/usr/share/java/*", os.path.join(HERE, "Netty.java")), {7000: FAST})
+
+
+@case
 def musl_epoll():
     with tempfile.TemporaryDirectory() as directory:
         beside(server(compiled("musl-gcc", directory)), {7000: FAST})
