@@ -4,11 +4,15 @@ title_programs="programs of others, unmodified under udplane-run, beside the sam
 
 suite_programs()
 {
+	local what
+
 	# Before the scripts, whose time is limited.
-	tests/programs/modules >"$logs/modules.log" 2>&1 || {
-		count_failure "tests/programs/modules"
-		show_tail "$logs/modules.log"
-		return
-	}
+	for what in modules sources; do
+		"tests/programs/$what" >"$logs/$what.log" 2>&1 || {
+			count_failure "tests/programs/$what"
+			show_tail "$logs/$what.log"
+			return
+		}
+	done
 	script_suite tests/programs
 }
