@@ -11,7 +11,6 @@
  * two, "idle" that since the last, ms; "errors" are calls that failed for another reason than that
  * they would have had to wait.
  */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdbool.h>
