@@ -4,7 +4,7 @@
 
     UDPLANE_FAILOVERS=100 UDPLANE_FAILOVER_RATE=50000 UDPLANE_AWAY=30 UDPLANE_KILLS=1000 tests/integration/failover_test.py
 
-how often it ends (5), datagrams per second and direction (10000), and for how long it stays away in all (3 s). UDPLANE_KILLS (40) programs
+how often it ends (3), datagrams per second and direction (10000), and for how long it stays away in all (3 s). UDPLANE_KILLS (40) programs
 are killed, too. Each case prints its figures.
 """
 import contextlib
@@ -17,7 +17,7 @@ from preload import *  # noqa: E402,F403
 
 DUPLEX = os.environ.get("UDPLANE_DUPLEX", os.path.join(BIN, "tests", "integration", "duplex"))
 A4, B4, PORT = "10.99.0.1", "10.99.0.2", "5060"
-TURNS = int(os.environ.get("UDPLANE_FAILOVERS", "5"))
+TURNS = int(os.environ.get("UDPLANE_FAILOVERS", "3"))
 PER_SECOND = int(os.environ.get("UDPLANE_FAILOVER_RATE", "10000"))
 KILLS = int(os.environ.get("UDPLANE_KILLS", "40"))
 AWAY = float(os.environ.get("UDPLANE_AWAY", "3"))
