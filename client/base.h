@@ -80,6 +80,7 @@ extern "C" {
 /* After a refusal that may pass: doubles up to the next. */
 #define CLAIM_RETRY_NS	   1000000000ull
 #define CLAIM_RETRY_MAX_NS 30000000000ull
+#define CLAIM_DESCRIPTORS  2 /* that the library opens for a socket: epoll instance, wake socket */
 /* A socket of the shim for which a call waits in the kernel. */
 #define SHIM_CLAIM_RETRY_NS 10000000ull
 

@@ -341,6 +341,8 @@ static void claim_ask(struct sock *s, struct attach *a)
 	control_close_fds(&ans);
 }
 
+#define NO_DESCRIPTORS "the program might run out of descriptors: raise RLIMIT_NOFILE"
+
 void claim_try(struct sock *s)
 {
 	struct attach *a = context.att;
@@ -369,6 +371,10 @@ void claim_try(struct sock *s)
 	if (!sock_kernel_is(s)) {
 		claim_refused(s, UDPLANE_REASON_DESCRIPTORS,
 			      "the program has closed the descriptor of the kernel socket");
+		return;
+	}
+	if (own_room() < CLAIM_DESCRIPTORS) {
+		claim_refused(s, UDPLANE_REASON_DESCRIPTORS, NO_DESCRIPTORS);
 		return;
 	}
 	/* saves a request for each client socket */
@@ -531,4 +537,16 @@ void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const ch
 		attach_put(a);
 	if (end == CLAIM_AGAIN)
 		sock_retry_at(s, 0);
+}
+
+void claim_give_descriptors(struct sock *s)
+{
+	claim_release(s, CLAIM_AGAIN, UDPLANE_REASON_DESCRIPTORS, NO_DESCRIPTORS);
+	claim_refused(s, UDPLANE_REASON_DESCRIPTORS, NO_DESCRIPTORS);
+	if (!sock_take_both(s))
+		return;
+	/* a call may sleep on it, with other sockets */
+	if (!s->att && !__atomic_load_n(&s->rx.shim.sleepers, __ATOMIC_SEQ_CST))
+		own_close(&s->ep);
+	sock_drop_both(s);
 }

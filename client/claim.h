@@ -24,6 +24,9 @@ enum claim_end {
 void claim_later(struct sock *s, uint32_t late, uint32_t reason, const char *text);
 /* Ends the claim, if there is one. */
 void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const char *text);
+/* Of the shim: ends the claim for a while, and closes what the library has open for the socket, as
+ * the program has no descriptors left. */
+void claim_give_descriptors(struct sock *s);
 /* Drops the rings; saves the datagrams in them if save. Both locks held. */
 void claim_drop_rings(struct sock *s, bool save);
 /* Reads addresses from the kernel after bind, connect or an automatic bind. Returns false if

@@ -42,7 +42,7 @@
 static bool may_mount(void)
 {
 	char status[STATUS_SIZE];
-	int fd = open("/proc/thread-self/status", O_RDONLY | O_CLOEXEC);
+	int fd = open("/proc/thread-self/status", O_RDONLY | O_CLOEXEC, 0);
 	ssize_t n = fd >= 0 ? raw_read(fd, status, sizeof(status) - 1) : -1;
 	const char *caps;
 
@@ -86,9 +86,9 @@ static int dir_open(void)
 	memcpy(path, context.path, sizeof(path));
 	slash = strrchr(path, '/');
 	if (!slash)
-		return open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		return open(".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 	slash[slash == path] = 0;
-	return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 }
 
 void dir_keep(bool sure)

@@ -11,11 +11,14 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <udplane/clock.h>
 #include <unistd.h>
 
 #define OWN_SIGNO 57
 /* Not higher: the table of descriptors is as long as its highest number, and fork copies it. */
 #define OWN_BASE 4096
+
+#define SQUEEZE_NS 60000000000ull /* how long the library then takes fewer descriptors */
 
 static int base(void)
 {
@@ -27,6 +30,36 @@ static int base(void)
 }
 
 static int lowest = INT_MAX, highest = -1; /* atomic */
+static int taken; /* atomic: marked ones that are open, as far as we know */
+/* atomic: how often the program ran out of numbers, and when it last did */
+static uint32_t squeezed;
+static uint64_t squeezed_ns;
+
+int own_room(void)
+{
+	uint32_t shift = 1 + __atomic_load_n(&squeezed, __ATOMIC_RELAXED);
+	struct rlimit r;
+
+	if (shift > 1 &&
+	    clock_coarse_ns() - __atomic_load_n(&squeezed_ns, __ATOMIC_RELAXED) > SQUEEZE_NS) {
+		__atomic_store_n(&squeezed, 0, __ATOMIC_RELAXED);
+		shift = 1;
+	}
+	if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur > INT_MAX)
+		r.rlim_cur = INT_MAX;
+	return (shift < 32 ? (int)(r.rlim_cur >> shift) : 0) - own_taken();
+}
+
+int own_taken(void)
+{
+	return __atomic_load_n(&taken, __ATOMIC_RELAXED);
+}
+
+void own_squeeze(void)
+{
+	__atomic_store_n(&squeezed_ns, clock_coarse_ns(), __ATOMIC_RELAXED);
+	__atomic_fetch_add(&squeezed, 1, __ATOMIC_RELAXED);
+}
 
 int own_lowest(void)
 {
@@ -75,8 +108,10 @@ bool own_mark(int fd)
 int own_take(int fd)
 {
 	fd = own_move(fd);
-	if (own_mark(fd))
+	if (own_mark(fd)) {
+		__atomic_fetch_add(&taken, 1, __ATOMIC_RELAXED);
 		return fd;
+	}
 	close(fd);
 	return -1;
 }
@@ -90,6 +125,8 @@ void own_close(int *fd)
 {
 	if (own_is(*fd))
 		close(*fd);
+	if (*fd >= 0)
+		__atomic_fetch_sub(&taken, 1, __ATOMIC_RELAXED);
 	*fd = -1;
 }
 

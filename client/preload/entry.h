@@ -27,6 +27,16 @@
 #undef ppoll
 #undef select
 #undef pselect
+#undef open
+#undef openat
+#undef fopen
+#undef accept
+#undef accept4
+#undef socketpair
+#undef pipe
+#undef pipe2
+#undef eventfd
+#undef timerfd_create
 #undef epoll_create
 #undef epoll_create1
 #undef epoll_ctl

@@ -18,6 +18,7 @@
 #include "client/preload/clock.h"
 #include "client/preload/instance.h"
 #include "client/preload/process.h"
+#include "client/preload/room.h"
 #include "client/preload/spin.h"
 #include "client/sock.h"
 #include "client/table.h"
@@ -253,16 +254,18 @@ static void note_new(int fd)
 
 ENTRY int epoll_create(int size)
 {
-	int fd = real_epoll_create(size);
+	int fd;
 
+	WITH_ROOM(fd, real_epoll_create(size), -1);
 	note_new(fd);
 	return fd;
 }
 
 ENTRY int epoll_create1(int flags)
 {
-	int fd = real_epoll_create1(flags);
+	int fd;
 
+	WITH_ROOM(fd, real_epoll_create1(flags), -1);
 	note_new(fd);
 	return fd;
 }

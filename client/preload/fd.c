@@ -8,6 +8,7 @@
 #include "client/own.h"
 #include "client/preload/adopt.h"
 #include "client/preload/process.h"
+#include "client/preload/room.h"
 #include "client/sock.h"
 #include "client/socket.h"
 #include "client/table.h"
@@ -19,8 +20,9 @@
 
 ENTRY int socket(int domain, int type, int protocol)
 {
-	int fd = real_socket(domain, type, protocol);
+	int fd;
 
+	WITH_ROOM(fd, real_socket(domain, type, protocol), -1);
 	if (fd >= 0)
 		shim_adopt_new(fd, domain, type, protocol);
 	return fd;
@@ -82,8 +84,9 @@ ENTRY int ioctl(int fd, unsigned long request, ...)
 
 ENTRY int dup(int fd)
 {
-	int to = real_dup(fd);
+	int to;
 
+	WITH_ROOM(to, real_dup(fd), -1);
 	if (to >= 0 && shim_knows(fd))
 		shim_link(fd, to);
 	return to;
@@ -132,7 +135,7 @@ ENTRY int fcntl(int fd, int cmd, ...)
 	va_start(ap, cmd);
 	arg = va_arg(ap, long);
 	va_end(ap);
-	r = real_fcntl(fd, cmd, arg);
+	WITH_ROOM(r, real_fcntl(fd, cmd, arg), -1);
 	if (r < 0)
 		return r;
 	if ((cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC) && shim_knows(fd)) {

@@ -22,9 +22,11 @@ long real_syscall(long number, ...);
 #include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -77,6 +79,19 @@ long real_syscall(long number, ...);
 	  (int cnt, fd_set *rd, fd_set *wr, fd_set *ex, const struct timespec *timeout,           \
 	   const sigset_t *mask),                                                                 \
 	  (cnt, rd, wr, ex, timeout, mask))                                                       \
+	X(int, open, (const char *path, int flags, mode_t mode), (path, flags, mode))             \
+	X(int, openat, (int dir, const char *path, int flags, mode_t mode),                       \
+	  (dir, path, flags, mode))                                                               \
+	X(FILE *, fopen, (const char *path, const char *mode), (path, mode))                      \
+	X(int, accept, (int fd, struct sockaddr *addr, socklen_t *len), (fd, addr, len))          \
+	X(int, accept4, (int fd, struct sockaddr *addr, socklen_t *len, int flags),               \
+	  (fd, addr, len, flags))                                                                 \
+	X(int, socketpair, (int domain, int type, int protocol, int fd[2]),                       \
+	  (domain, type, protocol, fd))                                                           \
+	X(int, pipe, (int fd[2]), (fd))                                                           \
+	X(int, pipe2, (int fd[2], int flags), (fd, flags))                                        \
+	X(int, eventfd, (unsigned int value, int flags), (value, flags))                          \
+	X(int, timerfd_create, (clockid_t clock, int flags), (clock, flags))                      \
 	X(int, epoll_create, (int size), (size))                                                  \
 	X(int, epoll_create1, (int flags), (flags))                                               \
 	X(int, epoll_ctl, (int ep, int op, int fd, struct epoll_event *ev), (ep, op, fd, ev))     \
@@ -96,39 +111,49 @@ int real_close_range(unsigned int first, unsigned int last, int flags);
 int real_epoll_pwait2(int ep, struct epoll_event *ev, int max, const struct timespec *timeout,
 		      const sigset_t *mask);
 
-#define socket	      real_socket
-#define bind	      real_bind
-#define connect	      real_connect
-#define shutdown      real_shutdown
-#define setsockopt    real_setsockopt
-#define getsockopt    real_getsockopt
-#define recv	      real_recv
-#define recvfrom      real_recvfrom
-#define recvmsg	      real_recvmsg
-#define recvmmsg      real_recvmmsg
-#define send	      real_send
-#define sendto	      real_sendto
-#define sendmsg	      real_sendmsg
-#define sendmmsg      real_sendmmsg
-#define read	      real_read
-#define readv	      real_readv
-#define write	      real_write
-#define writev	      real_writev
-#define close	      real_close
-#define dup	      real_dup
-#define dup2	      real_dup2
-#define dup3	      real_dup3
-#define fclose	      real_fclose
-#define poll	      real_poll
-#define ppoll	      real_ppoll
-#define select	      real_select
-#define pselect	      real_pselect
-#define epoll_create  real_epoll_create
-#define epoll_create1 real_epoll_create1
-#define epoll_ctl     real_epoll_ctl
-#define epoll_wait    real_epoll_wait
-#define epoll_pwait   real_epoll_pwait
-#define fcntl	      real_fcntl
-#define ioctl	      real_ioctl
+#define socket	       real_socket
+#define bind	       real_bind
+#define connect	       real_connect
+#define shutdown       real_shutdown
+#define setsockopt     real_setsockopt
+#define getsockopt     real_getsockopt
+#define recv	       real_recv
+#define recvfrom       real_recvfrom
+#define recvmsg	       real_recvmsg
+#define recvmmsg       real_recvmmsg
+#define send	       real_send
+#define sendto	       real_sendto
+#define sendmsg	       real_sendmsg
+#define sendmmsg       real_sendmmsg
+#define read	       real_read
+#define readv	       real_readv
+#define write	       real_write
+#define writev	       real_writev
+#define close	       real_close
+#define dup	       real_dup
+#define dup2	       real_dup2
+#define dup3	       real_dup3
+#define fclose	       real_fclose
+#define poll	       real_poll
+#define ppoll	       real_ppoll
+#define select	       real_select
+#define pselect	       real_pselect
+#define open	       real_open
+#define openat	       real_openat
+#define fopen	       real_fopen
+#define accept	       real_accept
+#define accept4	       real_accept4
+#define socketpair     real_socketpair
+#define pipe	       real_pipe
+#define pipe2	       real_pipe2
+#define eventfd	       real_eventfd
+#define timerfd_create real_timerfd_create
+#define epoll_create   real_epoll_create
+#define epoll_create1  real_epoll_create1
+#define epoll_ctl      real_epoll_ctl
+#define epoll_wait     real_epoll_wait
+#define epoll_pwait    real_epoll_pwait
+#define fcntl	       real_fcntl
+#define ioctl	       real_ioctl
 
 #endif

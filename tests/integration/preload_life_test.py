@@ -172,6 +172,55 @@ serve(s)
 
 
 @case
+def descriptors_are_the_programs():
+    """RLIMIT_NOFILE is the program's: what the library has open for sockets is given back when the program needs the numbers."""
+    code = """
+import resource
+sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(60)]
+e = select.epoll()
+for i, s in enumerate(sockets):
+    s.bind(("10.99.0.1", 6000 + i))
+    e.register(s, select.EPOLLIN)
+    claim(s)
+print("ready", flush=True)
+sys.stdin.readline()
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+made = []
+try:
+    while True:
+        made.append(MAKE)
+except OSError as error:
+    assert error.errno == 24, error
+print(len(made), flush=True)
+for s in sockets:
+    while True:
+        assert (s.fileno(), select.EPOLLIN) in e.poll(5)
+        d, a = s.recvfrom(2000)
+        s.sendto(d, a)
+        if d == b"end":
+            break
+"""
+    makes = "os.open('/dev/null', os.O_RDONLY)", "socket.socket()", "select.epoll()", "s.dup()", "os.pipe()"
+    with Net() as net, Sidecar(net) as sidecar:
+        for make in makes:
+            counts = []
+            for shim in (False, True):
+                with python(net, CLAIM + code.replace("MAKE", make), shim=shim) as p:
+                    if shim:
+                        until(lambda: sum(active(sidecar, 6000 + i) for i in range(60)) == 60, what="all sockets' claims")
+                    p.say("")
+                    counts.append(int(p.line()))
+                    for i in range(60):
+                        with net.sock(net.b, connect=("10.99.0.1", 6000 + i)) as peer:
+                            ask(peer, b"1")
+                            peer.send(b"end")
+                            assert peer.recv(100) == b"end"
+                    p.end()
+            # the connection to udplaned, doorbells, and one epoll instance stay
+            assert counts[0] - counts[1] <= 8, (make, counts)
+
+
+@case
 def the_port_of_a_program_that_ended_is_free():
     with Net() as net, Sidecar(net) as sidecar:
         for end in ("sys.exit()", "os._exit(0)", "os.kill(os.getpid(), 9)"):
