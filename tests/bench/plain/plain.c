@@ -187,8 +187,6 @@ static int open_ports(uint16_t port, unsigned int cnt)
 
 	if (ep < 0 || getrlimit(RLIMIT_NOFILE, &many))
 		die("epoll or RLIMIT_NOFILE");
-	if (many.rlim_max < 8 * cnt)
-		many.rlim_max = 8 * cnt; /* the library leaves the program half of them */
 	many.rlim_cur = many.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &many))
 		die("RLIMIT_NOFILE");
