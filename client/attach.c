@@ -81,6 +81,7 @@ static void attach_destroy(struct attach *a)
 	for (uint32_t i = 0; i < a->segment_cnt; i++)
 		zone_unmap(&a->segment[i]);
 	free(a->segment);
+	free(a->by_id);
 	zone_unmap(&a->channel);
 	zone_unmap(&a->frames);
 	zone_unmap(&a->stats_zone);
@@ -154,6 +155,18 @@ static const char *check_lanes(const struct udplane_welcome *w)
 	return NULL;
 }
 
+/* Behind the payload slots; 0 if it does not fit. */
+static uint32_t ready_off(const struct udplane_welcome *w, uint32_t socket_max)
+{
+	uint64_t off = ((uint64_t)w->tx_payload_off + (uint64_t)w->tx_slot_cnt * w->tx_slot_size +
+			UDPLANE_LINE - 1) /
+		       UDPLANE_LINE * UDPLANE_LINE;
+	uint64_t len =
+		sizeof(struct udplane_ready) + ((uint64_t)socket_max + 63) / 64 * sizeof(uint64_t);
+
+	return inside(off, len, w->lane_len) ? (uint32_t)off : 0;
+}
+
 /* --- lanes --- */
 
 static void lane_init(struct attach *a, const struct udplane_welcome *w, uint32_t i, int doorbell)
@@ -169,6 +182,8 @@ static void lane_init(struct attach *a, const struct udplane_welcome *w, uint32_
 	l->desc = tx->desc;
 	l->payload = base + w->tx_payload_off;
 	l->frame = ret->frame;
+	if (a->by_id)
+		l->ready = (void *)(base + ready_off(w, a->socket_max));
 	l->doorbell = doorbell;
 	l->prefixes.seq = 1;
 	l->zone = (const void *)(a->stats_zone.addr + a->stats->worker_off +
@@ -211,6 +226,9 @@ static int attach_map_zones(struct attach *a, struct control_answer *ans, const 
 		       MAP_POPULATE);
 	if (err)
 		return err;
+	a->socket_max = a->stats->socket_max;
+	if (w->minor >= 3 && ready_off(w, a->socket_max))
+		a->by_id = calloc(a->socket_max, sizeof(struct sock *));
 	for (uint32_t i = 0; i < w->worker_cnt; i++) {
 		lane_init(a, w, i, own_take(ans->fd[3 + i]));
 		ans->fd[3 + i] = -1;

@@ -17,6 +17,8 @@
 extern "C" {
 #endif
 
+struct sock;
+
 struct zone {
 	uint8_t *addr; /* NULL if not mapped */
 	size_t len;
@@ -56,6 +58,7 @@ struct lane {
 	struct udplane_ring ret; /* producer */
 	uint32_t *frame;
 
+	struct udplane_ready *ready; /* NULL if udplaned has none */
 	int doorbell;
 	const struct udplane_worker_zone *zone;
 } __attribute__((aligned(UDPLANE_LINE)));
@@ -68,6 +71,9 @@ struct attach {
 	struct control control;
 	uint32_t backend, mode, worker_cnt;
 	uint32_t minor; /* of udplaned's ABI */
+	uint32_t socket_max;
+	struct sock **by_id; /* [socket_max] of the shim; atomic, may be out of date */
+	uint32_t id_end;     /* atomic: behind the last entry in use */
 	uint32_t frame_cnt, frame_size, frame_shift;
 	uint32_t tx_slot_size, tx_slot_shift;
 	const struct udplane_stats_zone *stats;

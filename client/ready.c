@@ -80,27 +80,54 @@ static bool rx_signalled(const struct sock *s)
 	if (s->rx.self_signal || s->rx.tokens)
 		return true;
 	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++)
-		if (s->rx.rxq[i].armed && !s->rx.rxq[i].edge &&
+		if (s->rx.rxq[i].armed && !s->rx.rxq[i].edge && s->rx.rxq[i].arm == UDPLANE_ARM &&
 		    s->rx.rxq[i].ring.peer != s->rx.rxq[i].ring.idx)
 			return true;
 	return false;
 }
 
+/* How the rings are to be armed now. */
+static uint32_t wanted_arm(const struct sock *s)
+{
+	return likely(!s->rx.shim.arm) ? UDPLANE_ARM : s->rx.shim.arm;
+}
+
+/* An arm has been consumed by the worker. */
+static void arm_was_taken(struct sock *s, const struct rxq *q)
+{
+	if (likely(q->arm == UDPLANE_ARM))
+		s->rx.tokens++; /* others: count_signals() */
+}
+
+/* Tokens for arms by UDPLANE_ARM_LIST, which not each has. */
+static void count_signals(struct sock *s)
+{
+	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++) {
+		struct rxq *q = &s->rx.rxq[i];
+		uint32_t n = __atomic_load_n(&q->ring.head->signals, __ATOMIC_ACQUIRE);
+
+		s->rx.tokens += n - q->signals;
+		q->signals = n;
+	}
+}
+
 /* Arms the rings, which were all found empty. Returns true if something has arrived since. */
 static bool rx_arm(struct sock *s)
 {
+	uint32_t arm = wanted_arm(s);
 	bool more = false;
 
 	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++) {
 		struct rxq *q = &s->rx.rxq[i];
 		bool standing;
 
-		if (q->armed && !q->taken)
+		if (q->armed && !q->taken && q->arm == arm)
 			continue; /* still empty, or a datagram has come and its token with it */
 		rx_flush_back(s->att, q, i);
-		standing = udplane_ring_arm(&q->ring);
+		standing = udplane_ring_arm_as(&q->ring, arm);
 		if (q->armed && !standing)
-			s->rx.tokens++;
+			arm_was_taken(s, q);
+		q->arm = arm;
 		q->armed = true;
 		q->edge = false;
 		q->taken = false;
@@ -108,7 +135,7 @@ static bool rx_arm(struct sock *s)
 			continue;
 		/* it may have come before the arm, and so without a token */
 		if (!udplane_ring_disarm(&q->ring))
-			s->rx.tokens++;
+			arm_was_taken(s, q);
 		q->armed = false;
 		more = true;
 	}
@@ -168,6 +195,8 @@ bool rx_settle(struct sock *s)
 {
 	bool ready = rx_ready(s);
 
+	if (unlikely(s->rx.shim.on))
+		count_signals(s);
 	if (!ready && s->rx.rxq_cnt)
 		ready = rx_arm(s);
 	if (ready && !queue_only(s)) {
@@ -199,7 +228,8 @@ uint32_t rx_arm_edge(struct sock *s)
 		bool standing = udplane_ring_arm(&q->ring);
 
 		if (q->armed && !standing)
-			s->rx.tokens++;
+			arm_was_taken(s, q);
+		q->arm = UDPLANE_ARM;
 		q->armed = true;
 		q->edge = true;
 		sum += rx_produced(s, q);
@@ -213,7 +243,7 @@ void rx_disarm(struct sock *s)
 		struct rxq *q = &s->rx.rxq[i];
 
 		if (q->armed && !udplane_ring_disarm(&q->ring))
-			s->rx.tokens++;
+			arm_was_taken(s, q);
 		q->armed = false;
 		q->edge = false;
 	}

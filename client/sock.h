@@ -26,8 +26,10 @@ struct rxq {
 	struct udplane_rx_ring *shared;
 	/* the ring was armed and then found empty: the next datagram brings a token */
 	bool armed;
-	bool edge;  /* armed, perhaps when it was not empty: rx_arm_edge() */
-	bool taken; /* datagrams were taken since it was armed */
+	uint32_t arm;	  /* by what: UDPLANE_ARM, or UDPLANE_ARM_LIST + group */
+	uint32_t signals; /* of the ring head, as far as they are in tokens */
+	bool edge;	  /* armed, perhaps when it was not empty: rx_arm_edge() */
+	bool taken;	  /* datagrams were taken since it was armed */
 	uint32_t back_cnt;
 	/* of these, how many belong to consumed entries; fewer than back_cnt only while
 	 * datagrams are being copied out */
@@ -53,6 +55,7 @@ struct sock_shim {
 	bool hot; /* its watches are in their instances' hot lists */
 	/* ep does not show what comes by the kernel: only a receive call needs that */
 	bool quiet;
+	uint32_t arm;	/* how rings are to be armed; 0: by UDPLANE_ARM */
 	bool kfd_own;	/* kfd is a duplicate that the program does not know */
 	uint32_t links; /* descriptors of the program; entries in the table */
 	struct watch *watch;

@@ -80,7 +80,8 @@ static bool spun(struct wait *w)
 		return false;
 	spin_begin(&spin, w->limit);
 	while (spin_more(&spin)) {
-		if (!TAILQ_EMPTY(&w->in->hot) && instance_ready(w->in, &mark, 0))
+		if ((w->in->group >= 0 || !TAILQ_EMPTY(&w->in->hot)) &&
+		    instance_ready(w->in, &mark, 0))
 			return true;
 		if (spin_look_due(&spin) && real_poll(&(struct pollfd){w->ep, POLLIN, 0}, 1, 0) > 0)
 			return true;
@@ -97,6 +98,8 @@ static int nap(struct wait *w)
 	struct timespec left;
 	int r = 0;
 
+	if (instance_collect(w->in, 0))
+		return 0;
 	p[1].fd = w->in->w;
 	instance_sleep_begin(w->in);
 	if (instance_settle(w->in, 0)) {
@@ -288,6 +291,8 @@ ENTRY int epoll_ctl(int ep, int op, int fd, struct epoll_event *ev)
 		sock_want(s);
 	if (in)
 		instance_put(in);
+	if (r == 0 && inner) /* marks of the time before the outer one */
+		instance_collect(inner, 0);
 	if (inner)
 		instance_put(inner);
 	if (s)

@@ -7,6 +7,7 @@
 #include "client/life.h"
 #include "client/lock.h"
 #include "client/own.h"
+#include "client/preload/marks.h"
 #include "client/ready.h"
 #include "client/rxq.h"
 #include "client/sock.h"
@@ -89,6 +90,7 @@ static void watch_drop(struct watch *w)
 		oneshot_remove(w);
 	w->in->output_cnt -= is_output(w->s, w->events);
 	TAILQ_REMOVE(w->s ? &w->in->all : &w->in->nested, w, in_instance);
+	w->in->sock_cnt -= w->s != NULL;
 	if (!lock_insist(&lock))
 		return;
 	TAILQ_INSERT_HEAD(&free_watches, w, in_instance);
@@ -147,6 +149,7 @@ void instance_put(struct instance *in)
 	if (!instance_empty(in))
 		return;
 	own_close(&in->w);
+	marks_forget(in);
 	if (!lock_insist(&lock))
 		return;
 	in->next_free = free_instances;
@@ -224,6 +227,9 @@ void instance_new(int fd, bool unknown)
 	TAILQ_INIT(&in->nested);
 	in->outer = NULL;
 	in->oneshot_cnt = in->output_cnt = in->plain = in->sleepers = in->looks = 0;
+	in->sock_cnt = 0;
+	in->group = -1;
+	in->att = NULL;
 	in->active = false;
 	in->unknown = unknown;
 	in->passed = false;
@@ -392,6 +398,12 @@ static void sock_heat(struct sock *s)
 	}
 }
 
+void instance_heat_sock(struct sock *s)
+{
+	s->rx.shim.hot = false;
+	sock_heat(s);
+}
+
 /* Makes all sockets hot but those that a handler has closed: their watches are dropped, now or
  * with the socket or the instance. */
 static void heat_all(struct instance *in)
@@ -483,6 +495,7 @@ void instance_claimed(struct sock *s)
 		if (!lock_insist(&w->in->lock))
 			continue;
 		w_add(w->in, w);
+		marks_add(w->in, s);
 		lock_drop(&w->in->lock);
 	}
 }
@@ -534,6 +547,7 @@ static void watches_list(struct watch *first)
 		w->hot = false;
 		if (w->s) {
 			TAILQ_INSERT_TAIL(&in->all, w, in_instance);
+			in->sock_cnt++;
 			watch_heat(w);
 		} else {
 			TAILQ_INSERT_TAIL(&in->nested, w, in_instance);
@@ -569,6 +583,8 @@ static void forked(struct instance *in)
 	in->refs = in->links;
 	in->plain = in->sleepers = 0;
 	own_close(&in->w); /* it is the parent's, too: another takes its place */
+	marks_forget(in);
+	in->sock_cnt = 0;
 	TAILQ_INIT(&in->all);
 	TAILQ_INIT(&in->hot);
 	TAILQ_INIT(&in->nested);
@@ -683,12 +699,15 @@ static bool watch_new(struct instance *in, int fd, const struct epoll_event *ev,
 	w->fd = fd;
 	w->next_of_sock = *first;
 	__atomic_store_n(first, w, __ATOMIC_RELEASE);
-	if (s)
+	if (s) {
 		TAILQ_INSERT_TAIL(&in->all, w, in_instance);
-	else
-		TAILQ_INSERT_TAIL(&in->nested, w, in_instance);
-	if (s)
+		in->sock_cnt++;
 		w_add(in, w);
+		marks_add(in, s);
+	} else {
+		TAILQ_INSERT_TAIL(&in->nested, w, in_instance);
+		marks_note(inner);
+	}
 	return watch_set(w, ev);
 }
 

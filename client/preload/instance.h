@@ -60,6 +60,9 @@ struct instance {
 	int w;	    /* -1 if not made */
 	bool blind; /* a socket could not be added to w */
 	struct watch_list all, hot, nested;
+	uint32_t sock_cnt;    /* watches in all */
+	int group;	      /* marks.h; -1 if none */
+	struct attach *att;   /* whose lanes have the group; with a reference */
 	struct watch *outer;  /* the watches on this instance, in others */
 	uint32_t oneshot_cnt; /* watches with EPOLLONESHOT; oneshot.c */
 	uint32_t oneshot_room;
@@ -105,6 +108,7 @@ void instance_pass(struct instance *in, int depth);
 
 /* What struct shim asks for. */
 void instance_update(struct sock *s);
+void instance_heat_sock(struct sock *s); /* makes it hot in all its instances. rx.lock held */
 bool instance_may_claim(struct sock *s);
 void instance_claimed(struct sock *s);
 void instance_closing(struct sock *s);
@@ -135,6 +139,9 @@ int instance_report(struct instance *in, int ep, struct epoll_event *ev, int hav
 /* Takes out what the kernel reported of a registration that is disarmed. Returns how many are
  * left. */
 int instance_filter(struct instance *in, int ep, struct epoll_event *ev, int have);
+/* Makes the sockets hot that the worker has marked. mine: how many of the sleepers the caller is.
+ * Returns true if there was one. */
+bool instance_collect(struct instance *in, uint32_t mine);
 /* Returns true if a socket that is in it, however deep, has something in a ring. For a nested one
  * *mark changes with what has arrived. */
 bool instance_ready(struct instance *in, uint64_t *mark, int depth);

@@ -6,6 +6,7 @@
 #include "client/life.h"
 #include "client/lock.h"
 #include "client/preload/instance.h"
+#include "client/preload/marks.h"
 #include "client/queue.h"
 #include "client/ready.h"
 #include "client/rxq.h"
@@ -57,6 +58,7 @@ bool instance_ready(struct instance *in, uint64_t *mark, int depth)
 	struct watch *w;
 	bool ready = false;
 
+	instance_collect(in, 0);
 	if (!TAILQ_EMPTY(&in->hot) && lock_insist(&in->lock)) {
 		TAILQ_FOREACH(w, &in->hot, in_hot) {
 			uint64_t seen;
@@ -131,6 +133,22 @@ static void report_inner(struct instance *in, const struct instance *inner, uint
 	lock_drop(&in->lock);
 }
 
+/* Makes a socket cold that has nothing, so that it is not looked at each time, if that costs
+ * nothing. The instance's lock held. */
+static bool cool_early(struct watch *w)
+{
+	struct sock *s = w->s;
+	bool cold;
+
+	if (!wants_input(w) || !lock_try(&s->rx.lock))
+		return false;
+	cold = !sock_any(s) && marks_cool(w);
+	if (cold)
+		s->rx.shim.hot = false;
+	lock_drop(&s->rx.lock);
+	return cold;
+}
+
 int instance_report(struct instance *in, int ep, struct epoll_event *ev, int have, int max)
 {
 	int cnt = have;
@@ -144,6 +162,7 @@ int instance_report(struct instance *in, int ep, struct epoll_event *ev, int hav
 			report_inner(in, inner, mark, ep, ev, &cnt, max);
 		instance_put(inner);
 	}
+	instance_collect(in, 0);
 	if (TAILQ_EMPTY(&in->hot) || !lock_insist(&in->lock))
 		return cnt;
 	last = TAILQ_LAST(&in->hot, watch_list);
@@ -151,8 +170,13 @@ int instance_report(struct instance *in, int ep, struct epoll_event *ev, int hav
 		uint64_t mark = 0;
 
 		next = w == last ? NULL : TAILQ_NEXT(w, in_hot);
-		if (!watch_due(w, &mark))
+		if (!watch_due(w, &mark)) {
+			if (in->group >= 0 && cool_early(w)) {
+				w->hot = false;
+				TAILQ_REMOVE(&in->hot, w, in_hot);
+			}
 			continue;
+		}
 		if (!add_event(ev, have, &cnt, max, w))
 			break;
 		w->seen = mark;
@@ -203,7 +227,7 @@ static bool cool(struct watch *w)
 	s->rx.kernel_run = 0; /* the kernel has just been found empty */
 	/* Looked at anew: another thread may have taken the edge of what is there. */
 	if (!sock_any(s)) {
-		cold = !rx_settle(s);
+		cold = marks_cool(w) || !rx_settle(s);
 	} else if ((w->events & EPOLLET) && arrived(s) == w->seen) {
 		/* the program leaves datagrams in the ring: the next one is an edge all the same */
 		rx_arm_edge(s);
@@ -221,7 +245,7 @@ bool instance_settle(struct instance *in, int depth)
 {
 	struct instance *inner;
 	struct watch *w, *next;
-	bool settled = true;
+	bool settled = !instance_collect(in, 1);
 
 	if (!TAILQ_EMPTY(&in->hot)) {
 		if (!lock_insist(&in->lock))
@@ -250,11 +274,23 @@ bool instance_settle(struct instance *in, int depth)
 void instance_sleep_begin(struct instance *in)
 {
 	__atomic_fetch_add(&in->sleepers, 1, __ATOMIC_SEQ_CST);
+	if (in->group < 0)
+		return;
+	if (!lock_insist(&in->lock)) {
+		marks_note_sleeper(in);
+		return;
+	}
+	marks_note(in);
+	lock_drop(&in->lock);
 }
 
 void instance_sleep_end(struct instance *in)
 {
 	__atomic_fetch_sub(&in->sleepers, 1, __ATOMIC_RELAXED);
+	if (in->group < 0 || !lock_insist(&in->lock))
+		return;
+	marks_note(in);
+	lock_drop(&in->lock);
 }
 
 /* A token, or the end of udplaned, has come. */
@@ -377,6 +413,8 @@ bool instance_would_spin(struct instance *in)
 	bool awake = false;
 	uint32_t n = 0;
 
+	if (context.spin_ns && in->group >= 0)
+		return marks_awake(in);
 	if (!context.spin_ns || TAILQ_EMPTY(&in->hot) || !lock_insist(&in->lock))
 		return false;
 	TAILQ_FOREACH(w, &in->hot, in_hot) {

@@ -58,10 +58,12 @@
 struct udplane_ring_head {
 	/* producer's line */
 	uint32_t prod_idx; /* entries written in total */
-	uint8_t pad0[UDPLANE_LINE - 4];
+	uint32_t signals;  /* RX rings, since 1.3: signals for arms by UDPLANE_ARM_LIST */
+	uint8_t pad0[UDPLANE_LINE - 8];
 	/* consumer's line */
 	uint32_t cons_idx; /* entries taken in total */
-	/* 1: the consumer may sleep; the producer exchanges 0 and signals (ring.h) */
+	/* 1: the consumer may sleep; the producer exchanges 0 and signals (ring.h). RX rings, since
+	 * 1.3: UDPLANE_ARM_LIST + group, see struct udplane_ready */
 	uint32_t armed;
 	uint8_t pad1[UDPLANE_LINE - 8];
 };
@@ -151,6 +153,25 @@ struct udplane_return_ring {
 	struct udplane_ring_head head; /* client produces, worker consumes */
 	uint32_t frame[];
 };
+
+/*
+ * Which sockets of a process have got something, for a process that waits for many at once. Since
+ * 1.3, in each lane behind the payload slots, on the next line.
+ *
+ * A socket whose RX ring is armed with UDPLANE_ARM_LIST + group brings no signal while nobody
+ * sleeps: the worker exchanges 0 for the arm and sets the socket's bit, and signals only if
+ * sleepers[group] is not 0 then. Who is about to sleep sets that word, and looks at the bits after
+ * a full barrier.
+ */
+#define UDPLANE_ARM	     1
+#define UDPLANE_ARM_LIST     2
+#define UDPLANE_READY_GROUPS 62
+struct udplane_ready {
+	uint32_t sleepers[UDPLANE_READY_GROUPS]; /* client */
+	uint8_t pad[2 * UDPLANE_LINE - 4 * UDPLANE_READY_GROUPS];
+	uint64_t bits[]; /* by socket id, for socket_max; the worker sets, the client clears */
+};
+UDPLANE_STATIC_ASSERT(offsetof(struct udplane_ready, bits) == 256, "bits start on a line");
 
 /* --- messages --- */
 

@@ -106,31 +106,40 @@ static inline void udplane_ring_consume(struct udplane_ring *r, uint32_t cnt)
 	__atomic_store_n(&r->head->cons_idx, r->idx, __ATOMIC_RELEASE); /* pairs with ring_free */
 }
 
+/* Consumer: requests what `arm` stands for (UDPLANE_ARM, or UDPLANE_ARM_LIST + group) at the next
+ * publish. Returns the arm that stood before, or 0. */
+static inline uint32_t udplane_ring_arm_as(struct udplane_ring *r, uint32_t arm)
+{
+	uint32_t was = __atomic_exchange_n(&r->head->armed, arm, __ATOMIC_SEQ_CST);
+	/* pairs with udplane_fence and ring_take_arm */
+
+	/* The exchange alone does not order its store before the check of the ring that follows
+	 * (C11; on arm64 swpal and ldapr). */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return was;
+}
+
 /* Consumer: requests a signal at the next publish. Check the ring again before sleeping. Returns
  * true if the ring was armed already. If it had been armed before and this returns false, the
  * producer has consumed that arm, and its signal has arrived or is on its way. */
 static inline bool udplane_ring_arm(struct udplane_ring *r)
 {
-	bool standing = __atomic_exchange_n(&r->head->armed, 1, __ATOMIC_SEQ_CST) ==
-			1; /* pairs with udplane_fence and ring_take_arm */
-
-	/* The exchange alone does not order its store before the check of the ring that follows
-	 * (C11; on arm64 swpal and ldapr). */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return standing;
+	return udplane_ring_arm_as(r, UDPLANE_ARM) == UDPLANE_ARM;
 }
 
 /* Consumer: cancels the request. Returns false if the producer has consumed the arm; its signal has
  * then arrived or is on its way. */
 static inline bool udplane_ring_disarm(struct udplane_ring *r)
 {
-	return __atomic_exchange_n(&r->head->armed, 0, __ATOMIC_SEQ_CST) == 1;
+	uint32_t was = __atomic_exchange_n(&r->head->armed, 0, __ATOMIC_SEQ_CST);
+
+	return was != 0;
 }
 
 /* Consumer: returns true while an arm has not been consumed. */
 static inline bool udplane_ring_is_armed(const struct udplane_ring *r)
 {
-	return __atomic_load_n(&r->head->armed, __ATOMIC_RELAXED) == 1;
+	return __atomic_load_n(&r->head->armed, __ATOMIC_RELAXED) != 0;
 }
 
 /* Full barrier. The producer needs it between publishing (once for many publishes) and checking a
@@ -141,17 +150,29 @@ static inline void udplane_fence(void)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
-/* Producer, after publish and udplane_fence(): returns true if the caller must send a signal, at
- * most once per arm. A consumer that has taken everything already (it was spinning, and armed
- * afterwards) needs no signal. */
+/* Producer, after publish and udplane_fence(): takes the arm. Returns it, or 0 if there is nothing
+ * to do. A consumer that has taken everything already (it was spinning, and armed afterwards) needs
+ * no signal. */
+static inline uint32_t udplane_ring_take_arm_as(struct udplane_ring *r)
+{
+	if (!__atomic_load_n(&r->head->armed, __ATOMIC_RELAXED))
+		return 0;
+	if (__atomic_load_n(&r->head->cons_idx, __ATOMIC_RELAXED) == r->idx)
+		return 0;
+	return __atomic_exchange_n(&r->head->armed, 0, __ATOMIC_SEQ_CST); /* pairs with ring_arm */
+}
+
+/* The same for rings that are armed by UDPLANE_ARM alone. Returns true if the caller must send a
+ * signal, at most once per arm. */
 static inline bool udplane_ring_take_arm(struct udplane_ring *r)
 {
-	if (__atomic_load_n(&r->head->armed, __ATOMIC_RELAXED) != 1)
-		return false;
-	if (__atomic_load_n(&r->head->cons_idx, __ATOMIC_RELAXED) == r->idx)
-		return false;
-	return __atomic_exchange_n(&r->head->armed, 0, __ATOMIC_SEQ_CST) ==
-	       1; /* pairs with ring_arm */
+	return udplane_ring_take_arm_as(r) == UDPLANE_ARM;
+}
+
+/* Producer: counts a signal that is about to be sent for an arm by UDPLANE_ARM_LIST. */
+static inline void udplane_ring_count_signal(struct udplane_ring *r)
+{
+	__atomic_fetch_add(&r->head->signals, 1, __ATOMIC_RELEASE);
 }
 
 /* Returns a ring's control word, by one load. */

@@ -13,6 +13,11 @@ static uint32_t line_up(size_t n)
 	return (uint32_t)((n + UDPLANE_LINE - 1) / UDPLANE_LINE * UDPLANE_LINE);
 }
 
+static uint32_t ready_off(const struct udplane_welcome *w)
+{
+	return line_up(w->tx_payload_off + (size_t)w->tx_slot_cnt * w->tx_slot_size);
+}
+
 static void layout(const struct control *c, struct udplane_welcome *w)
 {
 	w->worker_cnt = c->worker_cnt;
@@ -26,7 +31,8 @@ static void layout(const struct control *c, struct udplane_welcome *w)
 				w->tx_slot_cnt * sizeof(struct udplane_tx_desc));
 	w->tx_payload_off = line_up(w->return_off + sizeof(struct udplane_return_ring) +
 				    w->return_cnt * sizeof(uint32_t));
-	w->lane_len = line_up(w->tx_payload_off + (size_t)w->tx_slot_cnt * w->tx_slot_size);
+	w->lane_len = line_up(ready_off(w) + sizeof(struct udplane_ready) +
+			      ((size_t)c->cfg->max_sockets + 63) / 64 * sizeof(uint64_t));
 	w->lane_off = 0;
 }
 
@@ -44,6 +50,7 @@ static void lane_init(struct session *s, uint32_t i, const struct udplane_welcom
 	lane->tx_desc = foreign_at(tx, offsetof(struct udplane_tx_ring, desc));
 	lane->ret_frame = foreign_at(ret, offsetof(struct udplane_return_ring, frame));
 	lane->tx_payload = foreign_at(base, w->tx_payload_off);
+	lane->ready = foreign_at(base, ready_off(w));
 	lane->tx_slot_size = w->tx_slot_size;
 	lane->doorbell_fd = s->doorbell[i];
 }

@@ -49,6 +49,13 @@ static inline void foreign_store64(struct foreign f, size_t off, uint64_t v)
 	__atomic_store_n((uint64_t *)(f.addr + off), v, __ATOMIC_RELAXED);
 }
 
+/* Sets bits in *(f + off). A full barrier. */
+static inline void foreign_set64(struct foreign f, size_t off, uint64_t bits)
+{
+	__atomic_fetch_or((uint64_t *)(f.addr + off), bits, __ATOMIC_SEQ_CST);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 /* Copies len bytes out and reads each once. The copy is private: later changes of the original do
  * not affect it. */
 static inline void foreign_copy(void *to, struct foreign f, size_t len)

@@ -404,6 +404,23 @@ static void signal_measured(struct worker *w, struct worker_socket *s)
 		s->lane->expelled = WORKER_EVENT_SLOW_SIGNAL;
 }
 
+/* Notes that a socket has got something, for a client that will look. Returns true if it may sleep,
+ * and must be woken: struct udplane_ready. */
+static bool list_ready(struct worker *w, struct worker_socket *s, uint32_t group)
+{
+	struct foreign ready = s->lane->ready;
+	size_t sock = (size_t)(s - w->socket);
+
+	if (group >= UDPLANE_READY_GROUPS)
+		return false;
+	foreign_set64(ready, offsetof(struct udplane_ready, bits) + sock / 64 * sizeof(uint64_t),
+		      1ull << sock % 64);
+	if (!foreign_load32(ready, offsetof(struct udplane_ready, sleepers) + group * 4))
+		return false;
+	udplane_ring_count_signal(&s->rx);
+	return true;
+}
+
 /* Wakes the clients that sleep. */
 static void signal_clients(struct worker *w, struct rx_burst *b)
 {
@@ -413,7 +430,9 @@ static void signal_clients(struct worker *w, struct rx_burst *b)
 	for (uint32_t i = 0; i < b->touched_cnt; i++) {
 		struct worker_socket *s = b->touched[i];
 
-		if (!udplane_ring_take_arm(&s->rx))
+		uint32_t arm = udplane_ring_take_arm_as(&s->rx);
+
+		if (!arm || (arm >= UDPLANE_ARM_LIST && !list_ready(w, s, arm - UDPLANE_ARM_LIST)))
 			continue;
 		if (!start) {
 			start = clock_now_ns();

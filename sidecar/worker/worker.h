@@ -43,6 +43,7 @@ struct worker_lane {
 	struct foreign tx_desc;	   /* struct udplane_tx_desc[] */
 	struct foreign tx_payload; /* slots of tx_slot_size bytes */
 	struct foreign ret_frame;  /* uint32_t[] */
+	struct foreign ready;	   /* struct udplane_ready, with room for each socket */
 	uint32_t tx_slot_size;	   /* bytes, a power of two */
 	int doorbell_fd;
 	/* private to the worker */

@@ -65,6 +65,8 @@ struct BedClient {
 		ret = BedAlloc<udplane_return_ring>(sizeof(udplane_return_ring) + size.frames * 4);
 		ring = BedAlloc<udplane_rx_ring>(sizeof(udplane_rx_ring) +
 						 size.rx_slots * sizeof(udplane_rx_desc));
+		ready = BedAlloc<udplane_ready>(sizeof(udplane_ready) + kReadyWords * 8);
+		lane.ready = foreign_of(ready);
 		lane.id = id;
 		udplane_ring_init(&lane.tx, &tx->head, size.tx_slots, 0);
 		udplane_ring_init(&lane.ret, &ret->head, size.frames, 0);
@@ -139,6 +141,8 @@ struct BedClient {
 	udplane_tx_ring *tx;
 	udplane_return_ring *ret;
 	udplane_rx_ring *ring;
+	static constexpr uint32_t kReadyWords = 1024;
+	udplane_ready *ready;
 	std::vector<uint8_t> payload;
 	worker_lane lane{};
 	udplane_ring my_tx, my_ret, my_rx;

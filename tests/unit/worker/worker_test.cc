@@ -60,6 +60,42 @@ TEST_F(WorkerTest, SignalsASleeperOnceAnArm)
 	EXPECT_EQ(Count(UDPLANE_WORKER_WAKES_CLIENT), 1u);
 }
 
+TEST_F(WorkerTest, MarksASocketInPlaceOfASignalWhileNobodySleeps)
+{
+	constexpr uint32_t kSock = 3, kGroup = 61;
+	Client *c = Attach(kSock, 7);
+	char buf[8];
+	udplane_ring_arm_as(&c->my_rx, UDPLANE_ARM_LIST + kGroup);
+	ASSERT_TRUE(Inject(7, "x"));
+	ASSERT_TRUE(Settled());
+	EXPECT_EQ(c->ready->bits[kSock / 64], 1ull << kSock % 64);
+	EXPECT_FALSE(udplane_ring_is_armed(&c->my_rx));
+	EXPECT_EQ(Count(UDPLANE_WORKER_WAKES_CLIENT), 0u);
+	EXPECT_EQ(c->ring->head.signals, 0u);
+
+	c->ready->bits[kSock / 64] = 0;
+	c->ready->sleepers[kGroup] = 1;
+	udplane_ring_arm_as(&c->my_rx, UDPLANE_ARM_LIST + kGroup);
+	ASSERT_TRUE(Inject(7, "x"));
+	ASSERT_TRUE(Settled());
+	EXPECT_EQ(c->ready->bits[kSock / 64], 1ull << kSock % 64);
+	EXPECT_EQ(c->ring->head.signals, 1u);
+	EXPECT_EQ(read(c->wake_fd[0], buf, sizeof(buf)), 1);
+}
+
+TEST_F(WorkerTest, IgnoresAnArmForAGroupThatCannotBe)
+{
+	Client *c = Attach(0, 7);
+	for (uint32_t arm : {UDPLANE_ARM_LIST + UDPLANE_READY_GROUPS + 0u, UINT32_MAX}) {
+		udplane_ring_arm_as(&c->my_rx, arm);
+		ASSERT_TRUE(Inject(7, "x"));
+		ASSERT_TRUE(Settled());
+		EXPECT_FALSE(udplane_ring_is_armed(&c->my_rx));
+	}
+	EXPECT_EQ(c->ready->bits[0], 0u);
+	EXPECT_EQ(Count(UDPLANE_WORKER_WAKES_CLIENT), 0u);
+}
+
 TEST_F(WorkerTest, CountsEveryDropUnderItsReason)
 {
 	Attach(0, 7);
