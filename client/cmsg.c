@@ -6,6 +6,7 @@
 #include "client/attach.h"
 #include "client/base.h"
 #include "client/fault.h"
+#include "client/peek.h"
 #include "client/pktbuf.h"
 #include "client/rxq.h"
 #include "client/sock.h"
@@ -300,6 +301,8 @@ void cmsg_read_options(struct sock *s)
 		if (option_int(s, SOL_SOCKET, SO_TIMESTAMPING_NEW))
 			wants |= CMSG_WANT_STAMP_NEW;
 	}
+	if (peek_offset(s) >= 0)
+		wants |= CMSG_WANT_PEEK_OFF;
 	if (wants & CMSG_WANT_DROPS)
 		cmsg_read_drops(s);
 	__atomic_store_n(&s->rx.wants, wants, __ATOMIC_RELAXED);

@@ -30,6 +30,8 @@ enum {
 	CMSG_WANT_DROPS = 1 << 4,     /* SO_RXQ_OVFL */
 	/* UDP_GRO: datagrams may be joined, and the length of each is told then */
 	CMSG_WANT_GRO = 1 << 16,
+	/* no message: SO_PEEK_OFF is 0 or more, see peek.h */
+	CMSG_WANT_PEEK_OFF = 1 << 17,
 	/* both families, on AF_INET6 sockets */
 	CMSG_WANT_PKTINFO6 = 1 << 5,
 	/* IPv4 datagrams, on either kind of socket */

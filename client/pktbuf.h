@@ -21,6 +21,7 @@ struct pktbuf {
 	bool small; /* not of the pool */
 	/* it came with UDPLANE_RX_SWITCHED: the kernel socket is to be emptied before */
 	bool switched;
+	bool peeked; /* an empty one that MSG_PEEK has shown: SO_PEEK_OFF passes over it */
 	/* bytes behind the payload: the control messages that the kernel gave with it */
 	uint32_t control_len;
 	struct cmsg_info info; /* if the kernel did not receive it: what ours are made of */

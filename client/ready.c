@@ -60,7 +60,8 @@ void rx_show_kernel(struct sock *s)
 
 bool rx_ready(struct sock *s)
 {
-	if (s->rx.saved || s->rx.error || (s->rx.queue && queue_next_len(s) >= 0))
+	if (s->rx.error ||
+	    (!unlikely(s->rx.beyond) && (s->rx.saved || (s->rx.queue && queue_next_len(s) >= 0))))
 		return true;
 	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++)
 		if (s->rx.rxq[i].ring.peer != s->rx.rxq[i].ring.idx)

@@ -13,6 +13,7 @@
 #include "client/gro.h"
 #include "client/life.h"
 #include "client/lock.h"
+#include "client/peek.h"
 #include "client/pktbuf.h"
 #include "client/public.h"
 #include "client/queue.h"
@@ -21,6 +22,7 @@
 #include "client/rx_inplace.h"
 #include "client/rx_kernel.h"
 #include "client/rxq.h"
+#include "client/saved.h"
 #include "client/sock.h"
 #include "client/table.h"
 #include "client/visit.h"
@@ -199,6 +201,83 @@ static bool rx_deliver_buf(const struct sock *s, struct mmsghdr *m, int flags,
 	return true;
 }
 
+/* The end of a call that found memory that cannot be accessed: as in Linux, what came before is
+ * received, and the next call returns the error. */
+static int rx_fault(struct sock *s, struct rx_sink *k)
+{
+	k->fault = false;
+	if (!k->done)
+		return -EFAULT;
+	s->rx.error = -EFAULT;
+	return (int)k->done;
+}
+
+/* MSG_PEEK with SO_PEEK_OFF: delivers b from byte `off` on. MSG_TRUNC is set as Linux sets it:
+ * not if there was room for more than the rest. Returns false if the program's memory cannot be
+ * accessed. */
+static bool rx_deliver_rest(const struct sock *s, struct mmsghdr *m, int flags,
+			    const struct pktbuf *b, uint32_t off)
+{
+	uint32_t rest = b->len - off, done;
+	size_t room = m->msg_hdr.msg_controllen, iov_room = 0;
+
+	if (!rx_deliver(s, m, flags & ~MSG_TRUNC, b->data + off, rest, &b->peer))
+		return false;
+	if (fault_begin())
+		return false;
+	for (size_t i = 0; i < m->msg_hdr.msg_iovlen; i++)
+		iov_room += m->msg_hdr.msg_iov[i].iov_len;
+	fault_end();
+	done = m->msg_len;
+	if (iov_room <= rest && done < b->len)
+		m->msg_hdr.msg_flags |= MSG_TRUNC;
+	if (flags & MSG_TRUNC)
+		m->msg_len = b->len;
+	cmsg_of_buf(s, b, &m->msg_hdr, room);
+	return true;
+}
+
+static inline bool rx_peeks_on(const struct sock *s, const struct rx_sink *k)
+{
+	return (rx_wants(s) & CMSG_WANT_PEEK_OFF) && (k->flags & MSG_PEEK);
+}
+
+/* Looks at datagrams from SO_PEEK_OFF on. As rx_take(). */
+static int rx_peek_on(struct sock *s, struct rx_sink *k)
+{
+	while (k->done < k->cnt) {
+		struct mmsghdr *m = &k->vec[k->done];
+		int off = peek_offset(s), n;
+		const struct pktbuf *b = off < 0 ? NULL : saved_at(s, &off);
+
+		if (!b) {
+			n = s->rx.error ? s->rx.error : -EAGAIN;
+			if (!k->done)
+				s->rx.error = 0;
+			return k->done ? (int)k->done : n;
+		}
+		if (!rx_deliver_rest(s, m, k->flags, b, (uint32_t)off)) {
+			k->fault = true;
+			return rx_fault(s, k);
+		}
+		peek_move(s, m->msg_len);
+		k->done++;
+	}
+	return (int)k->done;
+}
+
+/* SO_PEEK_OFF: n entries, from k->done on, have been received by other ways than the kernel's. */
+static void rx_peek_back(const struct sock *s, const struct rx_sink *k, uint32_t n)
+{
+	int64_t bytes = 0;
+
+	if (k->flags & MSG_PEEK)
+		return;
+	for (uint32_t i = k->done; i < k->done + n; i++)
+		bytes += k->vec ? k->vec[i].msg_len : k->pkts[i].len;
+	peek_move(s, -bytes);
+}
+
 /* Takes one saved datagram. Returns 1; or 0 if the kernel socket must be emptied first. */
 static uint32_t rx_saved(struct sock *s, struct rx_sink *k, bool emptied)
 {
@@ -209,8 +288,10 @@ static uint32_t rx_saved(struct sock *s, struct rx_sink *k, bool emptied)
 	b->switched = false;
 	if (k->vec && !rx_deliver_buf(s, &k->vec[k->done], k->flags, b))
 		k->fault = true;
-	if (k->flags & MSG_PEEK)
+	if (k->flags & MSG_PEEK) {
+		b->peeked = true;
 		return !k->fault;
+	}
 	s->rx.saved = b->next;
 	if (!s->rx.saved)
 		s->rx.saved_end = &s->rx.saved;
@@ -337,6 +418,7 @@ static uint32_t rx_ring_gro(struct sock *s, struct rxq *q, struct rx_sink *k, bo
 	}
 	if ((done || k->fault) && unlikely(k->flags & MSG_PEEK)) {
 		s->rx.peeked = PEEKED_RING;
+		s->rx.peeked_ring = true;
 		return done;
 	}
 	*took = i;
@@ -381,6 +463,7 @@ static uint32_t rx_ring(struct sock *s, struct rxq *q, struct rx_sink *k, bool e
 	}
 	if ((done || k->fault) && unlikely(k->flags & MSG_PEEK)) {
 		s->rx.peeked = PEEKED_RING;
+		s->rx.peeked_ring = true;
 		return done;
 	}
 	*took = i;
@@ -409,22 +492,11 @@ static uint32_t rx_rings(struct sock *s, struct rx_sink *k, bool emptied)
 	return done;
 }
 
-/* The end of a call that found memory that cannot be accessed: as in Linux, what came before is
- * received, and the next call returns the error. */
-static int rx_fault(struct sock *s, struct rx_sink *k)
-{
-	k->fault = false;
-	if (!k->done)
-		return -EFAULT;
-	s->rx.error = -EFAULT;
-	return (int)k->done;
-}
-
 /* Fills the sink without waiting. Returns how many entries, or -EAGAIN or another -errno if
  * none. rings_only: skip the kernel socket unless it is due, as the caller is going to spin. */
 static int rx_take(struct sock *s, struct rx_sink *k, bool rings_only)
 {
-	bool emptied = false;
+	bool emptied = false, offset = rx_wants(s) & CMSG_WANT_PEEK_OFF;
 	int n;
 
 	if (unlikely(s->rx.error)) {
@@ -432,6 +504,8 @@ static int rx_take(struct sock *s, struct rx_sink *k, bool rings_only)
 		s->rx.error = 0;
 		return n;
 	}
+	if (unlikely(rx_peeks_on(s, k)) && peek_offset(s) >= 0)
+		return rx_peek_on(s, k);
 	while (k->done < k->cnt) {
 		n = 0;
 		if (unlikely(s->rx.queue != NULL))
@@ -440,6 +514,8 @@ static int rx_take(struct sock *s, struct rx_sink *k, bool rings_only)
 			n = (int)rx_saved(s, k, emptied);
 		else if (emptied || !rx_kernel_due(s))
 			n = (int)rx_rings(s, k, emptied);
+		if (unlikely(offset) && n)
+			rx_peek_back(s, k, (uint32_t)n);
 		if (unlikely(k->fault)) {
 			k->done += (uint32_t)n;
 			return rx_fault(s, k);
@@ -663,9 +739,11 @@ static int rx_try(int fd, struct rx_sink *k)
 			    s, k->vec,
 			    k->flags)) /* shut down, or moved to the kernel path during the sleep */
 			return k->vec ? rx_direct(s, k->vec, k->cnt, k->flags) : rx_end(s);
+		s->rx.beyond = rx_peeks_on(s, k);
 		err = rx_wait(s, &wait);
 		if (err == -EBADF)
 			return err;
+		s->rx.beyond = false;
 	}
 	rx_update_readiness(s);
 	if (n == -EAGAIN && unlikely(s->rx.error_queue) && rx_hide_error(s))

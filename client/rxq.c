@@ -47,6 +47,7 @@ void rx_taken(struct sock *s, struct rxq *q, uint32_t cnt)
 	q->taken = true;
 	s->rx.ring_run += cnt;
 	s->rx.peeked = PEEKED_NONE;
+	s->rx.peeked_ring = false;
 	udplane_ring_consume(&q->ring, cnt);
 }
 
@@ -99,6 +100,7 @@ void rx_drain(struct sock *s, uint32_t lane, bool save)
 			rx_back(s, q, d.frame);
 	}
 	q->taken |= n > 0;
+	s->rx.peeked_ring = false;
 	udplane_ring_consume(&q->ring, n);
 	rx_flush_back(s->att, q, lane);
 }

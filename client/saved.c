@@ -5,7 +5,9 @@
 #include "client/attach.h"
 #include "client/base.h"
 #include "client/cmsg.h"
+#include "client/peek.h"
 #include "client/pktbuf.h"
+#include "client/queue.h"
 #include "client/raw.h"
 #include "client/rxq.h"
 #include "client/sock.h"
@@ -14,6 +16,10 @@
 #include <sys/socket.h>
 #include <udplane/abi.h>
 #include <unistd.h>
+
+/* Who peeks on without receiving gets no more than so many: then the rings fill, as a receive
+ * buffer does. */
+#define PEEK_MAX 4096
 
 /* Returns the place in s->rx.saved of what is in the kernel socket, if that is older than
  * something that the library holds; else NULL. */
@@ -73,33 +79,47 @@ static struct pktbuf *saved_take_kernel_one(struct sock *s, struct pktbuf *room)
 	return b;
 }
 
-static void saved_take_kernel(struct sock *s, struct pktbuf **at)
+void saved_take_kernel(struct sock *s, struct pktbuf **at)
 {
 	struct pktbuf *room, *rest = *at, *b;
 	bool last = at == s->rx.saved_end;
+	int off = rx_wants(s) & CMSG_WANT_PEEK_OFF ? peek_offset(s) : -1;
 
 	if (!pktbufs_get(&room, 1))
 		return;
 	for (uint32_t i = 0; i < RX_SWITCH_MAX && (b = saved_take_kernel_one(s, room)); i++) {
+		b->peeked = !i && s->rx.peeked == PEEKED_KERNEL;
 		*at = b;
 		at = &b->next;
 	}
 	*at = rest;
 	if (last)
 		s->rx.saved_end = at;
+	if (off >= 0) /* the application has not received them */
+		peek_set(s, off);
 	pktbuf_put(room);
+}
+
+void rings_to_saved(struct sock *s)
+{
+	struct pktbuf **at = saved_place_of_kernel(s);
+	bool peeked = s->rx.peeked_ring;
+
+	if (at)
+		saved_take_kernel(s, at);
+	at = s->rx.saved_end;
+	/* the one that was peeked at is first, as before */
+	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++)
+		rx_drain(s, (s->rx.rxq_next + i) % s->rx.rxq_cnt, true);
+	if (*at)
+		(*at)->peeked = peeked;
+	s->rx.peeked = PEEKED_NONE;
 }
 
 void rx_to_saved(struct sock *s)
 {
-	struct pktbuf **at = saved_place_of_kernel(s);
-
-	if (at)
-		saved_take_kernel(s, at);
-	for (uint32_t i = 0; i < s->rx.rxq_cnt; i++)
-		rx_drain(s, i, true);
+	rings_to_saved(s);
 	rx_saved_first(s);
-	s->rx.peeked = PEEKED_NONE;
 }
 
 void rx_saved_first(struct sock *s)
@@ -108,4 +128,50 @@ void rx_saved_first(struct sock *s)
 		s->rx.switched |= b->switched;
 		b->switched = false;
 	}
+}
+
+/* As in Linux: an empty datagram is found only at offset 0, and once. *cnt: how many are before. */
+static struct pktbuf *find_saved(struct sock *s, int *off, uint32_t *cnt)
+{
+	struct pktbuf **at = &s->rx.saved, *b;
+
+	*cnt = 0;
+	while ((b = *at) != NULL) {
+		if (b->switched) { /* the kernel socket is emptied before */
+			b->switched = false;
+			s->rx.switched = true;
+			saved_take_kernel(s, at);
+			continue;
+		}
+		if ((uint32_t)*off < b->len || (!*off && !b->peeked)) {
+			b->peeked = true;
+			return b;
+		}
+		*off -= (int)b->len;
+		++*cnt;
+		at = &b->next;
+	}
+	return NULL;
+}
+
+struct pktbuf *saved_at(struct sock *s, int *off)
+{
+	int from = *off;
+	struct pktbuf *b;
+	uint32_t cnt;
+
+	queue_to_saved(s);
+	b = find_saved(s, off, &cnt);
+	if (b || cnt >= PEEK_MAX)
+		return b;
+	rings_to_saved(s);
+	*off = from;
+	b = find_saved(s, off, &cnt);
+	if (b)
+		return b;
+	saved_take_kernel(s, s->rx.saved_end);
+	if (s->rx.error)
+		return NULL;
+	*off = from;
+	return find_saved(s, off, &cnt);
 }

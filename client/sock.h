@@ -74,6 +74,9 @@ struct sock_rx {
 	bool kernel_hot;  /* the last look at the kernel socket found something */
 	/* enum peeked: the source of the next datagram, which the application has already seen */
 	uint8_t peeked;
+	bool peeked_ring; /* MSG_PEEK has shown the next datagram of ring rxq_next */
+	/* waits for what comes behind all that is in saved and queue: SO_PEEK_OFF */
+	bool beyond;
 	uint8_t yield; /* spin with sched_yield */
 	/* atomic: CMSG_WANT_*, by what the kernel socket's options are; 0 for most sockets */
 	uint32_t wants;

@@ -187,6 +187,38 @@ def recvmsg_iovecs():
                    opened(family, False) + [arrives(family, 5, 2), f"recvmsg 0 {flags | DONTWAIT} 128 0 {iov}"] + rest())
 
 
+@group
+def peek_offsets():
+    """SO_PEEK_OFF counts the bytes of all datagrams that are queued, by whichever path they have come."""
+    peek, take, offset = "recv 0 {room} 0x42", "recv 0 {room} 0x40", "getopt 0 1 42 4"
+    for family, room, lengths, late in itertools.product(FAMILIES, (0, 3, 5, 100), ((5,), (5, 7, 3), (0, 5, 0, 4), (5, 2000, 3)), (0, 1)):
+        come = [arrives(family, n) for n in lengths]
+        if 2000 in lengths:
+            come = [arrives(family, 2000), arrives(family, 1500)]  # both by the kernel
+        sets = [*come, "setopt 0 1 42 0"] if late else ["setopt 0 1 42 0", *come]
+        looks = [o.format(room=room) for o in (peek, offset, peek, offset, "recv 0 {room} 0x62", peek, take, offset, peek, take, peek,
+                                               "recv 0 {room} 0x60", offset, peek, take, peek)]
+        yield (f"v{family}-into-{room}-{'-'.join(map(str, lengths))}{'-late' if late else ''}",
+               opened(family, False) + sets + looks + [arrives(family, 6), peek.format(room=4), peek.format(room=4), offset,
+                                                       peek.format(room=4), "setopt 0 1 42 -1", peek.format(room=4), offset]
+               + ["recv 0 100 0x40"] * 5 + [offset])
+    for family, start in itertools.product(FAMILIES, (0, 1, 4, 5, 6, 11, 12, 13, 100)):
+        yield (f"v{family}-from-{start}", opened(family, False) + [arrives(family, 5), arrives(family, 7), f"setopt 0 1 42 {start}"]
+               + ["recv 0 4 0x42", offset] * 4 + ["recvmsg 0 0x42 128 64 2,1,9", "recvfrom 0 2 0x42 128", "recvmmsg 0 0x42 4,4,4 -1",
+                                                  offset, "ioctl 0 0x541b", "poll 0 1", "recvmmsg 0 0x40 3,9 -1", offset])
+        yield (f"v{family}-waits-from-{start}", opened(family, False) + [arrives(family, 5), f"setopt 0 1 42 {start}",
+                                                                         "timeout 0 0 20000", "recv 0 4 2", "recv 0 9 2", offset,
+                                                                         "poll 0 1", arrives(family, 20), "recv 0 9 2", offset,
+                                                                         "recv 0 9 0", "recv 0 9 0", offset])
+    for family in FAMILIES:
+        yield (f"v{family}-mixed", opened(family, False) + [
+            "setopt 0 1 42 0", arrives(family, 1600), "recv 0 500 0x42", arrives(family, 1700), "recv 0 2000 0x42", "recv 0 2000 0x42",
+            offset, "recv 0 2000 0x40", offset, arrives(family, 1800), "recv 0 2000 0x42", offset, "recv 0 2000 0x40", "recv 0 2000 0x42"])
+        yield (f"v{family}-error", opened(family, False) + [
+            "setopt 0 1 42 0", arrives(family, 5), "recv 0 2 0x42", f"connect 0 {PEER[family]} 7009", "send 0 3 0", "precv", "poll 0 8",
+            *["recv 0 9 0x42", offset] * 3, "recv 0 9 0x40"])
+
+
 RECEIVED = {  # options that give control data: level, name, families
     "pktinfo": (0, 8, "4"), "recvtos": (0, 13, "4"), "recvttl": (0, 12, "4"), "origdst": (0, 20, "4"), "recvopts": (0, 6, "4"),
     "fragsize": (0, 25, "4"), "timestamp": (1, 29, "46"), "timestampns": (1, 35, "46"), "rxq_ovfl": (1, 40, "46"), "mark": (1, 75, "46"),

@@ -10,11 +10,10 @@ ROOMS = (0, 1, 3, 5, 100, 2000, 66000)
 NAME_LENGTHS = (0, 1, 2, 8, 15, 16, 27, 28, 128)
 SEND_FLAGS = (0, 0, 0, 0, 0x40, 0x40, 0x4000, 0x8000, 0x800, 1, 0x20, 0x100, 4, 0x200000)
 RECV_FLAGS = (0x40, 0x40, 0x40, 0x40, 0, 2, 0x42, 0x60, 0x22, 0x62, 0x140, 0x2040, 0x10040, 1, 0x240)
-# SO_PEEK_OFF that is set while datagrams wait is a known fault of the fast path.
 # Without those that make the same call wait on one side only, or differ by design at any time (buffers in bytes).
 QUIET_OPTIONS = [pair for name, pair in OPTIONS.items() if name not in (
     "SO_RCVTIMEO", "SO_SNDTIMEO", "SO_RCVBUF", "SO_SNDBUF", "SO_RCVBUFFORCE", "SO_SNDBUFFORCE", "UDP_SEGMENT", "UDP_GRO", "SO_REUSEPORT",
-    "SO_REUSEADDR", "SO_TIMESTAMP", "SO_TIMESTAMPNS", "UDP_ENCAP", "SO_MAX_PACING_RATE", "SO_LINGER", "SO_PEEK_OFF")]
+    "SO_REUSEADDR", "SO_TIMESTAMP", "SO_TIMESTAMPNS", "UDP_ENCAP", "SO_MAX_PACING_RATE", "SO_LINGER")]
 SOCKETS = 4
 
 
@@ -43,7 +42,8 @@ class Script:
 
     def step(self):
         names = ("send", "sendto", "sendmsg", "sendmmsg", "arrive", "arrive", "arrive", "recv", "recv", "recvfrom", "recvmsg", "recvmmsg",
-                 "option", "getopt", "look", "look", "connect", "name", "shutdown", "ioctl", "mode", "open", "close", "precv", "precv",
+                 "option", "peek_offset", "getopt", "look", "look",
+                 "connect", "name", "shutdown", "ioctl", "mode", "open", "close", "precv", "precv",
                  *(("descriptor", "descriptor") if self.shim else ()))
         k = self.pick(*self.family)
         getattr(self, self.pick(*names))(k)
@@ -124,6 +124,11 @@ class Script:
         level, name = self.pick(*QUIET_OPTIONS)
         self.add(f"setopt {k} {level} {name} {self.pick(0, 0, 1, 1, 2, 8, 64, 255, 256, -1)} {self.pick(4, 4, 4, 4, 1, 0, 8)}",
                  f"getopt {k} {level} {name} 4")
+
+    def peek_offset(self, k):
+        self.add(f"setopt {k} 1 42 {self.pick(0, 0, 0, 1, 5, 7, 100, 2000, -1)}")
+        for _ in range(self.random.randint(0, 3)):
+            self.add(f"recv {k} {self.pick(*ROOMS)} 0x42", f"getopt {k} 1 42 4")
 
     def getopt(self, k):
         level, name = self.pick(*QUIET_OPTIONS)

@@ -308,6 +308,88 @@ TEST_F(ReceiveTest, PeekShowsWhatComesNextWhereverItIs)
 	EXPECT_EQ(Recv(fd, MSG_PEEK), "!EAGAIN");
 }
 
+static int PeekOffset(int fd)
+{
+	int off = -2;
+	socklen_t len = sizeof(off);
+
+	udplane_getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &off, &len);
+	return off;
+}
+
+static void SetPeekOffset(int fd, int off)
+{
+	ASSERT_EQ(udplane_setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off)), 0);
+}
+
+TEST_F(ReceiveTest, PeekOffsetCountsTheBytesOfRingAndKernelSocket)
+{
+	Peer *p = Start();
+	int fd = Claimed();
+
+	p->Deliver(Id(fd), "first");
+	SetPeekOffset(fd, 2); // while it waits
+	EXPECT_TRUE(Status(fd).accelerated);
+	EXPECT_EQ(Recv(fd, MSG_PEEK), "rst");
+	EXPECT_EQ(PeekOffset(fd), 5);
+	EXPECT_EQ(Recv(fd, MSG_PEEK), "!EAGAIN");
+	EXPECT_TRUE(Readable(fd)) << "as in Linux: it is not empty";
+	SendKernel(fd, "second");
+	EXPECT_EQ(Recv(fd, MSG_PEEK), "second");
+	p->Deliver(Id(fd), "third");
+	EXPECT_EQ(Recv(fd, MSG_PEEK), "third");
+	EXPECT_EQ(PeekOffset(fd), 16);
+	EXPECT_EQ(Recv(fd), "first");
+	EXPECT_EQ(PeekOffset(fd), 11);
+	EXPECT_EQ(Recv(fd, MSG_PEEK), "!EAGAIN");
+	EXPECT_EQ(Recv(fd), "second");
+	EXPECT_EQ(Recv(fd), "third");
+	EXPECT_EQ(PeekOffset(fd), 0);
+	SetPeekOffset(fd, -1);
+	p->Deliver(Id(fd), "fourth");
+	EXPECT_EQ(Recv(fd, MSG_PEEK), "fourth");
+	EXPECT_EQ(Recv(fd, MSG_PEEK), "fourth");
+	EXPECT_EQ(Recv(fd), "fourth");
+	EXPECT_EQ(PeekOffset(fd), -1);
+	EXPECT_EQ(p->FramesOut(), 0u);
+}
+
+TEST_F(ReceiveTest, PeekOffsetGoesBackByWhatIsReceivedFromTheRing)
+{
+	Peer *p = Start();
+	int fd = Claimed();
+	struct udplane_pkt pkts[4];
+
+	SetPeekOffset(fd, 100);
+	p->Deliver(Id(fd), "first");
+	p->Deliver(Id(fd), "second");
+	p->Deliver(Id(fd), "third");
+	EXPECT_EQ(Recv(fd), "first");
+	EXPECT_EQ(PeekOffset(fd), 95);
+	ASSERT_EQ(udplane_recv_burst(fd, pkts, 4, MSG_DONTWAIT), 2);
+	EXPECT_EQ(PeekOffset(fd), 84);
+	udplane_release(fd, pkts, 2);
+}
+
+// The descriptor is readable, but the call waits for what comes behind.
+TEST_F(ReceiveTest, PeekBehindWhatHasArrivedWaits)
+{
+	Peer *p = Start();
+	int fd = Claimed(SOCK_DGRAM);
+	char b[8];
+
+	SetPeekOffset(fd, 5);
+	p->Deliver(Id(fd), "first");
+	std::thread late([&] {
+		ASSERT_TRUE(Until([&] { return p->Armed(Id(fd)); }));
+		p->Deliver(Id(fd), "second");
+	});
+	EXPECT_EQ(udplane_recv(fd, b, sizeof(b), MSG_PEEK), 6);
+	late.join();
+	EXPECT_EQ(Recv(fd), "first");
+	EXPECT_EQ(Recv(fd), "second");
+}
+
 TEST_F(ReceiveTest, PeekInTheRingHoldsAgainstAKernelLookThatIsDue)
 {
 	Peer *p = Start();
