@@ -49,3 +49,5 @@ UDPLANE_COUNTER(RX_PASSED_SOURCE, "rx_passed_source",
 		"to the kernel: the source is one of our own addresses, or rp_filter may refuse it")
 UDPLANE_COUNTER(RX_PASSED_TRANSLATED, "rx_passed_translated",
 		"to the kernel: of a flow that connection tracking translates")
+UDPLANE_COUNTER(RX_PASSED_NO_CHECKSUM, "rx_passed_no_checksum",
+		"to the kernel: IPv6 without a UDP checksum, which is for UDP_NO_CHECK6_RX only")

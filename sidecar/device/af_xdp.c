@@ -279,6 +279,7 @@ static const uint8_t counter_of[XDP_COUNT_CNT] = {
 	[XDP_COUNT_PARTIAL] = UDPLANE_DEVICE_RX_PASSED_PARTIAL,
 	[XDP_COUNT_SOURCE] = UDPLANE_DEVICE_RX_PASSED_SOURCE,
 	[XDP_COUNT_TRANSLATED] = UDPLANE_DEVICE_RX_PASSED_TRANSLATED,
+	[XDP_COUNT_NO_CHECKSUM] = UDPLANE_DEVICE_RX_PASSED_NO_CHECKSUM,
 };
 
 /* Adds the frames that the kernel dropped after the program redirected them. rx_dropped counts

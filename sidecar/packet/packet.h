@@ -52,6 +52,9 @@ enum packet_verdict {
 	/* The UDP length is legal but shorter than the IP payload (Linux trims the payload), or is
 	 * 0 on IPv6 (Linux uses the whole payload). */
 	PACKET_PASS_ODD_LENGTH,
+	/* UDP over IPv6 without a checksum (RFC 8200, 8.1): only the kernel knows which sockets
+	 * take it (UDP_NO_CHECK6_RX) */
+	PACKET_PASS_ZERO_CHECKSUM6,
 
 	PACKET_DROP_TRUNCATED,	       /* frame shorter than its headers say */
 	PACKET_DROP_BAD_VERSION,       /* the IP version does not match the Ethernet type */
@@ -59,7 +62,6 @@ enum packet_verdict {
 	PACKET_DROP_BAD_UDP_LENGTH,    /* below 8, or above the IP payload */
 	PACKET_DROP_IP_CHECKSUM,
 	PACKET_DROP_UDP_CHECKSUM,
-	PACKET_DROP_ZERO_CHECKSUM6, /* UDP over IPv6 without a checksum (RFC 8200, 8.1) */
 
 	PACKET_VERDICT_CNT
 };
@@ -135,7 +137,7 @@ enum packet_checksum_mode {
  * Checks the UDP checksum of a frame for which packet_parse returned PACKET_UDP. Reads the whole
  * UDP datagram, except when an IPv4 datagram has no checksum (0) or, in mode PACKET_CHECKSUM_LOCAL,
  * a partial one, which is reported in info->flags. Returns PACKET_UDP, PACKET_DROP_UDP_CHECKSUM or
- * PACKET_DROP_ZERO_CHECKSUM6.
+ * PACKET_PASS_ZERO_CHECKSUM6.
  */
 enum packet_verdict packet_verify(const void *frame, struct packet_info *info,
 				  enum packet_checksum_mode mode);

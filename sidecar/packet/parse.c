@@ -57,13 +57,13 @@ const char *packet_verdict_name(enum packet_verdict verdict)
 		[PACKET_PASS_NOT_UNICAST] = "pass_not_unicast",
 		[PACKET_PASS_MARTIAN] = "pass_martian",
 		[PACKET_PASS_ODD_LENGTH] = "pass_odd_length",
+		[PACKET_PASS_ZERO_CHECKSUM6] = "pass_zero_checksum6",
 		[PACKET_DROP_TRUNCATED] = "drop_truncated",
 		[PACKET_DROP_BAD_VERSION] = "drop_bad_version",
 		[PACKET_DROP_BAD_HEADER_LENGTH] = "drop_bad_header_length",
 		[PACKET_DROP_BAD_UDP_LENGTH] = "drop_bad_udp_length",
 		[PACKET_DROP_IP_CHECKSUM] = "drop_ip_checksum",
 		[PACKET_DROP_UDP_CHECKSUM] = "drop_udp_checksum",
-		[PACKET_DROP_ZERO_CHECKSUM6] = "drop_zero_checksum6",
 	};
 
 	return (unsigned int)verdict < PACKET_VERDICT_CNT ? names[verdict] : NULL;
@@ -306,7 +306,7 @@ enum packet_verdict packet_verify(const void *frame, struct packet_info *info,
 	uint64_t sum;
 
 	if (unlikely(field == 0))
-		return info->family == AF_INET ? PACKET_UDP : PACKET_DROP_ZERO_CHECKSUM6;
+		return info->family == AF_INET ? PACKET_UDP : PACKET_PASS_ZERO_CHECKSUM6;
 	sum = pseudo_sum(info);
 	if (mode == PACKET_CHECKSUM_LOCAL && field == checksum_fold(checksum_fold64(sum))) {
 		info->flags |= PACKET_F_PARTIAL_CHECKSUM;

@@ -306,8 +306,9 @@ def other_times_are_the_kernels():
 @case
 def the_rest_of_the_table():
     """docs/options.md: options without effect on the fast path, and those that end it."""
-    kept = [(SOL, 6, 1), (SOL, 45, 1), (SOL, 60, 1), (SOL, 46, 0), (IP, 15, 1), (IP, 24, 1), (IP, 51, 0), (IP, 11, 1), (IP, 33, 9)]
-    ended = [(IP, 18, 1), (IP, 19, 1), (IP, 23, 1), (SOL, 42, 0), (SOL, 75, 1), (SOL, 82, 1), (UDP, 100, 2), (UDP, 102, 1), (SOL, 49, 0)]
+    kept = [(SOL, 6, 1), (SOL, 45, 1), (SOL, 60, 1), (SOL, 46, 0), (IP, 15, 1), (IP, 24, 1), (IP, 51, 0), (IP, 11, 1), (IP, 33, 9),
+            (SOL, 42, 0), (UDP, 102, 1)]
+    ended = [(IP, 18, 1), (IP, 19, 1), (IP, 23, 1), (SOL, 75, 1), (SOL, 82, 1), (UDP, 100, 2), (SOL, 49, 0)]
     with Net() as net, Sidecar(net):
         for options, reason in (kept, b"none"), (ended, b"socket_option"):
             for level, number, value in options:
@@ -315,6 +316,37 @@ def the_rest_of_the_table():
                     b.set([("", level, number, value)])
                     st = b.app.status()
                     assert (st.reason, st.accelerated) == (reason, options is kept), (level, number, st.reason, st.text)
+
+
+def zero_checksums(port, net, zero):
+    """IPv6 datagrams without a checksum, beside a plain socket: nobody gets them but with UDP_NO_CHECK6_RX; the others stay fast."""
+    def receive(b, data):
+        return b.slow().data == data == b.fast().data
+
+    with Beside(net, "ipv6", port=port) as b:
+        for on in (0, 1, 0):
+            b.set([("UDP_NO_CHECK6_RX", UDP, 102, on)])
+            before, passed = b.app.status().fast_rx, zero()
+            b.peer.setsockopt(UDP, 101, 1)
+            b.send(b"no checksum")
+            b.peer.setsockopt(UDP, 101, 0)
+            assert not on or receive(b, b"no checksum")
+            b.send(b"checksum")
+            assert receive(b, b"checksum"), "the other must be lost"
+            until(lambda: passed is None or zero() == passed + 1, 5, "the datagram to be passed to the kernel")
+            assert b.app.status().fast_rx == before + 1 and b.app.status().accelerated, b.app.status().text
+
+
+@case
+def datagrams_without_a_checksum():
+    with Net() as net, Sidecar(net, mode="latency") as sidecar:
+        zero_checksums(FAST, net, lambda: sidecar.stats()["device"]["counters"]["rx_passed_no_checksum"])
+
+
+@case
+def datagrams_without_a_checksum_by_dpdk():
+    with Wire() as net, vfio(net, "net_af_packet0,iface=va", "--frame-size", "4096"):
+        zero_checksums(7000, net, lambda: None)  # counted with all that goes to the TAP
 
 
 def drops(got):

@@ -8,7 +8,7 @@
  * kernel, unchanged.
  *
  * Checksums are the worker's: it must touch the payload's cache lines anyway, and drops just what
- * the kernel would drop.
+ * the kernel would drop. But which sockets take IPv6 datagrams without one, only the kernel knows.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -404,6 +404,8 @@ static __always_inline int classify6(struct xdp_md *ctx, void *data, void *data_
 		return XDP_COUNT_SOURCE;
 	if (may_be_several(udp, ip->saddr.s6_addr32, 8))
 		verdict = XDP_COUNT_PARTIAL;
+	if (!udp->check)
+		verdict = XDP_COUNT_NO_CHECKSUM;
 	if (group)
 		return verdict;
 

@@ -43,7 +43,8 @@ enum xdp_count {
 	/* the source is an address of this host, rp_filter may drop it, or a rule concerns it;
 	 * Linux decides */
 	XDP_COUNT_SOURCE,
-	XDP_COUNT_TRANSLATED, /* of a flow that connection tracking translates */
+	XDP_COUNT_TRANSLATED,  /* of a flow that connection tracking translates */
+	XDP_COUNT_NO_CHECKSUM, /* IPv6 without a UDP checksum: Linux knows which sockets take it */
 	XDP_COUNT_CNT,
 };
 

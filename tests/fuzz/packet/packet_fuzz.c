@@ -85,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(frame, data + 1, len);
 	verdict = packet_parse(frame, len, &info);
 	MUST(packet_verdict_name(verdict) != NULL);
-	MUST(verdict != PACKET_DROP_UDP_CHECKSUM && verdict != PACKET_DROP_ZERO_CHECKSUM6);
+	MUST(verdict != PACKET_DROP_UDP_CHECKSUM && verdict != PACKET_PASS_ZERO_CHECKSUM6);
 	MUST(len >= 14 || verdict == PACKET_DROP_TRUNCATED);
 	if (verdict == PACKET_UDP) {
 		check_info(frame, len, &info);
@@ -93,7 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		rebuild(frame, &info);
 		verdict = packet_verify(frame, &info, mode);
 		MUST(verdict == PACKET_UDP || verdict == PACKET_DROP_UDP_CHECKSUM ||
-		     verdict == PACKET_DROP_ZERO_CHECKSUM6);
+		     verdict == PACKET_PASS_ZERO_CHECKSUM6);
 		MUST(info.flags == 0 || (mode == PACKET_CHECKSUM_LOCAL && verdict == PACKET_UDP));
 	}
 	free(memory);

@@ -6,10 +6,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#ifndef UDP_NO_CHECK6_RX
-#define UDP_NO_CHECK6_RX 102
-#endif
-
 #include "tests/unit/client/peer.h"
 
 namespace
@@ -187,20 +183,19 @@ TEST_F(ForkTest, WhatAnotherProcessHasSetIsFound)
 	Start();
 	int fd = Claimed(), other = Claimed();
 
-	EXPECT_EQ(
-		Fork([&] {
-			int tos = 0x10, on = 1;
-			struct timeval tv = {.tv_sec = 0, .tv_usec = 1000};
+	EXPECT_EQ(Fork([&] {
+			  int tos = 0x10, on = 1;
+			  struct timeval tv = {.tv_sec = 0, .tv_usec = 1000};
 
-			if (udplane_setsockopt(fd, IPPROTO_UDP, UDP_NO_CHECK6_RX, &on, sizeof(on)))
-				return 1;
-			if (udplane_setsockopt(other, IPPROTO_IP, IP_TOS, &tos, sizeof(tos)))
-				return 4;
-			if (udplane_setsockopt(other, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)))
-				return 2;
-			return udplane_fcntl(other, F_SETFL, 0) ? 3 : 0;
-		}),
-		0);
+			  if (udplane_setsockopt(fd, IPPROTO_IP, IP_CHECKSUM, &on, sizeof(on)))
+				  return 1;
+			  if (udplane_setsockopt(other, IPPROTO_IP, IP_TOS, &tos, sizeof(tos)))
+				  return 4;
+			  if (udplane_setsockopt(other, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)))
+				  return 2;
+			  return udplane_fcntl(other, F_SETFL, 0) ? 3 : 0;
+		  }),
+		  0);
 	EXPECT_EQ(Recv(other), "!EAGAIN")
 		<< "after the child's timeout: the flags are the socket's";
 	EXPECT_TRUE(Until([&] { return Recv(other) == "!EAGAIN" && Status(other).accelerated; }));

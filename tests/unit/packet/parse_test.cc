@@ -256,7 +256,7 @@ const std::vector<Case> &Cases()
 		{"v6_udp_checksum", PACKET_DROP_UDP_CHECKSUM, true, [](Bytes *f) { (*f)[60] ^= 0x01; }},
 		{"v6_last_bit", PACKET_DROP_UDP_CHECKSUM, true, [](Bytes *f) { f->back() ^= 0x01; }},
 		{"v6_address_bit", PACKET_DROP_UDP_CHECKSUM, true, [](Bytes *f) { (*f)[53] ^= 0x02; }},
-		{"v6_zero_checksum", PACKET_DROP_ZERO_CHECKSUM6, true, Set(60, {0, 0})},
+		{"v6_zero_checksum", PACKET_PASS_ZERO_CHECKSUM6, true, Set(60, {0, 0})},
 	};
 	return cases;
 }

@@ -57,6 +57,7 @@ struct Datagram {
 	std::string src = "192.0.2.9", dst = "192.0.2.1";
 	uint32_t sport = 40000, dport = 5060;
 	size_t payload = 32, padding = 0;
+	uint32_t checksum = 0x1234; /* the program looks for 0 only */
 
 	bool v6() const
 	{
@@ -94,6 +95,7 @@ struct Datagram {
 		put16(f, udp_off(), sport);
 		put16(f, udp_off() + 2, dport);
 		put16(f, udp_off() + 4, 8 + payload);
+		put16(f, udp_off() + 6, checksum);
 		for (size_t i = 0; i < payload; i++)
 			f[udp_off() + 8 + i] = i;
 		return f;

@@ -165,6 +165,15 @@ TEST_F(XdpVerdict, Fragments4)
 	EXPECT_EQ(run(f), XDP_COUNT_DIVERTED);
 }
 
+TEST_F(XdpVerdict, WithoutAChecksum)
+{
+	v4.checksum = v6.checksum = 0;
+	EXPECT_EQ(run(v4.frame()), XDP_COUNT_DIVERTED);
+	EXPECT_EQ(run(v6.frame()), XDP_COUNT_NO_CHECKSUM);
+	v6.dport = 5061;
+	EXPECT_EQ(run(v6.frame()), XDP_COUNT_UNCLAIMED);
+}
+
 TEST_F(XdpVerdict, ShortLastFragment)
 {
 	Bytes f = v4.frame();
