@@ -146,6 +146,9 @@ static const struct option options[] = {
 	OPTION(KEEP, SOL_SOCKET, SO_ZEROCOPY), /* MSG_ZEROCOPY takes the kernel path */
 	OPTION(KEEP, SOL_SOCKET, SO_DETACH_FILTER),
 	OPTION(KEEP, SOL_SOCKET, SO_LOCK_FILTER),
+	/* a wish as to which member of a SO_REUSEPORT group gets what a CPU has received; the
+	 * worker receives on one CPU, and shares by flow */
+	OPTION(KEEP, SOL_SOCKET, SO_INCOMING_CPU),
 	OPTION(KEEP, SOL_SOCKET, SO_PASSCRED),
 	OPTION(KEEP, SOL_SOCKET, SO_PASSSEC),
 	OPTION(KEEP, IPPROTO_IP, IP_MINTTL),
@@ -236,8 +239,7 @@ static const struct option options[] = {
 	OPTION(FILTER, SOL_SOCKET, SO_ATTACH_BPF),
 	OPTION(FILTER, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF),
 	OPTION(FILTER, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF),
-	/* listed for the text only: none of their values is harmless */
-	OPTION(VALUE, SOL_SOCKET, SO_INCOMING_CPU, INT32_MIN),
+	/* listed for the text only: none of its values is harmless */
 	OPTION(VALUE, IPPROTO_IPV6, IPV6_ADDRFORM, INT32_MIN),
 };
 

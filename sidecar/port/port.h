@@ -36,9 +36,9 @@
  *   - a v6only and a dual-stack wildcard on one port: for IPv6 Linux takes the one bound first;
  *     here the v6only one receives all;
  *   - a socket connected to port 0 (any port of that peer; getpeername returns ENOTCONN),
- *     SO_INCOMING_CPU, BPF programs that select the socket (SO_ATTACH_REUSEPORT_*, sk_lookup).
+ *     BPF programs that select the socket (SO_ATTACH_REUSEPORT_*, sk_lookup).
  * Unless the caller knows whom Linux would choose (port_tuple.cookie), another member of a group is
- * chosen, because Linux's hash is secret.
+ * chosen, because Linux's hash is secret, and SO_INCOMING_CPU counts for nothing.
  *
  * Threads: the table is private to one worker, the only caller of all functions here; no locks, no
  * atomics. Memory: 0.5 MiB; plus 4 bytes for each kind of key on a port; 32 to 64 bytes per

@@ -307,8 +307,8 @@ def other_times_are_the_kernels():
 def the_rest_of_the_table():
     """docs/options.md: options without effect on the fast path, and those that end it."""
     kept = [(SOL, 6, 1), (SOL, 45, 1), (SOL, 60, 1), (SOL, 46, 0), (IP, 15, 1), (IP, 24, 1), (IP, 51, 0), (IP, 11, 1), (IP, 33, 9),
-            (SOL, 42, 0), (UDP, 102, 1)]
-    ended = [(IP, 18, 1), (IP, 19, 1), (IP, 23, 1), (SOL, 75, 1), (SOL, 82, 1), (UDP, 100, 2), (SOL, 49, 0)]
+            (SOL, 42, 0), (UDP, 102, 1), (SOL, 49, 0)]
+    ended = [(IP, 18, 1), (IP, 19, 1), (IP, 23, 1), (SOL, 75, 1), (SOL, 82, 1), (UDP, 100, 2)]
     with Net() as net, Sidecar(net):
         for options, reason in (kept, b"none"), (ended, b"socket_option"):
             for level, number, value in options:
