@@ -95,9 +95,9 @@ static const struct option options[] = {
 	OPTION(KEEP, SOL_SOCKET, SO_SNDTIMEO_OLD),
 	OPTION(KEEP, SOL_SOCKET, SO_RCVTIMEO_NEW),
 	OPTION(KEEP, SOL_SOCKET, SO_SNDTIMEO_NEW),
-	/* broadcast and what is sent to groups take the kernel path anyway; udplaned looks at
-	 * memberships */
-	OPTION(KEEP, SOL_SOCKET, SO_BROADCAST),
+	/* what is sent to all or to groups takes the kernel path anyway; udplaned looks at
+	 * memberships, and at who wants broadcast */
+	OPTION(VERIFY, SOL_SOCKET, SO_BROADCAST),
 	OPTION(KEEP, IPPROTO_IP, IP_MULTICAST_TTL),
 	OPTION(KEEP, IPPROTO_IP, IP_MULTICAST_LOOP),
 	OPTION(KEEP, IPPROTO_IP, IP_MULTICAST_IF),

@@ -42,6 +42,7 @@ struct claim {
 	bool dual_stack; /* an AF_INET6 wildcard that also receives IPv4 */
 	/* IP_MULTICAST_ALL, IPV6_MULTICAST_ALL: it receives groups that others have joined */
 	bool all4, all6;
+	bool broadcast; /* SO_BROADCAST */
 	/* IP_PKTINFO: it wants to know the address that Linux would answer from */
 	bool spec_dst;
 	struct udplane_addr local, peer; /* for stats; peer.family is 0 if not connected */

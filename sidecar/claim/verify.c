@@ -94,7 +94,7 @@ static enum udplane_reason check_options(int fd, const struct claim_rules *rules
 					 struct error *error)
 {
 	int bound_if = 0, reuseaddr = 0, reuseport = 0, discover = IP_PMTUDISC_WANT;
-	int all4 = 1, all6 = 1, spec_dst = 0;
+	int all4 = 1, all6 = 1, spec_dst = 0, broadcast = 0;
 	socklen_t filter_len = 0;
 
 	get_int(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &bound_if);
@@ -102,11 +102,13 @@ static enum udplane_reason check_options(int fd, const struct claim_rules *rules
 	get_int(fd, SOL_SOCKET, SO_REUSEPORT, &reuseport);
 	get_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, &discover);
 	get_int(fd, IPPROTO_IP, IP_PKTINFO, &spec_dst);
+	get_int(fd, SOL_SOCKET, SO_BROADCAST, &broadcast);
 	get_int(fd, IPPROTO_IP, IP_MULTICAST_ALL, &all4);
 	get_int(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, &all6);
 	c->all4 = all4;
 	c->all6 = all6;
 	c->spec_dst = spec_dst;
+	c->broadcast = broadcast;
 	c->no_df = discover == IP_PMTUDISC_DONT;
 	c->stamp = wants_stamps(fd);
 	c->reuse = reuseaddr || reuseport;

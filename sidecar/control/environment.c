@@ -39,6 +39,7 @@ static void install(struct control *c)
 		return;
 	if (c->addrs_changed)
 		sock_check_sources(c);
+	mcast_set_addresses(c);
 	c->addrs_changed = false;
 	if (others)
 		judged(c);

@@ -165,6 +165,8 @@ void shared_decide_group(struct control *c, const struct udplane_addr *group, bo
 
 int mcast_open(struct control *c);
 void mcast_close(struct control *c);
+/* The broadcast addresses of the device's networks may have changed. */
+void mcast_set_addresses(struct control *c);
 /* Call after shared_enter(). */
 void mcast_enter(struct control *c, struct sock *k);
 /* The sockets on a port have changed: decides about its groups before anything else happens. */

@@ -42,12 +42,9 @@ static void put(struct members *r, const struct members_socket *s, bool member)
 	r->any_source |= member && to->exclude && !to->source_cnt;
 }
 
-void members_add(struct members *r, const struct members_socket *s)
+/* What speaks against a multicast group, and not against broadcast. */
+static void add_membership(struct members *r, const struct members_socket *s)
 {
-	bool all = r->set.group.family == AF_INET ? s->claim->all4 : s->claim->all6;
-	bool member = s->member && s->member->member;
-
-	r->reuse |= s->claim->reuse;
 	if (s->lost)
 		against(r, UDPLANE_REASON_TOO_MANY,
 			"a socket has joined more groups than udplane keeps");
@@ -55,9 +52,21 @@ void members_add(struct members *r, const struct members_socket *s)
 		against(r, UDPLANE_REASON_OPTION,
 			"a socket has joined the group by another interface, too, or has more "
 			"sources in its filter than udplane can hold");
-	if (!member && !all)
+}
+
+void members_add(struct members *r, const struct members_socket *s)
+{
+	bool multicast = udplane_addr_is_multicast(&r->set.group);
+	bool all = r->set.group.family == AF_INET ? s->claim->all4 : s->claim->all6;
+	bool member = multicast && s->member && s->member->member;
+
+	r->reuse |= s->claim->reuse;
+	if (multicast)
+		add_membership(r, s);
+	if (multicast && !member && !all)
 		return;
-	r->joined += member;
+	r->joined += multicast ? member : s->claim->broadcast;
+	r->any_source |= !multicast;
 	if (s->claim->stamp)
 		against(r, UDPLANE_REASON_OPTION,
 			"a socket wants to know the time or the drops of datagrams that several "
@@ -83,7 +92,10 @@ void members_end(struct members *r)
 		       WORKER_MEMBERS);
 	if (!r->joined)
 		against(r, UDPLANE_REASON_NOT_LOCAL,
-			"no socket that uses udplane has joined the group on udplaned's interface");
+			udplane_addr_is_multicast(&r->set.group)
+				? "no socket that uses udplane has joined the group on udplaned's "
+				  "interface"
+				: "no socket that uses udplane has SO_BROADCAST");
 	if (r->joined < r->set.member_cnt && !r->any_source)
 		against(r, UDPLANE_REASON_OPTION,
 			"a socket that has not joined the group receives it by IP_MULTICAST_ALL, "

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who receives a multicast group, and may udplane deliver it? Pure.
+ * Who receives a multicast group, or a broadcast address, and may udplane deliver it? Pure.
  *
  * Linux gives a copy of each datagram to every socket that is bound to its port, and to no address
  * or the group's, if it is a member of the group on the interface and its filter lets the source
@@ -9,6 +9,9 @@
  * the members among its own sockets only. So if there is a socket that receives what others have
  * joined, one of our members must want all sources: then the interface lets all pass, whoever else
  * there is.
+ *
+ * It gives a copy of each broadcast datagram to every socket that is bound to its port, and to no
+ * address or the broadcast address.
  */
 #ifndef SIDECAR_CONTROL_MEMBERS_H
 #define SIDECAR_CONTROL_MEMBERS_H
@@ -23,7 +26,9 @@ extern "C" {
 
 struct members {
 	struct worker_mcast set;
-	uint32_t joined; /* members; the rest receives what they have joined */
+	/* members; the rest receives what they have joined. For a broadcast address: sockets with
+	 * SO_BROADCAST */
+	uint32_t joined;
 	bool any_source; /* a member wants all sources */
 	bool reuse;	 /* other sockets may be bound to the port, too */
 	bool too_many;

@@ -166,6 +166,9 @@ struct shared {
 
 /* ---- mcast.c: multicast groups that claimed sockets have joined ---- */
 
+#define MCAST_BROADCASTS 16
+
+/* A multicast group or a broadcast address. */
 struct mcast_group {
 	TAILQ_ENTRY(mcast_group) link;
 	struct worker_mcast set; /* the group and port; if active, what the workers know */
@@ -179,6 +182,9 @@ struct mcast {
 	uint32_t cnt;
 	uint16_t *on_port;	   /* [65536], by port_be as a number: groups */
 	bool forwards4, forwards6; /* the kernel routes multicast that comes by the device */
+	bool forwards_broadcast;   /* the kernel routes broadcast (bc_forwarding) */
+	uint32_t broadcast_be[MCAST_BROADCASTS]; /* addresses of the device's networks */
+	uint32_t broadcast_cnt;
 };
 
 struct control {

@@ -48,8 +48,8 @@ struct device_memory { /* the frames zone, mapped writable until close */
 /* Datagrams to divert from the kernel (AF_XDP only; a NIC bound to vfio-pci delivers everything to
  * us). Mirrors the port table. */
 struct device_claim {
-	/* 0.0.0.0 or :: for any local address of that family; or a multicast group, if the device
-	 * takes groups */
+	/* 0.0.0.0 or :: for any local address of that family; or a multicast group or broadcast
+	 * address, if the device takes groups */
 	struct udplane_addr local;
 	/* must match as well, and local must be specific; family 0 for any peer */
 	struct udplane_addr peer;
@@ -58,6 +58,7 @@ struct device_claim {
 	 * kernel receives what is for one that is not claimed. */
 	uint64_t cookie;
 	bool shared;
+	bool broadcast; /* local is a broadcast address, which is diverted as a group is */
 };
 
 /* State of the device, by which the control thread supervises it. */

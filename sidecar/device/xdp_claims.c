@@ -50,6 +50,17 @@ static bool is_addr(const struct xdp_conn_key *key)
 	return !is_flag(key) && is_any(&key->peer);
 }
 
+/* A socket may be bound to such an address, too: that is another key. */
+static struct xdp_conn_key group_key(const struct xdp_addr *addr, uint16_t port_be)
+{
+	return (struct xdp_conn_key){.addr = *addr, .port_be = port_be, .peer_port_be = 1};
+}
+
+static bool is_group(const struct xdp_conn_key *key)
+{
+	return is_addr(key) && key->peer_port_be;
+}
+
 static uint32_t ref_cnt(const struct xdp_claims *c, const struct xdp_conn_key *key)
 {
 	return c->ref.slot ? key_hash_find(&c->ref, c->secret, (const void *)key, KEY_WORDS) : 0;
@@ -80,11 +91,6 @@ static bool is_v4(const struct xdp_addr *a)
 	return !a->word_be[0] && !a->word_be[1] && a->word_be[2] == htonl(0xffff);
 }
 
-static bool is_group(const struct xdp_addr *a)
-{
-	return is_v4(a) ? ntohl(a->word_be[3]) >> 28 == 0xe : ((const uint8_t *)a)[0] == 0xff;
-}
-
 static void set_flag(struct xdp_claims *c, uint16_t port_be, uint16_t flag, bool on)
 {
 	uint16_t *port = &c->shared->port[port_be];
@@ -112,9 +118,10 @@ static int write_map(int fd, const void *key, bool on)
 }
 
 /* The program looks for groups only while there are any. */
-static void count_group(struct xdp_shared *s, int more)
+static void count_groups(struct xdp_shared *s, uint16_t flag, bool on)
 {
-	__atomic_store_n(&s->groups, s->groups + (uint32_t)more, __ATOMIC_RELEASE);
+	if (flag & (XDP_PORT_GROUP4 | XDP_PORT_GROUP6))
+		__atomic_store_n(&s->groups, s->groups + (on ? 1u : -1u), __ATOMIC_RELEASE);
 }
 
 /* The program asks who receives only while there are such ports. */
@@ -132,17 +139,20 @@ static int publish_flag(struct xdp_claims *c, const struct xdp_conn_key *key, bo
 
 	if (flag == FLAG_MEMBER)
 		return write_map(c->member_fd, key->peer.word_be, on);
-	if (flag == FLAG_SHARED)
+	if (flag == FLAG_SHARED) {
 		set_shared(c->shared, key->port_be, on);
-	else
-		set_flag(c, key->port_be, (uint16_t)flag, on);
+		return 0;
+	}
+	set_flag(c, key->port_be, (uint16_t)flag, on);
+	count_groups(c->shared, (uint16_t)flag, on);
 	return 0;
 }
 
 /* Adds one key to what the program diverts, or removes it. Returns 0 or -errno. */
 static int publish(struct xdp_claims *c, const struct xdp_conn_key *key, bool on)
 {
-	struct xdp_addr_key addr = {.addr = key->addr, .port_be = key->port_be};
+	struct xdp_addr_key addr = {
+		.addr = key->addr, .port_be = key->port_be, .group = is_group(key)};
 	int err;
 
 	if (!c->shared)
@@ -152,11 +162,8 @@ static int publish(struct xdp_claims *c, const struct xdp_conn_key *key, bool on
 	if (!is_addr(key))
 		return write_map(c->conn_fd, key, on);
 	err = write_map(c->addr_fd, &addr, on);
-	if (is_group(&key->addr)) {
-		if (!err || !on)
-			count_group(c->shared, on ? 1 : -1);
-		return on ? err : 0;
-	}
+	if (is_group(key))
+		return err;
 	if (!err || !on) /* diverting datagrams of which the worker is not told would lose them */
 		set_flag(c, key->port_be, slot_flag(c->shared, &key->addr), on);
 	return err;
@@ -215,10 +222,11 @@ static int to_own_keys(const struct device_claim *claim, struct xdp_conn_key key
 	key[0] = (struct xdp_conn_key){.addr = to_addr(local->family, local->addr),
 				       .port_be = local->port_be};
 	if (!connected) {
-		if (is_group(&key[0].addr))
+		key[1] = flag_key(local->port_be, v6 ? XDP_PORT_ADDR6 : XDP_PORT_ADDR4);
+		if (claim->broadcast || udplane_addr_is_multicast(local)) {
+			key[0] = group_key(&key[0].addr, local->port_be);
 			key[1] = flag_key(local->port_be, v6 ? XDP_PORT_GROUP6 : XDP_PORT_GROUP4);
-		else
-			key[1] = flag_key(local->port_be, v6 ? XDP_PORT_ADDR6 : XDP_PORT_ADDR4);
+		}
 		return 2;
 	}
 	key[0].peer = to_addr(peer->family, peer->addr);
@@ -343,7 +351,7 @@ static void flag_slots(struct xdp_claims *c)
 	const struct xdp_conn_key *key;
 
 	for (uint32_t i = 0; (key = key_hash_next(&c->ref, &i, KEY_WORDS));)
-		if (is_addr(key))
+		if (is_addr(key) && !is_group(key))
 			set_flag(c, key->port_be, slot_flag(c->shared, &key->addr), true);
 }
 

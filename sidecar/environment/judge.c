@@ -421,7 +421,7 @@ enum udplane_reason judge_group(const struct judge_world *w, const struct udplan
 		rules_class_init(&c, group->family);
 		rules_class_destination(&c, group->addr, group->port_be);
 		through_device(w, &c, true);
-		c.daddr_type = RTN_MULTICAST;
+		c.daddr_type = udplane_addr_is_multicast(group) ? RTN_MULTICAST : RTN_BROADCAST;
 		c.hooks = RECEIVING;
 		rules_ask(&w->rules[kind], &c, &res);
 		if (!w->blind[kind][0] && !res.effects)

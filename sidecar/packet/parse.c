@@ -138,14 +138,16 @@ static enum packet_verdict judge_version4(uint8_t version_ihl)
 	return (version_ihl & 0xf) < 5 ? PACKET_DROP_BAD_HEADER_LENGTH : PACKET_PASS_OPTIONS;
 }
 
-/* Judges the addresses of a datagram to a group. The frame must have come to the MAC address of the
- * group. */
+/* Judges the addresses of a datagram to a group or to all. The frame must have come to the MAC
+ * address of the group, or of all. */
 static enum packet_verdict judge_group4(const uint8_t *eth, uint32_t src, uint32_t dst)
 {
 	const uint8_t mac[6] = {
 		0x01, 0x00, 0x5e, (uint8_t)(dst >> 16 & 0x7f), (uint8_t)(dst >> 8), (uint8_t)dst};
 
-	if (dst >> 28 != 0xe || memcmp(eth, mac, sizeof(mac)))
+	static const uint8_t all[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+	if (memcmp(eth, dst >> 28 == 0xe ? mac : all, sizeof(mac)))
 		return PACKET_PASS_NOT_UNICAST;
 	if (src >> 28 >= 0xe || src >> 24 == 0 || src >> 24 == 127)
 		return PACKET_PASS_MARTIAN;

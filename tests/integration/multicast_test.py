@@ -148,6 +148,23 @@ class World:
                 self.sender(source or (B6 if six(group) else B4), link).sendto(out[-1], (group, PORT))
         return out
 
+    def broadcast(self, to, count=20):
+        """As send(), to a broadcast address."""
+        out = []
+        for dev in "vb", "vc":
+            if dev not in self.senders:
+                s = self.net.sock(self.net.b)
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, dev.encode())
+                s.bind((B4, 0))
+                self.senders[dev] = s
+        for _ in range(count):
+            self.sent += 1
+            out.append(b"%s %d" % (to.encode(), self.sent))
+            for dev in "vb", "vc":
+                self.senders[dev].sendto(out[-1], (to, PORT))
+        return out
+
     def same(self, *expected):
         """Every pair has received the same by both; and, if given, this."""
         for i, pair in enumerate(list(self.pairs)):
@@ -279,6 +296,62 @@ def ways_to_join():
         p.join(G6)
         w.same(w.send(G4) + w.send(G6))
         assert w.by_fast_path() == 80, w.counters()
+
+
+BROADCAST = (socket.SOL_SOCKET, socket.SO_BROADCAST)
+
+
+def add_network(w, net):
+    """On the link to both, with a broadcast address of its own."""
+    for ns, dev, host in (w.net.a, "va", 1), (w.c, "va", 101), (w.net.b, "vb", 2), (w.net.b, "vc", 3):
+        sh("ip", "-n", ns, "addr", "add", f"{net}.{host}/24", "broadcast", "+", "dev", dev)
+
+
+@case
+def broadcast_goes_to_every_socket_on_the_port():
+    """By the fast path while one of them has SO_BROADCAST, and all use udplane."""
+    with World() as w:
+        add_network(w, "10.98.0")
+        on = [(*BROADCAST, struct.pack("i", 1))]
+        first, _, _ = Pair(w, before=on), Pair(w), Pair(w, socket.AF_INET6, "::")
+        Pair(w, socket.AF_INET6, "::", before=[(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, struct.pack("i", 1))])
+        for to in "255.255.255.255", "10.98.0.255":
+            before = w.by_fast_path()
+            sent = w.broadcast(to)
+            w.same(sent, sent, sent, [])
+            assert w.by_fast_path() == before + 60, (to, w.counters())
+        for option, name, why in (*BROADCAST, 0), (socket.IPPROTO_IP, 8, 1):  # IP_PKTINFO
+            first.option(option, name, why)
+            before = w.by_fast_path()
+            sent = w.broadcast("10.98.0.255")
+            w.same(sent, sent, sent, [])
+            assert w.by_fast_path() == before, (option, name, w.counters())
+            first.option(option, name, 1 - why)
+        sent = w.broadcast("10.98.0.255")
+        w.same(sent, sent, sent, [])
+        assert w.by_fast_path() == before + 60, w.counters()
+        frames_come_back(w)
+
+
+@case
+def broadcast_addresses_come_and_go():
+    with World() as w:
+        Pair(w, before=[(*BROADCAST, struct.pack("i", 1))])
+
+        def fast():
+            before = w.by_fast_path()
+            w.same(w.broadcast("10.98.0.255", 1))
+            return w.by_fast_path() > before
+        w.broadcast("10.98.0.255", 0)
+        add_network(w, "10.98.0")
+        until(fast, 5, "the new network's broadcast by the fast path")
+        for ns in w.net.a, w.c:
+            sh("ip", "-n", ns, "addr", "del", "10.98.0.%d/24" % (1 if ns == w.net.a else 101), "dev", "va")
+
+        def gone():
+            w.broadcast("10.98.0.255", 1)
+            return w.pairs[0].received() == ([], [])
+        until(gone, 5, "nobody to receive what is sent to a network that is gone")
 
 
 @case

@@ -4,8 +4,8 @@
  * back, so the program diverts only frames that certainly belong to an accelerated socket: an
  * unfragmented UDP datagram without IP options, with consistent lengths, from a valid source, to a
  * unicast address of this host, on a port (and address, and peer) that such a socket holds, or to a
- * multicast group and port whose receivers are all such sockets. It passes every other frame to the
- * kernel, unchanged.
+ * multicast group or broadcast address and port whose receivers are all such sockets. It passes
+ * every other frame to the kernel, unchanged.
  *
  * Checksums are the worker's: it must touch the payload's cache lines anyway, and drops just what
  * the kernel would drop. But which sockets take IPv6 datagrams without one, only the kernel knows.
@@ -251,11 +251,19 @@ static __always_inline int is_group4(const struct ethhdr *eth, __be32 addr)
 	       eth->h_dest[4] == (a >> 8 & 0xff) && eth->h_dest[5] == (a & 0xff);
 }
 
-/* Returns true if sockets that use udplane are all that Linux would give datagrams to this group
- * and port to. */
+/* Returns true if the frame came to all, and may be for a broadcast address. */
+static __always_inline int is_broadcast4(const struct ethhdr *eth, __be32 addr)
+{
+	const __u16 *to = (const __u16 *)eth->h_dest;
+
+	return (to[0] & to[1] & to[2]) == 0xffff && bpf_ntohl(addr) >> 28 != 0xe;
+}
+
+/* Returns true if sockets that use udplane are all that Linux would give datagrams to this group,
+ * or broadcast address, and port to. */
 static __always_inline int is_group_claimed(const struct xdp_addr *group, __be16 port, __u32 flag)
 {
-	struct xdp_addr_key key = {.addr = *group, .port_be = port};
+	struct xdp_addr_key key = {.addr = *group, .port_be = port, .group = 1};
 
 	return shared.port[port] & flag && bpf_map_lookup_elem(&claims_addr, &key);
 }
@@ -283,7 +291,7 @@ static __always_inline int classify4(struct xdp_md *ctx, void *data, void *data_
 	if (group) {
 		struct xdp_addr addr = mapped(ip->daddr);
 
-		to = is_group4(data, ip->daddr) &&
+		to = (is_group4(data, ip->daddr) || is_broadcast4(data, ip->daddr)) &&
 		     is_group_claimed(&addr, udp->dest, XDP_PORT_GROUP4);
 	} else {
 		to = is_local4(ip->daddr);

@@ -141,7 +141,7 @@ struct xdp_addr {
 struct xdp_addr_key {
 	struct xdp_addr addr;
 	__u16 port_be;
-	__u16 pad; /* 0 */
+	__u16 group; /* 1: of frames to the MAC address of a group, or of all; else 0 */
 };
 
 struct xdp_conn_key {

@@ -213,4 +213,28 @@ TEST_F(MembersTest, OthersMayBeBoundIfOneAllowsIt)
 	EXPECT_TRUE(r.reuse);
 }
 
+TEST_F(MembersTest, BroadcastIsForAllWhoAreBoundToNoAddressOrToIt)
+{
+	claim asks = Claim("0.0.0.0"), other = Claim("0.0.0.0"), there = Claim("192.0.2.255");
+	asks.broadcast = true;
+	other.all4 = false; // concerns groups only
+	Begin("192.0.2.255");
+	EXPECT_TRUE(members_receives(&there, &g));
+	Add(asks);
+	Add(other);
+	Add(there);
+	EXPECT_EQ(End(), UDPLANE_REASON_NONE) << r.d.text;
+	ASSERT_EQ(r.set.member_cnt, 3u);
+	for (int i = 0; i < 3; i++)
+		EXPECT_TRUE(r.set.member[i].exclude && !r.set.member[i].source_cnt) << i;
+
+	Begin("192.0.2.255");
+	Add(other);
+	EXPECT_EQ(End(), UDPLANE_REASON_NOT_LOCAL);
+	asks.spec_dst = true;
+	Begin("255.255.255.255");
+	Add(asks);
+	EXPECT_EQ(End(), UDPLANE_REASON_OPTION);
+}
+
 } // namespace

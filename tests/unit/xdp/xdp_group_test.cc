@@ -74,6 +74,51 @@ TEST_F(XdpGroup, AMacOfAnotherKindGoesToTheKernel)
 	}
 }
 
+device_claim broadcast(const std::string &addr)
+{
+	device_claim c = claim(addr, 5000);
+
+	c.broadcast = true;
+	return c;
+}
+
+TEST_F(XdpGroup, BroadcastToClaimedAddresses)
+{
+	const Bytes all(6, 0xff);
+
+	for (std::string a : {"255.255.255.255", "192.0.2.255"}) {
+		EXPECT_EQ(send(to(a), all), XDP_COUNT_NOT_LOCAL) << a;
+		ASSERT_EQ(insert(broadcast(a)), 0);
+		EXPECT_EQ(send(to(a), all), XDP_COUNT_DIVERTED) << a;
+		EXPECT_EQ(send(to(a, 5001), all), XDP_COUNT_NOT_LOCAL);
+		EXPECT_EQ(send(to(a), group_mac("239.1.2.3")), XDP_COUNT_NOT_LOCAL);
+		EXPECT_EQ(send(to(a), device_mac), XDP_COUNT_NOT_LOCAL);
+		EXPECT_EQ(send(to("192.0.2.1"), all), XDP_COUNT_NOT_LOCAL);
+		EXPECT_EQ(send(to("192.0.3.255"), all), XDP_COUNT_NOT_LOCAL);
+		ASSERT_EQ(remove(broadcast(a)), 0);
+		EXPECT_EQ(send(to(a), all), XDP_COUNT_NOT_LOCAL) << a;
+		EXPECT_EQ(shared()->groups, 0u);
+	}
+}
+
+// A frame to all may hold a datagram for one address; and a socket may be bound to a broadcast
+// address that is not diverted.
+TEST_F(XdpGroup, UnicastClaimsAndBroadcastAreApart)
+{
+	const Bytes all(6, 0xff);
+
+	ASSERT_EQ(insert(claim("192.0.2.1", 5000)), 0);
+	ASSERT_EQ(insert(claim("192.0.2.255", 5000)), 0);
+	ASSERT_EQ(insert(broadcast("255.255.255.255")), 0);
+	EXPECT_EQ(send(to("192.0.2.1"), all), XDP_COUNT_NOT_LOCAL);
+	EXPECT_EQ(send(to("192.0.2.255"), all), XDP_COUNT_NOT_LOCAL);
+	ASSERT_EQ(insert(broadcast("192.0.2.255")), 0);
+	EXPECT_EQ(send(to("192.0.2.255"), all), XDP_COUNT_DIVERTED);
+	ASSERT_EQ(remove(broadcast("192.0.2.255")), 0);
+	EXPECT_EQ(send(to("192.0.2.255"), all), XDP_COUNT_NOT_LOCAL);
+	EXPECT_EQ(send(to("192.0.2.1"), device_mac), XDP_COUNT_DIVERTED);
+}
+
 // What Linux checks for unicast it checks for groups, too.
 TEST_F(XdpGroup, SourcesAndShapes)
 {
