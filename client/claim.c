@@ -7,6 +7,7 @@
 #include "client/context.h"
 #include "client/control.h"
 #include "client/dest.h"
+#include "client/lend.h"
 #include "client/lock.h"
 #include "client/member.h"
 #include "client/own.h"
@@ -495,6 +496,8 @@ void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const ch
 	struct attach *a = s->att ? s->att : s->life.held;
 	bool rings = s->att != NULL, keep_row = end == CLAIM_KERNEL || end == CLAIM_SHARED;
 
+	if (end == CLAIM_KERNEL && reason == UDPLANE_REASON_PROCESSES)
+		lend_bar(s);
 	if (!sock_take_both(s)) {
 		claim_later(s,
 			    end == CLAIM_KERNEL	 ? LATE_KERNEL
@@ -529,6 +532,7 @@ void claim_release(struct sock *s, enum claim_end end, uint32_t reason, const ch
 	rx_saved_first(s);
 	s->att = NULL;
 	s->life.held = keep_row ? a : NULL;
+	lend_end(s, true);
 	if (end != CLAIM_CLOSE)
 		rx_update_readiness(s);
 	sock_drop_both(s);

@@ -8,6 +8,7 @@
 #include "client/lock.h"
 #include "client/public.h"
 #include "client/ready.h"
+#include "client/share.h"
 #include "client/shim.h"
 #include "client/sock.h"
 #include "client/table.h"
@@ -35,6 +36,14 @@ static void sock_unlist(struct sock *s)
 	sock_drop_both(s);
 }
 
+/* Under the control lock. */
+static void end_claim(struct sock *s)
+{
+	if (s->rx.lent) /* what is unread is the others' */
+		share_give_back(s);
+	claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
+}
+
 void sock_drop_stale(struct sock *s)
 {
 	struct ctl_state st;
@@ -44,7 +53,7 @@ void sock_drop_stale(struct sock *s)
 	s->fd_gone = true;
 	sock_unlist(s);
 	ctl_lock(&st);
-	claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
+	end_claim(s);
 	ctl_unlock(&st);
 	sock_unref(s);
 }
@@ -110,7 +119,7 @@ void sock_close_late(struct sock *s)
 		return;
 	}
 	sock_unlist(s);
-	claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
+	end_claim(s);
 	sock_unref(s); /* the table's */
 }
 
@@ -122,7 +131,7 @@ static void release_closed(struct sock *s)
 	if (!__atomic_load_n(&s->life.bound, __ATOMIC_RELAXED))
 		return;
 	ctl_lock(&st);
-	claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
+	end_claim(s);
 	ctl_unlock(&st);
 }
 

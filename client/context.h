@@ -24,6 +24,7 @@ extern "C" {
 #endif
 
 struct attach;
+struct lend_memory;
 struct shim;
 struct sock;
 struct pktbuf;
@@ -31,7 +32,8 @@ struct pktbuf;
 #define TABLE_CHUNK  1024
 #define TABLE_CHUNKS 1024
 
-/* Which other processes have our sockets open: holders.c, share.c. Under the control lock. */
+/* Which other processes have our sockets open: holders.c, share.c, lend.c. Under the control
+ * lock. */
 struct share {
 	int fd; /* the file with the locks; -1 if not made yet */
 	dev_t dev;
@@ -41,6 +43,9 @@ struct share {
 	int pipe[2]; /* for the child that is being forked */
 	int *child;  /* read ends of the pipes of children that may not have locked yet */
 	uint32_t child_cnt;
+	struct lend_memory *memory; /* the file's head; NULL if it cannot be had */
+	int bells;    /* epoll instance of those of sockets that are lent to this process; -1 */
+	bool guarded; /* a thread waits for them */
 };
 
 /* The control socket's directory: dir.c. Under the control lock. */

@@ -11,6 +11,7 @@
 #include "client/close.h"
 #include "client/context.h"
 #include "client/control.h"
+#include "client/lend.h"
 #include "client/lock.h"
 #include "client/ready.h"
 #include "client/resend.h"
@@ -35,6 +36,7 @@ static void detach_sock(struct sock *s, void *arg)
 		s->tx.lane = NULL;
 		claim_drop_rings(s, true);
 		s->att = NULL;
+		lend_end(s, false); /* what is saved may have its place behind the kernel's */
 	}
 	if (s->life.held == a) {
 		s->life.held = NULL;
@@ -90,6 +92,16 @@ void attach_end(struct attach *a)
 	attach_put(a);
 }
 
+/* It could not be claimed. */
+static void lent_in_vain(struct sock *s)
+{
+	if (!sock_take_both(s))
+		return;
+	lend_end(s, false);
+	rx_update_readiness(s);
+	sock_drop_both(s);
+}
+
 void maintain(struct sock *s, bool may_claim, bool block)
 {
 	struct ctl_state st;
@@ -117,5 +129,7 @@ void maintain(struct sock *s, bool may_claim, bool block)
 	if (s && (may_claim || !s->life.lazy))
 		claim_try(s);
 out:
+	if (s && unlikely(s->rx.lent) && !s->att)
+		lent_in_vain(s);
 	ctl_unlock(&st);
 }

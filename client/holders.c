@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which processes have a socket open. Each holds a POSIX lock on one anonymous file, which all
- * descendants share, at the byte SO_COOKIE of the socket. The kernel releases these locks when
+/* Which processes have a socket open, and which read it (lend.h). Each holds a POSIX lock on one
+ * anonymous file, which all descendants share, at the byte SO_COOKIE of the socket, and others for
+ * the other parts. The kernel releases these locks when
  * the process ends, and at execve(2), which closes the file. A child takes its locks before it
  * closes its end of a pipe that the parent made at the fork; until then the parent counts it as
  * a holder of all sockets. */
 #include "client/holders.h"
 #include "client/context.h"
+#include "client/lend_memory.h"
+#include "client/own.h"
 #include "client/queue.h"
 #include "client/sock.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -36,22 +40,28 @@ bool holders_open(void)
 		f->lost |= !holders_file_is_ours();
 		return !f->lost;
 	}
-	f->fd = memfd_create("udplane-share", MFD_CLOEXEC);
+	f->fd = own_take(memfd_create("udplane-share", MFD_CLOEXEC));
 	if (f->fd < 0 || fstat(f->fd, &st)) {
 		f->lost = true;
 		return false;
 	}
 	f->dev = st.st_dev;
 	f->ino = st.st_ino;
+	lend_open();
 	return true;
 }
 
-static bool holders_fcntl(int cmd, short type, uint64_t byte, struct flock *l)
+static bool holders_fcntl(const struct sock *s, enum holders_part part, int cmd, short type,
+			  struct flock *l)
 {
-	uint64_t mask = sizeof(off_t) == 8 ? INT64_MAX : INT32_MAX;
+	uint64_t mask = sizeof(off_t) == 8 ? (UINT64_C(1) << 60) - 1 : INT32_MAX;
 
-	*l = (struct flock){
-		.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)(byte & mask), .l_len = 1};
+	*l = (struct flock){.l_type = type,
+			    .l_whence = SEEK_SET,
+			    .l_start = (off_t)((s->cookie & mask) | ((uint64_t)part << 60)),
+			    .l_len = 1};
+	if (part != HOLDERS_OPEN && sizeof(off_t) < 8)
+		return false;
 	if (cmd == F_SETLK && context.share.all) {
 		l->l_start = 0;
 		l->l_len = 0; /* the whole file */
@@ -61,15 +71,33 @@ static bool holders_fcntl(int cmd, short type, uint64_t byte, struct flock *l)
 
 bool holders_add(struct sock *s)
 {
+	return holders_lock(s, HOLDERS_OPEN, F_RDLCK);
+}
+
+bool holders_lock(const struct sock *s, enum holders_part part, short type)
+{
 	struct flock l;
 
-	return holders_fcntl(F_SETLK, F_RDLCK, s->cookie, &l);
+	if (part != HOLDERS_OPEN && context.share.all) /* its one lock stands for all parts */
+		return type != F_WRLCK;
+	if (part != HOLDERS_OPEN && !holders_file_is_ours()) {
+		errno = EBADF;
+		return false;
+	}
+	return holders_fcntl(s, part, F_SETLK, type, &l);
+}
+
+bool holders_others(const struct sock *s, enum holders_part part)
+{
+	struct flock l;
+
+	return !s->cookie || !holders_file_is_ours() ||
+	       !holders_fcntl(s, part, F_GETLK, F_WRLCK, &l) || l.l_type != F_UNLCK;
 }
 
 bool holders_alone(struct sock *s)
 {
 	struct share *f = &context.share;
-	struct flock l;
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < f->child_cnt; i++) { /* children that may not have locked yet */
@@ -81,19 +109,16 @@ bool holders_alone(struct sock *s)
 			f->child[n++] = f->child[i];
 	}
 	f->child_cnt = n;
-	if (n || f->lost || !s->cookie || !holders_file_is_ours())
-		return false;
-	return holders_fcntl(F_GETLK, F_WRLCK, s->cookie, &l) && l.l_type == F_UNLCK;
+	return !n && !f->lost && !holders_others(s, HOLDERS_OPEN);
 }
 
 void holders_forget(struct sock *s)
 {
-	struct flock l;
-
 	queue_drop(s);
 	if (__atomic_load_n(&s->rx.shared, __ATOMIC_RELAXED) && !context.share.all &&
 	    holders_file_is_ours())
-		holders_fcntl(F_SETLK, F_UNLCK, s->cookie, &l);
+		for (int part = HOLDERS_OPEN; part <= HOLDERS_CLAIM; part++)
+			holders_lock(s, (enum holders_part)part, F_UNLCK);
 	free(s->life.options);
 	s->life.options = NULL;
 }

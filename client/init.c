@@ -83,7 +83,7 @@ static void fork_child_sock(struct sock *s)
 
 		epoll_ctl(ep, EPOLL_CTL_ADD, s->kfd,
 			  &(struct epoll_event){.events = RX_KERNEL_EVENTS});
-		if (s->rx.queue)
+		if (s->rx.queue && s->rx.queue_fd >= 0)
 			epoll_ctl(ep, EPOLL_CTL_ADD, s->rx.queue_fd, &ev);
 		dup3(ep, s->ep, flags);
 		close(ep);
@@ -108,6 +108,10 @@ static void fork_child_sock(struct sock *s)
 	s->life.held = NULL;
 	/* a shared one is claimed as soon as no other process has it, even by a send call */
 	s->life.lazy = !s->rx.shared;
+	s->rx.reader = s->rx.lent = false;
+	s->life.asked = false;
+	s->life.holds = 0;
+	s->rx.shim.wanted = false;
 	s->rx.direct = 0;
 	s->rx.shim.quiet = false;
 	s->rx.shim.sleepers = 0;

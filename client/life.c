@@ -64,6 +64,7 @@ struct sock *sock_create(int fd, int kfd, int domain)
 	s->rx.wake_fd = -1;
 	s->rx.saved_end = &s->rx.saved;
 	s->life.retry_ns = UINT64_MAX;
+	s->life.bell = -1;
 	s->tx.seen_seq = 1;
 	__atomic_store_n(&s->life.refs, 1, __ATOMIC_RELAXED);
 	sock_drop_both(s);
@@ -85,6 +86,7 @@ static void sock_destroy(struct sock *s)
 	if ((!s->rx.shim.on || s->rx.shim.kfd_own) && sock_kernel_is(s))
 		close(s->kfd);
 	own_close(&s->rx.wake_fd);
+	own_close(&s->life.bell);
 	while ((b = s->rx.saved) != NULL) {
 		s->rx.saved = b->next;
 		pktbuf_put(b);

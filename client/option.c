@@ -10,6 +10,7 @@
 #include "client/claim.h"
 #include "client/cmsg.h"
 #include "client/context.h"
+#include "client/lend.h"
 #include "client/life.h"
 #include "client/lock.h"
 #include "client/member.h"
@@ -305,6 +306,8 @@ static int option_now(const struct sock *s, const struct option *o)
 	int v = 0;
 	socklen_t len = sizeof(v);
 
+	if (o->level == SOL_SOCKET && o->name == SO_INCOMING_CPU)
+		return INT32_MIN; /* Linux notes there where a datagram came in */
 	if (o->effect != OPTION_VALUE && o->effect != OPTION_SEND &&
 	    !(o->effect == OPTION_STAMP && o->value != OPTION_ANY))
 		return INT32_MIN;
@@ -330,9 +333,26 @@ const char *options_changed(struct sock *s)
 	for (size_t i = 0; s->life.options && !text && i < OPTION_CNT; i++)
 		if (option_now(s, &options[i]) != s->life.options[i])
 			text = options[i].text;
+	return text;
+}
+
+void options_forget(struct sock *s)
+{
 	free(s->life.options);
 	s->life.options = NULL;
-	return text;
+}
+
+/* While the socket is lent: what this process sets itself is no surprise later. */
+static void options_note(struct sock *s)
+{
+	struct ctl_state st;
+
+	ctl_lock(&st);
+	if (s->rx.lent) {
+		options_forget(s);
+		s->life.options = options_read(s);
+	}
+	ctl_unlock(&st);
 }
 
 /* Each option that concerns sending only has a bit of its own. */
@@ -449,15 +469,20 @@ int udplane_setsockopt(int fd, int level, int name, const void *value, socklen_t
 {
 	struct sock *s = sock_get(fd);
 	int err = 0;
+	bool held;
 
 	if (!s)
 		return set_errno(-EBADF);
+	held = lend_change(s);
 	if (!sock_kernel_is(s))
 		err = -EBADF;
 	else if (setsockopt(s->kfd, level, name, value, len))
 		err = -errno;
 	else
 		option_was_set(s, level, name, value, len);
+	if (unlikely(__atomic_load_n(&s->rx.lent, __ATOMIC_RELAXED)))
+		options_note(s);
+	lend_changed(s, held);
 	sock_unref(s);
 	return set_errno(err);
 }

@@ -194,10 +194,13 @@ void rx_show_error(struct sock *s)
 
 bool rx_settle(struct sock *s)
 {
-	bool ready = rx_ready(s);
+	bool ready;
 
 	if (unlikely(s->rx.shim.on))
 		count_signals(s);
+	if (unlikely(s->rx.queue != NULL) && queue_next_len(s) < 0)
+		queue_drop(s); /* another process has taken the last of it */
+	ready = rx_ready(s);
 	if (!ready && s->rx.rxq_cnt)
 		ready = rx_arm(s);
 	if (ready && !queue_only(s)) {

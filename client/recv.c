@@ -11,6 +11,7 @@
 #include "client/detach.h"
 #include "client/fault.h"
 #include "client/gro.h"
+#include "client/lend.h"
 #include "client/life.h"
 #include "client/lock.h"
 #include "client/peek.h"
@@ -569,11 +570,15 @@ static struct sock *rx_enter(int fd)
 {
 	struct sock *s = sock_lock_rx(fd);
 	struct visit v;
+	bool is_new;
 
-	if (!s || likely(!sock_news(s)))
+	if (!s || (likely(!sock_news(s)) && (likely(s->att != NULL) || !lend_is_new(s))))
 		return s;
+	is_new = lend_is_new(s);
 	visit_begin(s, &v, false);
 	lock_drop(&s->rx.lock);
+	if (is_new)
+		lend_reads(s);
 	maintain(s, true, false);
 	visit_end(&v);
 	return sock_lock_rx(fd);

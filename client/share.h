@@ -13,9 +13,11 @@ extern "C" {
 void share_prepare(void); /* before the fork: moves sockets to the kernel path */
 void share_parent(void);
 void share_child(void); /* table_each_raw() holds */
-/* Returns true if a socket that was shared may be claimed again, because no other process has it
- * open. */
+/* Returns true if a socket that is shared may be claimed, because no other process has it open, or
+ * none reads it. */
 bool share_resume(struct sock *s);
+/* Ends the claim of a socket that is lent, so that others have it. */
+void share_give_back(struct sock *s);
 
 #ifdef __cplusplus
 }

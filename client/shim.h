@@ -23,7 +23,8 @@ struct shim {
 	/* Returns false if a call waits for the socket in the kernel alone, where a ring would not
 	 * wake it. rx.lock held. */
 	bool (*may_claim)(struct sock *s);
-	/* It has rings now. Both locks held. */
+	/* It has rings now, or something else to read that the kernel does not show. rx.lock
+	 * held. */
 	void (*claimed)(struct sock *s);
 	/* A handler has closed it, but a call that it has interrupted holds a lock: nothing of it
 	 * is to be reported any more. closed() follows. */

@@ -57,6 +57,7 @@ struct sock_shim {
 	bool quiet;
 	uint32_t arm;	/* how rings are to be armed; 0: by UDPLANE_ARM */
 	bool kfd_own;	/* kfd is a duplicate that the program does not know */
+	bool wanted;	/* poll(2), select(2) or epoll_ctl(2) was called for it */
 	uint32_t links; /* descriptors of the program; entries in the table */
 	struct watch *watch;
 	uint32_t sleepers; /* atomic: calls that sleep on ep */
@@ -95,12 +96,15 @@ struct sock_rx {
 	struct pktbuf *saved, **saved_end;
 	/* what was unread at a fork(); NULL while saved holds datagrams */
 	struct shared_queue *queue;
-	int queue_fd;
+	size_t queue_size; /* bytes that are mapped */
+	int queue_fd;	   /* -1: another process has made the queue */
 	/* atomic: receivers in the kernel's own call that found no free visitor entry */
 	uint32_t direct;
 	/* other processes may have the socket open since a fork(); changes under the control
 	 * lock and rx.lock */
 	bool shared;
+	bool reader; /* atomic: while shared, other processes know that this one reads it */
+	bool lent;   /* atomic: claimed although others have it, as the only reader */
 	uint64_t rcvtimeo_ns; /* atomic; 0 if unlimited; or RCVTIMEO_NO_WAIT */
 	struct sock_shim shim;
 	uint64_t fast_rx;
@@ -200,7 +204,12 @@ struct sock_life {
 	uint32_t late; /* atomic: enum late */
 	uint32_t late_reason;
 	char late_text[UDPLANE_TEXT_LEN];
-	int *options; /* while shared: values of options that only the kernel path honours */
+	/* while shared or lent: values of options that only the kernel path honours */
+	int *options;
+	int bell;	   /* wakes the process to which it is lent: lend.h; -1 if there is none */
+	uint32_t holds;	   /* calls of this process that change it, while shared */
+	uint32_t ask_seen; /* while lent: what had been asked for before */
+	bool asked;	   /* it was asked for, and has not been given back yet */
 	struct sock_group *group; /* that it has joined, as far as is known */
 	uint32_t group_cnt;
 	uint64_t engages; /* atomic: doorbells rung, by either side */

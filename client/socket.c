@@ -8,6 +8,7 @@
 #include "client/context.h"
 #include "client/detach.h"
 #include "client/init.h"
+#include "client/lend.h"
 #include "client/life.h"
 #include "client/lock.h"
 #include "client/option.h"
@@ -100,15 +101,18 @@ int udplane_bind(int fd, const struct sockaddr *addr, socklen_t addrlen)
 {
 	struct sock *s = sock_get(fd);
 	int err = 0;
+	bool held;
 
 	if (!s)
 		return set_errno(-EBADF);
+	held = lend_change(s);
 	if (!sock_kernel_is(s))
 		err = -EBADF;
 	else if (bind(s->kfd, addr, addrlen))
 		err = -errno;
 	else
 		sock_names_changed(s);
+	lend_changed(s, held);
 	sock_unref(s);
 	return set_errno(err);
 }
@@ -133,9 +137,11 @@ int udplane_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)
 {
 	struct sock *s = sock_get(fd);
 	int err = 0;
+	bool held;
 
 	if (!s)
 		return set_errno(-EBADF);
+	held = lend_change(s);
 	if (!sock_kernel_is(s)) {
 		err = -EBADF;
 	} else if (connect(s->kfd, addr, addrlen)) {
@@ -147,6 +153,7 @@ int udplane_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)
 					     "goes on refusing other peers");
 		sock_names_changed(s);
 	}
+	lend_changed(s, held);
 	sock_unref(s);
 	return set_errno(err);
 }
@@ -155,9 +162,11 @@ int udplane_shutdown(int fd, int how)
 {
 	struct sock *s = sock_get(fd);
 	int err = 0;
+	bool held;
 
 	if (!s)
 		return set_errno(-EBADF);
+	held = lend_change(s);
 	if (!sock_kernel_is(s))
 		err = -EBADF;
 	else if (shutdown(s->kfd, how))
@@ -169,6 +178,7 @@ int udplane_shutdown(int fd, int how)
 		claim_release(s, CLAIM_KERNEL, UDPLANE_REASON_SHUTDOWN, "shutdown() was called");
 		ctl_unlock(&st);
 	}
+	lend_changed(s, held);
 	sock_unref(s);
 	return set_errno(err);
 }
@@ -212,6 +222,7 @@ int udplane_fcntl(int fd, int cmd, ...)
 {
 	struct sock *s = sock_get(fd);
 	va_list ap;
+	bool held;
 	long arg;
 	int r;
 
@@ -220,6 +231,7 @@ int udplane_fcntl(int fd, int cmd, ...)
 	va_end(ap);
 	if (!s)
 		return set_errno(-EBADF);
+	held = cmd == F_SETFL && lend_change(s);
 	errno = 0;
 	switch (cmd) {
 	case F_GETFL:
@@ -237,6 +249,7 @@ int udplane_fcntl(int fd, int cmd, ...)
 	r = r == -1 && errno ? -errno : r;
 	if (cmd == F_SETFL && r >= 0)
 		sock_flags_changed(s);
+	lend_changed(s, held);
 	sock_unref(s);
 	return cmd == F_GETOWN ? r
 			       : set_errno(r); /* that may be a process group, which is negative */
@@ -281,10 +294,15 @@ static bool wants_stamps(unsigned long request)
 int udplane_ioctl(int fd, unsigned long request, void *arg)
 {
 	struct sock *s = sock_get(fd);
+	bool held;
 	int r;
 
 	if (!s)
 		return set_errno(-EBADF);
+	if (request == FIONREAD && lend_is_new(s))
+		lend_reads(s);
+	held = (request == FIONBIO || request == FIOASYNC || wants_stamps(request)) &&
+	       lend_change(s);
 	if (request == FIONREAD && s->rx.rxq_cnt + (s->rx.saved != NULL) + (s->rx.queue != NULL))
 		r = sock_next_len(s, arg);
 	else
@@ -296,6 +314,7 @@ int udplane_ioctl(int fd, unsigned long request, void *arg)
 			s, UDPLANE_REASON_OPTION,
 			"SIOCGSTAMP was asked for: only the kernel keeps the time of the "
 			"last datagram");
+	lend_changed(s, held);
 	sock_unref(s);
 	return set_errno(r);
 }

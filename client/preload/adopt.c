@@ -7,12 +7,14 @@
 #include "client/detach.h"
 #include "client/fault.h"
 #include "client/init.h"
+#include "client/lend.h"
 #include "client/life.h"
 #include "client/lock.h"
 #include "client/option.h"
 #include "client/own.h"
 #include "client/preload/instance.h"
 #include "client/preload/process.h"
+#include "client/share.h"
 #include "client/shim.h"
 #include "client/sock.h"
 #include "client/table.h"
@@ -126,6 +128,7 @@ static void look_at_options(struct sock *s)
 	if (fd >= 0) {
 		s->life.options = options_read(&fresh);
 		set = options_changed(s);
+		options_forget(s);
 		real_close(fd);
 	}
 	if (set)
@@ -321,6 +324,7 @@ static void leave(struct sock *s, void *arg)
 	(void)arg;
 	claim_release(s, CLAIM_KERNEL, UDPLANE_REASON_OPTION,
 		      "the program uses io_uring, which does not see what is in a ring");
+	lend_bar(s);
 }
 
 void shim_leave_all(void)
@@ -342,8 +346,11 @@ void shim_leave_all(void)
 
 static void release(struct sock *s, void *until)
 {
-	if (s->att && clock_now_ns() < *(uint64_t *)until)
-		claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
+	if (!s->att || clock_now_ns() >= *(uint64_t *)until)
+		return;
+	if (s->rx.lent)
+		share_give_back(s);
+	claim_release(s, CLAIM_CLOSE, UDPLANE_REASON_NONE, "");
 }
 
 /* So that the ports of a program that ends are free at once, as in Linux. */

@@ -3,6 +3,7 @@
  * Other calls on a socket, too: names, options. */
 #include "client/base.h"
 #include "client/close.h"
+#include "client/lend.h"
 #include "client/life.h"
 #include "client/option.h"
 #include "client/own.h"
@@ -125,6 +126,20 @@ ENTRY int dup3(int fd, int to, int flags)
 	return r;
 }
 
+/* With the reference to s, which is dropped. */
+static int set_flags(struct sock *s, int fd, long flags)
+{
+	bool held = lend_change(s);
+	int r = real_fcntl(fd, F_SETFL, flags), err = errno;
+
+	if (r >= 0)
+		sock_flags_changed(s);
+	lend_changed(s, held);
+	sock_unref(s);
+	errno = err;
+	return r;
+}
+
 ENTRY int fcntl(int fd, int cmd, ...)
 {
 	struct sock *s;
@@ -135,15 +150,11 @@ ENTRY int fcntl(int fd, int cmd, ...)
 	va_start(ap, cmd);
 	arg = va_arg(ap, long);
 	va_end(ap);
+	if (cmd == F_SETFL && (s = sock_get(fd)) != NULL)
+		return set_flags(s, fd, arg);
 	WITH_ROOM(r, real_fcntl(fd, cmd, arg), -1);
-	if (r < 0)
-		return r;
-	if ((cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC) && shim_knows(fd)) {
+	if (r >= 0 && (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC) && shim_knows(fd))
 		shim_link(fd, r);
-	} else if (cmd == F_SETFL && (s = sock_get(fd)) != NULL) {
-		sock_flags_changed(s);
-		sock_unref(s);
-	}
 	return r;
 }
 

@@ -582,6 +582,7 @@ static void forked(struct instance *in)
 	memset(&in->lock, 0, sizeof(in->lock));
 	in->refs = in->links;
 	in->plain = in->sleepers = 0;
+	in->maintain_ns = 0;
 	own_close(&in->w); /* it is the parent's, too: another takes its place */
 	marks_forget(in);
 	in->sock_cnt = 0;

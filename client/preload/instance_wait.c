@@ -3,6 +3,7 @@
 #include "client/attach.h"
 #include "client/context.h"
 #include "client/detach.h"
+#include "client/lend.h"
 #include "client/life.h"
 #include "client/lock.h"
 #include "client/preload/instance.h"
@@ -338,21 +339,61 @@ void instance_woken(struct instance *in, int depth)
 
 void sock_want(struct sock *s)
 {
-	bool news = false;
+	bool news = false, is_new = false;
 
 	if (!sock_take_rx(s))
 		return;
 	if (!s->closed) {
 		s->life.lazy = false;
-		news = sock_news(s);
+		s->rx.shim.wanted = true;
+		is_new = lend_is_new(s);
+		news = is_new || sock_news(s);
 	}
 	if (news)
 		sock_ref(s);
 	lock_drop(&s->rx.lock);
 	if (!news)
 		return;
+	if (is_new)
+		lend_reads(s);
 	maintain(s, true, false);
 	sock_unref(s);
+}
+
+/* Returns up to BATCH sockets, from the *i-th on, of which it has to be told that this process
+ * waits for them; with a reference to each. */
+static uint32_t new_ones(struct instance *in, struct sock **s, uint32_t *i)
+{
+	struct watch *w;
+	uint32_t n = 0, at = 0;
+
+	if (!lock_insist(&in->lock))
+		return 0;
+	TAILQ_FOREACH(w, &in->all, in_instance) {
+		if (at++ < *i || w->gone || !lend_is_new(w->s))
+			continue;
+		s[n] = sock_get(w->fd);
+		n += s[n] != NULL;
+		if (n == BATCH)
+			break;
+	}
+	lock_drop(&in->lock);
+	*i = at;
+	return n;
+}
+
+static void instance_announce(struct instance *in)
+{
+	struct sock *s[BATCH];
+	uint32_t i = 0, n;
+
+	do {
+		n = new_ones(in, s, &i);
+		for (uint32_t j = 0; j < n; j++) {
+			lend_reads(s[j]);
+			sock_unref(s[j]);
+		}
+	} while (n == BATCH);
 }
 
 /* Returns how many sockets are due, with a reference to each. *next becomes the time at which the
@@ -390,6 +431,7 @@ void instance_maintain(struct instance *in, int depth)
 
 	if (now >= __atomic_load_n(&in->maintain_ns, __ATOMIC_RELAXED)) {
 		next = now + SHIM_SLEEP_NS;
+		instance_announce(in);
 		do {
 			n = due(in, s, &next);
 			if (n) /* they may have to be tried again */

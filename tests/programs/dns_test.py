@@ -55,15 +55,33 @@ def bind9():
 
 @case
 def nsd():
-    """Its processes have the socket from a parent that keeps it open: only the kernel can deliver to whichever reads."""
+    """The process that answers has its sockets from a parent that keeps them open and never reads."""
     def work(pod):
-        conf = pod.file("nsd.conf", f"server:\n ip-address: {A4}\n ip-address: {A6}\n zonesdir: {pod.dir}\n"
-                        f" pidfile: {pod.dir}/pid\n xfrdfile: {pod.dir}/xfrd\n zonelistfile: {pod.dir}/list\n"
-                        f"zone:\n name: example.test\n zonefile: {zone(pod)}\n")
-        pod.start("nsd", "-d", "-c", conf, port=53, ready="started")
+        nsd_server(pod)
         return asked(pod)
 
-    beside(work, {53: set()})
+    beside(work, {53: FAST})
+
+
+@case
+def nsd_reloads():
+    """At SIGHUP another process answers; what the former one has not read is the next one's."""
+    def work(pod):
+        server = nsd_server(pod)
+        said = []
+        for _ in range(3):
+            os.kill(server.process.pid, signal.SIGHUP)
+            said.append(asked(pod, long=False))
+        return said
+
+    beside(work, {53: FAST})
+
+
+def nsd_server(pod):
+    conf = pod.file("nsd.conf", f"server:\n ip-address: {A4}\n ip-address: {A6}\n zonesdir: {pod.dir}\n"
+                    f" pidfile: {pod.dir}/pid\n xfrdfile: {pod.dir}/xfrd\n zonelistfile: {pod.dir}/list\n"
+                    f"zone:\n name: example.test\n zonefile: {zone(pod)}\n")
+    return pod.start("nsd", "-d", "-c", conf, port=53, ready="started")
 
 
 @case

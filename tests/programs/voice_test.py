@@ -26,8 +26,18 @@ def retransmitted(text):
 @case
 def kamailio():
     """In its default configuration a registrar: eight processes receive on the socket, which only the kernel can deliver to."""
+    kamailio_with(8, set())
+
+
+@case
+def kamailio_with_one_child():
+    """The others have the socket open and never read it."""
+    kamailio_with(1, FAST)
+
+
+def kamailio_with(children, path):
     def work(pod):
-        pod.start("kamailio", "-DD", "-E", "-l", f"udp:{A4}:5060", "-Y", pod.dir, port=5060)
+        pod.start("kamailio", "-DD", "-E", "-l", f"udp:{A4}:5060", "-n", str(children), "-Y", pod.dir, port=5060)
         registered = pod.peer(*sipp("-sf", os.path.join(HERE, "register.xml"), "-i", B4, "-p", "5072", "-m", "1", f"{A4}:5060"))
         pod.start_peer(*sipp("-sf", os.path.join(HERE, "answer.xml"), "-i", B4, "-p", "5070"), port=5070)
         called = pod.peer(*sipp("-sf", os.path.join(HERE, "call.xml"), "-i", B4, "-p", "5071", "-s", "service", *RATE,
@@ -35,7 +45,7 @@ def kamailio():
         print("retransmissions:", retransmitted(called))
         return counted(registered), counted(called)
 
-    beside(work, {5060: set()})
+    beside(work, {5060: path})
 
 
 @case
