@@ -91,29 +91,28 @@ static inline uint32_t pair_be(uint32_t first, uint32_t second)
 	return htonl(first << 16 | second);
 }
 
-static uint32_t build4(uint8_t *f, const struct packet_template *tmpl,
-		       const struct packet_endpoint *dst, const void *payload, uint32_t payload_len,
-		       uint32_t ip_id)
+/* Writes the headers but for the UDP checksum. Returns the sum of what the checksum covers in
+ * them. */
+static inline uint64_t head4(uint8_t *f, const struct packet_template *tmpl,
+			     const struct packet_endpoint *dst, uint32_t payload_len,
+			     uint32_t ip_id)
 {
 	const uint64_t addr = dst->addr.v4_be;
 	const uint64_t len_id = pair_be(payload_len + IP4_LEN + UDP_LEN, ip_id);
 	const uint64_t udp_len = pair_be(payload_len + UDP_LEN, 0);
 	const uint16_t ip_field =
 		(uint16_t)~checksum_fold(checksum_fold64(tmpl->ip_sum + addr + len_id));
-	uint64_t sum = tmpl->udp_sum + addr + dst->port_be + 2 * udp_len;
 
 	memcpy(f, tmpl->head, 16);
 	checksum_store64(f + 16, tmpl->word16 | place(len_id, 16, 16));
 	checksum_store64(f + 24, tmpl->word24 | place(ip_field, 24, 24) | place(addr, 30, 24));
 	checksum_store64(f + 32, place(addr >> 16, 32, 32) | place(tmpl->src_port_be, 34, 32) |
 					 place(dst->port_be, 36, 32) | place(udp_len, 38, 32));
-	sum += checksum_copy64(f + PACKET_HDR_LEN4, payload, payload_len);
-	checksum_store16(f + PACKET_HDR_LEN4 - 2, udp_field(sum) & tmpl->checksum_mask);
-	return PACKET_HDR_LEN4 + payload_len;
+	return tmpl->udp_sum + addr + dst->port_be + 2 * udp_len;
 }
 
-static uint32_t build6(uint8_t *f, const struct packet_template *tmpl,
-		       const struct packet_endpoint *dst, const void *payload, uint32_t payload_len)
+static inline uint64_t head6(uint8_t *f, const struct packet_template *tmpl,
+			     const struct packet_endpoint *dst, uint32_t payload_len)
 {
 	const uint64_t udp_len = pair_be(payload_len + UDP_LEN, 0);
 	uint64_t sum = tmpl->udp_sum + dst->port_be + 2 * udp_len;
@@ -126,6 +125,25 @@ static uint32_t build6(uint8_t *f, const struct packet_template *tmpl,
 	memcpy(f + 38, dst->addr.bytes, 16);
 	checksum_store64(f + 54, place(tmpl->src_port_be, 54, 54) | place(dst->port_be, 56, 54) |
 					 place(udp_len, 58, 54));
+	return sum;
+}
+
+static uint32_t build4(uint8_t *f, const struct packet_template *tmpl,
+		       const struct packet_endpoint *dst, const void *payload, uint32_t payload_len,
+		       uint32_t ip_id)
+{
+	uint64_t sum = head4(f, tmpl, dst, payload_len, ip_id);
+
+	sum += checksum_copy64(f + PACKET_HDR_LEN4, payload, payload_len);
+	checksum_store16(f + PACKET_HDR_LEN4 - 2, udp_field(sum) & tmpl->checksum_mask);
+	return PACKET_HDR_LEN4 + payload_len;
+}
+
+static uint32_t build6(uint8_t *f, const struct packet_template *tmpl,
+		       const struct packet_endpoint *dst, const void *payload, uint32_t payload_len)
+{
+	uint64_t sum = head6(f, tmpl, dst, payload_len);
+
 	sum += checksum_copy64(f + PACKET_HDR_LEN6, payload, payload_len);
 	checksum_store16(f + PACKET_HDR_LEN6 - 2, udp_field(sum) & tmpl->checksum_mask);
 	return PACKET_HDR_LEN6 + payload_len;
@@ -138,4 +156,18 @@ uint32_t packet_build(void *frame, const struct packet_template *tmpl,
 	if (tmpl->family == AF_INET)
 		return build4(frame, tmpl, dst, payload, payload_len, ip_id);
 	return build6(frame, tmpl, dst, payload, payload_len);
+}
+
+uint32_t packet_build_super(void *frame, const struct packet_template *tmpl,
+			    const struct packet_endpoint *dst, uint16_t payload_len, uint16_t ip_id)
+{
+	uint16_t udp_len_be = htons((uint16_t)(payload_len + UDP_LEN));
+	uint8_t *f = frame;
+	uint64_t sum = tmpl->family == AF_INET ? head4(f, tmpl, dst, payload_len, ip_id)
+					       : head6(f, tmpl, dst, payload_len);
+
+	/* without the UDP header: its ports, and one of the two lengths */
+	sum += (uint16_t)~tmpl->src_port_be + (uint16_t)~dst->port_be + (uint16_t)~udp_len_be;
+	checksum_store16(f + tmpl->hdr_len - 2, checksum_fold(checksum_fold64(sum)));
+	return tmpl->hdr_len;
 }

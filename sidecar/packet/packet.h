@@ -209,6 +209,16 @@ uint32_t packet_build(void *frame, const struct packet_template *tmpl,
 		      const struct packet_endpoint *dst, const void *payload, uint16_t payload_len,
 		      uint16_t ip_id);
 
+/*
+ * Writes the headers of one packet that is to be cut into datagrams, as packet_build() does, and
+ * returns their length. payload_len: of all datagrams together, at most PACKET_PAYLOAD_MAX4 or
+ * PACKET_PAYLOAD_MAX6. The UDP checksum field gets the sum of the pseudo-header only, from which
+ * whoever cuts the packet makes the checksums. The flow must have one.
+ */
+uint32_t packet_build_super(void *frame, const struct packet_template *tmpl,
+			    const struct packet_endpoint *dst, uint16_t payload_len,
+			    uint16_t ip_id);
+
 /* --- Internet checksum (RFC 1071) --- */
 
 /*

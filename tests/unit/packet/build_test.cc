@@ -221,6 +221,30 @@ TEST_P(Build, IntoUnalignedFramesAndOutOfFencedPayload)
 	}
 }
 
+// The headers of the whole: as those of one datagram of that length, but for the sum.
+TEST_P(Build, ASuperPacketHasThePseudoHeadersSum)
+{
+	const bool four = GetParam() == AF_INET;
+	for (size_t n : {1u, 2u, 99u, 1472u, 40000u, 65473u}) {
+		const Bytes payload = Payload(n, static_cast<unsigned>(n));
+		Bytes want = four ? Frame4(payload) : Frame6(payload);
+		Bytes head(64, 0x5a);
+		struct packet_template tmpl;
+		const struct packet_flow flow = Flow(GetParam());
+		const struct packet_endpoint dst = Destination(GetParam());
+
+		packet_template_init(&tmpl, &flow);
+		ASSERT_EQ(tmpl.hdr_len, packet_build_super(head.data(), &tmpl, &dst,
+							   static_cast<uint16_t>(n), 0xbeef));
+		EXPECT_EQ(Bytes(head.begin() + tmpl.hdr_len, head.end()),
+			  Bytes(head.size() - tmpl.hdr_len, 0x5a));
+		Put16(&want, tmpl.hdr_len - 2u, PseudoSum(want));
+		EXPECT_EQ(Bytes(want.begin(), want.begin() + tmpl.hdr_len),
+			  Bytes(head.begin(), head.begin() + tmpl.hdr_len))
+			<< n;
+	}
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, Build, testing::Values(AF_INET, AF_INET6),
 			 [](const testing::TestParamInfo<int> &info) {
 				 return info.param == AF_INET ? "v4" : "v6";
