@@ -40,3 +40,10 @@ UDPLANE_COUNTER(RX_COPIES, "rx_copies",
 		"further copies of multicast datagrams: one less than the sockets that wanted each")
 UDPLANE_COUNTER(RX_DROP_FILTERED, "rx_drop_filtered",
 		"multicast datagrams from a source that no socket has joined, or all have blocked")
+UDPLANE_COUNTER(
+	TX_SUPERS, "tx_supers",
+	"runs of datagrams to one destination that were sent as one packet, to be cut later")
+UDPLANE_COUNTER(TX_SUPER_DATAGRAMS, "tx_super_datagrams",
+		"datagrams of tx_sent that went in tx_supers")
+UDPLANE_COUNTER(TX_SUPER_REFUSED, "tx_super_refused",
+		"runs that the device did not take as one packet; they were sent one by one")

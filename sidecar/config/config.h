@@ -133,6 +133,7 @@ struct config {
 	uint32_t max_clients;
 	uint32_t memory_max; /* MiB, all zones together; 0: by the cgroup's limits */
 	enum config_xdp_mode xdp_mode;
+	enum config_switch tx_gso; /* af_xdp: send runs of datagrams as super-packets */
 	enum log_level log_level;
 	enum config_log_format log_format;
 	uint32_t trust_rules;		    /* 1 << enum config_rules: not looked at */

@@ -133,6 +133,8 @@ static const struct key keys[] = {
 	 "vfio: on: serve DPDK's own telemetry socket"},
 	{"xdp_mode", "NAME", "auto", NO_ANNOTATION, CHOICE(xdp_modes), FIELD(xdp_mode),
 	 "af_xdp: how to attach; auto: the fastest that works"},
+	{"tx_gso", "NAME", "on", NO_ANNOTATION, CHOICE(switches), FIELD(tx_gso),
+	 "af_xdp: on: what is sent in a run to one destination goes as one packet that is cut later, where the device can"},
 	{"socket", "PATH", "/run/udplane/udplane.sock", NO_ANNOTATION,
 	 TEXT(path, "an absolute path of at most 107 characters"), FIELD(socket),
 	 "control socket that applications connect to"},

@@ -34,6 +34,7 @@ static int device_open(struct device **out, const struct config *cfg, struct err
 		return error_set(error, -ENOMEM, "out of memory");
 	dev->link_fd = -1;
 	dev->mode = cfg->xdp_mode;
+	dev->tx_gso = cfg->tx_gso == CONFIG_ON;
 	dev->claim_max = cfg->max_sockets * CLAIMS_PER_SOCKET;
 	err = netif_read(&dev->netif, cfg->interface, error);
 	if (!err)
@@ -76,6 +77,7 @@ static int make_queue(struct af_xdp *dev, uint32_t w)
 	q->base.ops = &af_xdp_queue_ops;
 	q->base.dev = &dev->base;
 	q->base.worker = w;
+	q->super_fd[AF_XDP_SUPER_CUT] = q->super_fd[AF_XDP_SUPER_WHOLE] = -1;
 	q->own_first = (uint32_t)(cnt * w / dev->worker_cnt);
 	q->own_cnt = (uint32_t)(cnt * (w + 1) / dev->worker_cnt) - q->own_first;
 	q->frame_size = dev->mem.frame_size;
@@ -184,6 +186,7 @@ static void device_close(struct device *base)
 	struct af_xdp *dev = to_af_xdp(base);
 
 	af_xdp_unlink(dev);
+	af_xdp_super_close(dev);
 	af_xdp_unbind(dev);
 	if (dev->prog)
 		af_xdp_unload(dev);
@@ -334,6 +337,8 @@ static void facts(struct device *base, struct device_facts *out)
 	out->can_generic = dev->twin && dev->way == AF_XDP_WAY_COPY;
 	if (dev->looks++ % QUEUE_LOOKS == 0)
 		dev->netif.queue_cnt = netif_read_queue_cnt(&dev->netif);
+	else
+		af_xdp_super_look(dev);
 	out->queue_cnt = dev->netif.queue_cnt < XDP_QUEUES ? dev->netif.queue_cnt : XDP_QUEUES;
 	for (uint32_t i = 0; i < dev->hw_cnt; i++) {
 		const struct af_xdp_hw *hw = &dev->hw[i];

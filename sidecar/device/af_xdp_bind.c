@@ -427,5 +427,6 @@ int af_xdp_bind(struct af_xdp *dev, struct error *error)
 		dev->twin = NULL;
 	for (uint32_t w = 0; w < dev->worker_cnt; w++)
 		dev->queue[w].zerocopy = way == AF_XDP_WAY_ZEROCOPY;
+	af_xdp_super_open(dev);
 	return 0;
 }

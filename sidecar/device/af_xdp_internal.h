@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Private to the AF_XDP device: its state, shared by af_xdp.c (life cycle), af_xdp_bind.c (sockets
- * and program), af_xdp_queue.c (the packet path) and af_xdp_check.c (checks what may prevent
- * AF_XDP, and explains it to the user).
+ * and program), af_xdp_queue.c (the packet path), af_xdp_super.c (super-packets) and af_xdp_check.c
+ * (checks what may prevent AF_XDP, and explains it to the user).
  *
  *            UMEM = the frames zone, one for all queues
  *   worker 0: free stack -- hw queue 0, hw queue W, ...        (hw queue i belongs to worker i % W)
@@ -61,7 +61,17 @@ struct af_xdp_queue {
 	uint32_t own_first, own_cnt; /* this worker's frames */
 	uint64_t tx_done;	     /* written by the worker, read by the control thread */
 	uint64_t tx_invalid;	     /* likewise; frames refused before the kernel saw them */
+	int super_fd[2];	     /* packet sockets: enum af_xdp_super; -1 if there is none */
+	uint32_t super_way;	     /* atomic: which of them is in use */
+	uint32_t super_refused;	     /* super-packets refused in a row */
 } __attribute__((aligned(UDPLANE_LINE)));
+
+/* The ways of a super-packet. */
+enum af_xdp_super {
+	AF_XDP_SUPER_CUT,   /* Linux cuts it if the device does not take it whole */
+	AF_XDP_SUPER_WHOLE, /* past the qdisc: the device takes it whole or not at all */
+	AF_XDP_SUPER_CNT
+};
 
 /* The ways of attaching, from best to worst. */
 enum af_xdp_way { AF_XDP_WAY_ZEROCOPY, AF_XDP_WAY_COPY, AF_XDP_WAY_GENERIC, AF_XDP_WAY_CNT };
@@ -92,6 +102,10 @@ struct af_xdp {
 	int link_fd;	  /* -1 if no program is attached; the kernel then receives everything */
 	uint32_t prog_id; /* of the program that was attached */
 	uint32_t looks;	  /* number of calls of facts() */
+	bool tx_gso;	  /* super-packets are wanted */
+	/* looks until super-packets are tried again in spite of what was refused, and that number
+	 * at the next time */
+	uint32_t super_wait, super_pause;
 
 	struct device_memory mem;
 	struct xsk_umem *umem;
@@ -138,7 +152,20 @@ void af_xdp_raise_memlock(size_t len);
  * len bytes. Returns err. */
 int af_xdp_explain_bind(int err, size_t len, struct error *error);
 
+/* af_xdp_super.c: super-packets, by a packet socket for each worker. */
+/* Makes them possible where the device can. Called at the end of af_xdp_bind(). */
+void af_xdp_super_open(struct af_xdp *dev);
+void af_xdp_super_close(struct af_xdp *dev);
+/* Looks whether the device still takes super-packets, or does again. Control thread, once in a
+ * while. */
+void af_xdp_super_look(struct af_xdp *dev);
+/* device_queue_ops.tx_super */
+int af_xdp_tx_super(struct device_queue *dq, struct device_super *s);
+
 /* af_xdp_queue.c */
+/* device_queue_ops.tx_flush and .tx_pending */
+uint32_t af_xdp_tx_flush(struct device_queue *dq);
+bool af_xdp_tx_pending(struct device_queue *dq);
 extern const struct device_queue_ops af_xdp_queue_ops;
 /* Marks all frames as free and all rings as empty. */
 void af_xdp_queue_reset(struct af_xdp_queue *q);

@@ -227,7 +227,7 @@ static uint32_t tx_queued(const struct af_xdp_hw *hw)
  * progress the device is behind, and the next round tries again. Raising the budget
  * (XDP_MAX_TX_SKB_BUDGET, Linux 6.18) gained about 1 % on veth with 64-byte frames, less than runs
  * differ. */
-static uint32_t tx_flush(struct device_queue *dq)
+uint32_t af_xdp_tx_flush(struct device_queue *dq)
 {
 	struct af_xdp_queue *q = to_queue(dq);
 	struct af_xdp_hw *hw = q->hw[0];
@@ -247,7 +247,7 @@ static uint32_t tx_flush(struct device_queue *dq)
 	return 0;
 }
 
-static bool tx_pending(struct device_queue *dq)
+bool af_xdp_tx_pending(struct device_queue *dq)
 {
 	struct af_xdp_queue *q = to_queue(dq);
 	struct af_xdp_hw *hw = q->hw[0];
@@ -383,7 +383,7 @@ static uint64_t left_to_kernel(struct device_queue *dq)
 const struct device_queue_ops af_xdp_queue_ops = {
 	.rx_burst = rx_burst,
 	.tx_burst = tx_burst,
-	.tx_flush = tx_flush,
+	.tx_flush = af_xdp_tx_flush,
 	.frames_get = frames_get,
 	.frames_put = frames_put,
 	.frames_free = frames_free,
@@ -394,6 +394,7 @@ const struct device_queue_ops af_xdp_queue_ops = {
 	.leave = leave,
 	.disengage = disengage,
 	.left_to_kernel = left_to_kernel,
-	.tx_pending = tx_pending,
+	.tx_pending = af_xdp_tx_pending,
 	.receiver = receiver,
+	.tx_super = af_xdp_tx_super,
 };

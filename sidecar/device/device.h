@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "include/base/error.h"
 #include <udplane/abi.h>
@@ -36,6 +37,22 @@ struct device_frame {
 /* received before the worker stalled; the kernel has delivered newer ones since */
 #define DEVICE_FRAME_STALE 0x2
 #define DEVICE_BURST	   64
+
+/* as Linux's UDP_SEGMENT allows in all versions */
+#define DEVICE_SUPER_MAX 64
+
+/* A super-packet: datagrams of one flow as one packet, which is cut on its way. The payloads of all
+ * but the last have seg_len bytes, and the last has 1 to seg_len. */
+struct device_super {
+	uint32_t cnt; /* datagrams, 2 to DEVICE_SUPER_MAX */
+	uint16_t seg_len;
+	uint16_t hdr_len; /* bytes of hdr: Ethernet, IP and UDP header of the whole */
+	uint8_t hdr[64];  /* checksum field: packet_build_super() */
+	uint32_t iov_cnt; /* entries of iov */
+	/* iov[0] is the device's to set, iov[1] is hdr, and the payloads follow. Clients may change
+	 * them meanwhile. */
+	struct iovec iov[2 + DEVICE_SUPER_MAX];
+};
 
 struct device_memory { /* the frames zone, mapped writable until close */
 	void *addr;
@@ -185,6 +202,11 @@ struct device_queue_ops {
 	/* Returns SO_COOKIE of the socket to which Linux would give a received datagram, if it has
 	 * been asked (struct device_claim); else 0. NULL if it never is. */
 	uint64_t (*receiver)(const uint8_t *packet, const struct device_frame *f);
+	/* Sends a super-packet behind all frames that tx_burst has taken. Returns 0; -EAGAIN if it
+	 * cannot now, because of what is in front of it; or another -errno if it was refused. After
+	 * an error nothing was sent, and the caller sends frames instead. Called only while supers
+	 * is not 0. NULL if the device has none. */
+	int (*tx_super)(struct device_queue *q, struct device_super *s);
 };
 
 struct device { /* first member of each implementation's struct */
@@ -215,6 +237,9 @@ struct device_queue { /* first member of each implementation's struct */
 	/* Set by rx_burst, cleared by the worker: the kernel had taken over because the worker had
 	 * stalled. Packets from now on are newer than those in the kernel's sockets. */
 	bool resumed;
+	/* Atomic, set by the device: a super-packet has so many datagrams at most; 0: use none.
+	 * Fewer than super_min cost less as frames. */
+	uint32_t supers, super_min;
 };
 
 extern const struct device_ops device_af_xdp; /* the VFIO device is loaded: vfio/vfio.h */

@@ -3,7 +3,10 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <libmnl/libmnl.h>
 #include <linux/ethtool.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if_arp.h>
 #include <stdbool.h>
@@ -68,9 +71,9 @@ static int read_mac(struct netif *n, int fd)
 	return 0;
 }
 
-/* Returns the number of RX queues that the driver reports as in use; if it reports none, the number
- * of directories in sysfs, which may be those of another network namespace. */
-static uint32_t read_queue_cnt(const char *name, int fd)
+/* Returns the number of RX (or TX) queues that the driver reports as in use; if it reports none,
+ * the number of directories in sysfs, which may be those of another network namespace. */
+static uint32_t read_queue_cnt(const char *name, int fd, bool tx)
 {
 	struct ethtool_channels ch = {.cmd = ETHTOOL_GCHANNELS};
 	struct ifreq ifr = {.ifr_data = (char *)&ch};
@@ -79,12 +82,14 @@ static uint32_t read_queue_cnt(const char *name, int fd)
 	char path[64];
 	DIR *d;
 
-	if (!request(fd, name, SIOCETHTOOL, &ifr) && ch.rx_count + ch.combined_count)
-		return ch.rx_count + ch.combined_count;
+	if (!request(fd, name, SIOCETHTOOL, &ifr))
+		cnt = (tx ? ch.tx_count : ch.rx_count) + ch.combined_count;
+	if (cnt)
+		return cnt;
 	snprintf(path, sizeof(path), "/sys/class/net/%s/queues", name);
 	d = opendir(path);
 	while (d && (e = readdir(d)))
-		cnt += !strncmp(e->d_name, "rx-", 3);
+		cnt += !strncmp(e->d_name, tx ? "tx-" : "rx-", 3);
 	if (d)
 		closedir(d);
 	return cnt ? cnt : 1;
@@ -143,9 +148,103 @@ uint32_t netif_read_queue_cnt(const struct netif *n)
 
 	if (fd < 0)
 		return n->queue_cnt;
-	cnt = read_queue_cnt(n->name, fd);
+	cnt = read_queue_cnt(n->name, fd, false);
 	close(fd);
 	return cnt;
+}
+
+/* Returns the place of a feature among the device's, or -1. */
+static int feature_index(const struct netif *n, int fd, const char *feature)
+{
+	struct {
+		struct ethtool_sset_info info;
+		uint32_t cnt;
+	} sset = {.info = {.cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1ull << ETH_SS_FEATURES}};
+	struct ifreq ifr = {.ifr_data = (char *)&sset};
+	struct ethtool_gstrings *names;
+	int at = -1;
+
+	if (request(fd, n->name, SIOCETHTOOL, &ifr) || sset.info.sset_mask == 0)
+		return -1;
+	names = calloc(1, sizeof(*names) + (size_t)sset.cnt * ETH_GSTRING_LEN);
+	if (!names)
+		return -1;
+	names->cmd = ETHTOOL_GSTRINGS;
+	names->string_set = ETH_SS_FEATURES;
+	names->len = sset.cnt;
+	ifr.ifr_data = (char *)names;
+	if (!request(fd, n->name, SIOCETHTOOL, &ifr))
+		for (uint32_t i = 0; i < names->len && i < sset.cnt && at < 0; i++)
+			if (!strncmp((const char *)names->data + i * ETH_GSTRING_LEN, feature,
+				     ETH_GSTRING_LEN))
+				at = (int)i;
+	free(names);
+	return at;
+}
+
+static bool feature_active(const struct netif *n, int fd, uint32_t at)
+{
+	struct {
+		struct ethtool_gfeatures head;
+		struct ethtool_get_features_block block[8];
+	} f = {.head = {.cmd = ETHTOOL_GFEATURES, .size = 8}};
+	struct ifreq ifr = {.ifr_data = (char *)&f};
+
+	if (at / 32 >= 8 || request(fd, n->name, SIOCETHTOOL, &ifr))
+		return false;
+	return f.block[at / 32].active >> (at % 32) & 1;
+}
+
+static int take_qdisc(const struct nlattr *a, void *qdisc)
+{
+	if (mnl_attr_get_type(a) == IFLA_QDISC && !mnl_attr_validate(a, MNL_TYPE_NUL_STRING))
+		snprintf(qdisc, IFNAMSIZ, "%s", mnl_attr_get_str(a));
+	return MNL_CB_OK;
+}
+
+static int take_link(const struct nlmsghdr *nlh, void *qdisc)
+{
+	return mnl_attr_parse(nlh, sizeof(struct ifinfomsg), take_qdisc, qdisc);
+}
+
+/* Returns true if the interface has no qdisc: packets go to the driver at once. */
+static bool has_no_qdisc(const struct netif *n)
+{
+	char buf[MNL_SOCKET_BUFFER_SIZE], qdisc[IFNAMSIZ] = "";
+	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
+	struct ifinfomsg *link;
+	ssize_t len;
+
+	if (!nl)
+		return false;
+	h->nlmsg_type = RTM_GETLINK;
+	h->nlmsg_flags = NLM_F_REQUEST;
+	link = mnl_nlmsg_put_extra_header(h, sizeof(*link));
+	link->ifi_index = n->ifindex;
+	/* the answer has come when the request has been sent */
+	if (!mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) &&
+	    mnl_socket_sendto(nl, h, h->nlmsg_len) > 0 &&
+	    (len = mnl_socket_recvfrom(nl, buf, sizeof(buf))) > 0)
+		mnl_cb_run(buf, (size_t)len, 0, 0, take_link, qdisc);
+	mnl_socket_close(nl);
+	return !strcmp(qdisc, "noqueue");
+}
+
+void netif_read_tx(struct netif *n, struct netif_tx *tx)
+{
+	int fd = open_socket();
+
+	memset(tx, 0, sizeof(*tx));
+	if (fd < 0)
+		return;
+	if (!n->udp_segmentation)
+		n->udp_segmentation = 1 + feature_index(n, fd, "tx-udp-segmentation");
+	tx->cuts_udp =
+		n->udp_segmentation && feature_active(n, fd, (uint32_t)n->udp_segmentation - 1);
+	tx->queue_cnt = read_queue_cnt(n->name, fd, true);
+	tx->no_qdisc = has_no_qdisc(n);
+	close(fd);
 }
 
 static int read_all(struct netif *n, int fd, struct error *error)
@@ -169,7 +268,7 @@ static int read_all(struct netif *n, int fd, struct error *error)
 	if (err)
 		return error_set(error, err, "MTU of %s: %s", n->name, strerror(-err));
 	n->mtu = ifr.ifr_mtu;
-	n->queue_cnt = read_queue_cnt(n->name, fd);
+	n->queue_cnt = read_queue_cnt(n->name, fd, false);
 	n->numa_node = read_numa_node(n->name);
 	ifr.ifr_data = (char *)&drv;
 	if (!request(fd, n->name, SIOCETHTOOL, &ifr))

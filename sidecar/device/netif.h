@@ -28,6 +28,7 @@ struct netif {
 	/* frames may come directly from a socket of this host or of its hypervisor, before
 	 * checksums have been computed */
 	bool is_virtual;
+	int udp_segmentation; /* private: 1 + place of the feature; 0: not known */
 };
 
 /* Reads the facts of interface `name`, or of the default route's interface if name is "". Returns
@@ -38,6 +39,17 @@ int netif_read(struct netif *netif, const char *name, struct error *error);
 /* Returns the current number of hardware RX queues, at least 1. It can change while the interface
  * is up (ethtool -L). */
 uint32_t netif_read_queue_cnt(const struct netif *netif);
+
+/* How the interface sends; all of it can change while it is up. */
+struct netif_tx {
+	uint32_t queue_cnt; /* hardware TX queues, at least 1; 0 if nothing could be read */
+	/* takes packets that are to be cut into UDP datagrams (tx-udp-segmentation, which Linux
+	 * turns off in a veth whose peer has native XDP) */
+	bool cuts_udp;
+	bool no_qdisc; /* packets go to the driver at once */
+};
+
+void netif_read_tx(struct netif *netif, struct netif_tx *tx);
 
 /* Reads netif->mac again, as it may change while the interface is up. Returns 0 or -errno. */
 int netif_read_mac(struct netif *netif);

@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <udplane/abi.h>
 
 struct foreign {
@@ -89,6 +90,13 @@ static inline volatile struct udplane_ring_head *foreign_ring_head(struct foreig
 static inline const void *foreign_payload(struct foreign f)
 {
 	return (const void *)f.addr;
+}
+
+/* Returns a payload for a system call that sends it. The kernel copies each byte once, and sums
+ * what it has copied. */
+static inline struct iovec foreign_iovec(struct foreign f, size_t len)
+{
+	return (struct iovec){(void *)f.addr, len};
 }
 
 #endif

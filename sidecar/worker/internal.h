@@ -74,6 +74,13 @@ struct worker_groups {
 	uint32_t cnt, room;
 };
 
+/* A super-packet that is being made. */
+#define WORKER_SUPER_SHORT 512u /* datagrams up to this length, bytes, are copied here */
+struct worker_super {
+	struct device_super packet;
+	uint8_t payload[DEVICE_SUPER_MAX * WORKER_SUPER_SHORT];
+};
+
 enum worker_run { WORKER_RUNNING, WORKER_ASLEEP, WORKER_BORROWED };
 
 struct worker {
@@ -124,6 +131,7 @@ struct worker {
 	bool flushing;		  /* carrying out WORKER_SOCKET_FLUSH */
 	struct device_frame tx_stage[WORKER_TX_BURST]; /* built, not taken by the device yet */
 	uint32_t tx_staged;
+	struct worker_super *super; /* NULL if the device has none */
 
 	struct worker_capture *capture; /* a list; NULL, unless somebody captures */
 

@@ -128,6 +128,9 @@ static int make_tables(struct worker *w)
 	w->flow = aligned_alloc(64, WORKER_FLOWS * sizeof(*w->flow));
 	w->event_len = (uint32_t)((sizeof(struct worker_event) + o->frame_size + 63) & ~63ul);
 	w->events = aligned_alloc(64, (size_t)WORKER_EVENTS * w->event_len);
+	w->super = w->ops->tx_super ? malloc(sizeof(*w->super)) : NULL;
+	if (w->ops->tx_super && !w->super)
+		return -ENOMEM;
 	if (!w->ports || !w->socket || !w->source || !w->cookie || !w->wakes_slow || !w->served ||
 	    !w->served_epoch || !w->owner || !w->has_flows || !w->flow || !w->events)
 		return -ENOMEM;
@@ -161,6 +164,7 @@ static void worker_free(struct worker *w)
 	worker_mcast_free(w);
 	free(w->has_flows);
 	free(w->flow);
+	free(w->super);
 	free(w->events);
 	free(w);
 }

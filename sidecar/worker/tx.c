@@ -4,6 +4,7 @@
  * an event. */
 #include "sidecar/base/probe.h"
 #include "sidecar/worker/internal.h"
+#include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <udplane/clock.h>
@@ -11,6 +12,11 @@
 #define UDP_IP4_LEN 28u /* IPv4 and UDP header, bytes */
 #define UDP_IP6_LEN 48u
 #define ETH_LEN	    14u
+/* Payload of a super-packet. Linux cuts frames of less than 64 KiB only (GSO_LEGACY_MAX_SIZE). */
+#define SUPER_BYTES (65535u - PACKET_HDR_LEN6)
+/* Descriptors of a burst where runs are sent as one: some super-packets, so that runs of several
+ * calls of a client are cut less often. */
+#define SUPER_BURST 256u
 
 static uint32_t min_u32(uint32_t a, uint32_t b)
 {
@@ -197,28 +203,44 @@ static enum tx_result slow(struct worker *w, const struct udplane_tx_desc *d, co
 	return TX_SLOW;
 }
 
-static enum tx_result send_one(struct worker *w, struct worker_lane *lane,
-			       const struct udplane_tx_desc *d, struct foreign payload,
-			       uint32_t frame)
+/* Returns TX_FAST if the datagram is the client's to send. */
+static enum tx_result check(const struct worker *w, const struct worker_lane *lane,
+			    const struct udplane_tx_desc *d)
 {
 	uint32_t before = has_src6(d) ? 16 : 0; /* bytes in front of the payload */
-	uint8_t src6[16];
-	struct worker_flow *f;
-	struct packet_endpoint to;
-	struct device_frame *out;
 
 	if (d->sock >= w->opt.socket_max || d->len + before > lane->tx_slot_size ||
 	    (d->flags & ~UDPLANE_TX_FLAGS))
 		return TX_INVALID;
 	if (w->socket[d->sock].lane != lane)
 		return w->socket[d->sock].lane ? TX_INVALID : TX_CLOSED;
+	return TX_FAST;
+}
+
+static bool fits(const struct worker_flow *f, const struct udplane_tx_desc *d)
+{
+	return d->len + (d->flags & UDPLANE_TX_IPV6 ? UDP_IP6_LEN : UDP_IP4_LEN) <= f->mtu;
+}
+
+static enum tx_result send_one(struct worker *w, struct worker_lane *lane,
+			       const struct udplane_tx_desc *d, struct foreign payload,
+			       uint32_t frame)
+{
+	uint32_t before = has_src6(d) ? 16 : 0; /* bytes in front of the payload */
+	uint8_t src6[16];
+	enum tx_result may = check(w, lane, d);
+	struct worker_flow *f;
+	struct packet_endpoint to;
+	struct device_frame *out;
+
+	if (may != TX_FAST)
+		return may;
 	if (before) {
 		foreign_copy(src6, payload, 16);
 		payload = foreign_at(payload, 16);
 	}
 	f = flow_find(w, d, before ? src6 : NULL);
-	if (!f || !d->dst_port_be ||
-	    d->len + (d->flags & UDPLANE_TX_IPV6 ? UDP_IP6_LEN : UDP_IP4_LEN) > f->mtu)
+	if (!f || !d->dst_port_be || !fits(f, d))
 		return slow(w, d, before ? src6 : NULL, payload);
 	memcpy(to.addr.bytes, d->dst, 16);
 	to.port_be = d->dst_port_be;
@@ -247,6 +269,150 @@ static void count_tx(struct worker *w, const struct udplane_tx_desc *d, enum tx_
 	}
 }
 
+/* --- super-packets --- */
+
+static struct foreign payload_at(const struct worker_lane *lane, uint32_t i)
+{
+	uint32_t slot = udplane_ring_slot(&lane->tx, lane->tx.idx + i);
+
+	return foreign_at(lane->tx_payload, (size_t)slot * lane->tx_slot_size);
+}
+
+/* A run of datagrams in the TX ring that can go as one packet: alike in all but their payloads, and
+ * as long as the first, only the last may be shorter. */
+struct run {
+	uint32_t at, cnt; /* entries from the ring's next one on */
+	uint16_t last_len;
+	uint8_t src6[16]; /* of all, if they ask for one */
+};
+
+static bool alike(const struct udplane_tx_desc *a, const struct udplane_tx_desc *b)
+{
+	return b->sock == a->sock && b->dst_port_be == a->dst_port_be && b->len &&
+	       b->len <= a->len && asked_of(b) == asked_of(a) && !memcmp(b->dst, a->dst, 16);
+}
+
+/* Finds the run that begins with d. max: entries that may belong to it, at least 1. */
+static void run_find(const struct worker_lane *lane, const struct udplane_tx_desc *d, uint32_t max,
+		     struct run *r)
+{
+	r->cnt = 1;
+	r->last_len = d->len;
+	if (!d->len || d->flags & UDPLANE_TX_NO_CHECKSUM)
+		return;
+	max = min_u32(max, SUPER_BYTES / d->len);
+	if (has_src6(d))
+		foreign_copy(r->src6, payload_at(lane, r->at), 16);
+	while (r->cnt < max && r->last_len == d->len) {
+		uint32_t slot = udplane_ring_slot(&lane->tx, lane->tx.idx + r->at + r->cnt);
+		struct udplane_tx_desc next = read_desc(lane, slot);
+		uint8_t src6[16];
+
+		if (!alike(d, &next))
+			return;
+		if (has_src6(d)) {
+			foreign_copy(src6, payload_at(lane, r->at + r->cnt), 16);
+			if (memcmp(src6, r->src6, 16))
+				return;
+		}
+		r->last_len = next.len;
+		r->cnt++;
+	}
+}
+
+/* Short payloads are copied together, which is cheaper than an iovec for each. */
+static void run_gather(const struct worker_lane *lane, const struct udplane_tx_desc *d,
+		       const struct run *r, struct worker_super *s)
+{
+	struct iovec *to = &s->packet.iov[2];
+	uint8_t *end = s->payload;
+
+	for (uint32_t i = 0; i < r->cnt; i++) {
+		uint32_t len = i + 1 < r->cnt ? d->len : r->last_len;
+		struct foreign from = foreign_at(payload_at(lane, r->at + i), has_src6(d) ? 16 : 0);
+
+		if (d->len <= WORKER_SUPER_SHORT) {
+			foreign_copy(end, from, len);
+			end += len;
+		} else {
+			*to++ = foreign_iovec(from, len);
+		}
+	}
+	if (end > s->payload)
+		*to++ = (struct iovec){s->payload, (size_t)(end - s->payload)};
+	s->packet.iov_cnt = (uint32_t)(to - s->packet.iov);
+}
+
+static void count_run(struct worker *w, const struct udplane_tx_desc *d, const struct run *r)
+{
+	uint64_t *s = w->socket[d->sock].counter;
+	uint64_t bytes = (uint64_t)(r->cnt - 1) * d->len + r->last_len;
+
+	udplane_count(&s[UDPLANE_SOCKET_TX_SENT], r->cnt);
+	udplane_count(&s[UDPLANE_SOCKET_TX_BYTES], bytes);
+	udplane_count(&w->counter[UDPLANE_WORKER_TX_SENT], r->cnt);
+	udplane_count(&w->counter[UDPLANE_WORKER_TX_BYTES], bytes);
+	udplane_count(&w->counter[UDPLANE_WORKER_TX_SUPERS], 1);
+	udplane_count(&w->counter[UDPLANE_WORKER_TX_SUPER_DATAGRAMS], r->cnt);
+}
+
+/* Makes the super-packet of a run and sends it behind what has been staged. Returns false if its
+ * datagrams must go one by one. */
+static bool run_submit(struct worker *w, const struct worker_lane *lane,
+		       const struct udplane_tx_desc *d, const struct run *r, struct worker_flow *f)
+{
+	uint32_t len = (r->cnt - 1) * d->len + r->last_len;
+	struct device_super *p = &w->super->packet;
+	struct packet_endpoint to = {.port_be = d->dst_port_be};
+	int err;
+
+	memcpy(to.addr.bytes, d->dst, 16);
+	p->cnt = r->cnt;
+	p->seg_len = d->len;
+	p->hdr_len = (uint16_t)packet_build_super(p->hdr, &f->tmpl, &to, (uint16_t)len,
+						  f->no_df ? (uint16_t)(w->ip_id + 1) : 0);
+	p->iov[1] = (struct iovec){p->hdr, p->hdr_len};
+	run_gather(lane, d, r, w->super);
+	err = w->ops->tx_super(w->queue, p);
+	if (err && err != -EAGAIN)
+		udplane_count(&w->counter[UDPLANE_WORKER_TX_SUPER_REFUSED], 1);
+	if (err)
+		return false;
+	if (f->no_df)
+		w->ip_id = (uint16_t)(w->ip_id + r->cnt);
+	route_table_mark_used(w->route, f->neigh);
+	return true;
+}
+
+/* Sends the run that begins with d, entry `at`, if there is one. Returns the number of its
+ * datagrams; 0 if d must go alone. *supers becomes 0 if a super-packet could not be sent. */
+static uint32_t send_run(struct worker *w, struct worker_lane *lane,
+			 const struct udplane_tx_desc *d, uint32_t at, uint32_t max,
+			 uint32_t *supers)
+{
+	struct run r = {.at = at};
+	struct worker_flow *f;
+
+	run_find(lane, d, min_u32(max, *supers), &r);
+	if (r.cnt < udplane_load32(&w->queue->super_min) || check(w, lane, d) != TX_FAST)
+		return 0;
+	f = flow_find(w, d, has_src6(d) ? r.src6 : NULL);
+	if (!f || !d->dst_port_be || !fits(f, d))
+		return 0;
+	if (!worker_tx_push(w) || !run_submit(w, lane, d, &r, f)) {
+		*supers = 0;
+		return 0;
+	}
+	count_run(w, d, &r);
+	return r.cnt;
+}
+
+/* Returns the number of datagrams that a super-packet may have, 0 if there are none. */
+static uint32_t supers_now(const struct worker *w)
+{
+	return w->super ? udplane_load32(&w->queue->supers) : 0;
+}
+
 /* Copies a frame that was just built for those who capture. */
 static void capture(struct worker *w, const struct udplane_tx_desc *d, uint64_t *now)
 {
@@ -268,7 +434,7 @@ static inline __attribute__((always_inline)) uint32_t
 send_burst(struct worker *w, struct worker_lane *lane, const bool captured)
 {
 	uint64_t now = 0;
-	uint32_t frame[WORKER_TX_BURST], frames, used = 0, done;
+	uint32_t frame[WORKER_TX_BURST], frames, used = 0, done, step, supers;
 	uint32_t n = udplane_ring_avail(&lane->tx, 1);
 
 	if (n == UDPLANE_RING_CORRUPT) {
@@ -277,14 +443,18 @@ send_burst(struct worker *w, struct worker_lane *lane, const bool captured)
 	}
 	if (!n || !worker_tx_push(w))
 		return 0;
-	if (n > WORKER_TX_BURST)
-		n = WORKER_TX_BURST;
-	frames = w->ops->frames_get(w->queue, frame, n);
-	for (done = 0; done < n; done++) {
+	supers = captured ? 0 : supers_now(w); /* each datagram is captured as a frame */
+	n = min_u32(n, supers ? SUPER_BURST : WORKER_TX_BURST);
+	frames = w->ops->frames_get(w->queue, frame, min_u32(n, WORKER_TX_BURST));
+	for (done = 0; done < n; done += step) {
 		uint32_t slot = udplane_ring_slot(&lane->tx, lane->tx.idx + done);
 		struct udplane_tx_desc d = read_desc(lane, slot);
 		enum tx_result r;
 
+		step = supers ? send_run(w, lane, &d, done, n - done, &supers) : 0;
+		if (step)
+			continue;
+		step = 1;
 		if (used == frames)
 			break; /* no free frame: the TX ring waits until the device returns some */
 		r = send_one(w, lane, &d,

@@ -61,6 +61,7 @@ TEST(Key, DefaultsAreDocumented)
 	EXPECT_EQ(UDPLANE_MODE_BALANCED, config->mode);
 	EXPECT_EQ(-1, config->spin_us);
 	EXPECT_EQ(CONFIG_YIELD_AUTO, config->yield);
+	EXPECT_EQ(CONFIG_ON, config->tx_gso);
 	EXPECT_EQ(MEMORY_NEED_FRAMES, config->frames);
 	EXPECT_EQ(0u, config->frame_size);
 	EXPECT_EQ(CONFIG_HUGEPAGES_AUTO, config->hugepages);

@@ -5,6 +5,7 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <memory>
 #include <random>
 #include <set>
@@ -35,6 +36,9 @@ struct FakeDevice {
 	uint64_t receiver = 0; // cookie of the socket that Linux would give it to
 	uint16_t headroom = 0; // in front of what comes
 	uint32_t meddle = 0;   // atomic: so many times something comes after it
+	int super_error = 0;   // what tx_super returns
+	uint32_t super_calls = 0;
+	std::vector<size_t> supers; // numbers in `sent` of what came by them
 };
 inline FakeDevice *fake; // device_queue carries no user pointer; one device a test
 
@@ -147,6 +151,34 @@ inline const device_queue_ops kOps = {
 	RxBurst, TxBurst, Flush, FramesGet, FramesPut,	  FramesFree, WaitFds, Arm,
 	Nothing, Engage,  Leave, Disengage, LeftToKernel, Pending,    nullptr, Receiver};
 
+// A super-packet is cut here. The UDP checksums stay what they were.
+inline int TxSuper(device_queue *, device_super *s)
+{
+	Guard g;
+	std::vector<uint8_t> payload;
+	fake->super_calls++;
+	if (fake->super_error)
+		return fake->super_error;
+	EXPECT_EQ(s->iov[1].iov_base, s->hdr);
+	for (uint32_t i = 2; i < s->iov_cnt; i++) {
+		const uint8_t *p = (const uint8_t *)s->iov[i].iov_base;
+		payload.insert(payload.end(), p, p + s->iov[i].iov_len);
+	}
+	EXPECT_EQ((payload.size() + s->seg_len - 1) / s->seg_len, s->cnt);
+	for (size_t at = 0; at < payload.size(); at += s->seg_len) {
+		size_t end = std::min(payload.size(), at + s->seg_len);
+		fake->sent.emplace_back(s->hdr, s->hdr + s->hdr_len);
+		fake->sent.back().insert(fake->sent.back().end(), payload.begin() + (long)at,
+					 payload.begin() + (long)end);
+		fake->supers.push_back(fake->sent.size() - 1);
+	}
+	return 0;
+}
+inline const device_queue_ops kSuperOps = {
+	RxBurst, TxBurst, Flush, FramesGet, FramesPut,	  FramesFree, WaitFds, Arm,
+	Nothing, Engage,  Leave, Disengage, LeftToKernel, Pending,    nullptr, Receiver,
+	TxSuper};
+
 // A NIC of our own: what is not ours goes on to the kernel.
 inline void Pass(device_queue *q, const device_frame *f, uint32_t cnt)
 {
@@ -174,7 +206,7 @@ class WorkerTest : public ::testing::Test
 	{
 		device_.reset(new FakeDevice);
 		fake = device_.get();
-		fake->queue = {ops_, &fake->dev, 0, false};
+		fake->queue = {ops_, &fake->dev, 0, false, supers_, 3};
 		memcpy(fake->dev.mac, kMac, 6);
 		fake->dev.can_disengage = true;
 		for (uint32_t i = 0; i < kFrames; i++)
@@ -286,6 +318,7 @@ class WorkerTest : public ::testing::Test
 				   d.len);
 	}
 	const device_queue_ops *ops_ = &kOps;
+	uint32_t supers_ = 0; // datagrams that a super-packet may have
 	std::unique_ptr<FakeDevice> device_;
 	std::unique_ptr<udplane_worker_zone> zone_;
 	std::vector<std::unique_ptr<Client>> clients_;
