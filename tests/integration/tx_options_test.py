@@ -132,7 +132,7 @@ class World:
     def prepare(self):
         sh("ip", "-n", self.net.a, "addr", "add", A4B + "/24", "dev", "va")
         sh("ip", "-n", self.net.a, "addr", "add", A6B + "/64", "dev", "va", "nodad")
-        sh("ip", "-n", self.net.a, "link", "set", "va", "gso_max_segs", "1")  # so that the wire shows each datagram
+        sh("ethtool", "-K", "va", "tx-udp-segmentation", "off", ns=self.net.a)  # so that the wire shows each datagram
         mac = sh("ip", "-n", self.net.b, "-o", "link", "show", "vb").split("link/ether ")[1].split()[0]
         for addr in (B4, B6):
             sh("ip", "-n", self.net.a, "neigh", "replace", addr, "lladdr", mac, "dev", "va", "nud", "permanent")

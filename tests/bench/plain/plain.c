@@ -5,8 +5,10 @@
  *
  *     plain WAY PORT SECONDS [SOCKETS]    counts the datagrams received, prints {"pps": N}
  *     plain echo PORT                     sends back what comes, until it is ended
- *     plain gso ADDRESS PORT SECONDS      sends 45 datagrams of 1400 bytes a call, prints the same
- *     plain flood ADDRESS PORT SECONDS    sends 64 datagrams of 1400 bytes a call
+ *     plain gso|flood ADDRESS PORT SECONDS [SIZE [DESTINATIONS]]
+ *         sends, prints the same. gso: 64 datagrams a call, or what 63000 bytes hold; flood:
+ *         sendmmsg of 64. SIZE: bytes, 1400 if not given. DESTINATIONS: addresses from ADDRESS on,
+ *         in turn
  *
  * WAY: recvfrom, recvmmsg (64 a call), cmsg (recvmmsg with IP_PKTINFO, IP_RECVTOS and
  * SO_TIMESTAMPNS), gro (recvmsg with UDP_GRO), mcast (recvmmsg, a member of 239.1.2.3), epoll
@@ -33,11 +35,12 @@
 #ifndef UDP_GRO
 #define UDP_GRO 104
 #endif
-#define BATCH	   64
-#define SEGMENT	   1400
-#define SEGMENTS   45 /* 63000 bytes */
-#define GROUP	   "239.1.2.3"
-#define TIMEOUT_US 200000
+#define BATCH	     64
+#define SEGMENT	     1400
+#define GSO_BYTES    63000u
+#define DESTINATIONS 65536u
+#define GROUP	     "239.1.2.3"
+#define TIMEOUT_US   200000
 
 static char buf[BATCH][65536];
 static char control[BATCH][256];
@@ -237,29 +240,50 @@ static void echo(int fd)
 	}
 }
 
-/* Sends calls of cnt datagrams from one buffer (UDP_SEGMENT) or from one each. */
-static void send_all(const char *address, uint16_t port, uint64_t seconds, bool gso)
+struct flood {
+	struct sockaddr_in to[DESTINATIONS];
+	uint32_t to_cnt, next;
+	size_t size;
+};
+
+/* Sends 64 datagrams, to the next destinations. Returns how many went. */
+static uint64_t send_each(int fd, struct flood *f)
 {
-	struct sockaddr_in to = {.sin_family = AF_INET,
-				 .sin_port = htons(port),
-				 .sin_addr.s_addr = inet_addr(address)};
-	struct iovec iov = {buf[0], SEGMENT};
+	struct iovec iov = {buf[0], f->size};
 	struct mmsghdr vec[BATCH];
-	int fd = open_port(0), segment = SEGMENT;
+	int n;
+
+	for (int i = 0; i < BATCH; i++) {
+		vec[i].msg_hdr =
+			(struct msghdr){&f->to[f->next], sizeof(f->to[0]), &iov, 1, NULL, 0, 0};
+		f->next = f->next + 1 < f->to_cnt ? f->next + 1 : 0;
+	}
+	n = sendmmsg(fd, vec, BATCH, 0);
+	return n > 0 ? (uint64_t)n : 0;
+}
+
+/* The same from one buffer, to one destination. */
+static uint64_t send_gso(int fd, struct flood *f)
+{
+	size_t cnt = GSO_BYTES / f->size < BATCH ? GSO_BYTES / f->size : BATCH;
+	const struct sockaddr_in *to = &f->to[f->next];
+
+	f->next = f->next + 1 < f->to_cnt ? f->next + 1 : 0;
+	return sendto(fd, buf[0], cnt * f->size, 0, (const struct sockaddr *)to, sizeof(*to)) > 0
+		       ? cnt
+		       : 0;
+}
+
+static void send_all(struct flood *f, uint64_t seconds, bool gso)
+{
+	int fd = open_port(0), segment = (int)f->size;
 	uint64_t begin = now_ns(), end = begin + seconds * 1000000000u, n = 0;
 
-	for (int i = 0; i < BATCH; i++)
-		vec[i].msg_hdr = (struct msghdr){&to, sizeof(to), &iov, 1, NULL, 0, 0};
 	if (gso && setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof(segment)))
 		die("UDP_SEGMENT");
-	while (now_ns() < end) {
-		ssize_t r = gso ? sendto(fd, buf[0], SEGMENT * SEGMENTS, 0, (struct sockaddr *)&to,
-					 sizeof(to))
-				: sendmmsg(fd, vec, BATCH, 0);
-
-		if (r > 0)
-			n += gso ? SEGMENTS : (uint64_t)r;
-	}
+	recv(fd, buf[1], 1, MSG_DONTWAIT); /* the preload library claims a socket that receives */
+	while (now_ns() < end)
+		n += gso ? send_gso(fd, f) : send_each(fd, f);
 	printf("{\"pps\": %.0f}\n", (double)n * 1e9 / (double)(now_ns() - begin));
 }
 
@@ -273,7 +297,7 @@ static int usage(void)
 	fprintf(stderr,
 		"usage: plain recvfrom|recvmmsg|cmsg|gro|mcast|epoll PORT SECONDS [SOCKETS]\n"
 		"       plain echo PORT\n"
-		"       plain gso|flood ADDRESS PORT SECONDS\n");
+		"       plain gso|flood ADDRESS PORT SECONDS [SIZE [DESTINATIONS]]\n");
 	return 2;
 }
 
@@ -285,9 +309,19 @@ int main(int argc, char **argv)
 
 	if (argc == 3 && !strcmp(what, "echo"))
 		echo(open_port(port_of(argv[2])));
-	if (argc == 5 && (!strcmp(what, "gso") || !strcmp(what, "flood"))) {
-		send_all(argv[2], port_of(argv[3]), strtoul(argv[4], NULL, 10),
-			 !strcmp(what, "gso"));
+	if (argc >= 5 && argc <= 7 && (!strcmp(what, "gso") || !strcmp(what, "flood"))) {
+		static struct flood f;
+
+		f.size = argc > 5 ? strtoul(argv[5], NULL, 10) : SEGMENT;
+		f.to_cnt = argc > 6 ? (uint32_t)strtoul(argv[6], NULL, 10) : 1;
+		if (!f.size || f.size > SEGMENT || !f.to_cnt || f.to_cnt > DESTINATIONS)
+			return usage();
+		for (uint32_t n = 0; n < f.to_cnt; n++)
+			f.to[n] = (struct sockaddr_in){
+				.sin_family = AF_INET,
+				.sin_port = htons(port_of(argv[3])),
+				.sin_addr.s_addr = htonl(ntohl(inet_addr(argv[2])) + n)};
+		send_all(&f, strtoul(argv[4], NULL, 10), !strcmp(what, "gso"));
 		return 0;
 	}
 	while (i < sizeof(ways) / sizeof(ways[0]) && strcmp(what, ways[i].name))

@@ -149,7 +149,8 @@ inline uint64_t Receiver(const uint8_t *, const device_frame *)
 }
 inline const device_queue_ops kOps = {
 	RxBurst, TxBurst, Flush, FramesGet, FramesPut,	  FramesFree, WaitFds, Arm,
-	Nothing, Engage,  Leave, Disengage, LeftToKernel, Pending,    nullptr, Receiver};
+	Nothing, Engage,  Leave, Disengage, LeftToKernel, Pending,    nullptr, Receiver,
+	nullptr};
 
 // A super-packet is cut here. The UDP checksums stay what they were.
 inline int TxSuper(device_queue *, device_super *s)
@@ -187,7 +188,8 @@ inline void Pass(device_queue *q, const device_frame *f, uint32_t cnt)
 }
 inline const device_queue_ops kPassOps = {
 	RxBurst, TxBurst, Flush, FramesGet, FramesPut,	  FramesFree, WaitFds, Arm,
-	Nothing, Engage,  Leave, Disengage, LeftToKernel, Pending,    Pass,    nullptr};
+	Nothing, Engage,  Leave, Disengage, LeftToKernel, Pending,    Pass,    nullptr,
+	nullptr};
 
 struct Client : BedClient {
 	explicit Client(uint32_t id) : BedClient(id, {kFrames, kFrameSize, kTxSlots, kRing})
