@@ -388,31 +388,6 @@ def guaranteed():
         delete("guaranteed")
 
 
-@case
-def image_that_cannot_be_had():
-    """kubectl set image to a bad one, and back: the application is not restarted and receives on; the pod is unready meanwhile, as the
-    kubelet has ended the old container before it looks for the new image."""
-    address = shared()
-    was, before = restarts("server"), get("pod", "server")["spec"]["initContainers"][0]["image"]
-    kubectl("set", "image", "pod/server", "udplane=localhost/nothing:1")
-    try:
-        until(lambda: '"waiting"' in json.dumps(get("pod", "server")["status"]["initContainerStatuses"][0]["state"]), 90, "a failed pull")
-        print(get("pod", "server")["status"]["initContainerStatuses"][0]["state"])
-        out = within("client", "/app/pingpong", "--kernel", "--to", f"{address}:{ECHO}", "--count", "200")
-        assert " 0 lost" in out, out
-    finally:
-        kubectl("set", "image", "pod/server", f"udplane={before}")
-    until(lambda: answers_at_all("server"), 90, "the former image")
-    until(lambda: [k["state"] == "active" for k in stats("server")["sockets"]] == [True, True], 20, "both sockets fast again")
-    now = restarts("server")
-    assert now["count"] == was["count"] and now["answer"] == was["answer"], now
-
-
-def answers_at_all(name):
-    done = call([*KUBECTL, "-n", NAMESPACE, "exec", name, "-c", "udplane", "--", "udplanectl", "health"], check=False)
-    return done.stdout.startswith("ok")
-
-
 begin()
 install("policy")
 run()
