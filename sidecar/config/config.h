@@ -37,7 +37,7 @@ extern "C" {
 #define CONFIG_SOCKET_SIZE 108	     /* of sockaddr_un.sun_path */
 #define CONFIG_FILE_MAX	   (1 << 20) /* bytes of a JSON or annotations file */
 #define CONFIG_PCI_MAX	   16
-#define CONFIG_KEYS_MAX	   32
+#define CONFIG_KEYS_MAX	   48
 
 enum config_backend {
 	CONFIG_BACKEND_AUTO,

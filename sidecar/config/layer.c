@@ -10,11 +10,11 @@
 struct layer {
 	struct config *config;
 	const char *file;
-	uint32_t seen; /* bit per key */
+	uint64_t seen; /* bit per key */
 	struct error *err;
 };
 
-_Static_assert(CONFIG_KEYS_MAX <= 32, "seen");
+_Static_assert(CONFIG_KEYS_MAX <= 64, "seen");
 
 /* ---- JSON ---- */
 
@@ -42,10 +42,10 @@ static int apply_member(void *arg, const struct json_member *member)
 
 	if (!key)
 		return refuse_unknown_member(layer, member);
-	if (layer->seen & UINT32_C(1) << key_index(key))
+	if (layer->seen & UINT64_C(1) << key_index(key))
 		return key_refuse(key, &origin, member->text, "given twice, a key may stand once",
 				  layer->err);
-	layer->seen |= UINT32_C(1) << key_index(key);
+	layer->seen |= UINT64_C(1) << key_index(key);
 	if (key->type->json & type)
 		return key_apply(key, layer->config, &origin, member->text, layer->err);
 	config_print(why, sizeof(why), "is %s, must be %s", json_type_name(member->type),

@@ -148,9 +148,8 @@ inline uint64_t Receiver(const uint8_t *, const device_frame *)
 	return __atomic_load_n(&fake->receiver, __ATOMIC_RELAXED);
 }
 inline const device_queue_ops kOps = {
-	RxBurst, TxBurst, Flush, FramesGet, FramesPut,	  FramesFree, WaitFds, Arm,
-	Nothing, Engage,  Leave, Disengage, LeftToKernel, Pending,    nullptr, Receiver,
-	nullptr};
+	RxBurst, TxBurst, Flush,     FramesGet,	   FramesPut, FramesFree, WaitFds,  Arm,    Nothing,
+	Engage,	 Leave,	  Disengage, LeftToKernel, Pending,   nullptr,	  Receiver, nullptr};
 
 // A super-packet is cut here. The UDP checksums stay what they were.
 inline int TxSuper(device_queue *, device_super *s)
@@ -176,9 +175,8 @@ inline int TxSuper(device_queue *, device_super *s)
 	return 0;
 }
 inline const device_queue_ops kSuperOps = {
-	RxBurst, TxBurst, Flush, FramesGet, FramesPut,	  FramesFree, WaitFds, Arm,
-	Nothing, Engage,  Leave, Disengage, LeftToKernel, Pending,    nullptr, Receiver,
-	TxSuper};
+	RxBurst, TxBurst, Flush,     FramesGet,	   FramesPut, FramesFree, WaitFds,  Arm,    Nothing,
+	Engage,	 Leave,	  Disengage, LeftToKernel, Pending,   nullptr,	  Receiver, TxSuper};
 
 // A NIC of our own: what is not ours goes on to the kernel.
 inline void Pass(device_queue *q, const device_frame *f, uint32_t cnt)
@@ -187,9 +185,8 @@ inline void Pass(device_queue *q, const device_frame *f, uint32_t cnt)
 		FramesPut(q, &f[i].frame, 1);
 }
 inline const device_queue_ops kPassOps = {
-	RxBurst, TxBurst, Flush, FramesGet, FramesPut,	  FramesFree, WaitFds, Arm,
-	Nothing, Engage,  Leave, Disengage, LeftToKernel, Pending,    Pass,    nullptr,
-	nullptr};
+	RxBurst, TxBurst, Flush,     FramesGet,	   FramesPut, FramesFree, WaitFds, Arm,	   Nothing,
+	Engage,	 Leave,	  Disengage, LeftToKernel, Pending,   Pass,	  nullptr, nullptr};
 
 struct Client : BedClient {
 	explicit Client(uint32_t id) : BedClient(id, {kFrames, kFrameSize, kTxSlots, kRing})
