@@ -85,6 +85,7 @@ struct BedClient {
 	{
 		for (int fd : {lane.doorbell_fd, wake_fd[0], wake_fd[1]})
 			close(fd);
+		free(ready);
 		free(tx);
 		free(ret);
 		free(ring);
