@@ -161,6 +161,8 @@ class World:
             for ns in (self.net.a, self.net.b):
                 sysctl(ns, "net.ipv4.icmp_ratelimit=0", "net.ipv4.icmp_msgs_per_sec=1000000", "net.ipv4.icmp_msgs_burst=100000",
                        "net.ipv6.icmp.ratelimit=0", "net.ipv4.ip_local_port_range=20000 29999")
+            # a super-packet is cut here, so that the wire shows each datagram
+            sh("ethtool", "-K", "va", "tx-udp-segmentation", "off", ns=self.net.a)
             sh("ip", "-n", self.net.a, "route", "add", "192.0.2.0/24", "via", "10.99.0.2")
             for ns, dev, peer in ((self.net.a, "va", "2"), (self.net.b, "vb", "1")):
                 sh("ping", "-c", "1", "-W", "5", f"10.99.0.{peer}", ns=ns)
