@@ -113,9 +113,9 @@ default_denials() { same_denials "$work/injection.yaml"; }
 
 everything_on()
 {
-	# The namespace must be one that its selector takes; ServiceMonitor and PodMonitor are kinds that are not there.
+	# The namespace must be one that its selector takes; ServiceMonitor, PodMonitor and PrometheusRule are kinds that are not there.
 	$KUBECTL label namespace "$namespace" fast=yes env=prod --overwrite
-	sed '/^serviceMonitor/d; /^podMonitor/d' "$UDPLANE_ROOT/tests/helm/values/full.yaml" >"$work/full.yaml"
+	sed '/^serviceMonitor/d; /^podMonitor/d; /^prometheusRule/d' "$UDPLANE_ROOT/tests/helm/values/full.yaml" >"$work/full.yaml"
 	sed '/^# denied/d' "$corpus/denied/host-network.yaml" >"$work/selected.yaml"
 	install "$work/full.yaml"
 	injection_of "$work/injection.yaml"
