@@ -359,6 +359,8 @@ def helm_test_without_the_fast_path():
         assert "FAILED: within 8 s, the fast path has carried 0 datagrams" in text and "kernel" in text, text
     finally:
         helm("upgrade", "udplane", CHART, "-n", SYSTEM, "--reuse-values", "--set", "defaults.backend=auto,test.timeoutSeconds=60")
+        # helm uninstall does not know what a test leaves for helm test --logs
+        call([*KUBECTL, "-n", SYSTEM, "delete", "all", "-l", "app.kubernetes.io/component=test"])
 
 
 def tried_backend():
