@@ -11,6 +11,7 @@
  * two, "idle" that since the last, ms; "errors" are calls that failed for another reason than that
  * they would have had to wait.
  */
+#include "tests/integration/tally.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -23,15 +24,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MOST  (1u << 27)
 #define BATCH 32
 #define TURN  8 /* batches */
 
-struct tally {
-	uint8_t *seen; /* bitmap of MOST */
-	uint64_t received, doubled, reordered, errors;
-	uint32_t next; /* highest number so far, plus one */
-	uint64_t last_ns, gap_ns;
+/* Of one end. */
+struct end {
+	struct tally t;
+	uint64_t errors;
 	uint32_t sent;
 };
 
@@ -43,23 +42,6 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-static void note(struct tally *t, uint32_t n, uint64_t now)
-{
-	if (n >= MOST)
-		return;
-	t->received++;
-	if (t->last_ns && now - t->last_ns > t->gap_ns)
-		t->gap_ns = now - t->last_ns;
-	t->last_ns = now;
-	if (t->seen[n >> 3] & (1 << (n & 7)))
-		t->doubled++;
-	else if (n < t->next)
-		t->reordered++;
-	t->seen[n >> 3] |= (uint8_t)(1 << (n & 7));
-	if (n >= t->next)
-		t->next = n + 1;
-}
-
 static void prepare(struct mmsghdr *vec, struct iovec *iov, uint32_t *number)
 {
 	for (int i = 0; i < BATCH; i++) {
@@ -68,7 +50,7 @@ static void prepare(struct mmsghdr *vec, struct iovec *iov, uint32_t *number)
 	}
 }
 
-static void take(int fd, struct tally *t)
+static void take(int fd, struct end *e)
 {
 	uint32_t number[BATCH];
 	struct iovec iov[BATCH];
@@ -79,44 +61,44 @@ static void take(int fd, struct tally *t)
 		prepare(vec, iov, number);
 		n = recvmmsg(fd, vec, BATCH, MSG_DONTWAIT, NULL);
 		if (n < 0 && errno != EAGAIN)
-			t->errors++;
+			e->errors++;
 		for (int i = 0; i < n; i++)
-			note(t, number[i], now_ns());
+			tally_note(&e->t, number[i], now_ns());
 	} while (n == BATCH);
 }
 
 /* Sends what is due by now, but not so much that receiving has to wait. What finds no room is sent
  * later. */
-static void give(int fd, struct tally *t, uint64_t due)
+static void give(int fd, struct end *e, uint64_t due)
 {
 	uint32_t number[BATCH];
 	struct iovec iov[BATCH];
 	struct mmsghdr vec[BATCH];
 
-	for (int i = 0; i < TURN && t->sent < due && t->sent < MOST; i++) {
-		int cnt = due - t->sent < BATCH ? (int)(due - t->sent) : BATCH, n;
+	for (int i = 0; i < TURN && e->sent < due && e->sent < MOST; i++) {
+		int cnt = due - e->sent < BATCH ? (int)(due - e->sent) : BATCH, n;
 
 		prepare(vec, iov, number);
 		for (int k = 0; k < cnt; k++)
-			number[k] = t->sent + (uint32_t)k;
+			number[k] = e->sent + (uint32_t)k;
 		n = sendmmsg(fd, vec, (unsigned int)cnt, MSG_DONTWAIT);
 		if (n <= 0) {
-			t->errors += errno != EAGAIN && errno != ENOBUFS;
+			e->errors += errno != EAGAIN && errno != ENOBUFS;
 			return;
 		}
-		t->sent += (uint32_t)n;
+		e->sent += (uint32_t)n;
 	}
 }
 
-static void report(const struct tally *t)
+static void report(const struct end *e)
 {
 	printf("{\"sent\": %u, \"received\": %llu, \"lost\": %lld, \"doubled\": %llu, "
 	       "\"reordered\": %llu, \"errors\": %llu, \"gap\": %llu, \"idle\": %llu}\n",
-	       t->sent, (unsigned long long)t->received,
-	       (long long)(t->next - (t->received - t->doubled)), (unsigned long long)t->doubled,
-	       (unsigned long long)t->reordered, (unsigned long long)t->errors,
-	       (unsigned long long)(t->gap_ns / 1000000),
-	       (unsigned long long)((now_ns() - t->last_ns) / 1000000));
+	       e->sent, (unsigned long long)e->t.received,
+	       (long long)(e->t.next - (e->t.received - e->t.duplicates)),
+	       (unsigned long long)e->t.duplicates, (unsigned long long)e->t.reordered,
+	       (unsigned long long)e->errors, (unsigned long long)(e->t.gap_ns / 1000000),
+	       (unsigned long long)((now_ns() - e->t.last_ns) / 1000000));
 	fflush(stdout);
 }
 
@@ -147,7 +129,7 @@ static void watch(int ep, int fd)
 
 int main(int argc, char **argv)
 {
-	struct tally t = {.seen = calloc(MOST / 8, 1)};
+	struct end e = {.t.seen = calloc(MOST / 8, 1)};
 	int fd, ep = epoll_create1(0);
 	bool sends = false;
 	uint64_t start = 0, rate;
@@ -166,9 +148,9 @@ int main(int argc, char **argv)
 		struct epoll_event ev[2];
 		int n = epoll_wait(ep, ev, 2, 1);
 
-		take(fd, &t);
+		take(fd, &e);
 		if (sends)
-			give(fd, &t, (now_ns() - start) * rate / 1000000000u);
+			give(fd, &e, (now_ns() - start) * rate / 1000000000u);
 		for (int i = 0; i < n; i++) {
 			char line[16] = "";
 
@@ -182,7 +164,7 @@ int main(int argc, char **argv)
 			}
 			if (!strncmp(line, "stop", 4))
 				sends = false;
-			report(&t);
+			report(&e);
 		}
 	}
 }

@@ -10,6 +10,7 @@
  * "lost" counts numbers below the highest that have not come; "idle" is the time since the last
  * datagram, "gap" the longest between two, ms.
  */
+#include "tests/integration/tally.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
@@ -21,8 +22,6 @@
 #include <udplane/clock.h>
 #include <udplane/udplane.h>
 #include <unistd.h>
-
-#define MOST (1u << 26)
 
 static struct sockaddr_in address(char **argv)
 {
@@ -57,38 +56,12 @@ static int send_numbers(char **argv)
 	return 0;
 }
 
-struct tally {
-	uint8_t *seen; /* bitmap of MOST */
-	uint64_t received, duplicates, reordered;
-	uint32_t next;		  /* highest number so far, plus one */
-	uint64_t last_ns, gap_ns; /* gap: longest time between two */
-};
-
-static void note(struct tally *t, uint32_t n)
-{
-	uint64_t now = clock_now_ns();
-
-	if (n >= MOST)
-		return;
-	t->received++;
-	if (t->last_ns && now - t->last_ns > t->gap_ns)
-		t->gap_ns = now - t->last_ns;
-	t->last_ns = now;
-	if (t->seen[n >> 3] & (1 << (n & 7)))
-		t->duplicates++;
-	else if (n < t->next)
-		t->reordered++;
-	t->seen[n >> 3] |= (uint8_t)(1 << (n & 7));
-	if (n >= t->next)
-		t->next = n + 1;
-}
-
 static void take(int fd, struct tally *t)
 {
 	uint32_t n;
 
 	while (udplane_recv(fd, &n, sizeof(n), MSG_DONTWAIT) == sizeof(n))
-		note(t, n);
+		tally_note(t, n, clock_now_ns());
 }
 
 static void report(int fd, const struct tally *t)
