@@ -18,14 +18,6 @@ def listen():
     return s
 
 
-def add(data):
-    data += bytes(len(data) % 2)
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xffff) + (total >> 16)
-    return total
-
-
 def check(captured, macs):
     """Returns the number of datagrams of the attacker in what was captured."""
     flags, kind, _, size, _, _ = struct.unpack("=BBHHHH", captured[:10])
@@ -34,14 +26,14 @@ def check(captured, macs):
         return 0
     ip, udp = frame[14:34], frame[34:]
     length, = struct.unpack(">H", udp[4:6])
-    pseudo = add(ip[12:20] + struct.pack(">HH", 17, length))
-    assert frame[:12] == macs and ip[0] == 0x45 and add(ip) == 0xffff, frame[:34].hex()
+    pseudo = ones_sum(ip[12:20] + struct.pack(">HH", 17, length))
+    assert frame[:12] == macs and ip[0] == 0x45 and ones_sum(ip) == 0xffff, frame[:34].hex()
     assert ip[12:20] == socket.inet_aton(A4) + socket.inet_aton(B4) and udp[2:4] == struct.pack(">H", 7000), frame[:42].hex()
     assert struct.unpack(">H", ip[2:4])[0] == 20 + length == 20 + len(udp), frame[:42].hex()
     if flags & 1:
         assert struct.unpack(">H", udp[6:8])[0] == pseudo, frame[:42].hex()
     else:
-        assert add(struct.pack(">H", pseudo) + udp) == 0xffff, frame[:42].hex()
+        assert ones_sum(struct.pack(">H", pseudo) + udp) == 0xffff, frame[:42].hex()
     return -(-(length - 8) // size) if kind else 1
 
 

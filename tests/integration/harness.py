@@ -13,6 +13,7 @@ import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -97,6 +98,15 @@ def until(ok, seconds=5.0, what="a condition"):
         if time.monotonic() > end:
             raise AssertionError(f"{what} did not come about within {seconds} s")
         select.select([], [], [], 0.005)
+
+
+def ones_sum(data):
+    """The sum of 16-bit words in one's complement (RFC 1071); 0xffff over what holds its own right checksum."""
+    data += bytes(len(data) % 2)
+    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return total
 
 
 def sh(*command, check=True, ns=None, **kw):

@@ -106,14 +106,6 @@ def runs(family):
 Packet = collections.namedtuple("Packet", "src dst tos ttl df id sport dport payload")
 
 
-def add(data):
-    data += bytes(len(data) % 2)
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xffff) + (total >> 16)
-    return total
-
-
 def cut(captured, whole=False):
     """The Packets of what stands on the wire: of a super-packet, those that it is cut into. Checks every header and checksum."""
     flags, kind, _, size, _, _ = struct.unpack("=BBHHHH", captured[:10])
@@ -122,7 +114,7 @@ def cut(captured, whole=False):
         ip, at, family = frame[14:34], 34, INET
         length, ident, df = struct.unpack(">H", ip[2:4])[0] - 28, struct.unpack(">H", ip[4:6])[0], ip[6] >> 6 & 1
         assert not struct.unpack(">H", ip[6:8])[0] & 0x3fff, "a fragment"
-        assert add(ip) == 0xffff, "IP checksum"
+        assert ones_sum(ip) == 0xffff, "IP checksum"
         src, dst, tos, ttl = ip[12:16], ip[16:20], ip[1], ip[8]
     elif frame[12:14] == b"\x86\xdd" and frame[20] == 17:
         ip, at, family = frame[14:54], 54, INET6
@@ -134,12 +126,12 @@ def cut(captured, whole=False):
     if sport != PORT:
         return []
     data = frame[at + 8:at + 8 + length]
-    pseudo = add(src + dst + struct.pack(">HH", 17, udp_len))
+    pseudo = ones_sum(src + dst + struct.pack(">HH", 17, udp_len))
     assert udp_len == length + 8 and len(data) == length, "lengths"
     if flags & 1:  # the rest of the checksum is still to be made
         assert check in (pseudo, pseudo ^ 0xffff if pseudo in (0, 0xffff) else pseudo), f"pseudo-header sum {check:#x}, not {pseudo:#x}"
     else:
-        assert add(struct.pack(">H", pseudo) + frame[at:at + 8] + data) == 0xffff, f"UDP checksum {check:#x}"
+        assert ones_sum(struct.pack(">H", pseudo) + frame[at:at + 8] + data) == 0xffff, f"UDP checksum {check:#x}"
     assert kind in (0, 5), f"gso_type {kind}"
     if kind:
         assert whole and flags & 1 and 0 < size < length, (flags, size, length)

@@ -77,14 +77,6 @@ def setsockopt(function, fd, level, name, value):
 Packet = collections.namedtuple("Packet", "family src dst tos ttl df id checksummed label length payload")
 
 
-def checksum(data):
-    data += bytes(len(data) % 2)
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xffff) + (total >> 16)
-    return total
-
-
 def parse(frame):
     """(source port, Packet) of a UDP datagram without IP options or extension headers to port DST, or None."""
     kind = frame[12:14]
@@ -92,7 +84,7 @@ def parse(frame):
         ip, udp, tos, ttl = frame[14:], frame[34:], frame[15], frame[22]
         df, ident, label = bool(frame[20] & 0x40), struct.unpack(">H", frame[18:20])[0], 0
         src, dst, length, pseudo = ip[12:16], ip[16:20], struct.unpack(">H", ip[2:4])[0], ip[12:20]
-        assert checksum(ip[:20]) == 0xffff, "IP checksum"
+        assert ones_sum(ip[:20]) == 0xffff, "IP checksum"
         udp = udp[:length - 20]
     elif kind == b"\x86\xdd" and frame[20] == 17:
         ip, udp = frame[14:], frame[54:]
@@ -106,8 +98,8 @@ def parse(frame):
     if dport != DST or sport not in (FAST, PLAIN):
         return None
     if check and sport == FAST:
-        got = checksum(pseudo + struct.pack(">HH", 17, len(udp)) + udp)
-        partial = checksum(pseudo + struct.pack(">HH", 17, len(udp))) == check  # the kernel sent it, and left the rest to the device
+        got = ones_sum(pseudo + struct.pack(">HH", 17, len(udp)) + udp)
+        partial = ones_sum(pseudo + struct.pack(">HH", 17, len(udp))) == check  # the kernel sent it, and left the rest to the device
         assert got == 0xffff or partial, f"UDP checksum {check:#x}"
     family = INET if len(src) == 4 else INET6
     return sport, Packet(family, socket.inet_ntop(family, src), socket.inet_ntop(family, dst), tos, ttl, df, ident, check != 0,
